@@ -1,0 +1,1 @@
+"""Pit: a declarative, make-style orchestrator for data teams, on top of doit."""

@@ -1,0 +1,73 @@
+"""`pit validate` and `pit schema`: what the projects say, checked before anything runs."""
+
+from __future__ import annotations
+
+import click
+
+from pit.cli.console import count
+from pit.cli.options import Settings, command, json_option
+from pit.errors import InvalidConfig, NoProjects
+from pit.model import Dag, Problem, Record
+from pit.spec.config import Workspace
+
+
+class Report(Record):
+    """The shape of `pit validate --json`."""
+
+    valid: bool
+    projects: int
+    dags: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+@command("validate", short_help="Check every project, and show all problems.")
+@json_option
+def validate(settings: Settings, as_json: bool) -> None:
+    """Check every project of the workspace, and show all problems of all of them at once."""
+    config = settings.config()
+    workspace = settings.workspace()
+    if not workspace.projects:
+        raise NoProjects(config.root)
+    report = Report(
+        valid=not workspace.problems,
+        projects=workspace.projects,
+        dags=tuple(sorted(workspace.dags)),
+        problems=workspace.problems,
+        notes=tuple(note for dag in workspace.dags.values() for note in notes(dag)),
+    )
+    if as_json:
+        settings.console.json(report)
+        raise click.exceptions.Exit(0 if report.valid else InvalidConfig.exit_code)
+    for note in report.notes:
+        settings.console.out(f"note: {note}")
+    if not report.valid:
+        raise InvalidConfig(report.problems)
+    settings.console.out(_all_is_well(workspace))
+
+
+def notes(dag: Dag) -> list[str]:
+    """What is allowed and yet worth knowing."""
+    return [
+        f"{dag.name}/{task.name} writes {target} itself: outside of the project Pit checks that "
+        "a target is there, and cannot make it appear whole"
+        for task in dag.tasks
+        for target in task.targets
+        if target.startswith(("/", "{workspace}/"))
+    ]
+
+
+def _all_is_well(workspace: Workspace) -> str:
+    tasks = sum(len(dag.tasks) for dag in workspace.dags.values())
+    return f"{count(workspace.projects, 'project')} with {count(tasks, 'task')}: all valid."
+
+
+@command("schema", short_help="Print the JSON Schema of pit.toml.", workspace=False)
+def schema(settings: Settings) -> None:
+    """Print the JSON Schema of pit.toml, with which editors complete and check it.
+
+    A pit.toml names it in its first line: #:schema ../../pit.schema.json
+    """
+    from pit.spec.schema import json_schema
+
+    settings.console.json(json_schema())

@@ -1,0 +1,346 @@
+"""The only writer to the terminal: lines, errors, tables, problems with carets, human numbers.
+
+Everything is plain text first. Colour is added on a terminal alone (never with NO_COLOR,
+`--no-color` or TERM=dumb), and says nothing that the words do not say. Long cells are cut to
+the window on a terminal; in a pipe every line is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TextIO
+
+from pit.model import Problem
+
+_CODES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "cyan": "36",
+    "bold red": "1;31",
+}
+
+STATE_STYLES: Mapping[str, str] = {
+    "success": "green",
+    "failed": "bold red",
+    "upstream_failed": "red",
+    "cancelled": "yellow",
+    "interrupted": "yellow",
+    "running": "cyan",
+    "skipped": "dim",
+    "pending": "dim",
+}
+"""The colour of each state of a run or a task, the same on every screen."""
+
+_MARGIN = 2
+_SPARKS = "▁▂▃▄▅▆▇█"
+_SPARKS_ASCII = "_.:-=+*#"
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+class Cell(NamedTuple):
+    """A table cell with a colour; a plain string does where there is none."""
+
+    text: str
+    style: str = ""
+
+
+class Column(NamedTuple):
+    """A table column; of the flexible ones the widest is cut first when the window is narrow."""
+
+    title: str
+    right: bool = False
+    flexible: bool = False
+
+
+class Console:
+    """Standard output and standard error as Pit uses them: `out` for results, `err` for the rest."""
+
+    def __init__(
+        self,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._out = _tolerant(sys.stdout if out is None else out)
+        self._err = _tolerant(sys.stderr if err is None else err)
+        env = os.environ if environ is None else environ
+        self._colour = not env.get("NO_COLOR") and env.get("TERM") != "dumb"
+        self._dumb = env.get("TERM") == "dumb"
+        self.unicode = _encodes(self._out, _SPARKS)
+
+    # -------------------------------------------------------------- what the terminal can do
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether standard output is a terminal that understands cursor movement."""
+        return self._out.isatty() and not self._dumb
+
+    @property
+    def width(self) -> int | None:
+        """Cells per line of the window; None in a pipe, where nothing is cut."""
+        if not self._out.isatty():
+            return None
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns or 80
+        except OSError:
+            return 80
+
+    @property
+    def height(self) -> int:
+        """Lines of the window, 24 where that is unknown."""
+        try:
+            return os.get_terminal_size(self._out.fileno()).lines or 24
+        except (OSError, ValueError):
+            return 24
+
+    def without_colour(self) -> None:
+        """Write no colours from here on (`--no-color`)."""
+        self._colour = False
+
+    def paint(self, text: str, style: str) -> str:
+        """`text` in a colour, if standard output shows colours."""
+        return _painted(text, style) if style and self._colours(self._out) else text
+
+    def _colours(self, stream: TextIO) -> bool:
+        return self._colour and stream.isatty()
+
+    # -------------------------------------------------------------- writing
+
+    def out(self, text: str = "") -> None:
+        """Write one line (or several) to standard output, at once."""
+        self.write(text + "\n")
+
+    def write(self, text: str) -> None:
+        """Write text to standard output as it is, at once."""
+        self._out.write(text)
+        self._out.flush()
+
+    def raw(self, data: bytes | memoryview) -> None:
+        """Write bytes to standard output as they are, at once."""
+        binary = getattr(self._out, "buffer", None)
+        if binary is None:
+            self.write(bytes(data).decode("utf-8", "replace"))
+            return
+        self._out.flush()
+        binary.write(data)
+        binary.flush()
+
+    def note(self, text: str = "") -> None:
+        """Write one line to standard error, at once: what goes beside the result."""
+        self._err.write(text + "\n")
+        self._err.flush()
+
+    def error(self, sentence: str, hint: str = "") -> None:
+        """Say what went wrong, and below it what to do next."""
+        self._labelled("error", "bold red", sentence, hint)
+
+    def warning(self, sentence: str, hint: str = "") -> None:
+        """Say what the user should know and what stops nothing."""
+        self._labelled("warning", "yellow", sentence, hint)
+
+    def _labelled(self, label: str, style: str, sentence: str, hint: str) -> None:
+        margin = " " * (len(label) + 2)
+        first, *rest = [*sentence.splitlines(), *hint.splitlines()] or [""]
+        head = _painted(f"{label}:", style) if self._colours(self._err) else f"{label}:"
+        self.note("\n".join([f"{head} {printable(first)}", *(margin + printable(x) for x in rest)]))
+
+    def problem(self, problem: Problem) -> None:
+        """One problem of a file: where and what, the source line, a caret, a hint."""
+        place = problem.path
+        if problem.line:
+            place += f":{problem.line}:{max(problem.column, 1)}"
+        lit = self._colours(self._err)
+        lines = [f"{_painted(place, 'bold') if lit else place}: {printable(problem.sentence)}"]
+        if problem.line and problem.source.strip():
+            source, caret = _excerpt(problem.source, problem.column)
+            lines.append(f"    {source}")
+            if problem.column:
+                lines.append(f"    {_painted(caret, 'bold red') if lit else caret}")
+        lines += [f"    {printable(line)}" for line in problem.hint.splitlines()]
+        self.note("\n".join(lines))
+
+    def json(self, value: Any) -> None:
+        """Write a value as indented JSON on standard output."""
+        import msgspec
+
+        self.out(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:
+        """Write aligned columns, under a line of titles if any column has one."""
+        grid = [[_cell(value) for value in row] for row in rows]
+        widths = [
+            max([cells(column.title), *(cells(row[at].text) for row in grid)])
+            for at, column in enumerate(columns)
+        ]
+        if self.width is not None:
+            _narrow(widths, columns, self.width)
+        titles = [Cell(column.title, "dim") for column in columns]
+        head = [titles] if any(column.title for column in columns) else []
+        self.out("\n".join(self._row(columns, widths, row) for row in [*head, *grid]))
+
+    def _row(self, columns: Sequence[Column], widths: Sequence[int], row: Sequence[Cell]) -> str:
+        parts = []
+        for column, width, cell in zip(columns, widths, row, strict=True):
+            text = fit(cell.text, width)
+            space = " " * (width - cells(text))
+            painted = self.paint(text, cell.style)
+            parts.append(space + painted if column.right else painted + space)
+        return (" " * _MARGIN).join(parts).rstrip()
+
+    def sparkline(self, values: Sequence[float]) -> str:
+        """Durations as a row of bars, the longest full height."""
+        bars = _SPARKS if self.unicode else _SPARKS_ASCII
+        top = max(values, default=0.0)
+        if top <= 0:
+            return bars[0] * len(values)
+        return "".join(bars[min(int(value / top * 8), 7)] for value in values)
+
+
+# ---------------------------------------------------------------- human numbers
+
+
+def duration(seconds: float) -> str:
+    """A duration at a glance: `350ms`, `12.3s`, `3m05s`, `2h14m`, `3d04h`."""
+    seconds = max(seconds, 0.0)
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+def size(count: int) -> str:
+    """A number of bytes at a glance: `812 B`, `3.4 kB`, `1.2 GB`."""
+    if count < 1000:
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        amount /= 1000
+        if amount < 999.95 or unit == "TB":
+            break
+    return f"{amount:.1f} {unit}"
+
+
+def moment(at: float) -> str:
+    """A time in the machine's time zone: `2026-11-24 06:00:12`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def ago(at: float, now: float) -> str:
+    """How long ago a time was, in one unit: `5m ago`."""
+    return "just now" if now - at < 1 else f"{_rough(now - at)} ago"
+
+
+def until(at: float, now: float) -> str:
+    """How far ahead a time is, in one unit: `in 3h`."""
+    return "now" if at - now < 1 else f"in {_rough(at - now)}"
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: `1 task`, `12,000 tasks`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _rough(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{int(seconds)}s"
+
+
+# ---------------------------------------------------------------- text and its width
+
+
+def printable(text: str) -> str:
+    """Text without escape sequences and control characters, so that it cannot move the cursor."""
+    return text if text.isascii() and text.isprintable() else _CONTROL.sub("", text)
+
+
+def cells(text: str) -> int:
+    """How many cells of a terminal line a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_cell_width(char) for char in text)
+
+
+def _cell_width(char: str) -> int:
+    import unicodedata
+
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Cf", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def fit(text: str, width: int) -> str:
+    """Text cut to a number of cells; what was cut ends in `…`."""
+    if cells(text) <= width:
+        return text
+    kept, used = [], 0
+    for char in text:
+        used += _cell_width(char)
+        if used > width - 1:
+            break
+        kept.append(char)
+    return "".join(kept) + "…"
+
+
+def _painted(text: str, style: str) -> str:
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
+
+
+def _cell(value: str | Cell) -> Cell:
+    cell = value if isinstance(value, Cell) else Cell(value)
+    return Cell(printable(cell.text).replace("\n", " ").replace("\t", " "), cell.style)
+
+
+def _narrow(widths: list[int], columns: Sequence[Column], window: int) -> None:
+    """Take cells from the widest flexible columns until the row fits the window."""
+    flexible = [at for at, column in enumerate(columns) if column.flexible]
+    excess = sum(widths) + _MARGIN * (len(widths) - 1) - window
+    while excess > 0 and flexible:
+        widest = max(flexible, key=lambda at: widths[at])
+        if widths[widest] <= 8:
+            return
+        widths[widest] -= 1
+        excess -= 1
+
+
+def _excerpt(source: str, column: int, room: int = 96) -> tuple[str, str]:
+    """A source line, cut around the column where it is long, and the line with the caret."""
+    at = max(column - 1, 0)
+    start = 0 if len(source) <= room or at < room * 3 // 4 else at - room // 2
+    piece = source[start : start + room]
+    before = ("…" if start else "") + piece[: at - start]
+    after = piece[at - start :] + ("…" if start + room < len(source) else "")
+    blank = "".join("\t" if char == "\t" else " " * _cell_width(char) for char in before)
+    return printable(before + after), blank + "^"
+
+
+def _encodes(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def _tolerant(stream: TextIO) -> TextIO:
+    """The stream, made to write `\\xe9` rather than fail on what its encoding lacks."""
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    return stream

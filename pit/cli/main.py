@@ -1,0 +1,273 @@
+"""The entry of `pit`: the list of commands, and the one place where errors become output."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from pit.cli.console import Console
+from pit.cli.options import Given, global_options, workspace_root
+from pit.errors import InvalidConfig, PitError, RunNotSuccessful, UsageError, nearest
+
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+EXIT_DISK_FULL = 25
+EXIT_BROKEN_PIPE = 141
+
+
+class Entry(NamedTuple):
+    """A command in the list: where its code is, and its help, known without importing it."""
+
+    source: str
+    help: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Begin": {
+        "new": Entry("pit.cli.new:new", "Make a workspace with a first project that runs."),
+        "init": Entry("pit.cli.new:init", "Add a project to the workspace."),
+    },
+    "Work": {
+        "validate": Entry("pit.cli.check:validate", "Check every project, and show all problems."),
+        "run": Entry("pit.cli.run:run", "Run a DAG, or one task of it."),
+    },
+    "Look": {
+        "status": Entry(
+            "pit.cli.status:status", "Show how each DAG stands, or one with its tasks."
+        ),
+        "logs": Entry("pit.cli.logs:logs", "Show what the tasks of a run wrote."),
+        "runs": Entry("pit.cli.show:runs", "List runs, the latest first."),
+        "outputs": Entry("pit.cli.show:outputs", "List what the projects declare to produce."),
+    },
+    "Keep": {
+        "prune": Entry("pit.cli.prune:prune", "Remove old runs, as retention says."),
+        "schema": Entry("pit.cli.check:schema", "Print the JSON Schema of pit.toml."),
+        "completion": Entry(
+            "pit.cli.complete:completion", "Print the completion script of a shell."
+        ),
+    },
+}
+"""Every command, in the order of the help."""
+
+COMMANDS: dict[str, Entry] = {
+    name: entry for section in SECTIONS.values() for name, entry in section.items()
+}
+
+
+class Program(click.Group):
+    """`pit` itself: a group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command's name."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command; None if there is none of that name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.source.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with; suggest one where none is found."""
+        name = args[0]
+        if name in COMMANDS or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        near = nearest(name, COMMANDS)
+        hint = f'Did you mean "{near}"?' if near else "List the commands with: pit --help"
+        raise UsageError(f'there is no command "{name}"', hint)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section."""
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<10}", e.help) for name, e in entries.items()])
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands first, the options after them."""
+        self.format_commands(ctx, formatter)
+        records = [r for param in self.get_params(ctx) if (r := param.get_help_record(ctx))]
+        with formatter.section("Options"):
+            formatter.write_dl(records)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete command names from the list, so that no command is imported for it."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=entry.help)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def version() -> str:
+    """Pit's version, from the installed distribution."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("pit-orchestrator")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    given = ctx.find_object(Given)
+    if value and given is not None and not ctx.resilient_parsing:
+        given.console.out(f"pit {version()}")
+        ctx.exit()
+
+
+program = Program(
+    name="pit",
+    help="Run pipelines of plain scripts and SQL files, and know how each run went.",
+    epilog="Help on one command: pit COMMAND --help",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=[
+        *global_options(),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_show_version,
+            help="Show the version and exit.",
+        ),
+    ],
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; every error ends here as output."""
+    given = Given(console=Console())
+    code = _guarded(given, list(sys.argv[1:] if arguments is None else arguments))
+    return _flushed(given, code)
+
+
+def _guarded(given: Given, arguments: list[str]) -> int:
+    try:
+        code = program.main(arguments or ["--help"], prog_name="pit", obj=given, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except RunNotSuccessful as error:
+        return error.exit_code
+    except PitError as error:
+        return _failed(given.console, error)
+    except click.ClickException as error:
+        return _misused(given.console, error)
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_BROKEN_PIPE
+    except OSError as error:
+        return _refused(given, error)
+    except Exception as error:  # the boundary: whatever is left is a defect of Pit
+        return _crashed(given, error)
+
+
+def _failed(console: Console, error: PitError) -> int:
+    if isinstance(error, InvalidConfig):
+        for problem in error.problems:
+            console.problem(problem)
+        console.note()
+    console.error(str(error), error.hint)
+    return error.exit_code
+
+
+def _misused(console: Console, error: click.ClickException) -> int:
+    """A command line that click cannot read, in the same words as every other error."""
+    near = getattr(error, "possibilities", None)
+    ctx = getattr(error, "ctx", None)
+    hint = f"Help: {ctx.command_path if ctx else 'pit'} --help"
+    if near:
+        hint = f"Did you mean {' or '.join(near)}?"
+    message = error.message if near else error.format_message()
+    console.error(message[:1].lower() + message[1:].rstrip("."), hint)
+    return 2
+
+
+def _refused(given: Given, error: OSError) -> int:
+    """Something that the operating system did not allow."""
+    if given.verbose:
+        given.console.note(_traceback(error))
+    place = f"{error.filename}: " if error.filename else ""
+    given.console.error(f"{place}{error.strerror or error}")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return EXIT_DISK_FULL if full else 1
+
+
+def _crashed(given: Given, error: Exception) -> int:
+    """A defect: the traceback goes to a file that can be sent, or to the screen."""
+    trace = _traceback(error)
+    path = workspace_root(given) / ".pit" / "crash.log"
+    saved = _saved(path, trace)
+    if given.verbose or not saved:
+        given.console.note(trace)
+    hint = "This is a defect of Pit, not of your project."
+    if saved:
+        hint += f" Please report it with the last entry of {path}"
+    given.console.error(f"internal error: {type(error).__name__}: {error}", hint)
+    return EXIT_INTERNAL
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def _saved(path: Path, trace: str) -> bool:
+    """Append to the crash log, if this is a workspace that can be written.
+
+    The arguments stay out of it: they may hold what nobody else should read.
+    """
+    import platform
+    import time
+
+    if not (path.parent.is_dir() or (path.parent.parent / "projects").is_dir()):
+        return False
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    head = f"{stamp}  pit {version()}  Python {platform.python_version()}  {platform.platform()}"
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(path, flags, 0o600), "a", encoding="utf-8") as file:
+            file.write(f"{head}\n{trace}\n\n")
+    except OSError:
+        return False
+    return True
+
+
+def _flushed(given: Given, code: int) -> int:
+    """Flush standard output here, where a reader that went away or a full disk can be answered."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return code or EXIT_BROKEN_PIPE
+    except OSError as error:
+        _let_go_of_stdout()
+        return code or _refused(given, error)
+    return code
+
+
+def _let_go_of_stdout() -> None:
+    """Point standard output at nothing, so that the interpreter's own flush cannot complain."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

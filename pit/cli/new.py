@@ -1,0 +1,195 @@
+"""`pit new` and `pit init`: workspaces and projects that validate and run as they are made."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+
+from pit.cli.options import Settings, command
+from pit.errors import BadArgument, ProjectExists
+
+_SCAFFOLD = Path(__file__).parent / "scaffold"
+_FIRST = "sample_pipeline"
+_NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+_RESERVED = ("global", "acl", "pit")
+_SECRETS_OFF = '# secrets_dir = "secrets.toml"'
+_LABELS = {"python": "Python", "sql": "SQL", "shell": "shell"}
+
+type_option = click.option(
+    "--type",
+    "kind",
+    type=click.Choice(list(_LABELS)),
+    default="python",
+    show_default=True,
+    help="What the tasks are.",
+)
+
+
+@command("new", short_help="Make a workspace with a first project that runs.", workspace=False)
+@click.argument("path", metavar="PATH")
+@type_option
+def new(settings: Settings, path: str, kind: str) -> None:
+    """Make a workspace with a first project that runs as it is."""
+    root = settings.root / Path(path).expanduser()
+    if os.path.lexists(root) and not _is_empty_folder(root):
+        raise ProjectExists(root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with _aside(root.parent) as made:
+        _copy(_SCAFFOLD / "workspace", made, {"workspace_name": root.name})
+        _write_schema(made)
+        _copy_project(kind, made / "projects" / _FIRST, _FIRST)
+        if kind == "sql":
+            _wire_secrets(made)
+        made.rename(root)
+    versioned = _git_init(root)
+    out = settings.console.out
+    out(f'Created workspace "{root.name}" with the {_LABELS[kind]} project "{_FIRST}".')
+    if versioned:
+        out("It is a git repository; nothing is committed yet.")
+    out(f"\nNext:\n  cd {path}\n  pit validate\n  pit run {_FIRST}")
+
+
+@command("init", short_help="Add a project to the workspace.")
+@click.argument("name")
+@type_option
+def init(settings: Settings, name: str, kind: str) -> None:
+    """Add a project to the workspace, in projects/NAME."""
+    _check_name(name)
+    projects = settings.root / "projects"
+    if twin := _twin(projects, name):
+        raise ProjectExists(twin)
+    projects.mkdir(exist_ok=True)
+    with _aside(settings.root) as made:
+        _copy_project(kind, made, name)
+        made.rename(projects / name)
+    if not (settings.root / "pit.schema.json").exists():
+        _write_schema(settings.root)
+    out = settings.console.out
+    out(f'Created the {_LABELS[kind]} project "{name}" in projects/{name}.')
+    wired = kind != "sql" or _wire_secrets(settings.root)
+    out("\nNext:")
+    if not wired:
+        out("  give the connection `warehouse` a database URL in your secrets file")
+    out(f"  {settings.again('validate')}\n  {settings.again(f'run {name}')}")
+
+
+# ---------------------------------------------------------------- names
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadArgument(
+            f'"{name}" cannot be the name of a project',
+            "Use letters, digits, _ and -, beginning with a letter: my_pipeline",
+        )
+    if name.lower() in _RESERVED:
+        raise BadArgument(f'"{name}" is reserved', "Choose another name")
+
+
+def _twin(projects: Path, name: str) -> Path | None:
+    """The folder that has this name already, whatever its letters' case."""
+    if not projects.is_dir():
+        return None
+    return next((path for path in projects.iterdir() if path.name.lower() == name.lower()), None)
+
+
+def package_name(name: str) -> str:
+    """The Python package of a project: importable, and hiding no module of the standard library."""
+    package = name.replace("-", "_").lower()
+    taken = keyword.iskeyword(package) or package in sys.stdlib_module_names
+    return f"{package}_pipeline" if taken else package
+
+
+# ---------------------------------------------------------------- files
+
+
+class _aside:
+    """A temporary folder beside the place where it will be renamed to, gone if that fails."""
+
+    def __init__(self, parent: Path) -> None:
+        self._path = Path(tempfile.mkdtemp(prefix=".pit-new-", dir=parent))
+        self._path.chmod(0o777 & ~_umask())
+
+    def __enter__(self) -> Path:
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+
+
+def _copy_project(kind: str, into: Path, name: str) -> None:
+    _copy(_SCAFFOLD / kind, into, {"project_name": name, "package_name": package_name(name)})
+
+
+def _copy(template: Path, into: Path, words: dict[str, str]) -> None:
+    """Copy a template, its words replaced in paths and texts; `gitignore` gets its dot."""
+    for source in sorted(template.rglob("*")):
+        relative = _replaced(str(source.relative_to(template)), words)
+        if source.is_dir() or source.suffix == ".pyc" or relative == "secrets.toml":
+            continue
+        target = into / (".gitignore" if relative == "gitignore" else relative)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_replaced(source.read_text("utf-8"), words), "utf-8")
+        if target.suffix == ".sh":
+            target.chmod(0o777 & ~_umask())
+
+
+def _replaced(text: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
+
+
+def _write_schema(root: Path) -> None:
+    from pit.spec.schema import json_schema
+
+    text = msgspec.json.format(msgspec.json.encode(json_schema())).decode()
+    (root / "pit.schema.json").write_text(text + "\n", "utf-8")
+
+
+def _wire_secrets(root: Path) -> bool:
+    """Give the workspace a secrets file with the connection `warehouse`, unless it has its own.
+
+    Only a configuration as `pit new` wrote it is changed; any other is the user's.
+    """
+    secrets, config = root / "secrets.toml", root / "pit_config.toml"
+    if not config.exists():
+        config.write_text((_SCAFFOLD / "workspace/pit_config.toml").read_text("utf-8"), "utf-8")
+    text = config.read_text("utf-8")
+    if secrets.exists() or f"\n{_SECRETS_OFF}" not in text:
+        return False
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with open(os.open(secrets, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write((_SCAFFOLD / "sql/secrets.toml").read_text("utf-8"))
+    config.write_text(text.replace(f"\n{_SECRETS_OFF}", f"\n{_SECRETS_OFF[2:]}  ", 1), "utf-8")
+    return True
+
+
+def _git_init(root: Path) -> bool:
+    """Make the workspace a git repository, if git is there and it is not inside one already."""
+    git = shutil.which("git")
+    inside = any((folder / ".git").exists() for folder in root.resolve().parents)
+    if git is None or inside:
+        return False
+    from pit.work import process
+
+    code, _ = process.capture((git, "init", "--quiet"), cwd=str(root), env=dict(os.environ))
+    return code == 0

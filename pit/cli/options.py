@@ -1,0 +1,164 @@
+"""What every command shares: the global options, and the settings that they make.
+
+The global options are accepted before the command and after it; the later one wins. A command
+is declared with `@command` in place of `@click.command` and gets its `Settings` first.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from pit.cli.console import Console
+from pit.errors import BadArgument
+from pit.model import Record, WorkspaceConfig
+
+if TYPE_CHECKING:
+    from pit.spec.config import Workspace
+
+
+class Given(msgspec.Struct):
+    """The global options as far as they have been read; the object of click's context."""
+
+    console: Console
+    project_dir: str | None = None
+    secrets: str | None = None
+    verbose: bool = False
+
+
+class Settings(Record):
+    """The global options, resolved: where the workspace is, how much to say, and where to say it."""
+
+    console: Console
+    root: Path
+    secrets: Path | None = None
+    verbose: bool = False
+
+    def again(self, words: str) -> str:
+        """A `pit` command line to type next, for the same workspace as this one."""
+        usual = workspace_root(Given(console=self.console))
+        place = "" if self.root == usual else f" --project-dir {shlex.quote(str(self.root))}"
+        return f"pit {words}{place}"
+
+    def config(self) -> WorkspaceConfig:
+        """The workspace's configuration, with `--secrets` in place of what the file says."""
+        from pit.spec.config import load_workspace_config
+
+        config = load_workspace_config(self.root)
+        if self.secrets is None:
+            return config
+        return msgspec.structs.replace(config, secrets_file=self.secrets)
+
+    def workspace(self) -> Workspace:
+        """Every project of the workspace, the broken ones as problems."""
+        from pit.spec.config import discover
+
+        return discover(self.config())
+
+
+def settings_of(given: Given, *, workspace: bool = True) -> Settings:
+    """The settings that the options read so far amount to.
+
+    The workspace must be a folder, except for commands that need none: for them the root is
+    the folder of `--project-dir` or the current one.
+    """
+    root = workspace_root(given) if workspace else _absolute(given.project_dir or ".")
+    if workspace and not root.is_dir():
+        raise BadArgument(
+            f"workspace folder {root} does not exist",
+            "Name it with --project-dir or PIT_WORKSPACE, or make one with: pit new my_workspace",
+        )
+    return Settings(
+        console=given.console,
+        root=root,
+        secrets=_absolute(given.secrets) if given.secrets else None,
+        verbose=given.verbose,
+    )
+
+
+def workspace_root(given: Given) -> Path:
+    """The folder meant by `--project-dir`, else by PIT_WORKSPACE, else the current one."""
+    return _absolute(given.project_dir or os.environ.get("PIT_WORKSPACE") or ".")
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    given = ctx.find_object(Given)
+    if given is None or not value:
+        return
+    if param.name == "no_color":
+        given.console.without_colour()
+    else:
+        setattr(given, str(param.name), value)
+
+
+def global_options() -> list[click.Option]:
+    """The options that every command accepts, made anew for each."""
+    shared: dict[str, Any] = {"expose_value": False, "callback": _remember}
+    return [
+        click.Option(
+            ["--project-dir"],
+            metavar="DIR",
+            type=click.Path(),
+            help="The workspace (default: $PIT_WORKSPACE, else the current folder).",
+            **shared,
+        ),
+        click.Option(
+            ["--secrets"],
+            metavar="FILE",
+            type=click.Path(),
+            help="The secrets file (default: secrets_dir of pit_config.toml).",
+            **shared,
+        ),
+        click.Option(
+            ["--verbose"], is_flag=True, help="Say more; a run shows its tasks' output.", **shared
+        ),
+        click.Option(["--no-color"], is_flag=True, help="Write no colours.", **shared),
+    ]
+
+
+class Command(click.Command):
+    """A click command with the global options, shown apart in its help."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._global = global_options()
+        self.params.extend(self._global)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own options, then the global ones."""
+        own = [param for param in self.get_params(ctx) if param not in self._global]
+        for title, params in (("Options", own), ("Global options", self._global)):
+            records = [record for p in params if (record := p.get_help_record(ctx))]
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def command(
+    name: str, *, workspace: bool = True, **attributes: Any
+) -> Callable[[Callable[..., Any]], Command]:
+    """Declare a command: its function gets the `Settings` first, then its own parameters."""
+
+    def declare(function: Callable[..., Any]) -> Command:
+        @click.pass_obj
+        def invoke(given: Given, /, *args: Any, **kwargs: Any) -> Any:
+            return function(settings_of(given, workspace=workspace), *args, **kwargs)
+
+        wrapped = functools.update_wrapper(invoke, function)
+        return click.command(name, cls=Command, **attributes)(wrapped)
+
+    return declare
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
+"""`--json`, the same words on every listing."""

@@ -1,0 +1,170 @@
+"""Past and present runs as the listings show them: read from the store, alive by their locks.
+
+Nothing here writes. A run that the store has as `running` while nobody holds its lock is shown
+as `interrupted`, which is what the next command that may write will record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pit.cli.console import STATE_STYLES, Cell, duration
+from pit.cli.options import Settings
+from pit.cli.progress import told
+from pit.errors import BadArgument, InvalidConfig, PitError, UnknownDag, UnknownRun
+from pit.model import Dag, Reason, Record, RunState, TaskState, WorkspaceConfig
+from pit.spec import config as spec
+from pit.state.history import RunRow, TaskRow
+from pit.state.rundir import RunDir
+from pit.state.store import Store
+
+
+@contextmanager
+def history(config: WorkspaceConfig) -> Iterator[Store | None]:
+    """The store, open for reading; None while the workspace has none."""
+    store = Store.open_readonly(config.metadata_db)
+    try:
+        yield store
+    finally:
+        if store is not None:
+            store.close()
+
+
+def folder(config: WorkspaceConfig, run: RunRow) -> RunDir | None:
+    """A run's folder, also after the workspace has moved; None where the id is no folder's name."""
+    try:
+        here = RunDir.at(config.runs_dir, run.id)
+        if here.root.is_dir() or not run.run_dir:
+            return here
+        return RunDir.at(Path(run.run_dir).parent, run.id)
+    except UnknownRun:
+        return None
+
+
+def state_of(config: WorkspaceConfig, run: RunRow) -> RunState:
+    """Where a run stands, by its lock while the store has it as running."""
+    if run.state is not RunState.RUNNING:
+        return run.state
+    place = folder(config, run)
+    alive = place is not None and place.is_alive()
+    return RunState.RUNNING if alive else RunState.INTERRUPTED
+
+
+def task_state(run: RunState, task: TaskRow) -> tuple[TaskState, str | None]:
+    """Where a task stands, and why: after an interruption nothing runs or waits any more."""
+    if run is RunState.INTERRUPTED:
+        if task.state is TaskState.RUNNING:
+            return TaskState.FAILED, Reason.INTERRUPTED
+        if task.state is TaskState.PENDING:
+            return TaskState.SKIPPED, Reason.INTERRUPTED
+    return task.state, task.reason
+
+
+def why(reason: str | None, error: str) -> str:
+    """Why a run or a task ended so, in a few words."""
+    known = Reason(reason) if reason in set(Reason) else None
+    if reason and known is None:
+        return f"{reason}: {error}" if error else reason
+    return told(known, error)
+
+
+def took(seconds: float | None, started_at: float | None, now: float, running: bool) -> str:
+    """How long something took, or takes by now; empty if it never started."""
+    if running and started_at is not None:
+        return duration(now - started_at)
+    return "" if seconds is None or started_at is None else duration(seconds)
+
+
+class RunView(Record):
+    """A run in JSON listings. Times are Unix seconds; `seconds` is null while it runs."""
+
+    run: str
+    dag: str
+    state: RunState
+    reason: str | None
+    error: str
+    stub: bool
+    started_at: float
+    ended_at: float | None
+    seconds: float | None
+    selection: str | None
+    trigger: str
+    params: dict[str, str]
+    parent: str | None
+    retry_of: str | None
+    folder: str | None
+
+
+def view(config: WorkspaceConfig, run: RunRow) -> RunView:
+    """A run as JSON listings show it."""
+    state = state_of(config, run)
+    place = folder(config, run)
+    return RunView(
+        run=run.id,
+        dag=run.dag,
+        state=state,
+        reason=Reason.INTERRUPTED if state is RunState.INTERRUPTED else run.reason,
+        error=run.error,
+        stub=run.stub,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        seconds=run.seconds,
+        selection=run.selection,
+        trigger=run.trigger,
+        params=run.params,
+        parent=run.parent,
+        retry_of=run.retry_of,
+        folder=str(place.root) if place is not None and place.root.is_dir() else None,
+    )
+
+
+def shown_state(run: RunView) -> Cell:
+    """The state of a run in its colour; a stub run never looks like a success."""
+    if run.stub and run.state is not RunState.RUNNING:
+        return Cell(f"{run.state} (stub)", "yellow")
+    return Cell(run.state, STATE_STYLES[run.state])
+
+
+def declared(settings: Settings, config: WorkspaceConfig, name: str) -> tuple[Dag | None, str]:
+    """The DAG of that name, or None and the reason why its project does not give it."""
+    try:
+        return spec.discover(config).dag(name), ""
+    except InvalidConfig as error:
+        return None, f"its pit.toml has {error}; see: {settings.again('validate')}"
+    except PitError as error:
+        return None, str(error)
+
+
+def require_known(settings: Settings, config: WorkspaceConfig, name: str) -> None:
+    """Raise unless the workspace has the DAG; its project may be broken."""
+    found = spec.discover(config)
+    if name in found.broken or name in found.dags:
+        return
+    if not found.projects:
+        found.dag(name)
+    raise UnknownDag(name, sorted(found.dags))
+
+
+def run_of(
+    settings: Settings, config: WorkspaceConfig, store: Store | None, dag: str, run_id: str | None
+) -> RunRow:
+    """The run that a command means: the one of that id, which must be the DAG's, or the latest."""
+    if store is not None and run_id is not None:
+        run = store.run(run_id)
+        if run.dag != dag:
+            raise BadArgument(
+                f'run "{run.id}" belongs to DAG "{run.dag}", not "{dag}"',
+                f"List the runs with: {settings.again(f'runs {dag}')}",
+            )
+        return run
+    latest = store.last_run(dag) if store is not None else None
+    if latest is not None:
+        return latest
+    require_known(settings, config, dag)
+    if run_id is not None:
+        raise UnknownRun(run_id, dag)
+    raise BadArgument(
+        f'DAG "{dag}" has not run yet', f"Run it with: {settings.again(f'run {dag}')}"
+    )

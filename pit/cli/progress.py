@@ -1,0 +1,449 @@
+"""How a run shows itself while it goes: sinks that turn events into lines on the terminal.
+
+PlainView   one line per event, for pipes, cron mails and CI
+LiveView    a block at the foot of the terminal, drawn anew ten times a second
+JsonView    one event per line, for programs
+
+Each has `emit(event)`, `output(task, data)` for `--verbose`, and `close()`. They may be called
+from any thread. A reader that goes away makes a view silent and never disturbs the run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from pit.cli.console import STATE_STYLES, Console, cells, count, duration, fit, printable
+from pit.model import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    Reason,
+    RunEnded,
+    RunStarted,
+    SetupStep,
+    TaskEnded,
+    TaskState,
+    Warned,
+)
+
+_FRAME_SECONDS = 0.1
+_LIVE_ROWS = 12
+_LIVE_FAILURES = 5
+_PIECE = 65536
+_NAME_ROOM = 28
+
+
+class View(Protocol):
+    """What the run command needs of a view."""
+
+    def emit(self, event: Event) -> None:
+        """Show an event."""
+
+    def output(self, task: str, data: bytes | memoryview) -> None:
+        """Show what a task wrote."""
+
+    def close(self) -> None:
+        """Show what is still held back, and give the terminal back."""
+
+
+def view_for(console: Console, *, as_json: bool, verbose: bool) -> View:
+    """The view that fits where standard output goes."""
+    if as_json:
+        return JsonView(console, verbose=verbose)
+    if console.is_terminal:
+        return LiveView(console, verbose=verbose)
+    return PlainView(console, verbose=verbose)
+
+
+# ---------------------------------------------------------------- the output of tasks
+
+
+class Lines:
+    """Task output as whole lines that begin with the task's name, pieces of a bounded size.
+
+    A line is held back until its end is known, or until it is 64 kB long: then what there is
+    of it goes out as a line of its own.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, bytes] = {}
+
+    def feed(self, task: str, data: bytes | memoryview) -> bytes:
+        """The lines that are complete now."""
+        held = self._held.pop(task, b"") + bytes(data)
+        whole, newline, rest = held.rpartition(b"\n")
+        lines = whole.split(b"\n") if newline else []
+        while len(rest) > _PIECE:
+            lines.append(rest[:_PIECE])
+            rest = rest[_PIECE:]
+        if rest:
+            self._held[task] = rest
+        return _prefixed(task, lines)
+
+    def rest(self, task: str) -> bytes:
+        """The last line, if it came without an end."""
+        held = self._held.pop(task, b"")
+        return _prefixed(task, [held]) if held else b""
+
+    def close(self) -> bytes:
+        """The last lines of every task that still has one."""
+        return b"".join(self.rest(task) for task in list(self._held))
+
+
+def _prefixed(task: str, lines: list[bytes]) -> bytes:
+    if not lines:
+        return b""
+    prefix = f"[{task}] ".encode()
+    return prefix + (b"\n" + prefix).join(lines) + b"\n"
+
+
+# ---------------------------------------------------------------- one line per event
+
+
+class _Quiet:
+    """A way to the console that falls silent when the reader has gone, and never raises."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.lock = threading.RLock()
+        self._gone = False
+
+    def __call__(self, write: Callable[[], None]) -> None:
+        if self._gone:
+            return
+        try:
+            write()
+        except (OSError, ValueError):  # EPIPE, EIO, ENOSPC; ValueError: the stream was closed
+            self._gone = True
+
+
+class PlainView:
+    """One line per event, with the time of day: what a log file or a cron mail shall hold."""
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._quietly = _Quiet(console)
+        self._lines = Lines()
+        self._clock = (0, "")
+        self._room = 0
+
+    def emit(self, event: Event) -> None:
+        """Write the event's line; a task's last unfinished line of output comes before it."""
+        if isinstance(event, RunStarted):
+            self._room = min(max(map(len, event.tasks), default=0), _NAME_ROOM)
+        text = sentence(event, self._room)
+        with self._quietly.lock:
+            if isinstance(event, AttemptEnded):
+                self._write(self._lines.rest(event.task))
+            if text:
+                line = f"{self._time(event.at)}  {text}"
+                self._quietly(lambda: self._console.out(line))
+
+    def output(self, task: str, data: bytes | memoryview) -> None:
+        """Write what a task wrote, whole lines with its name before them."""
+        if self._verbose:
+            with self._quietly.lock:
+                self._write(self._lines.feed(task, data))
+
+    def close(self) -> None:
+        """Write the unfinished last lines."""
+        with self._quietly.lock:
+            self._write(self._lines.close())
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self._quietly(lambda: self._console.raw(data))
+
+    def _time(self, at: float) -> str:
+        second = int(at)
+        if self._clock[0] != second:
+            self._clock = (second, time.strftime("%H:%M:%S", time.localtime(at)))
+        return self._clock[1]
+
+
+def sentence(event: Event, room: int = 0) -> str:
+    """An event in one line, task names padded to `room`; empty for what only programs need."""
+    match event:
+        case AttemptStarted():
+            return f"{event.task:<{room}}  started{_which(event.attempt, event.attempts)}"
+        case AttemptEnded(retry_in=float() as delay):
+            why = told(event.outcome.reason, event.outcome.error)
+            what = f"attempt {event.attempt} failed: {why}; next in {duration(delay)}"
+            return f"{event.task:<{room}}  {what}"
+        case TaskEnded(reason=Reason.SINGLE_TASK):
+            return ""
+        case TaskEnded():
+            return f"{event.task:<{room}}  {ending(event)}"
+        case SetupStep():
+            return f"{event.step}: {printable(event.message)}"
+        case Warned():
+            return "warning: " + "  ".join(filter(None, (event.message, event.hint)))
+        case RunStarted():
+            return f"run {event.run} started: {_extent(event)}"
+        case RunEnded():
+            why = "" if event.reason is Reason.EXIT else told(event.reason, event.error)
+            return f"run {event.run} {event.state}{f': {why}' if why else ''}"
+    return ""
+
+
+def ending(event: TaskEnded) -> str:
+    """How a task ended: its state, its duration if it ran, why."""
+    parts: list[str] = [event.state]
+    if event.attempts:
+        parts.append(duration(event.seconds))
+    return "  ".join(filter(None, (*parts, told(event.reason, event.error))))
+
+
+def told(reason: Reason | None, error: str) -> str:
+    """Why something ended as it did: the reason's word, and the error where it says more."""
+    first = printable(error.strip().partition("\n")[0])
+    if not reason or (first and reason in _TOLD_BY_ERROR) or first == reason:
+        return first
+    return f"{reason}: {first}" if first else reason
+
+
+_TOLD_BY_ERROR = (Reason.EXIT, Reason.SIGNAL, Reason.SQL_ERROR, Reason.UPSTREAM_FAILED)
+"""Reasons that say nothing which the error does not say better."""
+
+
+def _which(attempt: int, attempts: int) -> str:
+    return f" (attempt {attempt} of {attempts})" if attempt > 1 else ""
+
+
+def _extent(event: RunStarted) -> str:
+    tasks = count(len(event.tasks), "task")
+    chosen = f"{event.selection} of {tasks}" if event.selection else tasks
+    return f"{chosen}, {event.concurrency} at a time"
+
+
+# ---------------------------------------------------------------- one event per line
+
+
+class JsonView:
+    """Each event as a JSON object on a line; with `--verbose` the output of tasks as well."""
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._quietly = _Quiet(console)
+        self._encoder = msgspec.json.Encoder()
+
+    def emit(self, event: Event) -> None:
+        """Write the event."""
+        self._line(self._encoder.encode(event))
+
+    def output(self, task: str, data: bytes | memoryview) -> None:
+        """Write a piece of output as `{"event": "output", "task": …, "text": …}`."""
+        if self._verbose:
+            text = bytes(data).decode("utf-8", "replace")
+            self._line(self._encoder.encode({"event": "output", "task": task, "text": text}))
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _line(self, data: bytes) -> None:
+        with self._quietly.lock:
+            self._quietly(lambda: self._console.raw(data + b"\n"))
+
+
+# ---------------------------------------------------------------- a block on the terminal
+
+
+class LiveView:
+    """What runs now, at the foot of the terminal; warnings and output scroll by above it.
+
+    A thread draws it, started by the first event: events only change the picture, so that ten
+    thousand short tasks cost ten frames a second and no more.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._quietly = _Quiet(console)
+        self._lines = Lines()
+        self._picture = Picture()
+        self._above: list[str] = []
+        self._drawn = 0
+        self._ended = threading.Event()
+        self._painter: threading.Thread | None = None
+
+    def emit(self, event: Event) -> None:
+        """Take the event into the picture."""
+        with self._quietly.lock:
+            self._picture.take(event, time.monotonic())
+            if isinstance(event, AttemptEnded):
+                self._scroll(self._lines.rest(event.task))
+            if isinstance(event, Warned):
+                label = self._console.paint("warning:", "yellow")
+                self._above.append(f"{label} {printable(event.message)}  {printable(event.hint)}")
+            if self._painter is None:
+                self._painter = threading.Thread(target=self._paint, name="view", daemon=True)
+                self._painter.start()
+
+    def output(self, task: str, data: bytes | memoryview) -> None:
+        """Let what a task wrote scroll by above the block."""
+        if self._verbose:
+            with self._quietly.lock:
+                self._scroll(self._lines.feed(task, data))
+                if len(self._above) > 1000:
+                    self._draw(self._block())
+
+    def close(self) -> None:
+        """Remove the block, and let the last lines out."""
+        self._ended.set()
+        if self._painter is not None:
+            self._painter.join()
+        with self._quietly.lock:
+            self._scroll(self._lines.close())
+            self._draw([])
+
+    def _scroll(self, data: bytes) -> None:
+        for line in data.decode("utf-8", "replace").split("\n")[:-1]:
+            self._above.append(_settled(line))
+
+    def _paint(self) -> None:
+        while not self._ended.wait(_FRAME_SECONDS):
+            with self._quietly.lock:
+                self._draw(self._block())
+
+    def _block(self) -> list[str]:
+        width = (self._console.width or 80) - 1
+        rows = max(min(_LIVE_ROWS, self._console.height - _LIVE_FAILURES - 4), 1)
+        painted = self._console.paint
+        return [
+            "".join(painted(text, style) for text, style in _cut(line, width))
+            for line in self._picture.lines(time.monotonic(), rows)
+        ]
+
+    def _draw(self, block: list[str]) -> None:
+        """Replace the block on the terminal, in one write: move up, clear, lines above, block."""
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        text = f"\r{up}\x1b[J" if self._drawn else ""
+        text += "".join(line + "\n" for line in (*self._above, *block))
+        self._above.clear()
+        self._drawn = len(block)
+        if text:
+            self._quietly(lambda: self._console.write(text))
+
+
+Pieces = list[tuple[str, str]]
+"""A line as (text, style) pieces, so that it can be cut before it is painted."""
+
+
+class Picture:
+    """The state of a run as the live block shows it: no terminal, no clock of its own."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, tuple[float, str]] = {}
+        self._waiting: dict[str, tuple[float, str]] = {}
+        self._failed: deque[TaskEnded] = deque(maxlen=_LIVE_FAILURES)
+        self._last: TaskEnded | None = None
+        self._counts: dict[TaskState, int] = {}
+        self._total = 0
+        self._started = 0.0
+        self._step = ""
+
+    def take(self, event: Event, now: float) -> None:
+        """Change the picture by one event, seen at `now` on the monotonic clock."""
+        match event:
+            case RunStarted():
+                self._started, self._total = now, len(event.tasks)
+            case SetupStep():
+                self._step = f"{event.step}: {printable(event.message)}"
+            case AttemptStarted():
+                self._step = ""
+                self._waiting.pop(event.task, None)
+                self._running[event.task] = (now, _which(event.attempt, event.attempts).strip())
+            case AttemptEnded():
+                self._running.pop(event.task, None)
+                if event.retry_in is not None:
+                    why = told(event.outcome.reason, event.outcome.error)
+                    self._waiting[event.task] = (now + event.retry_in, why)
+            case TaskEnded():
+                self._end(event)
+
+    def _end(self, event: TaskEnded) -> None:
+        self._running.pop(event.task, None)
+        self._waiting.pop(event.task, None)
+        if event.reason is Reason.SINGLE_TASK:
+            self._total -= 1
+            return
+        self._counts[event.state] = self._counts.get(event.state, 0) + 1
+        if event.state is TaskState.FAILED:
+            self._failed.append(event)
+        elif event.attempts:
+            self._last = event
+
+    def lines(self, now: float, rows: int) -> list[Pieces]:
+        """The block: failures, what finished last, what waits and runs, and the counts."""
+        ended = [*self._failed, *([self._last] if self._last else [])]
+        block = [
+            _line(
+                task.state,
+                STATE_STYLES[task.state],
+                duration(task.seconds) if task.attempts else "-",
+                task.task,
+                told(task.reason, task.error),
+            )
+            for task in ended
+        ]
+        active = self._active(now)
+        block += active[:rows]
+        if len(active) > rows:
+            block.append([(f"  … and {len(active) - rows} more", "dim")])
+        if self._step:
+            block.append([(f"  {self._step}", "dim")])
+        block.append([(f"  {self._tally(now)}", "bold")])
+        return block
+
+    def _active(self, now: float) -> list[Pieces]:
+        lines = [
+            _line("running", "cyan", _elapsed(now - since), task, note)
+            for task, (since, note) in self._running.items()
+        ]
+        for task, (due, why) in self._waiting.items():
+            left = _elapsed(max(due - now, 0.0) + 0.99)
+            lines.append(_line("waiting", "yellow", left, task, f"to try again; {why}"))
+        return lines
+
+    def _tally(self, now: float) -> str:
+        parts = [f"{sum(self._counts.values()):,} of {self._total:,} done"]
+        for state, number in self._counts.items():
+            if state is not TaskState.SUCCESS:
+                parts.append(f"{number:,} {state}")
+        if self._started:
+            parts.append(_elapsed(now - self._started))
+        return ", ".join(parts)
+
+
+def _line(word: str, style: str, time: str, task: str, text: str = "") -> Pieces:
+    return [(f"  {word:<8}", style), (f"{time:>7}  ", ""), (task, "bold"), (f"  {text}", "")]
+
+
+def _elapsed(seconds: float) -> str:
+    """A running clock: whole seconds, so that the eye is not drawn to it."""
+    return f"{int(seconds)}s" if seconds < 60 else duration(seconds)
+
+
+def _cut(line: Pieces, width: int) -> Pieces:
+    """The pieces of a line that fit into so many cells."""
+    kept: Pieces = []
+    for text, style in line:
+        if width <= 0:
+            break
+        piece = fit(text, width)
+        kept.append((piece, style))
+        width -= cells(piece)
+    return kept
+
+
+def _settled(line: str) -> str:
+    """A line as the terminal would show it at last: what a carriage return overwrote is gone."""
+    return line.rstrip("\r").rpartition("\r")[2]

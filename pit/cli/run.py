@@ -1,0 +1,190 @@
+"""`pit run`: the composition root, where the engine meets the store, the terminal and the files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from pit.cli import progress
+from pit.cli.complete import complete_target
+from pit.cli.options import Settings, command
+from pit.cli.summary import Summary
+from pit.engine.run import Finale, Request, Services, execute
+from pit.errors import BadArgument, Overlapping, RunNotSuccessful, UnknownTask
+from pit.model import Dag, Reason, RunState, WorkspaceConfig
+from pit.spec import config as spec
+from pit.spec import durations
+from pit.state import recover, retention
+from pit.state.store import Store
+from pit.work import process
+
+_EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL = 1, 124, 128
+
+
+class Duration(click.ParamType):
+    """A duration such as "10s" on the command line, in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Seconds; a click usage error for what is no duration."""
+        if isinstance(value, float):
+            return value
+        try:
+            return durations.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@command("run", short_help="Run a DAG, or one task of it.")
+@click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
+@click.option(
+    "-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a run parameter."
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tasks at once (default: dag.concurrency, else 4).",
+)
+@click.option(
+    "--grace",
+    type=Duration(),
+    default=10.0,
+    metavar="DURATION",
+    help="Time between asking a task to end and killing it (default: 10s).",
+)
+@click.option("--skip-ok", is_flag=True, help='Exit 0 when overlap = "skip" skips this run.')
+@click.option("--json", "as_json", is_flag=True, help="Write one event per line as JSON.")
+@click.option("--trigger", default="manual", hidden=True)
+def run(
+    settings: Settings,
+    target: str,
+    pairs: Sequence[str],
+    concurrency: int | None,
+    grace: float,
+    skip_ok: bool,
+    as_json: bool,
+    trigger: str,
+) -> None:
+    """Run a DAG, or one task of it.
+
+    Tasks run in parallel as soon as what they depend on has succeeded, from a frozen copy of the
+    project. Exit code 0 means that every task succeeded, 1 that one failed.
+    """
+    config = settings.config()
+    dag, only = chosen(config, target)
+    request = Request(
+        dag=dag,
+        config=config,
+        only=only,
+        given=parameters(pairs),
+        concurrency=concurrency,
+        trigger=trigger,
+        grace=grace,
+    )
+    try:
+        finale = perform(settings, request, as_json)
+    except Overlapping as error:
+        if not skip_ok or dag.overlap != "skip":
+            raise
+        settings.console.note(f"skipped: {error}")
+        return
+    code = exit_code(finale)
+    if code:
+        raise RunNotSuccessful(f"run {finale.run} {finale.state}", code)
+
+
+def chosen(config: WorkspaceConfig, target: str) -> tuple[Dag, str | None]:
+    """The DAG, and the one task, that `dag` or `dag/task` names."""
+    name, slash, task = target.partition("/")
+    if not name or (slash and not task):
+        raise BadArgument(
+            f'"{target}" names no {"task" if name else "DAG"}', "Write DAG or DAG/TASK"
+        )
+    dag = spec.discover_one(config, name)
+    names = [task.name for task in dag.tasks]
+    if slash and task not in names:
+        raise UnknownTask(name, task, names)
+    return dag, task or None
+
+
+def parameters(pairs: Sequence[str]) -> dict[str, str]:
+    """`-p name=value` as a mapping."""
+    given: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise BadArgument(f'"-p {pair}" is not NAME=VALUE', "Write it like: -p date=2026-01-31")
+        if name in given:
+            raise BadArgument(f'parameter "{name}" is given twice')
+        given[name] = value
+    return given
+
+
+def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
+    """Run it with the store, the view and the summary plugged in; then apply retention."""
+    console, config = settings.console, request.config
+    with ExitStack() as stack:
+        store = Store.open(config.metadata_db)
+        stack.callback(store.close)
+        report_interrupted(settings, config, store)
+        view = progress.view_for(console, as_json=as_json, verbose=settings.verbose)
+        summary = Summary(console, again=lambda words: _again(settings, words))
+        try:
+            finale = execute(
+                request,
+                Services(
+                    history=store,
+                    sinks=(view,) if as_json else (view, summary),
+                    tap=view.output if settings.verbose else None,
+                    waiting=console.note,
+                ),
+            )
+        finally:
+            view.close()
+            if not as_json:
+                summary.close()
+        tidy(request, store, finale)
+    return finale
+
+
+def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store) -> None:
+    """Give an end to runs whose process was killed, end what they left, and say so."""
+    for past in recover.recover(store, config.runs_dir):
+        ended = process.end_marked(past.id)
+        left = f"; ended {ended} of its processes" if ended else ""
+        settings.console.warning(
+            f"run {past.id} was interrupted{left}",
+            f"See it with: {_again(settings, 'status')} {past.dag}",
+        )
+
+
+def tidy(request: Request, store: Store, finale: Finale) -> None:
+    """Remove what `keep_artifacts` and retention no longer want."""
+    keep = request.dag.keep_artifacts
+    keep = request.config.keep_artifacts if keep is None else keep
+    retention.after_run(
+        store, request.config.runs_dir, finale.run, request.config.retention, keep, time.time()
+    )
+
+
+def exit_code(finale: Finale) -> int:
+    """0 success, 1 failed, 124 timed out, 130 Ctrl-C, 143 SIGTERM."""
+    if finale.state is RunState.SUCCESS:
+        return 0
+    if finale.state is RunState.CANCELLED:
+        return _EXIT_SIGNAL + (finale.signal or 2)
+    return _EXIT_TIMEOUT if finale.reason is Reason.TIMEOUT else _EXIT_FAILED
+
+
+def _again(settings: Settings, words: str) -> str:
+    """A command line for the same workspace."""
+    here = settings.root == Path.cwd()
+    return f"pit {words}" if here else f"pit --project-dir {settings.root} {words}"

@@ -1,0 +1,202 @@
+"""`pit runs` and `pit outputs`: what ran, and what there is for others."""
+
+from __future__ import annotations
+
+import time
+from fnmatch import fnmatchcase
+from typing import Any
+
+import click
+
+from pit.cli import past
+from pit.cli.complete import complete_dag
+from pit.cli.console import Cell, Column, ago, moment
+from pit.cli.options import Settings, command, json_option
+from pit.model import Dag, Output, Record, RunState, WorkspaceConfig
+from pit.spec import config as spec
+from pit.state.store import Store
+
+_WIDE = 110
+
+
+# ---------------------------------------------------------------- runs
+
+
+@command("runs", short_help="List runs, the latest first.")
+@click.argument("dag", required=False, shell_complete=complete_dag)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="How many runs.",
+)
+@click.option(
+    "--state", type=click.Choice([str(state) for state in RunState]), help="Only runs in this state."
+)
+@json_option
+def runs(
+    settings: Settings, dag: str | None, limit: int, state: str | None, as_json: bool
+) -> None:
+    """List runs, the latest first; of one DAG, or of all."""
+    config = settings.config()
+    with past.history(config) as store:
+        found = [] if store is None else _found(config, store, dag, limit, state)
+        if dag is not None and (store is None or store.last_run(dag) is None):
+            past.require_known(settings, config, dag)
+    if as_json:
+        settings.console.json(found)
+    elif found:
+        _runs_table(settings, found)
+    else:
+        settings.console.note("no such runs" if state else "no runs yet")
+
+
+def _found(
+    config: WorkspaceConfig, store: Store, dag: str | None, limit: int, state: str | None
+) -> list[past.RunView]:
+    """The runs to show; those that died unrecorded count as interrupted, not as running."""
+    wanted = None if state is None else RunState(state)
+    rows = store.runs(dag=dag, limit=limit, state=wanted)
+    if wanted is RunState.INTERRUPTED:
+        rows = tuple(sorted((*store.open_runs(dag), *rows), key=lambda row: -row.seq))
+    views = [past.view(config, row) for row in rows]
+    return [view for view in views if wanted in (None, view.state)][:limit]
+
+
+def _runs_table(settings: Settings, found: list[past.RunView]) -> None:
+    console, now = settings.console, time.time()
+    wide = console.width is None or console.width >= _WIDE
+    columns = (
+        Column("RUN"),
+        Column("STATE"),
+        Column("TOOK", right=True),
+        Column("STARTED", right=not wide),
+        Column("WHY", flexible=True),
+    )
+    rows = [
+        (
+            run.run,
+            past.shown_state(run),
+            past.took(run.seconds, run.started_at, now, run.state is RunState.RUNNING),
+            f"{moment(run.started_at)}  {ago(run.started_at, now):>8}"
+            if wide
+            else ago(run.started_at, now),
+            _remark(run),
+        )
+        for run in found
+    ]
+    console.table(columns, rows)
+
+
+def _remark(run: past.RunView) -> str:
+    parts = [past.why(run.reason, run.error)]
+    if parts[0] in (run.state, "exit"):
+        parts = []
+    if run.selection:
+        parts.append(f"only {run.selection}")
+    parts += [f"{name}={value}" for name, value in run.params.items()]
+    return "  ".join(part for part in parts if part)
+
+
+# ---------------------------------------------------------------- outputs
+
+
+class OutputView(Record):
+    """One declared output; `made_at` and `run` are of the DAG's last success, null before it."""
+
+    dag: str
+    name: str
+    type: str
+    location: str
+    extra: dict[str, Any]
+    made_at: float | None
+    run: str | None
+
+
+@command("outputs", short_help="List what the projects declare to produce.")
+@click.option("--project", metavar="DAG", shell_complete=complete_dag, help="Only of this DAG.")
+@click.option("--type", "kind", metavar="TYPE", help="Only outputs of this type.")
+@click.option(
+    "--location", metavar="GLOB", help="Only outputs whose location matches, e.g. 'warehouse.*'."
+)
+@json_option
+def outputs(
+    settings: Settings, project: str | None, kind: str | None, location: str | None, as_json: bool
+) -> None:
+    """List what the projects declare in [[outputs]], and when a run last made it."""
+    config = settings.config()
+    if project is not None:
+        past.require_known(settings, config, project)
+    with past.history(config) as store:
+        found = _outputs(spec.discover(config).dags, store)
+    found = [
+        each
+        for each in found
+        if (project is None or each.dag == project)
+        and (kind is None or each.type == kind)
+        and (location is None or fnmatchcase(each.location, location))
+    ]
+    if as_json:
+        settings.console.json(found)
+    elif found:
+        _outputs_table(settings, found)
+    else:
+        settings.console.note("no outputs found")
+
+
+def _outputs(dags: dict[str, Dag], store: Store | None) -> list[OutputView]:
+    """What pit.toml declares now, with what the store knows of each.
+
+    A project that cannot be read just now still shows what its last success declared.
+    """
+    made = {} if store is None else {(row.dag, row.name): row for row in store.outputs()}
+    found = []
+    for dag in dags.values():
+        for output in dag.outputs:
+            row = made.get((dag.name, output.name))
+            made_at, run = (row.made_at, row.run) if row else (None, None)
+            found.append(_output_view(dag.name, output, made_at, run))
+    for (name, _), row in made.items():
+        if name not in dags:
+            output = Output(name=row.name, type=row.type, location=row.location, extra=row.extra)
+            found.append(_output_view(name, output, row.made_at, row.run))
+    return sorted(found, key=lambda each: each.dag)
+
+
+def _output_view(dag: str, output: Output, made_at: float | None, run: str | None) -> OutputView:
+    return OutputView(
+        dag=dag,
+        name=output.name,
+        type=output.type,
+        location=output.location,
+        extra=output.extra,
+        made_at=made_at,
+        run=run,
+    )
+
+
+def _outputs_table(settings: Settings, found: list[OutputView]) -> None:
+    now = time.time()
+    columns = [
+        Column("DAG", flexible=True),
+        Column("NAME", flexible=True),
+        Column("TYPE"),
+        Column("LOCATION", flexible=True),
+        Column("MADE", right=True),
+    ]
+    if any(each.extra for each in found):
+        columns.append(Column("MORE", flexible=True))
+    rows = [
+        (
+            each.dag,
+            Cell(each.name, "bold"),
+            each.type,
+            each.location,
+            "never" if each.made_at is None else ago(each.made_at, now),
+            "  ".join(f"{name}={value}" for name, value in each.extra.items()),
+        )[: len(columns)]
+        for each in found
+    ]
+    settings.console.table(columns, rows)

@@ -1,0 +1,343 @@
+"""`pit status`: how every DAG stands, or one of them with its tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+import click
+
+from pit.cli import past
+from pit.cli.complete import complete_dag
+from pit.cli.console import STATE_STYLES, Cell, Column, ago, count, duration, moment, size, until
+from pit.cli.options import Settings, command, json_option
+from pit.errors import NoProjects
+from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
+from pit.spec import config as spec
+from pit.spec import cron
+from pit.state.history import AttemptRow, DagSummary, TaskRow
+from pit.state.store import Store
+
+_WIDE = 110
+_SPARKS_NARROW = 10
+_REMARKS = 12
+_BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.CANCELLED)
+
+
+class DagView(Record):
+    """One DAG in `pit status --json`; `recent` are the seconds of its last finished runs."""
+
+    dag: str
+    valid: bool
+    last: past.RunView | None
+    success_rate: float | None
+    recent: tuple[float, ...]
+    schedules: tuple[str, ...]
+    next_fire: float | None
+
+
+class StatusView(Record):
+    """The shape of `pit status --json`."""
+
+    dags: tuple[DagView, ...]
+    problems: tuple[Problem, ...]
+
+
+class TaskView(Record):
+    """One task in `pit status DAG --json`, with what its attempts used."""
+
+    task: str
+    state: TaskState
+    reason: str | None
+    error: str
+    attempts: int
+    started_at: float | None
+    seconds: float | None
+    cpu_seconds: float | None
+    peak_memory: int | None
+    exit_code: int | None
+
+
+class DagStatusView(Record):
+    """The shape of `pit status DAG --json`."""
+
+    dag: DagView
+    tasks: tuple[TaskView, ...]
+
+
+@command("status", short_help="Show how each DAG stands, or one with its tasks.")
+@click.argument("dag", required=False, shell_complete=complete_dag)
+@json_option
+def status(settings: Settings, dag: str | None, as_json: bool) -> None:
+    """Show how each DAG stands, or one with its tasks.
+
+    The success rate and the bars of durations are those of the last 20 finished runs.
+    """
+    config = settings.config()
+    with past.history(config) as store:
+        if dag is None:
+            _all(settings, config, store, as_json)
+        else:
+            _one(settings, config, store, dag, as_json)
+
+
+# ---------------------------------------------------------------- every DAG
+
+
+def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_json: bool) -> None:
+    workspace = spec.discover(config)
+    summaries = {} if store is None else {each.dag: each for each in store.summaries()}
+    if not workspace.projects and not summaries:
+        raise NoProjects(config.root)
+    names = sorted({*workspace.dags, *summaries})
+    views = [_dag_view(config, n, workspace.dags.get(n), summaries.get(n)) for n in names]
+    if as_json:
+        settings.console.json(StatusView(dags=tuple(views), problems=workspace.problems))
+        return
+    if views:
+        _table(settings, views)
+    remarks = list(_remarks(settings, store, views, workspace.problems))
+    if remarks:
+        settings.console.out()
+    for remark in remarks:
+        settings.console.out(remark)
+
+
+def _dag_view(
+    config: WorkspaceConfig, name: str, dag: Dag | None, summary: DagSummary | None
+) -> DagView:
+    schedules = dag.schedules if dag else ()
+    return DagView(
+        dag=name,
+        valid=dag is not None,
+        last=past.view(config, summary.last) if summary else None,
+        success_rate=summary.success_rate if summary else None,
+        recent=tuple(run.seconds for run in summary.recent) if summary else (),
+        schedules=schedules,
+        next_fire=cron.next_fire(schedules, dag.timezone, time.time()) if dag and schedules else None,
+    )
+
+
+def _table(settings: Settings, views: Iterable[DagView]) -> None:
+    console, now = settings.console, time.time()
+    wide = console.width is None or console.width >= _WIDE
+    columns = (
+        Column("DAG", flexible=True),
+        Column("LAST RUN", right=not wide),
+        Column("STATE"),
+        Column("TOOK", right=True),
+        Column("SUCCESS", right=True),
+        Column("DURATIONS"),
+        Column("NEXT", right=True),
+    )
+    rows = []
+    for view in views:
+        last = view.last
+        bars = view.recent if wide else view.recent[-_SPARKS_NARROW:]
+        rows.append(
+            (
+                Cell(view.dag, "bold"),
+                "never" if last is None else _when(last.started_at, now, wide),
+                "" if last is None else past.shown_state(last),
+                "" if last is None else _took(last, now),
+                "" if view.success_rate is None else f"{view.success_rate:.0%}",
+                console.sparkline(bars),
+                _next(view, now),
+            )
+        )
+    console.table(columns, rows)
+
+
+def _when(at: float, now: float, wide: bool) -> str:
+    return f"{moment(at)}  {ago(at, now):>8}" if wide else ago(at, now)
+
+
+def _took(run: past.RunView, now: float) -> str:
+    return past.took(run.seconds, run.started_at, now, run.state is RunState.RUNNING)
+
+
+def _next(view: DagView, now: float) -> Cell:
+    if not view.valid:
+        return Cell("no project", "dim")
+    return Cell("" if view.next_fire is None else until(view.next_fire, now))
+
+
+def _remarks(
+    settings: Settings, store: Store | None, views: Iterable[DagView], problems: Iterable[Problem]
+) -> Iterator[str]:
+    """What needs attention, each with the command that tells more."""
+    bad = [view.last for view in views if view.last and view.last.state in _BAD]
+    for run in bad[:_REMARKS]:
+        yield _failure(settings, store, run)
+    if len(bad) > _REMARKS:
+        yield f"… and {len(bad) - _REMARKS} more; see: {settings.again('runs --state failed')}"
+    stubs = [view.dag for view in views if view.last and view.last.stub]
+    if stubs:
+        yield f"Stub runs executed no SQL, for want of a secrets file: {', '.join(stubs)}"
+    paths = list(dict.fromkeys(problem.path for problem in problems))
+    if paths:
+        have = "has problems" if len(paths) == 1 else "have problems"
+        yield f"{', '.join(paths)} {have}; see: {settings.again('validate')}"
+
+
+def _failure(settings: Settings, store: Store | None, run: past.RunView) -> str:
+    tasks = store.tasks(run.run) if store else ()
+    failed = [task for task in tasks if task.state in (TaskState.FAILED, TaskState.RUNNING)]
+    tried = [task for task in failed if task.attempts or task.started_at]
+    if not tried:
+        text = past.why(run.reason, run.error)
+        text = "" if text == run.state else f": {text}"
+        return f"{run.dag} {run.state}{text}; see: {settings.again(f'status {run.dag}')}"
+    state, reason = past.task_state(run.state, tried[0])
+    others = f" (and {count(len(failed) - 1, 'other task')})" if len(failed) > 1 else ""
+    target = f"{run.dag}/{tried[0].task}"
+    return (
+        f"{target} {state}: {past.why(reason, tried[0].error)}{others}; "
+        f"see: {settings.again(f'logs {target}')}"
+    )
+
+
+# ---------------------------------------------------------------- one DAG
+
+
+def _one(
+    settings: Settings, config: WorkspaceConfig, store: Store | None, name: str, as_json: bool
+) -> None:
+    summaries = {} if store is None else {each.dag: each for each in store.summaries()}
+    dag, problem = past.declared(settings, config, name)
+    if dag is None and name not in summaries:
+        spec.discover(config).dag(name)
+    summary = summaries.get(name)
+    view = _dag_view(config, name, dag, summary)
+    tasks = _task_views(store, view.last)
+    if as_json:
+        settings.console.json(DagStatusView(dag=view, tasks=tuple(tasks)))
+        return
+    _head(settings, dag, view, problem)
+    if view.last is None:
+        settings.console.out(f"\nIt has not run yet. Run it with: {settings.again(f'run {name}')}")
+    elif tasks:
+        settings.console.out()
+        _task_table(settings, tasks)
+    if view.last is not None:
+        _hints(settings, view.last, tasks)
+
+
+def _task_views(store: Store | None, last: past.RunView | None) -> list[TaskView]:
+    if store is None or last is None:
+        return []
+    attempts: dict[str, list[AttemptRow]] = {}
+    for attempt in store.attempts(last.run):
+        attempts.setdefault(attempt.task, []).append(attempt)
+    return [_task_view(last.state, row, attempts.get(row.task, [])) for row in store.tasks(last.run)]
+
+
+def _task_view(run: RunState, row: TaskRow, attempts: list[AttemptRow]) -> TaskView:
+    state, reason = past.task_state(run, row)
+    cpu = [attempt.cpu_seconds for attempt in attempts if attempt.cpu_seconds is not None]
+    peaks = [attempt.peak_memory for attempt in attempts if attempt.peak_memory is not None]
+    return TaskView(
+        task=row.task,
+        state=state,
+        reason=reason,
+        error=row.error,
+        attempts=max(row.attempts, len(attempts)),
+        started_at=row.started_at or (attempts[0].started_at if attempts else None),
+        seconds=row.seconds,
+        cpu_seconds=sum(cpu) if cpu else None,
+        peak_memory=max(peaks, default=None),
+        exit_code=attempts[-1].exit_code if attempts else None,
+    )
+
+
+def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> None:
+    console, now = settings.console, time.time()
+    title = console.paint(view.dag, "bold")
+    console.out(f"{title}  {dag.description}" if dag and dag.description else title)
+    if problem:
+        console.warning(problem)
+    if dag is not None:
+        about = {
+            "project": _relative(settings, dag),
+            "owner": dag.owner,
+            "tags": ", ".join(dag.tags),
+            "schedule": _schedule(dag, view.next_fire, now),
+        }
+        for label, text in about.items():
+            if text:
+                console.out(f"  {label:<9} {text}")
+    if view.success_rate is not None:
+        rate = f"{view.success_rate:.0%} of the last {count(len(view.recent), 'run')}"
+        console.out(f"  {'success':<9} {rate}   {console.sparkline(view.recent)}")
+    if view.last is not None:
+        _last_run(settings, view.last, now)
+
+
+def _relative(settings: Settings, dag: Dag) -> str:
+    inside = dag.project.is_relative_to(settings.root)
+    return str(dag.project.relative_to(settings.root) if inside else dag.project)
+
+
+def _schedule(dag: Dag, next_fire: float | None, now: float) -> str:
+    if not dag.schedules:
+        return ""
+    zone = f" ({dag.timezone})" if dag.timezone else ""
+    fire = "" if next_fire is None else f", next {moment(next_fire)} ({until(next_fire, now)})"
+    return f"{' and '.join(dag.schedules)}{zone}{fire}"
+
+
+def _last_run(settings: Settings, run: past.RunView, now: float) -> None:
+    out, paint = settings.console.out, settings.console.paint
+    cell = past.shown_state(run)
+    seconds = _took(run, now)
+    since = f"{moment(run.started_at)} ({ago(run.started_at, now)})"
+    preposition = "for" if run.state is RunState.RUNNING else "after"
+    out(f"  {'last run':<9} {run.run}")
+    out(f"  {'':<9} {paint(cell.text, cell.style)} {preposition} {seconds or '?'}, started {since}")
+    if run.selection:
+        out(f"  {'':<9} only {run.selection}")
+    if run.params:
+        pairs = " ".join(f"{name}={value}" for name, value in run.params.items())
+        out(f"  {'':<9} with {pairs}")
+    text = past.why(run.reason, run.error)
+    if text and text not in (run.state, "exit"):
+        out(f"  {'':<9} {text}")
+
+
+def _task_table(settings: Settings, tasks: Iterable[TaskView]) -> None:
+    now = time.time()
+    columns = (
+        Column("TASK", flexible=True),
+        Column("STATE"),
+        Column("TOOK", right=True),
+        Column("CPU", right=True),
+        Column("MEMORY", right=True),
+        Column("TRIES", right=True),
+        Column("WHY", flexible=True),
+    )
+    rows = [
+        (
+            task.task,
+            Cell(task.state, STATE_STYLES[task.state]),
+            past.took(task.seconds, task.started_at, now, task.state is TaskState.RUNNING),
+            "" if task.cpu_seconds is None else duration(task.cpu_seconds),
+            "" if task.peak_memory is None else size(task.peak_memory),
+            str(task.attempts) if task.attempts else "",
+            past.why(task.reason, task.error),
+        )
+        for task in tasks
+    ]
+    settings.console.table(columns, rows)
+
+
+def _hints(settings: Settings, run: past.RunView, tasks: Iterable[TaskView]) -> None:
+    out = settings.console.out
+    failed = next((t for t in tasks if t.state is TaskState.FAILED and t.attempts), None)
+    if run.stub:
+        out("\nThis was a stub run: it executed no SQL, for want of a secrets file (--secrets).")
+    if run.state is RunState.RUNNING:
+        out(f"\nNext: {settings.again(f'logs {run.dag} --follow')}")
+    elif failed is not None:
+        out(f"\nNext: {settings.again(f'logs {run.dag}/{failed.task}')}")
+
+

@@ -1,0 +1,174 @@
+"""The end of a run at a glance: a line per task, the last words of what failed, the next step."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from pit.cli.console import STATE_STYLES, Cell, Column, Console, count, duration, fit, printable
+from pit.cli.progress import told
+from pit.model import (
+    AttemptStarted,
+    Event,
+    Reason,
+    RunEnded,
+    RunStarted,
+    RunState,
+    TaskEnded,
+    TaskState,
+)
+from pit.state.rundir import RunDir
+
+_TASK_LINES = 50
+_TAILS = 3
+_TAIL_LINES = 10
+_TAIL_BYTES = 16384
+_BAD_FIRST = (TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.SKIPPED, TaskState.SUCCESS)
+
+LogFile = Callable[[RunStarted, str], Path]
+"""Where the log of a task of a run is."""
+
+
+class Summary:
+    """A sink that says nothing until `close()`, then how the whole run went.
+
+    `again` makes a command line for the same workspace out of words such as `logs sales/load`.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        again: Callable[[str], str] = lambda words: f"pit {words}",
+        log_file: LogFile | None = None,
+    ) -> None:
+        self._console = console
+        self._again = again
+        self._log_file = log_file or _log_file
+        self._started: RunStarted | None = None
+        self._ended: RunEnded | None = None
+        self._tasks: dict[str, TaskEnded] = {}
+        self._of: dict[str, int] = {}
+
+    def emit(self, event: Event) -> None:
+        """Remember what the summary needs."""
+        match event:
+            case TaskEnded():
+                self._tasks[event.task] = event
+            case AttemptStarted():
+                self._of[event.task] = event.attempts
+            case RunStarted():
+                self._started = event
+            case RunEnded():
+                self._ended = event
+
+    def output(self, task: str, data: bytes | memoryview) -> None:
+        """Output is in the logs; the summary reads their ends."""
+
+    def close(self) -> None:
+        """Write the summary, if the run came to an end."""
+        if self._started is None or self._ended is None:
+            return
+        try:
+            self._write(self._started, self._ended)
+        except OSError:
+            return  # the reader has gone; how the run went stands in the store
+
+    def _write(self, started: RunStarted, ended: RunEnded) -> None:
+        failed = [task for task in self._tasks.values() if task.state is TaskState.FAILED]
+        self._console.out()
+        self._headline(started, ended)
+        self._list(started)
+        if ended.stub:
+            self._stub()
+        self._tails(started, failed)
+        step = self._next(started, ended, failed)
+        if step:
+            self._console.out(f"\n{self._console.paint('Next:', 'bold')} {step}")
+
+    def _headline(self, started: RunStarted, ended: RunEnded) -> None:
+        state = self._console.paint(ended.state, STATE_STYLES[ended.state])
+        dag = self._console.paint(started.dag, "bold")
+        stub = self._console.paint(" (stub)", "yellow") if ended.stub else ""
+        self._console.out(f"{dag}  {state}{stub}  {duration(ended.seconds)}  {ended.run}")
+        why = told(ended.reason, ended.error)
+        if why and ended.reason is not Reason.EXIT:
+            self._console.out(f"  {why}")
+
+    def _list(self, started: RunStarted) -> None:
+        tasks = [self._tasks[name] for name in started.tasks if name in self._tasks]
+        others = [task for task in tasks if task.reason is Reason.SINGLE_TASK]
+        tasks = [task for task in tasks if task.reason is not Reason.SINGLE_TASK]
+        shown = tasks
+        if len(tasks) > _TASK_LINES:
+            worst = sorted(tasks, key=lambda task: _BAD_FIRST.index(task.state))
+            shown = [t for t in worst if t.state is not TaskState.SUCCESS][:_TASK_LINES]
+        if shown:
+            self._console.out()
+            columns = (Column(""), Column(""), Column("", right=True), Column(""))
+            self._console.table(columns, [self._row(task) for task in shown])
+        if len(tasks) > _TASK_LINES or len(tasks) > 5:
+            self._console.out(f"\n  {_tally(tasks)}")
+        if others:
+            text = f"  {count(len(others), 'other task')} not selected"
+            self._console.out(self._console.paint(text, "dim"))
+
+    def _row(self, task: TaskEnded) -> list[Cell]:
+        of = self._of.get(task.task, 1)
+        again = f"attempt {task.attempts} of {of}" if task.attempts > 1 else ""
+        why = "  ".join(filter(None, (told(task.reason, task.error), again)))
+        return [
+            Cell(f"  {task.state}", STATE_STYLES[task.state]),
+            Cell(task.task),
+            Cell(duration(task.seconds) if task.attempts else "-"),
+            Cell(why),
+        ]
+
+    def _stub(self) -> None:
+        text = "Stub run: the SQL was only written to the logs, because there is no secrets file."
+        self._console.out(f"\n  {self._console.paint(text, 'yellow')}")
+        self._console.out("  Give one with --secrets FILE, or secrets_dir in pit_config.toml.")
+
+    def _tails(self, started: RunStarted, failed: list[TaskEnded]) -> None:
+        for task in [task for task in failed if task.attempts][:_TAILS]:
+            width = (self._console.width or 204) - 4
+            lines = tail(self._log_file(started, task.task), width=width)
+            title = f"{task.task}: {'the end of its log' if lines else 'its log is empty'}"
+            self._console.out(f"\n{self._console.paint(title, 'bold')}")
+            for line in lines:
+                self._console.out(f"  | {line}")
+
+    def _next(self, started: RunStarted, ended: RunEnded, failed: list[TaskEnded]) -> str:
+        tried = [task for task in failed if task.attempts]
+        if tried:
+            return self._again(f"logs {started.dag}/{tried[0].task}")
+        if ended.state is RunState.SUCCESS:
+            return ""
+        if ended.state is RunState.CANCELLED:
+            return self._again(f"run {started.selection or started.dag}")
+        return self._again(f"status {started.dag}")
+
+
+def _tally(tasks: list[TaskEnded]) -> str:
+    found = Counter(task.state for task in tasks)
+    parts = [f"{found[state]:,} {state}" for state in _BAD_FIRST if found[state]]
+    return f"{count(len(tasks), 'task')}: {', '.join(parts)}"
+
+
+def _log_file(started: RunStarted, task: str) -> Path:
+    return RunDir.at(Path(started.run_dir).parent, started.run).log_file(task)
+
+
+def tail(path: Path, lines: int = _TAIL_LINES, width: int = 200) -> list[str]:
+    """The last lines of a log, safe to print; only its last 16 kB are read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(file.tell() - _TAIL_BYTES, 0))
+            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return []
+    whole = [line.rpartition("\r")[2] for line in text.rstrip().split("\n")]
+    return [fit(printable(line), width) for line in whole if text.strip()][-lines:]

@@ -1,0 +1,1 @@
+"""Floor 6, one run: compile, attempt, schedule, executors, run."""

@@ -1,0 +1,80 @@
+"""A DAG compiled: doit tasks for the dispatcher and, beside each, the job that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from doit.control import TaskControl, TaskDispatcher
+from doit.task import Task as DoitTask
+
+from pit.engine.attempt import Policy
+from pit.model import Dag, Order, Reason, Record, Task
+
+
+class Refusal(Record):
+    """Why a job cannot be attempted at all, known before it starts."""
+
+    reason: Reason
+    error: str
+
+
+class Job(Record):
+    """One task of this run, ready to become an order for each attempt.
+
+    `order` is complete but for what differs between attempts and for `base`, the variables that
+    many jobs share. `stub` is the SQL script that is shown instead of being executed. `refusal`
+    fails the task without an attempt.
+    """
+
+    name: str
+    depends_on: tuple[str, ...]
+    policy: Policy
+    base: dict[str, str] = {}
+    order: Order | None = None
+    stub: str | None = None
+    refusal: Refusal | None = None
+
+
+def policy(task: Task) -> Policy:
+    """How often and how patiently pit.toml wants the task tried."""
+    return Policy(
+        attempts=task.retries + 1,
+        delay=task.retry_delay,
+        backoff=task.retry_backoff,
+        max_delay=task.retry_max_delay,
+    )
+
+
+def selected(dag: Dag, only: str | None) -> tuple[Task, ...]:
+    """The tasks that a run of `dag` (or of its one task `only`) executes."""
+    return dag.tasks if only is None else (dag.task(only),)
+
+
+def doit_tasks(dag: str, jobs: Iterable[Job]) -> list[DoitTask]:
+    """One doit task per job, named `<dag>:<task>`; dependencies outside the jobs are left out.
+
+    Jobs must come in topological order: doit walks a reversed chain in quadratic time.
+    """
+    jobs = list(jobs)
+    names = {job.name for job in jobs}
+    return [
+        DoitTask(
+            f"{dag}:{job.name}",
+            None,
+            task_dep=[f"{dag}:{name}" for name in job.depends_on if name in names],
+            meta={"job": job},
+        )
+        for job in jobs
+    ]
+
+
+def dispatcher(tasks: list[DoitTask]) -> TaskDispatcher:
+    """doit's dispatcher over all of `tasks`."""
+    control = TaskControl(tasks)
+    control.process(None)
+    return control.task_dispatcher()
+
+
+def ordered(jobs: Mapping[str, Job], topological: Iterable[str]) -> list[Job]:
+    """The jobs in the order of `topological`, which may name tasks that are not among them."""
+    return [jobs[name] for name in topological if name in jobs]

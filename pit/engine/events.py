@@ -1,0 +1,61 @@
+"""The seam between a run and whoever listens: sinks, the history they keep, and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from pit.model import Event
+
+
+class Sink(Protocol):
+    """A listener: the store, a view of the terminal, a log. Called from the main thread alone."""
+
+    def emit(self, event: Event) -> None:
+        """Take notice of one event; order is that of the calls."""
+
+
+class Durable(Sink, Protocol):
+    """The sink that remembers."""
+
+    def barrier(self) -> None:
+        """Return when everything emitted before would survive a power loss."""
+
+
+class Clock:
+    """Real time. Tests put a clock in its place whose `wait` moves the time instead of sleeping."""
+
+    def now(self) -> float:
+        """Unix seconds; may jump."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward; for durations and deadlines."""
+        return time.monotonic()
+
+    def wait(self, mailbox: SimpleQueue[Any], seconds: float | None) -> Any:
+        """The next message of `mailbox`, or None after `seconds`."""
+        try:
+            return mailbox.get(timeout=seconds)
+        except Empty:
+            return None
+
+
+class Telling:
+    """One event to every sink; the durable one first, so that nobody hears what is not kept."""
+
+    def __init__(self, durable: Durable, others: Sequence[Sink] = ()) -> None:
+        self._durable = durable
+        self._others = tuple(others)
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on."""
+        self._durable.emit(event)
+        for sink in self._others:
+            sink.emit(event)
+
+    def barrier(self) -> None:
+        """Wait until all events so far are durable."""
+        self._durable.barrier()

@@ -1,0 +1,529 @@
+"""One run, from open to close: `execute` lists its steps, each a method below, in order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from pit.engine import compile
+from pit.engine.compile import Job, Refusal
+from pit.engine.events import Clock, Durable, Sink, Telling
+from pit.engine.executors import Threads
+from pit.engine.schedule import Scheduler, Verdict
+from pit.errors import (
+    DiskFull,
+    Overlapping,
+    PitError,
+    RequirementNotMet,
+    SecretsError,
+)
+from pit.model import (
+    Dag,
+    EnvironmentHashed,
+    Order,
+    Outcome,
+    Output,
+    Overlap,
+    Reason,
+    Record,
+    RunEnded,
+    RunStarted,
+    RunState,
+    SetupStep,
+    Task,
+    TaskEnded,
+    TaskState,
+    Warned,
+    WorkspaceConfig,
+)
+from pit.spec import durations, graph, params
+from pit.state.locks import Lock
+from pit.state.rundir import RunDir
+from pit.state.secrets import Secrets
+from pit.work import environment, operators, process, snapshot
+from pit.work.broker import Sessions
+from pit.work.guardian import Guardian
+from pit.work.tasklog import Tap, TaskLog
+
+
+class PastRun(Protocol):
+    """What the engine asks about another run."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def dag(self) -> str:
+        """Its DAG."""
+
+    @property
+    def ended_at(self) -> float | None:
+        """Unix seconds, None while it runs."""
+
+
+class History(Durable, Protocol):
+    """The store as the engine sees it: a durable sink that also remembers other runs."""
+
+    def last_success(self, dag: str) -> PastRun | None:
+        """The newest real (not stubbed) success of a DAG."""
+
+    def ancestry(self, run: str) -> Sequence[PastRun]:
+        """The run and those that it was started from, innermost first."""
+
+    def open_runs(self, dag: str | None = None) -> Sequence[PastRun]:
+        """Runs that have not ended."""
+
+
+class Request(Record):
+    """What to run; `given` are the parameters as typed, `only` the one task to run."""
+
+    dag: Dag
+    config: WorkspaceConfig
+    only: str | None = None
+    given: dict[str, str] = {}
+    concurrency: int | None = None
+    secrets_file: Path | None = None
+    trigger: str = "manual"
+    grace: float = 10.0
+
+
+class Services(Record):
+    """What the composition root plugs in."""
+
+    history: History
+    sinks: tuple[Sink, ...] = ()
+    tap: Tap | None = None
+    waiting: Callable[[str], None] = lambda message: None
+
+
+class Finale(Record):
+    """How a run ended, as the caller sees it."""
+
+    run: str
+    state: RunState
+    reason: Reason | None
+    signal: int | None
+
+
+def execute(request: Request, services: Services) -> Finale:
+    """Run a DAG (or one task of it) to its end; raises PitError when it could not be set up."""
+    run = _Run(request, services)
+    run.resolve()
+    with run.place(), run.opened():
+        run.check_requirements()
+        run.make_environment()
+        run.take_snapshot()
+        run.open_secrets()
+        run.drive(run.compiled())
+    return run.finale()
+
+
+class _Run:
+    """One run and what it holds while it lasts."""
+
+    def __init__(self, request: Request, services: Services) -> None:
+        self.dag = graph.implied(request.dag)
+        self.config = request.config
+        self.request, self.services = request, services
+        self.clock = Clock()
+        self.tell = Telling(services.history, services.sinks)
+        self.mailbox: SimpleQueue[Any] = SimpleQueue()
+        self.cancel = process.Cancel()
+        self.tasks = compile.selected(self.dag, request.only)
+        self.stack = ExitStack()
+        self.env: environment.Environment | None = None
+        self.snapshot: snapshot.Snapshot | None = None
+        self.secrets: Secrets | None = None
+        self.state, self.reason = RunState.RUNNING, None
+
+    # ------------------------------------------------------------------ 1 resolve
+
+    def resolve(self) -> None:
+        """Parameters and concurrency, before anything is recorded."""
+        self.params = params.resolve(self.dag.params, self.request.given, date.today())
+        self.slots = self.request.concurrency or self.dag.concurrency
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """The run's place among the runs of its DAG, as `overlap` says."""
+        self.dag_lock = Lock(self.config.runs_dir / ".locks" / f"{self.dag.name.lower()}.lock")
+        try:
+            self._take_place()
+            yield
+        finally:
+            self.dag_lock.release()
+
+    def _take_place(self) -> None:
+        shared = self.dag.overlap is Overlap.ALLOW
+        if self.dag_lock.acquire(shared=shared):
+            return
+        others = ", ".join(run.id for run in self.services.history.open_runs(self.dag.name))
+        busy = f'DAG "{self.dag.name}" is already running ({others or "just starting"})'
+        if self.dag.overlap is Overlap.SKIP:
+            raise Overlapping(busy, 'overlap = "skip" in its pit.toml; --skip-ok exits 0 instead')
+        parent = os.environ.get("PIT_RUN_ID")
+        if parent and any(r.dag == self.dag.name for r in self.services.history.ancestry(parent)):
+            raise Overlapping(f"{busy}, and this run was started from within it", "It would wait for itself")
+        self.services.waiting(f"{busy}; waiting for it to end")
+        self.dag_lock.wait(lambda: False, shared=shared)
+
+    # ------------------------------------------------------------------ 2, 3 open
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """The run's folder, lock, guardian, signals and row; whatever happens, it gets an end."""
+        with self.stack:
+            self._open()
+            try:
+                yield
+            except BaseException as error:
+                self._failed(error)
+                if self.cancel.level == 0 or self.state is not RunState.CANCELLED:
+                    raise
+            finally:
+                process.end_all()
+
+    def _open(self) -> None:
+        self.dir = RunDir.allocate(self.config.runs_dir, self.dag.name, self.clock.now())
+        self.stack.callback(self.dir.lock.release)
+        self.begun = self.clock.monotonic()
+        process.become_subreaper()
+        self.guardian = Guardian.start(
+            (self.dir.lock.fileno(), self.dag_lock.fileno()), self.dir.id, self.request.grace
+        )
+        self.stack.callback(self.guardian.close)
+        self.signals = process.install_signals(lambda: self._stop(1), lambda: self._stop(2))
+        self.stack.callback(self.signals.restore)
+        self.tell.emit(
+            RunStarted(
+                run=self.dir.id,
+                at=self.clock.now(),
+                dag=self.dag.name,
+                run_dir=str(self.dir.root),
+                project=str(self.dag.project),
+                tasks=graph.topological(self.dag),
+                params=self.params,
+                selection=self.request.only,
+                trigger=self.request.trigger,
+                parent=os.environ.get("PIT_RUN_ID"),
+                concurrency=self.slots,
+                **process.identity(),
+            )
+        )
+
+    def _stop(self, level: int) -> None:
+        self.cancel.request(level, Reason.CANCELLED)
+        self.mailbox.put(None)
+
+    def _failed(self, error: BaseException) -> None:
+        """Set-up or the store failed: the run ends with that as its reason, if it can be told."""
+        with suppress(PitError):  # a store that cannot be written has raised already
+            self._tell_failure(error)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        cancelled = self.cancel.level > 0 or isinstance(error, KeyboardInterrupt)
+        reason = Reason.CANCELLED if cancelled else _reason(error)
+        for name in graph.topological(self.dag):
+            self._emit(TaskEnded, task=name, state=TaskState.SKIPPED, reason=reason)
+        state = RunState.CANCELLED if cancelled else RunState.FAILED
+        self._end(state, reason, "" if cancelled else str(error) or type(error).__name__)
+
+    def _emit(self, kind: type[Any], **facts: Any) -> None:
+        self.tell.emit(kind(run=self.dir.id, at=self.clock.now(), **facts))
+
+    def _step(self, step: str, message: str) -> None:
+        """Announce a step of the set-up, unless the user has already asked to stop."""
+        if self.cancel.level > 0:
+            raise KeyboardInterrupt
+        self._emit(SetupStep, step=step, message=message)
+
+    # ------------------------------------------------------------------ requirements
+
+    def check_requirements(self) -> None:
+        """Every DAG in `[dag.requires]` succeeded, and recently enough."""
+        for name, max_age in self.dag.requires.items():
+            success = self.services.history.last_success(name)
+            if success is None:
+                raise RequirementNotMet(
+                    f'DAG "{self.dag.name}" requires "{name}", which never succeeded',
+                    f"Run it first: pit run {name}",
+                )
+            age = self.clock.now() - (success.ended_at or 0.0)
+            if age > max_age:
+                raise RequirementNotMet(
+                    f'DAG "{self.dag.name}" requires a success of "{name}" within '
+                    f"{durations.format(max_age)}; the last was {durations.format(round(age))} ago",
+                    f"Run it again: pit run {name}",
+                )
+
+    # ------------------------------------------------------------------ environment
+
+    def make_environment(self) -> None:
+        """The project's Python environment, built on first use, when a task needs it."""
+        self._hashed("pit_toml", hashlib.sha256(self._toml()).hexdigest())
+        if not any(operators.runner_of(task) == "python" for task in self.tasks):
+            return
+        self.env = environment.python_environment(
+            self.dag.project,
+            self.config.cache_dir,
+            self._capture,
+            lambda message: self._step("environment", message),
+        )
+        for kind, digest in self.env.hashes.items():
+            self._hashed(kind, digest)
+
+    def _toml(self) -> bytes:
+        return (self.dag.project / "pit.toml").read_bytes()
+
+    def _hashed(self, kind: str, digest: str) -> None:
+        self._emit(EnvironmentHashed, dag=self.dag.name, kind=kind, digest=digest)
+
+    def _capture(self, argv: Sequence[str], **options: Any) -> tuple[int, bytes]:
+        return process.capture(argv, cancel=self.cancel, guardian=self.guardian, **options)
+
+    # ------------------------------------------------------------------ 4 snapshot
+
+    def take_snapshot(self) -> None:
+        """The frozen copy that every task runs from."""
+        self._step("snapshot", "copying the project")
+        patterns = {pattern for task in self.tasks for pattern in task.inputs or ()}
+        self.snapshot = snapshot.take(
+            self.dag.project,
+            self.dir.project,
+            tuple(sorted(patterns)),
+            self.config.root,
+            exclude=(self.config.runs_dir, *self._own_targets()),
+        )
+        for message in self.snapshot.warnings:
+            self._emit(Warned, message=message)
+        self._step("tasks", "")
+
+    def _own_targets(self) -> list[Path]:
+        """What the tasks of this run will make: neither copied nor seen by them."""
+        return [self.dag.project / target for task in self.tasks for target in task.targets]
+
+    # ------------------------------------------------------------------ 5 secrets
+
+    def open_secrets(self) -> None:
+        """The secrets file, if the command line or the workspace names one."""
+        path = self.request.secrets_file or self.config.secrets_file
+        if path is None:
+            return
+        self.secrets = Secrets.load(path)
+        for message in self.secrets.warnings:
+            self._emit(Warned, message=message)
+
+    # ------------------------------------------------------------------ 6 compile
+
+    def compiled(self) -> list[Job]:
+        """The jobs of this run in topological order."""
+        jobs = {task.name: self._job(task) for task in self.tasks}
+        return compile.ordered(jobs, graph.topological(self.dag))
+
+    def _job(self, task: Task) -> Job:
+        runner = operators.runner_of(task)
+        job = Job(
+            name=task.name,
+            depends_on=task.depends_on,
+            policy=compile.policy(task),
+            base=self.python_variables if runner == "python" else self.variables,
+        )
+        if runner == "sql":
+            return self._sql_job(job, task)
+        return replace(job, order=self._order(task, argv=self._argv(task)))
+
+    def _sql_job(self, job: Job, task: Task) -> Job:
+        script = self.dir.project / task.script
+        if self.secrets is None:
+            return replace(job, stub=str(script), order=self._order(task))
+        name = task.connection or self.dag.connection
+        if name is None:
+            error = "no connection: name one on the task, or in [dag.sql]"
+            return replace(job, refusal=Refusal(reason=Reason.MISSING_CONNECTION, error=error))
+        try:
+            url = self.secrets.connection_url(self.dag.name, name)
+        except SecretsError as error:
+            refusal = Refusal(reason=Reason.MISSING_CONNECTION, error=str(error))
+            return replace(job, refusal=refusal)
+        return replace(job, order=self._order(task, sql=str(script), database=url))
+
+    def _argv(self, task: Task) -> tuple[str, ...]:
+        script = self.dir.project / task.script
+        match operators.runner_of(task):
+            case "python":
+                assert self.env is not None
+                return environment.command(self.env, script)
+            case "bash":
+                return operators.bash_command(script)
+            case runner:
+                return operators.custom_command(runner, script)
+
+    def _order(self, task: Task, **work: Any) -> Order:
+        return Order(
+            run=self.dir.id,
+            dag=self.dag.name,
+            task=task.name,
+            attempt=0,
+            attempts=task.retries + 1,
+            log=str(self.dir.log_file(task.name)),
+            cwd=str(self.dir.project),
+            env=self._overlay(task),
+            marker="",
+            targets=task.targets,
+            timeout=task.timeout,
+            grace=self.request.grace,
+            **work,
+        )
+
+    def _overlay(self, task: Task) -> dict[str, str]:
+        """What this task's variables add to those that it shares with the others."""
+        wanted = self.params if task.params is None else task.params
+        given = {f"PIT_PARAM_{name.upper()}": self.params[name] for name in wanted}
+        return self.dag.env | task.env | given | {"PIT_TASK_NAME": task.name}
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The environment that every task of this run shares."""
+        return environment.base_variables(os.environ) | {
+            "PIT_RUN_ID": self.dir.id,
+            "PIT_DAG_NAME": self.dag.name,
+            "PIT_DATA_DIR": str(self.dir.data),
+            "PIT_PROJECT_DIR": str(self.dir.project),
+            "PIT_WORKSPACE": str(self.config.root),
+        }
+
+    @cached_property
+    def python_variables(self) -> dict[str, str]:
+        """The same for Python tasks, with the environment that they run in."""
+        assert self.env is not None
+        return self.variables | environment.task_variables(
+            self.env, self.dag.project, self.dir.project, self.variables
+        )
+
+    # ------------------------------------------------------------------ 7 drive
+
+    def drive(self, jobs: Sequence[Job]) -> None:
+        """Perform the jobs and record how the run ended."""
+        self._skip_unselected()
+        with Sessions(
+            spawn=process.spawn_session,
+            cwd=self.dir.project,
+            env=self.variables,
+            stderr=self.dir.logs / ".sql.log",
+            workspace=self.config.root,
+            guardian=self.guardian,
+        ) as sessions:
+            tools = operators.Tools(
+                cancel=self.cancel,
+                guardian=self.guardian,
+                sessions=sessions,
+                tap=self.services.tap,
+            )
+            verdict = self._scheduled(jobs, tools)
+        process.end_all()
+        outputs: tuple[Output, ...] = ()
+        if verdict.state is RunState.SUCCESS and not verdict.stub and self.request.only is None:
+            outputs = self.dag.outputs
+        self._end(verdict.state, verdict.reason, verdict.error, verdict.stub, outputs)
+
+    def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools) -> Verdict:
+        publish = operators.publisher(self.dag.project)
+
+        def perform(order: Order) -> Outcome:
+            return publish(order, operators.perform(order, tools))
+
+        executor = Threads(perform, self.mailbox, self.slots)
+        timeout = self.dag.timeout
+        if timeout is not None:
+            timeout = max(0.0, timeout - (self.clock.monotonic() - self.begun))
+        scheduler = Scheduler(
+            self.dir.id,
+            self.dag.name,
+            jobs,
+            tell=self.tell,
+            executor=executor,
+            mailbox=self.mailbox,
+            cancel=self.cancel,
+            slots=self.slots,
+            timeout=timeout,
+            clock=self.clock,
+            show_stub=self._show_stub,
+        )
+        try:
+            return scheduler.run()
+        finally:
+            executor.close()
+
+    def _skip_unselected(self) -> None:
+        chosen = {task.name for task in self.tasks}
+        for task in self.dag.tasks:
+            if task.name not in chosen:
+                self._emit(
+                    TaskEnded, task=task.name, state=TaskState.SKIPPED, reason=Reason.SINGLE_TASK
+                )
+        for task in self.tasks:
+            absent = [name for name in task.depends_on if name not in chosen]
+            if absent:
+                self._emit(
+                    Warned,
+                    message=f'task "{task.name}" depends on {", ".join(absent)}, not run now',
+                    hint=f"Run everything with: pit run {self.dag.name}",
+                )
+
+    def _show_stub(self, job: Job) -> None:
+        """In stub mode the log holds the SQL that was not executed."""
+        assert job.stub is not None and job.order is not None
+        with TaskLog(job.order.log, job.name, self.services.tap) as log:
+            log.line("[pit] no secrets file: this SQL was not executed")
+            log.write(Path(job.stub).read_bytes())
+
+    # ------------------------------------------------------------------ 8 close
+
+    def _end(
+        self,
+        state: RunState,
+        reason: Reason | None,
+        error: str,
+        stub: bool = False,
+        outputs: tuple[Output, ...] = (),
+    ) -> None:
+        self.state, self.reason = state, reason
+        self._emit(
+            RunEnded,
+            state=state,
+            reason=reason,
+            error=error,
+            seconds=self.clock.monotonic() - self.begun,
+            stub=stub,
+            outputs=outputs,
+        )
+        self.tell.barrier()
+
+    def finale(self) -> Finale:
+        """What the caller makes an exit code of."""
+        return Finale(
+            run=self.dir.id, state=self.state, reason=self.reason, signal=self.signals.received
+        )
+
+
+def _reason(error: BaseException) -> Reason:
+    match error:
+        case DiskFull():
+            return Reason.DISK_FULL
+        case RequirementNotMet():
+            return Reason.REQUIREMENT
+        case PitError():
+            return Reason.SETUP
+        case OSError() if operators.disk_reason(error):
+            return Reason.DISK_FULL
+    return Reason.INTERNAL

@@ -1,0 +1,356 @@
+"""Drives doit's dispatcher: slots, retries, time-outs of the run, cancellation.
+
+One thread, one mailbox. Nodes are pulled from doit while slots are free; every task that ends is
+handed back with `send()`, which frees what waited for it. The life of each task is decided by
+`attempt.step`; this module carries out what it says.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from doit.control import ExecNode
+from msgspec.structs import replace
+
+from pit.engine import attempt, compile
+from pit.engine.compile import Job
+from pit.engine.events import Clock
+from pit.engine.executors import Executor, Finished
+from pit.errors import PitError
+from pit.model import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    Order,
+    Reason,
+    Record,
+    RunState,
+    TaskEnded,
+    TaskState,
+)
+
+
+class Cancellation(Protocol):
+    """What the scheduler needs of a run's cancel switch."""
+
+    @property
+    def level(self) -> int:
+        """0 no, 1 gracefully, 2 at once."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why, once the level is above 0."""
+
+    def request(self, level: int, reason: Reason) -> None:
+        """Raise the level."""
+
+
+class Teller(Protocol):
+    """Where the scheduler's events go, and how it waits for their durability."""
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on."""
+
+    def barrier(self) -> None:
+        """Wait until all events so far are durable."""
+
+
+class Verdict(Record):
+    """How the tasks of a run ended, and what that makes of the run."""
+
+    state: RunState
+    reason: Reason | None
+    error: str
+    counts: dict[TaskState, int]
+    stub: bool
+
+
+class _Entry:
+    """One task on its way through the run."""
+
+    __slots__ = ("begun", "job", "life", "node", "started_at")
+
+    def __init__(self, node: ExecNode) -> None:
+        self.node = node
+        self.job: Job = node.task.meta["job"]
+        self.life = attempt.Life()
+        self.started_at: float | None = None
+        self.begun = 0.0
+
+
+class Scheduler:
+    """One pass over the jobs of a run; `run()` returns when every task has its final state."""
+
+    def __init__(
+        self,
+        run: str,
+        dag: str,
+        jobs: Sequence[Job],
+        *,
+        tell: Teller,
+        executor: Executor,
+        mailbox: SimpleQueue[Any],
+        cancel: Cancellation,
+        slots: int,
+        timeout: float | None = None,
+        clock: Clock | None = None,
+        show_stub: Callable[[Job], None] = lambda job: None,
+    ) -> None:
+        self._run, self._jobs = run, jobs
+        self._tell, self._executor, self._mailbox = tell, executor, mailbox
+        self._cancel, self._slots = cancel, slots
+        self._clock = clock or Clock()
+        self._show_stub = show_stub
+        self._deadline = None if timeout is None else self._clock.monotonic() + timeout
+        self._dispatcher = compile.dispatcher(compile.doit_tasks(dag, jobs)).generator
+        self._exhausted = self._holding = False
+        self._pulled: deque[_Entry] = deque()
+        self._queue: deque[_Entry] = deque()
+        self._running: dict[str, _Entry] = {}
+        self._delayed: list[tuple[float, int, _Entry]] = []
+        self._tickets = count()
+        self._unsettled: set[str] = set()
+        self._ended: dict[str, TaskEnded] = {}
+        self._stopping: Reason | None = None
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> Verdict:
+        """Perform every job as far as its dependencies allow; raises what the store raises."""
+        try:
+            self._loop()
+            self._skip_rest()
+            return self._verdict()
+        except PitError:
+            self._abandon()
+            raise
+
+    def _loop(self) -> None:
+        while True:
+            self._watch_cancel()
+            self._advance()
+            if not (self._running or self._delayed or self._queue):
+                return
+            message = self._clock.wait(self._mailbox, self._patience())
+            if isinstance(message, Finished):
+                self._finished(message)
+
+    def _advance(self) -> None:
+        while len(self._running) < self._slots and self._stopping is None:
+            self._wake_delayed()
+            if self._queue:
+                self._launch(self._queue.popleft())
+            elif (entry := self._pull()) is not None:
+                self._consider(entry)
+            else:
+                return
+
+    def _patience(self) -> float | None:
+        times = [self._delayed[0][0]] if self._delayed and self._has_room() else []
+        if self._deadline is not None and self._stopping is None:
+            times.append(self._deadline)
+        return max(0.0, min(times) - self._clock.monotonic()) if times else None
+
+    def _has_room(self) -> bool:
+        return len(self._running) < self._slots
+
+    # ------------------------------------------------------------------ doit's side
+
+    def _pull(self) -> _Entry | None:
+        """The next task whose dependencies have ended, or None while there is none."""
+        if not self._pulled and not self._holding:
+            self._feed(None)
+        return self._pulled.popleft() if self._pulled else None
+
+    def _feed(self, ended: ExecNode | None) -> None:
+        if self._exhausted:
+            return
+        try:
+            answer = self._dispatcher.send(ended)
+        except StopIteration:
+            self._exhausted = self._holding = True
+            return
+        self._holding = answer == "hold on"
+        if not self._holding:
+            self._pulled.append(_Entry(answer))
+
+    def _consider(self, entry: _Entry) -> None:
+        """Launch a task, or end it at once when it cannot or need not run."""
+        node, job = entry.node, entry.job
+        if node.bad_deps:
+            failed = ", ".join(sorted(dep.task.meta["job"].name for dep in node.bad_deps))
+            self._end(entry, TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, f"after {failed}")
+        elif node.ignored_deps:
+            skipped = ", ".join(sorted(dep.task.meta["job"].name for dep in node.ignored_deps))
+            self._end(entry, TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, f"after {skipped}")
+        elif job.refusal is not None:
+            self._end(entry, TaskState.FAILED, job.refusal.reason, job.refusal.error)
+        elif job.stub is not None:
+            self._show_stub(job)
+            self._end(entry, TaskState.SKIPPED, Reason.NO_SECRETS)
+        else:
+            self._launch(entry)
+
+    # ------------------------------------------------------------------ attempts
+
+    def _step(self, entry: _Entry, signal: attempt.Signal) -> attempt.Effect | None:
+        entry.life, effect = attempt.step(entry.life, signal, entry.job.policy)
+        return effect
+
+    def _launch(self, entry: _Entry) -> None:
+        self._settle(entry.job.depends_on)
+        effect = self._step(entry, attempt.Slot())
+        assert isinstance(effect, attempt.Launch)
+        if entry.started_at is None:
+            entry.started_at, entry.begun = self._clock.now(), self._clock.monotonic()
+        order = self._order(entry.job, effect.attempt)
+        self._emit(AttemptStarted, task=order.task, attempt=order.attempt, attempts=order.attempts)
+        self._running[order.task] = entry
+        self._executor.submit(order)
+
+    def _order(self, job: Job, number: int) -> Order:
+        assert job.order is not None
+        env = job.base | job.order.env | {"PIT_ATTEMPT": str(number)}
+        return replace(job.order, attempt=number, env=env, marker=os.urandom(8).hex())
+
+    def _finished(self, message: Finished) -> None:
+        task, outcome = message.order.task, message.outcome
+        entry = self._running.pop(task)
+        if self._stopping is not None:
+            self._step(entry, attempt.Stop(reason=self._stopping))
+        effect = self._step(entry, attempt.Done(outcome=outcome))
+        delay = effect.seconds if isinstance(effect, attempt.Sleep) else None
+        if isinstance(effect, attempt.Queue):
+            delay = 0.0
+        self._emit(
+            AttemptEnded, task=task, attempt=message.order.attempt, outcome=outcome, retry_in=delay
+        )
+        self._carry_out(entry, effect)
+
+    def _carry_out(self, entry: _Entry, effect: attempt.Effect | None) -> None:
+        match effect:
+            case attempt.Sleep(seconds=seconds):
+                due = self._clock.monotonic() + seconds
+                heapq.heappush(self._delayed, (due, next(self._tickets), entry))
+            case attempt.Queue():
+                self._queue.append(entry)
+            case attempt.End(state=state, reason=reason, error=error):
+                self._end(entry, state, reason, error)
+
+    def _wake_delayed(self) -> None:
+        now = self._clock.monotonic()
+        while self._delayed and self._delayed[0][0] <= now:
+            entry = heapq.heappop(self._delayed)[2]
+            self._carry_out(entry, self._step(entry, attempt.DelayOver()))
+
+    def _end(
+        self, entry: _Entry, state: TaskState, reason: Reason | None = None, error: str = ""
+    ) -> None:
+        begun = entry.begun if entry.started_at is not None else self._clock.monotonic()
+        ended = self._emit(
+            TaskEnded,
+            task=entry.job.name,
+            state=state,
+            reason=reason,
+            error=error,
+            attempts=entry.life.attempt,
+            started_at=entry.started_at,
+            seconds=self._clock.monotonic() - begun,
+        )
+        self._ended[entry.job.name] = ended
+        self._unsettled.add(entry.job.name)
+        entry.node.run_status = _DOIT_STATUS[state]
+        self._feed(entry.node)
+
+    def _settle(self, depends_on: Iterable[str]) -> None:
+        """Nothing starts on the strength of a result that a crash could still take away."""
+        if not self._unsettled.isdisjoint(depends_on):
+            self._tell.barrier()
+            self._unsettled.clear()
+
+    def _emit(self, kind: type[Any], **facts: Any) -> Any:
+        event = kind(run=self._run, at=self._clock.now(), **facts)
+        self._tell.emit(event)
+        return event
+
+    # ------------------------------------------------------------------ the end
+
+    def _watch_cancel(self) -> None:
+        if self._deadline is not None and self._clock.monotonic() >= self._deadline:
+            self._cancel.request(1, Reason.TIMEOUT)
+        if self._stopping is None and self._cancel.level > 0:
+            self._stop(self._cancel.reason or Reason.CANCELLED)
+
+    def _stop(self, reason: Reason) -> None:
+        self._stopping = reason
+        waiting = [*self._queue, *(entry for _, _, entry in sorted(self._delayed))]
+        self._queue.clear()
+        self._delayed.clear()
+        for entry in waiting:
+            self._carry_out(entry, self._step(entry, attempt.Stop(reason=reason)))
+
+    def _skip_rest(self) -> None:
+        """Final states for what a cancelled run never came to, in topological order."""
+        for job in self._jobs:
+            if job.name in self._ended:
+                continue
+            state, reason, error = self._left_over(job)
+            self._ended[job.name] = self._emit(
+                TaskEnded, task=job.name, state=state, reason=reason, error=error
+            )
+
+    def _left_over(self, job: Job) -> tuple[TaskState, Reason | None, str]:
+        failed = [
+            name
+            for name in job.depends_on
+            if (dep := self._ended.get(name)) is not None
+            and dep.reason is not self._stopping
+            and dep.state in (TaskState.FAILED, TaskState.UPSTREAM_FAILED)
+        ]
+        if failed:
+            after = f"after {', '.join(sorted(failed))}"
+            return TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, after
+        return TaskState.SKIPPED, self._stopping, ""
+
+    def _abandon(self) -> None:
+        """The store is gone: end what runs, tell nobody."""
+        self._cancel.request(1, Reason.CANCELLED)
+        while self._running:
+            message = self._clock.wait(self._mailbox, None)
+            if isinstance(message, Finished):
+                self._running.pop(message.order.task, None)
+
+    def _verdict(self) -> Verdict:
+        ended = list(self._ended.values())
+        counts = Counter(task.state for task in ended)
+        stub = any(task.reason is Reason.NO_SECRETS for task in ended)
+        state, reason, error = self._run_state(ended)
+        return Verdict(state=state, reason=reason, error=error, counts=dict(counts), stub=stub)
+
+    def _run_state(self, ended: Sequence[TaskEnded]) -> tuple[RunState, Reason | None, str]:
+        unfinished = [task for task in ended if task.reason is not None]
+        if self._stopping is not None and any(t.reason is self._stopping for t in unfinished):
+            if self._stopping is Reason.TIMEOUT:
+                return RunState.FAILED, Reason.TIMEOUT, "the run exceeded dag.timeout"
+            return RunState.CANCELLED, self._stopping, ""
+        failed = [task for task in ended if task.state is TaskState.FAILED]
+        if not failed:
+            return RunState.SUCCESS, None, ""
+        full = [task for task in failed if task.reason is Reason.DISK_FULL]
+        first = (full or failed)[0]
+        names = ", ".join(task.task for task in failed[:5]) + (" …" if len(failed) > 5 else "")
+        return RunState.FAILED, first.reason if full else None, f"failed: {names}"
+
+
+_DOIT_STATUS = {
+    TaskState.SUCCESS: "successful",
+    TaskState.FAILED: "failure",
+    TaskState.UPSTREAM_FAILED: "failure",
+    TaskState.SKIPPED: "ignore",
+}

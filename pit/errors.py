@@ -1,0 +1,222 @@
+"""Every failure that a user can meet: facts as fields, one sentence, an exit code, a hint.
+
+PitError
+├── UsageError                2
+│   ├── UnknownDag · UnknownTask · UnknownRun · BadParameter · BadArgument
+├── ConfigError               10–19
+│   ├── NoProjects            10
+│   ├── InvalidConfig         11  (carries every Problem)
+│   └── ProjectExists         12
+├── SetupError                20–29
+│   ├── Overlapping           20  (also a nested run of its own DAG)
+│   ├── RequirementNotMet     21
+│   ├── EnvironmentFailed     22
+│   ├── SnapshotFailed        23
+│   ├── StoreUnavailable      24
+│   └── DiskFull              25
+├── SecretsError              30–39
+│   ├── SecretsUnreadable     30
+│   ├── SecretsInvalid        31
+│   ├── SecretNotFound        32
+│   └── InvalidConnection     33
+└── RunNotSuccessful          1, 124 (timed out), 130 (Ctrl-C), 143 (SIGTERM)
+
+`cli/main.py` is the only place that catches PitError and turns it into output.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pit.model import Problem
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The name in `known` that a person most likely meant by `word`, or None."""
+    choices = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
+    return choices[found[0]] if found else None
+
+
+class PitError(Exception):
+    """Base of all: `str(error)` is one sentence, `hint` the next step or empty."""
+
+    exit_code = 1
+
+    def __init__(self, sentence: str, hint: str = "") -> None:
+        super().__init__(sentence)
+        self.hint = hint
+
+
+class UsageError(PitError):
+    """The command line asks for something that is not there."""
+
+    exit_code = 2
+
+
+def _unknown(kind: str, name: str, known: Sequence[str], where: str = "") -> tuple[str, str]:
+    near = nearest(name, known)
+    sentence = f'{kind} "{name}" not found{where}'
+    if near:
+        return sentence, f'Did you mean "{near}"?'
+    return sentence, f"Available: {', '.join(sorted(known))}" if known else ""
+
+
+class UnknownDag(UsageError):
+    """No project of the workspace declares this DAG."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(*_unknown("DAG", name, known))
+        self.name = name
+
+
+class UnknownTask(UsageError):
+    """The DAG has no such task."""
+
+    def __init__(self, dag: str, name: str, known: Sequence[str]) -> None:
+        super().__init__(*_unknown("task", name, known, f' in DAG "{dag}"'))
+        self.dag, self.name = dag, name
+
+
+class UnknownRun(UsageError):
+    """The store has no such run."""
+
+    def __init__(self, run: str, dag: str = "") -> None:
+        where = f' of DAG "{dag}"' if dag else ""
+        super().__init__(f'run "{run}"{where} not found', "List the runs with: pit runs")
+        self.run = run
+
+
+class BadParameter(UsageError):
+    """A `-p name=value` that the DAG does not take, lacks, or cannot read."""
+
+
+class BadArgument(UsageError):
+    """An option or argument whose value makes no sense."""
+
+
+class ConfigError(PitError):
+    """What the files of the workspace say cannot be used."""
+
+    exit_code = 11
+
+
+class NoProjects(ConfigError):
+    """The workspace holds no `projects/*/pit.toml`."""
+
+    exit_code = 10
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"no projects found in {root / 'projects'}",
+            "Make one with: pit init my_project   (or point at a workspace with --project-dir)",
+        )
+        self.root = root
+
+
+class InvalidConfig(ConfigError):
+    """One or more files have problems; each names its line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        count = len(problems)
+        super().__init__(f"{count} problem{'s' if count != 1 else ''} found")
+        self.problems = tuple(problems)
+
+
+class ProjectExists(ConfigError):
+    """`pit new` or `pit init` would overwrite something."""
+
+    exit_code = 12
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} already exists", "Choose another name, or remove it first")
+        self.path = path
+
+
+class SetupError(PitError):
+    """The run could not be set up; nothing of it was executed."""
+
+    exit_code = 22
+
+
+class Overlapping(SetupError):
+    """Another run of this DAG is alive and its overlap rule forbids a second one."""
+
+    exit_code = 20
+
+
+class RequirementNotMet(SetupError):
+    """A DAG named in `[dag.requires]` has no success that is young enough."""
+
+    exit_code = 21
+
+
+class EnvironmentFailed(SetupError):
+    """The project's Python environment could not be locked or built."""
+
+    exit_code = 22
+
+
+class SnapshotFailed(SetupError):
+    """The project could not be copied into the run's folder."""
+
+    exit_code = 23
+
+
+class StoreUnavailable(SetupError):
+    """The metadata database cannot be opened, read or written."""
+
+    exit_code = 24
+
+
+class DiskFull(SetupError):
+    """The file system has no room left (or a quota is used up)."""
+
+    exit_code = 25
+
+
+class SecretsError(PitError):
+    """Something about secrets; never contains a value."""
+
+    exit_code = 30
+
+
+class SecretsUnreadable(SecretsError):
+    """The secrets file is missing or may not be read."""
+
+    exit_code = 30
+
+
+class SecretsInvalid(SecretsError):
+    """The secrets file is not TOML of strings and tables of strings."""
+
+    exit_code = 31
+
+
+class SecretNotFound(SecretsError):
+    """Neither the DAG's table nor [global] holds the key."""
+
+    exit_code = 32
+
+    def __init__(self, key: str, dag: str) -> None:
+        super().__init__(
+            f'secret "{key}" not found for DAG "{dag}"',
+            f'Add it to the secrets file under ["{dag}"] or [global]',
+        )
+        self.key, self.dag = key, dag
+
+
+class InvalidConnection(SecretsError):
+    """A connection's URL names no database that Pit can use; never contains the URL."""
+
+    exit_code = 33
+
+
+class RunNotSuccessful(PitError):
+    """The run was carried out and did not succeed; the summary has said why already."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code

@@ -1,0 +1,326 @@
+"""The words of Pit as data: frozen records and enums, without input or output.
+
+Units everywhere: durations are seconds (float), sizes are bytes (int), times are Unix
+seconds (float). A duration is measured on the monotonic clock and kept beside the times,
+so that a clock jump never makes a task take minus an hour.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every record: immutable, compared by value, cheap to make."""
+
+
+# ---------------------------------------------------------------- what pit.toml declares
+
+
+class Overlap(StrEnum):
+    """What happens to a run while another run of the same DAG is alive."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+    QUEUE = "queue"
+
+
+class ParamType(StrEnum):
+    """The type of a run parameter."""
+
+    STRING = "string"
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    DATE = "date"
+    CHOICE = "choice"
+
+
+class Param(Record):
+    """One entry of `[dag.params]`; `default` is None for a required parameter."""
+
+    name: str
+    type: ParamType
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+    description: str = ""
+
+
+class Task(Record):
+    """One `[[tasks]]` entry, complete: defaults applied, implied dependencies not yet added."""
+
+    name: str
+    script: str
+    runner: str | None = None
+    depends_on: tuple[str, ...] = ()
+    timeout: float | None = None
+    retries: int = 0
+    retry_delay: float = 0.0
+    retry_backoff: float = 1.0
+    retry_max_delay: float | None = None
+    inputs: tuple[str, ...] | None = None
+    targets: tuple[str, ...] = ()
+    params: tuple[str, ...] | None = None
+    connection: str | None = None
+    env: dict[str, str] = {}
+    description: str = ""
+
+
+class Output(Record):
+    """One `[[outputs]]` entry: a registry, so unknown keys are kept in `extra`."""
+
+    name: str
+    type: str = ""
+    location: str = ""
+    extra: dict[str, Any] = {}
+
+
+class Dag(Record):
+    """One project's pit.toml, valid and complete."""
+
+    name: str
+    project: Path
+    tasks: tuple[Task, ...]
+    outputs: tuple[Output, ...] = ()
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
+    timezone: str | None = None
+    overlap: Overlap = Overlap.ALLOW
+    timeout: float | None = None
+    concurrency: int = 4
+    keep_artifacts: tuple[str, ...] | None = None
+    requires: dict[str, float] = {}
+    env: dict[str, str] = {}
+    params: tuple[Param, ...] = ()
+    connection: str | None = None
+
+    def task(self, name: str) -> Task:
+        """The task called `name`; KeyError if there is none."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise KeyError(name)
+
+
+class Retention(Record):
+    """How long runs are kept, per DAG: `days` or among the last `runs`, whichever keeps more."""
+
+    days: float = 30.0
+    runs: int = 20
+    snapshots: int = 3
+    history_days: float = 365.0
+
+
+class WorkspaceConfig(Record):
+    """pit_config.toml with every path absolute and every default applied."""
+
+    root: Path
+    runs_dir: Path
+    metadata_db: Path
+    secrets_file: Path | None = None
+    keep_artifacts: tuple[str, ...] = ("logs", "project", "data")
+    retention: Retention = Retention()
+
+    @property
+    def cache_dir(self) -> Path:
+        """`.pit/`: caches and environments, all of which may be deleted."""
+        return self.root / ".pit"
+
+
+class Problem(Record):
+    """One thing wrong in one file; `line` and `column` count from 1, 0 when unknown."""
+
+    path: str
+    sentence: str
+    line: int = 0
+    column: int = 0
+    source: str = ""
+    hint: str = ""
+
+
+# ---------------------------------------------------------------- how a run goes
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class TaskState(StrEnum):
+    """Where a task of a run stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UPSTREAM_FAILED = "upstream_failed"
+
+
+class Reason(StrEnum):
+    """Why a task or a run ended in its state; the store and the summary print these words."""
+
+    EXIT = "exit"
+    SIGNAL = "signal"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    NOT_FOUND = "not_found"
+    SINGLE_TASK = "single_task"
+    NO_SECRETS = "no_secrets"
+    UPSTREAM_SKIPPED = "upstream_skipped"
+    UPSTREAM_FAILED = "upstream_failed"
+    MISSING_TARGET = "missing_target"
+    MISSING_CONNECTION = "missing_connection"
+    INPUT_CHANGED = "input_changed"
+    SQL_ERROR = "sql_error"
+    DISK_FULL = "disk_full"
+    SETUP = "setup"
+    REQUIREMENT = "requirement"
+    OVERLAP = "overlap"
+    INTERRUPTED = "interrupted"
+    INTERNAL = "internal"
+
+
+class Outcome(Record):
+    """How one attempt ended; `reason` is None exactly when it succeeded.
+
+    `lost`: it died with something it shared (a SQL process), through no fault of its own.
+    """
+
+    started_at: float
+    ended_at: float
+    seconds: float
+    reason: Reason | None = None
+    error: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    retryable: bool = True
+    lost: bool = False
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+
+
+class Order(Record):
+    """All that a worker must know to perform one attempt: small, picklable, nothing open.
+
+    `argv` is set for a process, `sql` (the script's path) and `database` (its URL) for a SQL task.
+    `log` is appended to. `targets` are prepared before the attempt and must exist after it.
+    """
+
+    run: str
+    dag: str
+    task: str
+    attempt: int
+    attempts: int
+    log: str
+    cwd: str
+    env: dict[str, str]
+    marker: str
+    argv: tuple[str, ...] = ()
+    sql: str = ""
+    database: str = ""
+    targets: tuple[str, ...] = ()
+    timeout: float | None = None
+    grace: float = 10.0
+
+
+# ---------------------------------------------------------------- what a run tells
+
+
+class Event(Record, tag_field="event", tag=str.lower):
+    """Something that happened in a run; sinks (store, console, log) receive them in order."""
+
+    run: str
+    at: float
+
+
+class RunStarted(Event, tag="run_started"):
+    """A run exists: its folder is made and its lock is held, nothing else has happened yet."""
+
+    dag: str
+    run_dir: str
+    project: str
+    tasks: tuple[str, ...]
+    params: dict[str, str]
+    selection: str | None = None
+    trigger: str = "manual"
+    parent: str | None = None
+    retry_of: str | None = None
+    pid: int = 0
+    pid_started: float = 0.0
+    boot_id: str = ""
+    concurrency: int = 1
+    pit_version: str = ""
+
+
+class SetupStep(Event, tag="setup_step"):
+    """A step before the first task begins, for people who wait: "snapshot", "environment"."""
+
+    step: str
+    message: str
+
+
+class Warned(Event, tag="warning"):
+    """Something that the user should know and that stops nothing."""
+
+    message: str
+    hint: str = ""
+
+
+class EnvironmentHashed(Event, tag="environment"):
+    """What a run executed with: `kind` is pit_toml, uv_lock, pyproject or environment."""
+
+    dag: str
+    kind: str
+    digest: str
+
+
+class AttemptStarted(Event, tag="attempt_started"):
+    """An attempt holds a slot and is about to start its work."""
+
+    task: str
+    attempt: int
+    attempts: int
+
+
+class AttemptEnded(Event, tag="attempt_ended"):
+    """An attempt is over; `retry_in` is the delay before the next one, None when it was the last."""
+
+    task: str
+    attempt: int
+    outcome: Outcome
+    retry_in: float | None = None
+
+
+class TaskEnded(Event, tag="task_ended"):
+    """A task reached its final state; a sink returns only when that is durable."""
+
+    task: str
+    state: TaskState
+    reason: Reason | None = None
+    error: str = ""
+    attempts: int = 0
+    started_at: float | None = None
+    seconds: float = 0.0
+
+
+class RunEnded(Event, tag="run_ended"):
+    """A run is over and its processes are gone."""
+
+    state: RunState
+    reason: Reason | None = None
+    error: str = ""
+    seconds: float = 0.0
+    stub: bool = False
+    outputs: tuple[Output, ...] = ()

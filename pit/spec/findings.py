@@ -1,0 +1,72 @@
+"""The problems of one file while it is read: noted by key path, given their lines at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pit.model import Problem
+from pit.spec.position import KeyPath, Place, Spot, locate
+
+
+class _Finding(NamedTuple):
+    at: KeyPath
+    sentence: str
+    hint: str
+    on_key: bool
+    spot: Spot | None
+
+
+class Findings:
+    """Collects what is wrong with one file; `path` is how messages name the file."""
+
+    def __init__(self, path: str, text: str = "") -> None:
+        self.path = path
+        self.text = text
+        self._found: list[_Finding] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, at: KeyPath, sentence: str, hint: str = "", *, on_key: bool = False) -> None:
+        """Note a problem with the value at a key path, or with the key itself."""
+        self._found.append(_Finding(at, sentence, hint, on_key, None))
+
+    def add_at(self, spot: Spot | None, sentence: str, hint: str = "") -> None:
+        """Note a problem whose line and column are known, or that has none."""
+        self._found.append(_Finding((), sentence, hint, False, spot or (0, 0)))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems with their positions, in the order of the lines."""
+        if not self._found:
+            return ()
+        places = self._places()
+        lines = self.text.split("\n")
+        found = {self._problem(finding, places, lines): None for finding in self._found}
+        return tuple(sorted(found, key=lambda problem: (problem.line, problem.column)))
+
+    def _places(self) -> Mapping[KeyPath, Place]:
+        return locate(self.text) if any(not found.spot for found in self._found) else {}
+
+    def _problem(
+        self, finding: _Finding, places: Mapping[KeyPath, Place], lines: list[str]
+    ) -> Problem:
+        line, column = finding.spot or _spot(finding, places)
+        return Problem(
+            path=self.path,
+            sentence=finding.sentence,
+            line=line,
+            column=column,
+            source=lines[line - 1].rstrip("\r") if 0 < line <= len(lines) else "",
+            hint=finding.hint,
+        )
+
+
+def _spot(finding: _Finding, places: Mapping[KeyPath, Place]) -> Spot:
+    """The place of the key path, or of the nearest table or key around it."""
+    for length in range(len(finding.at), 0, -1):
+        place = places.get(finding.at[:length])
+        if place:
+            exact = length == len(finding.at) and not finding.on_key
+            return place.value if exact else place.key
+    return 1, 1

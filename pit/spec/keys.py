@@ -1,0 +1,442 @@
+"""Every key of pit.toml and pit_config.toml: its kind, the field it fills, what it means.
+
+Declared once: conversion, the check for unknown keys, and the JSON Schema all follow these
+tables. Defaults are those of the records in `pit.model`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pit.model import (
+    Dag,
+    Output,
+    Overlap,
+    Param,
+    ParamType,
+    Record,
+    Retention,
+    Task,
+    WorkspaceConfig,
+)
+from pit.spec import params
+from pit.spec.findings import Findings
+from pit.spec.position import KeyPath
+from pit.spec.values import (
+    UNFIT,
+    VARIABLE,
+    ConfigPath,
+    DataPath,
+    Duration,
+    Environment,
+    Kind,
+    ListOf,
+    Name,
+    Number,
+    OneOf,
+    Runner,
+    Schedules,
+    Script,
+    Text,
+    Timezone,
+    Whole,
+    name_problem,
+    shown,
+    suggestion,
+)
+
+RESERVED_NAMES = ("global", "acl", "pit")
+"""Names that no DAG may have, because the secrets file gives them a meaning."""
+
+ARTIFACTS = ("logs", "project", "data")
+
+
+class Key(NamedTuple):
+    """One key: `field` is the record's field, if it is called otherwise."""
+
+    name: str
+    kind: Kind
+    description: str
+    field: str = ""
+    required: bool = False
+
+
+class Table:
+    """One table of a file: its keys, those that a later version will know, the record it fills."""
+
+    def __init__(
+        self,
+        title: str,
+        record: type[Record] | None,
+        *keys: Key,
+        later: tuple[str, ...] = (),
+        is_open: bool = False,
+    ) -> None:
+        self.title, self.record, self.later, self.is_open = title, record, later, is_open
+        self.keys = {key.name: key for key in keys}
+        self._required = [key.name for key in keys if key.required]
+
+    def read(self, table: dict[str, Any], at: KeyPath, findings: Findings) -> dict[str, Any]:
+        """The record's fields from a TOML table; unfit and unknown ones are reported."""
+        fields = {}
+        keys = self.keys
+        for name, value in table.items():
+            key = keys.get(name)
+            if key is None:
+                self._unknown(name, at, findings)
+                continue
+            read = key.kind.read(value, (*at, name), findings)
+            if read is not UNFIT:
+                fields[key.field or name] = read
+        for name in self._required:
+            if name not in table:
+                findings.add(at, f'{self.title} has no "{name}"', on_key=True)
+        return fields
+
+    def _unknown(self, name: str, at: KeyPath, findings: Findings) -> None:
+        if name in self.later:
+            sentence = f"key {shown(name)} is not yet supported by this version of Pit"
+        elif self.is_open:
+            return
+        else:
+            meant = suggestion(name, tuple(self.keys))
+            sentence = f"unknown key {shown(name)} in {self.title}{meant}"
+        findings.add((*at, name), sentence, on_key=True)
+
+    def defaults(self) -> dict[str, Any]:
+        """Default values by key, as the file would write them; keys without one are absent."""
+        if self.record is None:
+            return {}
+        fields = {field.name: field.default for field in msgspec.structs.fields(self.record)}
+        found = {key.name: (key, fields.get(key.field or key.name)) for key in self.keys.values()}
+        return {
+            name: key.kind.written(value)
+            for name, (key, value) in found.items()
+            if value is not msgspec.NODEFAULT and value not in (None, "", (), {})
+        }
+
+
+class SubTable(Kind):
+    """A table with keys of its own; `field` picks one value out of it, else all become a record."""
+
+    what = "a table"
+
+    def __init__(self, table: Table, field: str = "") -> None:
+        self.table, self._field = table, field
+
+    def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
+        if not isinstance(value, dict):
+            return self.refuse(value, at, findings)
+        fields = self.table.read(value, at, findings)
+        if self._field:
+            return fields.get(self._field, UNFIT)
+        return self.table.record(**fields) if self.table.record else fields
+
+    def schema(self) -> dict[str, Any]:
+        return table_schema(self.table)
+
+    def written(self, value: Any) -> Any:
+        return self.table.defaults()
+
+
+def table_schema(table: Table) -> dict[str, Any]:
+    """JSON Schema of one table, with descriptions and defaults for editors."""
+    defaults = table.defaults()
+    properties = {}
+    for key in table.keys.values():
+        properties[key.name] = {"description": key.description, **key.kind.schema()}
+        if key.name in defaults:
+            properties[key.name]["default"] = defaults[key.name]
+    required = [key.name for key in table.keys.values() if key.required]
+    return {
+        "type": "object",
+        "properties": properties,
+        **({"required": required} if required else {}),
+        "additionalProperties": table.is_open,
+    }
+
+
+class Params(Kind):
+    """`[dag.params]`: a table of parameter declarations."""
+
+    what = "a table of parameters"
+
+    def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
+        if not isinstance(value, dict):
+            return self.refuse(value, at, findings)
+        seen: dict[str, str] = {}
+        found = []
+        for name, declared in value.items():
+            where = (*at, name)
+            self._check_name(name, seen, where, findings)
+            if isinstance(declared, dict):
+                fields = PARAM.read(declared, where, findings)
+                found.append(self._param(name, fields, where, findings))
+            else:
+                hint = f'Write {name} = {{ type = "string", default = … }}'
+                findings.add(where, f"{name} must be a table, not {shown(declared)}", hint)
+                found.append(Param(name=name, type=ParamType.STRING))
+        return tuple(found)
+
+    def _check_name(
+        self, name: str, seen: dict[str, str], at: KeyPath, findings: Findings
+    ) -> None:
+        if not VARIABLE.fullmatch(name):
+            sentence = f"{shown(name)} is not a valid parameter name"
+            hint = 'Parameter names are made of A-Z a-z 0-9 "_" and do not begin with a digit'
+            findings.add(at, sentence, hint, on_key=True)
+        other = seen.setdefault(name.upper(), name)
+        if other != name:
+            sentence = f'parameters "{other}" and "{name}" differ only in case'
+            hint = f"Both would be the variable PIT_PARAM_{name.upper()}"
+            findings.add(at, sentence, hint, on_key=True)
+
+    def _param(
+        self, name: str, fields: dict[str, Any], at: KeyPath, findings: Findings
+    ) -> Param:
+        kind = fields.get("type", ParamType.STRING)
+        choices = fields.get("choices", ())
+        if kind is ParamType.CHOICE and not choices:
+            findings.add(at, f'parameter "{name}" of type "choice" has no choices')
+        if kind is not ParamType.CHOICE and choices:
+            findings.add((*at, "choices"), 'choices are only for type = "choice"', on_key=True)
+        param = Param(
+            name=name, type=kind, choices=choices, description=fields.get("description", "")
+        )
+        if "default" not in fields:
+            return param
+        default = self._default(param, fields["default"], (*at, "default"), findings)
+        return msgspec.structs.replace(param, default=default)
+
+    def _default(self, param: Param, value: Any, at: KeyPath, findings: Findings) -> str | None:
+        """The default as text, canonical except for words such as "today"."""
+        text = _as_text(param.type, value)
+        if text is None:
+            wanted = params.described(param)
+            findings.add(at, f"default must be {wanted}, not {shown(value)}")
+            return None
+        try:
+            canonical = params.canonical(param, text, datetime.date(2000, 1, 1))
+        except ValueError as error:
+            if param.type is not ParamType.CHOICE or param.choices:
+                findings.add(at, f"default {error}")
+            return None
+        return text if text in params.DAYS and param.type is ParamType.DATE else canonical
+
+    def schema(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{VARIABLE.pattern}$"},
+            "additionalProperties": table_schema(PARAM),
+        }
+
+
+def _as_text(kind: ParamType, value: Any) -> str | None:
+    """A TOML default as text if its type is the parameter's, else None."""
+    if kind is ParamType.BOOL:
+        return str(value).lower() if isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return None
+    if kind is ParamType.INT:
+        return str(value) if isinstance(value, int) else None
+    if kind is ParamType.FLOAT:
+        return repr(float(value)) if isinstance(value, int | float) else None
+    if kind is ParamType.DATE and type(value) is datetime.date:
+        return value.isoformat()
+    return value if isinstance(value, str) else None
+
+
+class Anything(Kind):
+    """Any value; the key's owner looks at it."""
+
+    def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {}
+
+
+class Requires(Kind):
+    """`[dag.requires]`: DAGs and the age in seconds that their last success may have."""
+
+    what = 'a table such as { other_dag = { max_age = "24h" } }, or a list of names'
+
+    def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
+        if isinstance(value, list):
+            names = ListOf(Name()).read(value, at, findings)
+            return dict.fromkeys(names, math.inf)
+        if not isinstance(value, dict):
+            return self.refuse(value, at, findings)
+        return {name: self._age(name, age, (*at, name), findings) for name, age in value.items()}
+
+    def _age(self, name: str, value: Any, at: KeyPath, findings: Findings) -> float:
+        sentence = name_problem(name)
+        if sentence:
+            findings.add(at, sentence, on_key=True)
+        if isinstance(value, dict):
+            age = REQUIRE.read(value, at, findings).get("max_age", math.inf)
+        else:
+            age = Duration().read(value, at, findings)
+        return math.inf if age is UNFIT else float(age)
+
+    def schema(self) -> dict[str, Any]:
+        age = {"anyOf": [Duration().schema(), table_schema(REQUIRE)]}
+        names = {"type": "array", "items": Name().schema(), "uniqueItems": True}
+        return {"anyOf": [{"type": "object", "additionalProperties": age}, names]}
+
+
+_KEEP = ListOf(OneOf(ARTIFACTS), 'a list of "logs", "project", "data"')
+
+PARAM = Table(
+    "[dag.params]",
+    None,
+    Key("type", OneOf(tuple(ParamType), make=ParamType), "What it takes; string if absent."),
+    Key("default", Anything(), "Value when none is given; without it the parameter is required."),
+    Key("choices", ListOf(Text(), "a list of texts"), 'The values of a "choice".'),
+    Key("description", Text(blank=True), "What it is for."),
+)
+
+REQUIRE = Table(
+    "[dag.requires]",
+    None,
+    Key("max_age", Duration(), "How old that DAG's last success may be; any age if absent."),
+)
+
+SQL = Table(
+    "[dag.sql]",
+    None,
+    Key("connection", Text(), "Name of the secret with the database URL for SQL tasks."),
+)
+
+DAG = Table(
+    "[dag]",
+    Dag,
+    Key("name", Name(RESERVED_NAMES), "Name of the DAG; the project folder's if absent."),
+    Key("description", Text(blank=True), "What it does, for people."),
+    Key("owner", Text(blank=True), "Who answers for it."),
+    Key("tags", ListOf(Text(), "a list of texts"), "Words to group DAGs by."),
+    Key(
+        "schedule",
+        Schedules(),
+        'When to run: a cron expression of 5 fields, @daily, @every 10m, or a list; "CRON_TZ=… " '
+        "in front sets a time zone.",
+        field="schedules",
+    ),
+    Key("timezone", Timezone(), "Time zone of the schedule; the machine's if absent."),
+    Key(
+        "overlap",
+        OneOf(tuple(Overlap), {"wait": "queue"}, Overlap),
+        "What happens to a run while another run of this DAG is alive: run too (allow), end at "
+        "once (skip), or wait (queue).",
+    ),
+    Key("timeout", Duration(none_if_zero=True), "Longest time of a whole run; no limit if absent."),
+    Key("concurrency", Whole(1), "Tasks that may run at once."),
+    Key(
+        "keep_artifacts",
+        _KEEP,
+        "Parts of a run that stay after it: logs, project, data; [] keeps the history alone; the "
+        "workspace's setting if absent.",
+    ),
+    Key("requires", Requires(), "DAGs that must have succeeded before a run of this one starts."),
+    Key("env", Environment(), "Environment variables of every task."),
+    Key("params", Params(), "Parameters that a run takes with -p name=value."),
+    Key("sql", SubTable(SQL, "connection"), "Settings of SQL tasks.", field="connection"),
+    later=("webhook", "ftp_watch", "dbt", "transform", "git_url", "git_ref"),
+)
+
+TASK = Table(
+    "[[tasks]]",
+    Task,
+    Key("name", Name(), "Name of the task, unique in the DAG.", required=True),
+    Key("script", Script(), "The script to run, relative to the project.", required=True),
+    Key(
+        "runner",
+        Runner(),
+        'python, bash, sql, or "$ command", to which the script is added; by the script\'s '
+        "extension (.py, .sh, .sql) if absent.",
+    ),
+    Key("depends_on", ListOf(Text(), "a list of task names"), "Tasks that must succeed before."),
+    Key("timeout", Duration(none_if_zero=True), "Longest time of one attempt; no limit if absent."),
+    Key("retries", Whole(0), "Further attempts after a failed one."),
+    Key("retry_delay", Duration(), "Time between two attempts."),
+    Key("retry_backoff", Number(1), "Factor by which the delay grows with every further attempt."),
+    Key("retry_max_delay", Duration(), "Longest delay between two attempts; no limit if absent."),
+    Key(
+        "inputs",
+        ListOf(DataPath(), "a list of paths"),
+        "Files and patterns that the task reads; they make it tracked: it may be skipped when it "
+        "is current.",
+    ),
+    Key("targets", ListOf(DataPath(), "a list of paths"), "Files and folders that it must make."),
+    Key(
+        "params",
+        ListOf(Text(), "a list of parameter names"),
+        "The only parameters that the task gets; all if absent.",
+    ),
+    Key("connection", Text(), "The secret with the database URL; [dag.sql] connection if absent."),
+    Key("env", Environment(), "Environment variables of this task, over those of the DAG."),
+    Key("description", Text(blank=True), "What it does, for people."),
+    later=(
+        "type",
+        "mode",
+        "source",
+        "table",
+        "key",
+        "columns",
+        "output",
+        "secrets",
+        "always",
+        "matrix",
+        "max_change",
+        "fingerprint",
+        "retry_on",
+    ),
+)
+
+OUTPUT = Table(
+    "[[outputs]]",
+    Output,
+    Key("name", Text(), "Name of the output, unique in the DAG.", required=True),
+    Key("type", Text(blank=True), "What it is, such as table or file."),
+    Key("location", Text(blank=True), "Where it is, such as warehouse.staging.claims."),
+    is_open=True,
+)
+
+RETENTION = Table(
+    "[retention]",
+    Retention,
+    Key("days", Number(0), "Runs younger than this are kept."),
+    Key("runs", Whole(0), "So many last runs of each DAG are kept, whatever their age."),
+    Key("snapshots", Whole(0), "So many last successes of each DAG keep their project folder."),
+    Key("history_days", Number(0), "The history of runs is kept so many days."),
+)
+
+CONFIG = Table(
+    "pit_config.toml",
+    WorkspaceConfig,
+    Key("runs_dir", ConfigPath(), "Folder of the runs; runs if absent."),
+    Key("metadata_db", ConfigPath(), "File of the run history; pit_metadata.db if absent."),
+    Key("secrets_dir", ConfigPath(), "The secrets file (not a folder).", "secrets_file"),
+    Key("keep_artifacts", _KEEP, "Parts of a run that stay after it: logs, project, data."),
+    Key("retention", SubTable(RETENTION), "How long runs are kept."),
+    later=(
+        "repo_cache_dir",
+        "secrets_recipients",
+        "age_identity",
+        "api_token",
+        "dbt_driver",
+        "notify",
+        "executor",
+        "lake",
+    ),
+)
+
+FILE_TABLES = ("dag", "tasks", "outputs")
+"""The tables at the top of pit.toml."""
+
+TABLES = (DAG, TASK, OUTPUT, PARAM, REQUIRE, SQL, CONFIG, RETENTION)
+"""All tables of both files, for whoever documents them."""

@@ -1,0 +1,146 @@
+"""One project's pit.toml as a DAG, with everything that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pit.model import Dag, Output, Task
+from pit.spec import toml
+from pit.spec.check import check
+from pit.spec.findings import Findings
+from pit.spec.keys import DAG, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
+from pit.spec.position import KeyPath
+from pit.spec.values import NAME_HINT, name_problem, shown, suggestion
+
+FILE = "pit.toml"
+
+RUNNER_BY_EXTENSION = {".py": "python", ".sh": "bash", ".sql": "sql"}
+
+_NAME_LINE = re.compile(
+    r"""^[ \t]*\[[ \t]*dag[ \t]*\](?:(?!^[ \t]*\[).)*?^[ \t]*name[ \t]*=[ \t]*(["'])([^"'\n]+)\1""",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass
+class Project:
+    """A project as found: `name` is None where it could not be read, `dag` is a best effort.
+
+    The DAG is valid exactly when there are no findings.
+    """
+
+    folder: Path
+    name: str | None
+    dag: Dag | None
+    findings: Findings
+
+
+def read_project(folder: Path, root: Path) -> Project:
+    """Read and check one project of the workspace at `root`; never raises for what it holds."""
+    findings = Findings(_label(folder / FILE, root))
+    data = toml.read(folder / FILE, findings)
+    if data is None:
+        found = _NAME_LINE.search(findings.text)
+        return Project(folder, found[2] if found else None, None, findings)
+    dag = _dag(data, folder, findings)
+    check(dag, findings)
+    return Project(folder, dag.name, dag, findings)
+
+
+def _label(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _dag(data: dict[str, Any], folder: Path, findings: Findings) -> Dag:
+    for name in data:
+        if name not in FILE_TABLES:
+            _add_unknown_table(name, findings)
+    fields = DAG.read(_table(data, "dag", findings), ("dag",), findings)
+    if "name" not in fields:
+        fields["name"] = folder.name
+        if not isinstance(data.get("dag"), dict) or "name" not in data["dag"]:
+            _check_folder_name(folder.name, findings)
+    return Dag(
+        project=folder, tasks=_tasks(data, findings), outputs=_outputs(data, findings), **fields
+    )
+
+
+def _add_unknown_table(name: str, findings: Findings) -> None:
+    own = next((t for t in (DAG, TASK) if name in t.keys and name not in FILE_TABLES), None)
+    meant = f"; it belongs into {own.title}" if own else suggestion(name, FILE_TABLES)
+    findings.add((name,), f"unknown key {shown(name)} at the top of pit.toml{meant}", on_key=True)
+
+
+def _check_folder_name(name: str, findings: Findings) -> None:
+    sentence = name_problem(name, RESERVED_NAMES)
+    if sentence:
+        hint = f'Set name = "…" in [dag]. {NAME_HINT}'
+        findings.add(("dag",), f"the folder gives the DAG its name, but {sentence}", hint)
+
+
+def _table(data: dict[str, Any], name: str, findings: Findings) -> dict[str, Any]:
+    table = data.get(name, {})
+    if isinstance(table, dict):
+        return table
+    findings.add((name,), f"{name} must be a table: write [{name}]", on_key=True)
+    return {}
+
+
+def _array(data: dict[str, Any], name: str, findings: Findings) -> list[Any]:
+    array = data.get(name, [])
+    if isinstance(array, list):
+        return array
+    findings.add((name,), f"{name} must be an array of tables: write [[{name}]]", on_key=True)
+    return []
+
+
+def _tasks(data: dict[str, Any], findings: Findings) -> tuple[Task, ...]:
+    tables = _array(data, "tasks", findings)
+    if not tables and data.get("tasks", []) == []:
+        findings.add(("dag",), "this DAG has no tasks", "Add one: [[tasks]] with name and script")
+    return tuple(
+        _task(table, ("tasks", index), findings) for index, table in enumerate(tables)
+    )
+
+
+def _task(table: Any, at: KeyPath, findings: Findings) -> Task:
+    """A task; one without a name is numbered, which no name can collide with."""
+    if not isinstance(table, dict):
+        findings.add(at, f"each entry of tasks must be a table, not {shown(table)}")
+        return Task(name=f"#{at[-1]}", script="")
+    fields = TASK.read(table, at, findings)
+    fields.setdefault("name", f"#{at[-1]}")
+    script = fields.setdefault("script", "")
+    if script and "runner" not in table:
+        fields["runner"] = _runner(script, at, findings)
+    return Task(**fields)
+
+
+def _runner(script: str, at: KeyPath, findings: Findings) -> str | None:
+    extension = os.path.splitext(script)[1]
+    runner = RUNNER_BY_EXTENSION.get(extension)
+    if runner is None:
+        what = f"for {extension} scripts" if extension else "for a script without extension"
+        hint = 'Set runner to "python", "bash", "sql", or a command: runner = "$ node"'
+        findings.add((*at, "script"), f"there is no runner {what}", hint)
+    return runner
+
+
+def _outputs(data: dict[str, Any], findings: Findings) -> tuple[Output, ...]:
+    found = []
+    for index, table in enumerate(_array(data, "outputs", findings)):
+        at = ("outputs", index)
+        if not isinstance(table, dict):
+            findings.add(at, f"each entry of outputs must be a table, not {shown(table)}")
+            continue
+        fields = OUTPUT.read(table, at, findings)
+        fields.setdefault("name", "")
+        extra = {key: value for key, value in table.items() if key not in OUTPUT.keys}
+        found.append(Output(extra=extra, **fields))
+    return tuple(found)
+
+

@@ -1,0 +1,210 @@
+"""The SQL process: takes scripts over its pipes, runs each in a thread, tells how they went.
+
+Pit starts one per database, with the run's snapshot as working directory, so that a crash of a
+database library costs a process and not the run. `wire` describes what is said. Whatever a library
+prints goes to stderr; standard input and output belong to the conversation alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from pit.sql import wire
+from pit.sql.driver import Driver, Failure
+from pit.sql.script import Execution, Report
+
+_AGAIN = 0.05
+"""Seconds between interrupts of one run; the first may come too early to be heard."""
+_LAST_WAIT = 5.0
+"""Seconds that interrupted runs get to roll back when Pit is gone."""
+
+
+def command(python: str = sys.executable) -> tuple[str, ...]:
+    """The command line of this process: isolated from PYTHON* variables and the working folder."""
+    root = str(Path(__file__).resolve().parents[2])
+    # `-I` leaves out the folder of a checkout that was never installed.
+    start = (
+        f"import sys; root = {root!r}; root in sys.path or sys.path.insert(0, root); "
+        "from pit.sql.child import main; main()"
+    )
+    return (python, "-I", "-X", "faulthandler", "-c", start)
+
+
+def main() -> None:
+    """Serve until Pit says end or closes the pipe; never returns."""
+    requests, replies = _conversation()
+    Server(replies).serve(requests)
+
+
+def _conversation() -> tuple[BinaryIO, int]:
+    """The two pipes under private numbers, with standard input and output out of harm's way."""
+    requests, replies = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
+    return os.fdopen(requests, "rb"), replies
+
+
+class Running:
+    """A run under way; `shared` once another one overlapped it."""
+
+    def __init__(self, execution: Execution, shared: bool) -> None:
+        self.execution = execution
+        self.shared = shared
+        self.over = threading.Event()
+        self.cpu = time.process_time()
+
+
+class Server:
+    """Takes requests one by one; every run answers for itself."""
+
+    def __init__(self, replies: int) -> None:
+        self._replies = replies
+        self._writing = threading.Lock()
+        self._drivers: dict[str, Driver] = {}
+        self._running: dict[int, Running] = {}
+        self._lock = threading.Lock()
+
+    def serve(self, requests: BinaryIO) -> None:
+        """Answer until the end of `requests`, then end the process."""
+        for line in requests:
+            message = wire.request(line)
+            if isinstance(message, wire.End):
+                break
+            if isinstance(message, wire.Run):
+                self._begin(message)
+            else:
+                self._interrupt(message.id)
+        self._leave()
+
+    def _begin(self, order: wire.Run) -> None:
+        def log(text: str) -> None:
+            self._reply(wire.Log(id=order.id, text=text))
+
+        execution = Execution(
+            self._driver(order.database.kind),
+            order.database,
+            order.script,
+            order.text,
+            order.variables,
+            log,
+        )
+        running = self._enter(order.id, execution)
+        threading.Thread(target=self._perform, args=(order.id, running), daemon=True).start()
+
+    def _driver(self, kind: str) -> Driver:
+        if kind not in self._drivers:
+            self._drivers[kind] = _load(kind)
+        return self._drivers[kind]
+
+    def _enter(self, number: int, execution: Execution) -> Running:
+        with self._lock:
+            for other in self._running.values():
+                other.shared = True
+            running = Running(execution, shared=bool(self._running))
+            self._running[number] = running
+        if not running.shared:
+            _forget_peak()
+        return running
+
+    def _perform(self, number: int, running: Running) -> None:
+        try:
+            report = running.execution.run()
+        # A defect must be told like any failure: a run that never answers would hang its task.
+        except Exception as error:
+            report = Report(failure=_defect(error))
+        with self._lock:
+            del self._running[number]
+        running.over.set()
+        alone = not running.shared
+        self._reply(
+            wire.Done(
+                id=number,
+                failure=report.failure,
+                statements=report.statements,
+                rows=report.rows,
+                cpu_seconds=time.process_time() - running.cpu if alone else None,
+                peak_memory=_peak() if alone else None,
+            )
+        )
+
+    def _interrupt(self, number: int) -> None:
+        with self._lock:
+            running = self._running.get(number)
+        if running is not None:
+            threading.Thread(target=_insist, args=(running,), daemon=True).start()
+
+    def _reply(self, message: wire.Reply) -> None:
+        data = memoryview(wire.encode(message))
+        try:
+            with self._writing:
+                while data:
+                    data = data[os.write(self._replies, data) :]
+        except BrokenPipeError:
+            return  # Pit is gone; the end of `requests` tells the same and ends this process
+
+    def _leave(self) -> None:
+        with self._lock:
+            left = list(self._running)
+            waits = [running.over for running in self._running.values()]
+        for number in left:
+            self._interrupt(number)
+        deadline = time.monotonic() + _LAST_WAIT
+        for over in waits:
+            over.wait(max(0.0, deadline - time.monotonic()))
+        # Not sys.exit: a library's exit hook must not wait for a query that cannot be interrupted.
+        os._exit(0)
+
+
+def _insist(running: Running) -> None:
+    while True:
+        running.execution.interrupt()
+        if running.over.wait(_AGAIN):
+            return
+
+
+def _load(kind: str) -> Driver:
+    """The driver for a kind of database; its library is imported here and nowhere else."""
+    if kind == "duckdb":
+        from pit.sql.duck import DuckDB
+
+        return DuckDB()
+    raise ValueError(f"no driver for {kind}")
+
+
+def _defect(error: Exception) -> Failure:
+    text = error.args[0] if error.args else ""
+    return Failure(message=f"{type(error).__name__}: {text}", kind="internal", retryable=False)
+
+
+# ---------------------------------------------------------------- memory, where Linux tells it
+
+
+def _forget_peak() -> None:
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        return  # then the peak is that of the process's whole life
+
+
+def _peak() -> int | None:
+    """Peak resident memory in bytes since `_forget_peak`."""
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What Pit and its SQL process say to each other: JSON, one message a line, over the child's pipes.
+
+Pit asks:     {"op":"run","id":1,"script":"marts.sql","text":"select …","database":{…},
+               "variables":{"pit_run_id":"…"}}
+              {"op":"interrupt","id":1}      the run with that id shall end soon; it still answers
+              {"op":"end"}                   interrupt everything and exit, as at end of file
+Child tells:  {"say":"log","id":1,"text":"…"}      lines for the task's log, in order
+              {"say":"done","id":1,"failure":null,"statements":3,"rows":42,"cpu_seconds":0.1,
+               "peak_memory":50000000}              exactly once per run, and last
+
+Several runs may be under way at once, told apart by their id. Lines keep the format readable with
+`strace` and without a length to get wrong; text is never so long that it matters (log text is
+bounded per statement, a script is a file that a person wrote).
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import field
+
+from pit.model import Record
+from pit.sql.connect import Database
+from pit.sql.driver import Failure
+
+
+class Run(Record, tag_field="op", tag="run"):
+    """Execute a script; `script` is its name for messages."""
+
+    id: int
+    script: str
+    text: str
+    database: Database
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+class Interrupt(Record, tag_field="op", tag="interrupt"):
+    """End a run: its statement is interrupted, its transaction rolled back."""
+
+    id: int
+
+
+class End(Record, tag_field="op", tag="end"):
+    """Interrupt every run and exit."""
+
+
+class Log(Record, tag_field="say", tag="log"):
+    """Text for a run's log; may be many lines, without a newline at its end."""
+
+    id: int
+    text: str
+
+
+class Done(Record, tag_field="say", tag="done"):
+    """A run is over and has let go of its database.
+
+    `rows` counts what its statements changed. CPU seconds and peak memory (bytes) are those of the
+    whole process, so they are told only when no other run was under way meanwhile.
+    """
+
+    id: int
+    failure: Failure | None = None
+    statements: int = 0
+    rows: int = 0
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+
+
+Request = Run | Interrupt | End
+Reply = Log | Done
+
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """A message as one line, its newline included."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def request(line: bytes) -> Request:
+    """What Pit asks; msgspec.DecodeError for anything else."""
+    return _requests.decode(line)
+
+
+def reply(line: bytes) -> Reply:
+    """What the child tells; msgspec.DecodeError for anything else."""
+    return _replies.decode(line)

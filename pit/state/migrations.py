@@ -1,0 +1,165 @@
+"""The layout of the metadata database, and how an older one becomes the present one.
+
+One SQLite file, recognised by its `application_id`; `user_version` counts the migrations that
+were applied. A database written by a newer Pit is refused, not guessed at.
+
+runs            one row per run. `seq` is the order of everything: ids are names made from a clock,
+                and clocks jump. AUTOINCREMENT, so that the number of a deleted run is never given
+                to another. `started_at` and `ended_at` are Unix seconds; `seconds` was measured on
+                the monotonic clock. `parent` is the run whose task started this one, `retry_of`
+                the run that this one repeats; both are ids and may name a run no longer kept.
+                `pid`, `pid_started` and `boot_id` name the holder of the run's lock for people;
+                whether the run lives is the lock's word alone.
+tasks           one row per task of a run, made as `pending` when the run starts, so that what
+                never started is in the history too. `position` is the order in pit.toml.
+attempts        one row per attempt; `state` is running, success or failed.
+outputs         what the run declares to have made, in the order of pit.toml; `extra` holds the
+                keys that Pit does not know.
+environments    the digests a run was executed with: `kind` is pit_toml, uv_lock, pyproject or
+                environment.
+
+The tables below `runs` are keyed by its number and clustered (WITHOUT ROWID), so that a run's rows
+lie together: they are written once, read together and deleted together. No index covers them,
+which keeps the cost of a task low. `runs` has an index for each question that is asked of a
+million runs: the last of a DAG, those in a state, the last success, the last finished ones, those
+older than a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from pit.errors import StoreUnavailable
+from pit.state import legacy
+
+APPLICATION = 0x50495421  # "PIT!"
+
+_FIRST = (
+    """CREATE TABLE runs (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        dag TEXT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT,
+        error TEXT NOT NULL DEFAULT '',
+        started_at REAL NOT NULL,
+        ended_at REAL,
+        seconds REAL,
+        run_dir TEXT NOT NULL,
+        project TEXT NOT NULL DEFAULT '',
+        selection TEXT,
+        "trigger" TEXT NOT NULL DEFAULT 'manual',
+        parent TEXT,
+        retry_of TEXT,
+        params TEXT NOT NULL DEFAULT '{}',
+        stub INTEGER NOT NULL DEFAULT 0,
+        concurrency INTEGER NOT NULL DEFAULT 1,
+        pid INTEGER NOT NULL DEFAULT 0,
+        pid_started REAL NOT NULL DEFAULT 0,
+        boot_id TEXT NOT NULL DEFAULT '',
+        pit_version TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX runs_by_dag ON runs (dag)",
+    "CREATE INDEX runs_by_start ON runs (started_at)",
+    "CREATE INDEX runs_by_state ON runs (state)",
+    "CREATE INDEX runs_by_dag_state ON runs (dag, state)",
+    "CREATE INDEX runs_succeeded ON runs (dag) WHERE state = 'success' AND stub = 0",
+    """CREATE INDEX runs_finished ON runs (dag, seq, state, seconds)
+        WHERE stub = 0 AND state <> 'running'""",
+    """CREATE TABLE tasks (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        task TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT,
+        error TEXT NOT NULL DEFAULT '',
+        attempts INTEGER NOT NULL DEFAULT 0,
+        started_at REAL,
+        ended_at REAL,
+        seconds REAL,
+        PRIMARY KEY (run, task)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE attempts (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        task TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT,
+        error TEXT NOT NULL DEFAULT '',
+        started_at REAL NOT NULL,
+        ended_at REAL,
+        seconds REAL,
+        exit_code INTEGER,
+        signal INTEGER,
+        cpu_seconds REAL,
+        peak_memory INTEGER,
+        PRIMARY KEY (run, task, attempt)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE outputs (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        type TEXT NOT NULL DEFAULT '',
+        location TEXT NOT NULL DEFAULT '',
+        extra TEXT NOT NULL DEFAULT '{}',
+        PRIMARY KEY (run, position)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE environments (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        dag TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (run, kind)
+    ) WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+VERSION = len(MIGRATIONS)
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing at all has been written to this database."""
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+
+
+def is_current(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the layout is the present one; StoreUnavailable if it is not for us to change."""
+    if _pragma(connection, "application_id") == APPLICATION:
+        return _is_present(_pragma(connection, "user_version"), path)
+    if is_empty(connection) or legacy.is_legacy(connection):
+        return False
+    raise StoreUnavailable(
+        f"{path} is the database of another program",
+        "Set metadata_db in pit_config.toml to a path of its own",
+    )
+
+
+def _is_present(version: int, path: Path) -> bool:
+    if version > VERSION:
+        raise StoreUnavailable(
+            f"{path} was written by a newer version of Pit "
+            f"(layout {version}; this version knows {VERSION})",
+            "Upgrade Pit here too, or use a workspace of its own",
+        )
+    return version == VERSION
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the layout up to date, within the transaction that the caller has begun."""
+    ours = _pragma(connection, "application_id") == APPLICATION
+    version = _pragma(connection, "user_version") if ours else 0
+    imports = not ours and legacy.is_legacy(connection)
+    if imports:
+        legacy.set_aside(connection)
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    if imports:
+        legacy.import_rows(connection)
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")

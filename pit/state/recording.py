@@ -1,0 +1,217 @@
+"""What each event writes: a batch of events becomes a few statements over many rows.
+
+Within a batch the kinds are written one after the other, not event by event, which costs a
+fraction. That is sound because a run's events come in this order for each task: the run starts,
+attempts start, attempts end, the task ends, the run ends.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from pit.model import (
+    AttemptEnded,
+    AttemptStarted,
+    EnvironmentHashed,
+    Event,
+    RunEnded,
+    RunStarted,
+    RunState,
+    TaskEnded,
+    TaskState,
+)
+
+LONGEST_TEXT = 20_000
+
+_SEQ = "(SELECT seq FROM runs WHERE id = ?)"
+
+_RUN = """
+    INSERT INTO runs (id, dag, state, started_at, run_dir, project, selection, "trigger", parent,
+        retry_of, params, concurrency, pid, pid_started, boot_id, pit_version)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_PENDING = f"INSERT INTO tasks (run, task, position, state) VALUES ({_SEQ}, ?, ?, ?)"
+_ENVIRONMENT = f"""
+    INSERT OR REPLACE INTO environments (run, dag, kind, digest) VALUES ({_SEQ}, ?, ?, ?)"""
+_TASK_RUNS = f"""
+    UPDATE tasks SET state = ?, attempts = ?, started_at = coalesce(started_at, ?)
+    WHERE run = {_SEQ} AND task = ?"""
+_ATTEMPT = f"""
+    INSERT INTO attempts (run, task, attempt, state, started_at) VALUES ({_SEQ}, ?, ?, ?, ?)"""
+_ATTEMPT_ENDED = f"""
+    UPDATE attempts SET state = ?, reason = ?, error = ?, started_at = ?, ended_at = ?, seconds = ?,
+        exit_code = ?, signal = ?, cpu_seconds = ?, peak_memory = ?
+    WHERE run = {_SEQ} AND task = ? AND attempt = ?"""
+_TASK_ENDED = f"""
+    UPDATE tasks SET state = ?, reason = ?, error = ?, attempts = ?,
+        started_at = coalesce(?, started_at), ended_at = ?, seconds = ?
+    WHERE run = {_SEQ} AND task = ?"""
+_RUN_ENDED = """
+    UPDATE runs SET state = ?, reason = ?, error = ?, ended_at = ?, seconds = ?, stub = ?
+    WHERE id = ?"""
+_OUTPUT = f"""
+    INSERT OR REPLACE INTO outputs (run, position, name, type, location, extra)
+    VALUES ({_SEQ}, ?, ?, ?, ?, ?)"""
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+def text(value: str) -> str:
+    """A text as the database takes it: bounded, and without halves of characters.
+
+    File names and program output that are not UTF-8 arrive with surrogates, which SQLite refuses.
+    """
+    if len(value) > LONGEST_TEXT:
+        value = f"{value[: LONGEST_TEXT // 2]} … {value[-LONGEST_TEXT // 2 :]}"
+    if value.isascii():
+        return value
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _optional(value: str | None) -> str | None:
+    return None if value is None else text(value)
+
+
+def _json(value: dict[str, Any]) -> str:
+    if not value:
+        return "{}"
+    # Dates and times of TOML become ISO texts.
+    builtin = msgspec.to_builtins(value, str_keys=True)
+    return msgspec.json.encode(_clean(builtin)).decode()
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, dict):
+        return {text(key): _clean(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_clean(each) for each in value]
+    return value
+
+
+def _run_started(connection: sqlite3.Connection, events: Sequence[RunStarted]) -> None:
+    connection.executemany(_RUN, [_run_row(event) for event in events])
+    pending = (
+        (event.run, text(task), position, TaskState.PENDING.value)
+        for event in events
+        for position, task in enumerate(event.tasks)
+    )
+    connection.executemany(_PENDING, pending)
+
+
+def _run_row(event: RunStarted) -> tuple[Any, ...]:
+    return (
+        event.run,
+        event.dag,
+        RunState.RUNNING.value,
+        event.at,
+        text(event.run_dir),
+        text(event.project),
+        _optional(event.selection),
+        text(event.trigger),
+        event.parent,
+        event.retry_of,
+        _json(event.params),
+        event.concurrency,
+        event.pid,
+        event.pid_started,
+        event.boot_id,
+        event.pit_version,
+    )
+
+
+def _environment_hashed(
+    connection: sqlite3.Connection, events: Sequence[EnvironmentHashed]
+) -> None:
+    rows = [(e.run, e.dag, e.kind, e.digest) for e in events]
+    connection.executemany(_ENVIRONMENT, rows)
+
+
+def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptStarted]) -> None:
+    running = TaskState.RUNNING.value
+    connection.executemany(_TASK_RUNS, [(running, e.attempt, e.at, e.run, e.task) for e in events])
+    connection.executemany(_ATTEMPT, [(e.run, e.task, e.attempt, running, e.at) for e in events])
+
+
+def _attempt_ended(connection: sqlite3.Connection, events: Sequence[AttemptEnded]) -> None:
+    connection.executemany(_ATTEMPT_ENDED, [_attempt_row(event) for event in events])
+
+
+def _attempt_row(event: AttemptEnded) -> tuple[Any, ...]:
+    outcome = event.outcome
+    state = TaskState.SUCCESS if outcome.reason is None else TaskState.FAILED
+    return (
+        state.value,
+        outcome.reason,
+        text(outcome.error),
+        outcome.started_at,
+        outcome.ended_at,
+        outcome.seconds,
+        outcome.exit_code,
+        outcome.signal,
+        outcome.cpu_seconds,
+        outcome.peak_memory,
+        event.run,
+        event.task,
+        event.attempt,
+    )
+
+
+def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> None:
+    rows = [
+        (
+            event.state,
+            event.reason,
+            text(event.error),
+            event.attempts,
+            event.started_at,
+            event.at,
+            event.seconds,
+            event.run,
+            event.task,
+        )
+        for event in events
+    ]
+    connection.executemany(_TASK_ENDED, rows)
+
+
+def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> None:
+    rows = [(e.state, e.reason, text(e.error), e.at, e.seconds, int(e.stub), e.run) for e in events]
+    connection.executemany(_RUN_ENDED, rows)
+    outputs = (
+        (e.run, place, text(o.name), text(o.type), text(o.location), _json(o.extra))
+        for e in events
+        for place, o in enumerate(e.outputs)
+    )
+    connection.executemany(_OUTPUT, outputs)
+
+
+# In the order in which they are written.
+_WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
+    RunStarted: _run_started,
+    EnvironmentHashed: _environment_hashed,
+    AttemptStarted: _attempt_started,
+    AttemptEnded: _attempt_ended,
+    TaskEnded: _task_ended,
+    RunEnded: _run_ended,
+}
+
+
+def is_recorded(event: Event) -> bool:
+    """Whether the store keeps anything of such an event."""
+    return type(event) in _WRITERS
+
+
+def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
+    """Writes a batch of events within the caller's transaction."""
+    kinds: defaultdict[type[Event], list[Event]] = defaultdict(list)
+    for event in events:
+        kinds[type(event)].append(event)
+    for kind, write in _WRITERS.items():
+        if kind in kinds:
+            write(connection, kinds[kind])

@@ -1,0 +1,35 @@
+"""Recovery: what a crash left `running` becomes `interrupted`.
+
+Only the rows: the processes that a dead run may have left behind are ended by whoever calls this,
+and what it left in the project is swept there too.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pit.errors import UnknownRun
+from pit.state.history import RunRow
+from pit.state.rundir import RunDir
+from pit.state.store import Store
+
+
+def is_alive(row: RunRow, runs_dir: Path) -> bool:
+    """Whether the lock of a recorded run is held, where it is now or where it was made."""
+    try:
+        here = RunDir.at(runs_dir, row.id)
+        made = RunDir.at(Path(row.run_dir).parent, row.id)
+    except UnknownRun:
+        return False
+    return here.is_alive() or made.is_alive()
+
+
+def recover(store: Store, runs_dir: Path) -> tuple[RunRow, ...]:
+    """Interrupts every run that is `running` in the store and whose lock is free; returns them.
+
+    A run makes its end durable before it lets go of its lock, and `interrupt` looks at the state
+    again under the write lock: a run that ends while we look is never called interrupted.
+    """
+    dead = [row for row in store.open_runs() if not is_alive(row, runs_dir)]
+    return tuple(row for row in dead if store.interrupt(row.id, time.time()))

@@ -1,0 +1,281 @@
+"""What is kept of finished runs and for how long: a pure plan, then its execution.
+
+Per DAG a run's folder stays while the run is younger than `days` or among the last `runs`; its
+snapshot (`project/`) only for the last `snapshots` successes; and everything of the last run that
+did not succeed, until a later one does. Rows stay for `history_days`, so `pit status` remembers
+more than the disk holds. A run whose lock is held is never touched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pit.errors import PitError
+from pit.model import Record, Retention, RunState
+from pit.state.files import failure, remove_tree, usage
+from pit.state.history import RunRow
+from pit.state.locks import Lock, held
+from pit.state.rundir import PARTS, UNFINISHED, RunDir, dag_of, is_run_id
+from pit.state.store import Store
+
+DAY = 86400.0
+_GRACE_FOR_ORPHANS = DAY
+
+Keep = Callable[[str], Sequence[str]]
+
+
+class Removal(Record, frozen=True):
+    """What goes of one run: some parts of its folder or the `whole` of it, and its rows.
+
+    `dag` is empty for a folder that belongs to no recorded run.
+    """
+
+    run: str
+    dag: str = ""
+    parts: tuple[str, ...] = ()
+    whole: bool = False
+    rows: bool = False
+
+
+class Pruned(Record, frozen=True):
+    """What an execution achieved: bytes freed, and a sentence for all that could not be removed."""
+
+    bytes: int = 0
+    runs: int = 0
+    problems: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------- the plan
+
+
+def plan(
+    rows: Iterable[RunRow], now: float, retention: Retention, keep: Keep
+) -> tuple[Removal, ...]:
+    """What may go of the given runs, which hold the last ones of each DAG completely.
+
+    `keep` gives the parts that a DAG keeps (`keep_artifacts`). Knows nothing of the disk.
+    """
+    by_dag: defaultdict[str, list[RunRow]] = defaultdict(list)
+    for row in rows:
+        by_dag[row.dag].append(row)
+    return tuple(
+        removal
+        for dag in sorted(by_dag)
+        for removal in _plan_dag(by_dag[dag], now, retention, frozenset(keep(dag)))
+    )
+
+
+def _plan_dag(
+    rows: list[RunRow], now: float, retention: Retention, keep: frozenset[str]
+) -> list[Removal]:
+    rows.sort(key=lambda row: -row.seq)
+    whole_snapshots = _snapshots(rows, retention.snapshots)
+    spared = _last_unsuccessful(rows)
+    removals = []
+    for rank, row in enumerate(rows):
+        if row.state is RunState.RUNNING or row.seq == spared:
+            continue
+        age = now - row.started_at
+        if age > retention.days * DAY and rank >= retention.runs:
+            rows_too = age > retention.history_days * DAY
+            removals.append(Removal(run=row.id, dag=row.dag, whole=True, rows=rows_too))
+            continue
+        parts = _parts(keep, row.seq in whole_snapshots)
+        if parts:
+            removals.append(Removal(run=row.id, dag=row.dag, parts=parts))
+    return removals
+
+
+def _snapshots(rows: list[RunRow], count: int) -> frozenset[int]:
+    successes = [row.seq for row in rows if _succeeded(row)]
+    return frozenset(successes[:count])
+
+
+def _succeeded(row: RunRow) -> bool:
+    # A stub did nothing: it is no success that could stand in for an earlier one.
+    return row.state is RunState.SUCCESS and not row.stub
+
+
+def _last_unsuccessful(rows: list[RunRow]) -> int | None:
+    """The number of the last run that did not succeed, unless a later one succeeded."""
+    for row in rows:
+        if _succeeded(row):
+            return None
+        if row.state not in {RunState.RUNNING, RunState.SUCCESS}:
+            return row.seq
+    return None
+
+
+def _parts(keep: frozenset[str], snapshot: bool) -> tuple[str, ...]:
+    return tuple(part for part in PARTS if part not in keep or (part == "project" and not snapshot))
+
+
+# --------------------------------------------------------------------------------- what is there
+
+
+def survey(
+    store: Store, runs_dir: Path, retention: Retention, dags: Iterable[str], now: float
+) -> tuple[RunRow, ...]:
+    """The rows that a plan for these DAGs needs: of every folder, the last runs, old history."""
+    wanted = frozenset(dags)
+    last = max(retention.runs, retention.snapshots, 1)
+    folders = (name for name in _folders(runs_dir) if dag_of(name) in wanted)
+    found = list(store.runs_named(folders))
+    for dag in wanted:
+        found.extend(store.runs(dag, limit=last))
+    old = store.runs_before(now - retention.history_days * DAY)
+    found.extend(row for row in old if row.dag in wanted)
+    return tuple({row.seq: row for row in found}.values())
+
+
+def _folders(runs_dir: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in runs_dir.iterdir() if is_run_id(path.name))
+    except OSError:
+        return []
+
+
+def orphans(store: Store, runs_dir: Path, now: float) -> tuple[Removal, ...]:
+    """Folders of no recorded run, nor of a live one, that are older than a day."""
+    known = {row.id for row in store.runs_named(_folders(runs_dir))}
+    try:
+        strange = [
+            path
+            for path in sorted(runs_dir.iterdir())
+            if path.name not in known
+            and (is_run_id(path.name) or path.name.startswith(UNFINISHED))
+            and now - path.lstat().st_mtime > _GRACE_FOR_ORPHANS
+            and not held(path / "lock")
+        ]
+    except OSError:
+        return ()
+    return tuple(Removal(run=path.name, whole=True) for path in strange)
+
+
+def prune_plan(
+    store: Store, runs_dir: Path, retention: Retention, keep: Keep, now: float | None = None
+) -> tuple[Removal, ...]:
+    """All that may go from a workspace now: only what is there, and of runs that are not alive."""
+    at = time.time() if now is None else now
+    of_runs = _plan_present(store, runs_dir, retention, keep, store.dags(), at)
+    return (*of_runs, *orphans(store, runs_dir, at))
+
+
+def _plan_present(
+    store: Store,
+    runs_dir: Path,
+    retention: Retention,
+    keep: Keep,
+    dags: Iterable[str],
+    now: float,
+) -> tuple[Removal, ...]:
+    rows = survey(store, runs_dir, retention, dags, now)
+    present = (_present(each, runs_dir) for each in plan(rows, now, retention, keep))
+    return tuple(removal for removal in present if removal)
+
+
+def _present(removal: Removal, runs_dir: Path) -> Removal | None:
+    """A removal reduced to what there is to remove; None if nothing is left of it."""
+    if not is_run_id(removal.run):
+        return removal if removal.rows else None
+    folder = RunDir.at(runs_dir, removal.run)
+    if folder.is_alive():
+        return None
+    there = folder.parts()
+    whole = removal.whole and folder.root.exists()
+    parts = there if whole else tuple(part for part in removal.parts if part in there)
+    if not (whole or parts or removal.rows):
+        return None
+    return Removal(run=removal.run, dag=removal.dag, parts=parts, whole=whole, rows=removal.rows)
+
+
+def size(removal: Removal, runs_dir: Path) -> int:
+    """The bytes on disk that a removal would free."""
+    root = runs_dir / removal.run
+    if removal.whole:
+        return usage(root)
+    return sum(usage(root / part) for part in removal.parts)
+
+
+# ----------------------------------------------------------------------------------- carrying out
+
+
+def apply(removals: Iterable[Removal], store: Store, runs_dir: Path) -> Pruned:
+    """Removes what was planned, run by run, with each run's lock held; goes on after a problem."""
+    freed, runs = 0, 0
+    problems: list[str] = []
+    forgotten: list[str] = []
+    for removal in removals:
+        try:
+            gone = _remove(removal, runs_dir)
+        except PitError as error:
+            problems.append(str(error))
+            continue
+        if gone is None:
+            continue
+        freed, runs = freed + gone, runs + 1
+        if removal.rows:
+            forgotten.append(removal.run)
+    store.forget(forgotten)
+    return Pruned(bytes=freed, runs=runs, problems=tuple(problems))
+
+
+def _remove(removal: Removal, runs_dir: Path) -> int | None:
+    """Removes the files of one removal; the bytes freed, or None if the run turned out alive."""
+    if not (removal.whole or removal.parts):
+        return 0
+    root = runs_dir / removal.run
+    if not root.is_dir():
+        return 0
+    lock = Lock(root / "lock")
+    if not lock.acquire():
+        return None
+    try:
+        freed = size(removal, runs_dir)
+        _remove_files(removal, root)
+        return freed
+    finally:
+        lock.release()
+
+
+def _remove_files(removal: Removal, root: Path) -> None:
+    for path in [root] if removal.whole else [root / part for part in removal.parts]:
+        try:
+            remove_tree(path)
+        except OSError as error:
+            raise failure(error, f"cannot remove {error.filename or path}") from error
+
+
+def trim(folder: RunDir, keep: Sequence[str]) -> None:
+    """Removes what `keep_artifacts` does not list of a run that has ended; with [] its folder."""
+    folder.remove(*(part for part in PARTS if part not in keep))
+    if not keep:
+        folder.remove_all()
+
+
+def after_run(
+    store: Store,
+    runs_dir: Path,
+    run_id: str,
+    retention: Retention,
+    keep: Sequence[str],
+    now: float,
+) -> Pruned:
+    """What follows a run: its own folder is trimmed, and older runs of its DAG are retired.
+
+    Never raises for a file that cannot be removed: the run is over and its result stands.
+    """
+    folder = RunDir.at(runs_dir, run_id)
+    problems: tuple[str, ...] = ()
+    try:
+        trim(folder, keep)
+    except PitError as error:
+        problems = (str(error),)
+    planned = _plan_present(store, runs_dir, retention, lambda _: keep, (folder.dag,), now)
+    pruned = apply(planned, store, runs_dir)
+    return msgspec.structs.replace(pruned, problems=(*problems, *pruned.problems))

@@ -1,0 +1,168 @@
+"""A run's folder: what the run executed, wrote and printed.
+
+    runs/20260131_060000.000_claims/    named for the local time of its start and the DAG
+        project/        the snapshot that the tasks ran in
+        data/           files that the tasks handed to each other
+        logs/           one file per task, `<task>.log`
+        lock            held (flock) for exactly as long as the run is alive
+
+The folder is made as `.pit-new-…`, locked, and only then renamed: nobody ever sees a run's folder
+without its lock held by a live run, or left by a dead one. Renaming onto a folder that has
+something in it fails, so that two runs of one millisecond get two folders.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from pit.errors import UnknownRun
+from pit.state.files import failure, make_folder, remove_tree
+from pit.state.locks import Lock, held
+
+PARTS = ("project", "logs", "data")
+UNFINISHED = ".pit-new-"
+_RUN_ID = re.compile(r"(\d{8}_\d{6}\.\d{3})_([^/\0]+)")
+_TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
+_LONGEST_NAME = 200
+
+
+def is_run_id(name: str) -> bool:
+    """Whether this can be the name of a run (and so of a folder, without any path in it)."""
+    return _RUN_ID.fullmatch(name) is not None
+
+
+def dag_of(run_id: str) -> str:
+    """The DAG that a run id names; UnknownRun if it is not an id."""
+    found = _RUN_ID.fullmatch(run_id)
+    if found is None:
+        raise UnknownRun(run_id)
+    return found.group(2)
+
+
+def _run_id(dag: str, milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{time.strftime('%Y%m%d_%H%M%S', time.localtime(seconds))}.{rest:03d}_{dag}"
+
+
+class RunDir:
+    """The folder of one run; `lock` is held by the one who allocated it and free for readers."""
+
+    def __init__(self, runs_dir: Path, run_id: str, lock: Lock | None = None) -> None:
+        self.id = run_id
+        self.dag = dag_of(run_id)
+        self.root = runs_dir / run_id
+        self.project = self.root / "project"
+        self.logs = self.root / "logs"
+        self.data = self.root / "data"
+        self.lock = lock or Lock(self.root / "lock")
+
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.root)!r})"
+
+    @classmethod
+    def allocate(cls, runs_dir: Path, dag: str, now: float) -> RunDir:
+        """Makes the folder of a new run with its lock held; DiskFull or SetupError if it cannot."""
+        try:
+            make_folder(runs_dir)
+            return cls._allocate(runs_dir, dag, int(now * 1000))
+        except OSError as error:
+            raise failure(
+                error,
+                f"cannot make a run folder in {runs_dir}",
+                "Check its permissions, or set runs_dir in pit_config.toml",
+            ) from error
+
+    @classmethod
+    def _allocate(cls, runs_dir: Path, dag: str, milliseconds: int) -> RunDir:
+        fresh = runs_dir / f"{UNFINISHED}{os.urandom(8).hex()}"
+        lock = Lock(fresh / "lock")
+        try:
+            for part in ("", *PARTS):
+                make_folder(fresh / part)
+            lock.acquire()
+            run_id = _settle(fresh, runs_dir, dag, milliseconds)
+        except BaseException:
+            lock.release()
+            remove_tree(fresh)
+            raise
+        lock.path = runs_dir / run_id / "lock"
+        return cls(runs_dir, run_id, lock)
+
+    @classmethod
+    def at(cls, runs_dir: Path, run_id: str) -> RunDir:
+        """The folder of a recorded run, there or not; UnknownRun if the id cannot be one."""
+        return cls(runs_dir, run_id)
+
+    def is_alive(self) -> bool:
+        """Whether the run's lock is held by anyone."""
+        return held(self.lock.path)
+
+    def log_file(self, task: str) -> Path:
+        """Where a task's output goes; one file per task, whatever characters its name has."""
+        return self.logs / f"{_file_name(task)}.log"
+
+    def logged(self) -> dict[str, Path]:
+        """The log files that are there, by task, in the order of their names."""
+        try:
+            found = sorted(path for path in self.logs.iterdir() if path.suffix == ".log")
+        except OSError:
+            return {}
+        return {unquote(path.name[: -len(".log")]): path for path in found}
+
+    def parts(self) -> tuple[str, ...]:
+        """Which of project, logs and data are there."""
+        return tuple(part for part in PARTS if (self.root / part).is_dir())
+
+    def remove(self, *parts: str) -> None:
+        """Removes some of project, logs and data; DiskFull or SetupError with the path."""
+        for part in parts:
+            if part not in PARTS:
+                raise ValueError(f"{part!r} is no part of a run's folder")
+            _remove(self.root / part)
+
+    def remove_all(self) -> None:
+        """Removes the whole folder, lock file included."""
+        _remove(self.root)
+
+
+def _settle(fresh: Path, runs_dir: Path, dag: str, milliseconds: int) -> str:
+    """Renames a new folder to the first name that is free, a millisecond at a time."""
+    while True:
+        run_id = _run_id(dag, milliseconds)
+        try:
+            os.rename(fresh, runs_dir / run_id)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            milliseconds += 1
+        else:
+            return run_id
+
+
+def _file_name(task: str) -> str:
+    """A task's name as a file name: itself, where it is made of the usual characters.
+
+    What is too long for a file system keeps its beginning and gets a digest of the whole.
+    """
+    name = quote(task, safe=":+@,")
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    import hashlib
+
+    digest = hashlib.blake2s(task.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return f"{name[: _LONGEST_NAME - 17]}-{digest}"
+
+
+def _remove(path: Path) -> None:
+    try:
+        remove_tree(path)
+    except OSError as error:
+        where = error.filename or path
+        raise failure(error, f"cannot remove {where}") from error

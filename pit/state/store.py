@@ -1,0 +1,181 @@
+"""The store: what ran and how it ended, in one SQLite file that survives whatever happens.
+
+Written through events by one `pit run`, read by every command beside it. The layout and the
+reasons for it stand in `migrations.py`; `recording.py` says what each event writes, `history.py`
+what can be asked. The file, its log (`-wal`), its index (`-shm`) and its reserve (`-reserve`)
+are readable by their owner alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from pit.errors import StoreUnavailable
+from pit.model import Event, RunStarted, RunState
+from pit.state import history
+from pit.state.database import Database, open_for_reading, open_for_writing
+from pit.state.history import AttemptRow, DagSummary, OutputRow, RunRow, TaskRow
+from pit.state.recording import is_recorded
+from pit.state.reserve import Reserve
+from pit.state.writer import Writer
+
+
+class Store:
+    """An open metadata database; a sink of events where it was opened for writing.
+
+    Any thread may call anything. Reads see what is durable, so not what was emitted since the
+    last `barrier`.
+    """
+
+    def __init__(self, database: Database, writer: Writer | None) -> None:
+        self._database = database
+        self._writer = writer
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Opens for reading and writing, made or migrated as needed.
+
+        StoreUnavailable, or DiskFull, says why it cannot be.
+        """
+        database = open_for_writing(path)
+        reserve = Reserve(path)
+        reserve.keep()
+        return cls(database, Writer(database, reserve))
+
+    @classmethod
+    def open_readonly(cls, path: Path) -> Store | None:
+        """Opens for reading, also on a disk that is read-only; None if there is no database yet."""
+        database = open_for_reading(path)
+        return None if database is None else cls(database, None)
+
+    @property
+    def path(self) -> Path:
+        """Where the database lies."""
+        return self._database.path
+
+    # ------------------------------------------------------------------------------- as a sink
+
+    def emit(self, event: Event) -> None:
+        """Takes an event, durable at the latest 50 ms later; a RunStarted is durable on return.
+
+        May raise what an earlier commit in the background ran into (DiskFull, StoreUnavailable);
+        the event is queued even so.
+        """
+        if not is_recorded(event):
+            return
+        self._sink().add(event)
+        if isinstance(event, RunStarted):
+            self.barrier()
+
+    def barrier(self) -> None:
+        """Returns when everything emitted before is durable.
+
+        Raises StoreUnavailable or DiskFull if it could not be; what was emitted stays queued and
+        the next barrier tries again. When the disk is full, the reserve is used and DiskFull is
+        raised once all the same: the run should end, and its end can be recorded.
+        """
+        self._sink().flush()
+
+    def _sink(self) -> Writer:
+        if self._writer is None:
+            raise StoreUnavailable(f"{self.path} was opened for reading only")
+        return self._writer
+
+    def close(self) -> None:
+        """Makes everything durable and closes; raises as `barrier` does, closed even then."""
+        try:
+            if self._writer is not None:
+                self._writer.close()
+        finally:
+            self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------------------------- reading
+
+    def runs(
+        self,
+        dag: str | None = None,
+        limit: int | None = 20,
+        before_seq: int | None = None,
+        state: RunState | None = None,
+    ) -> tuple[RunRow, ...]:
+        """The latest runs first; `before_seq` continues a listing, `limit` None means all."""
+        return history.runs(self._database, dag, limit, before_seq, state)
+
+    def run(self, run_id: str) -> RunRow:
+        """The run of this id or unique beginning of one; UnknownRun, or BadArgument if several."""
+        return history.run(self._database, run_id)
+
+    def runs_named(self, run_ids: Iterable[str]) -> tuple[RunRow, ...]:
+        """Those of the named runs that are known, the latest first."""
+        return history.runs_named(self._database, run_ids)
+
+    def runs_before(self, at: float) -> tuple[RunRow, ...]:
+        """The oldest runs that started before a time."""
+        return history.runs_before(self._database, at)
+
+    def run_ids(self, prefix: str = "", limit: int = 50) -> tuple[str, ...]:
+        """Ids that begin with `prefix`, the latest first."""
+        return history.run_ids(self._database, prefix, limit)
+
+    def tasks(self, run_id: str) -> tuple[TaskRow, ...]:
+        """The tasks of a run in the order of pit.toml, also those that never started."""
+        return history.tasks(self._database, run_id)
+
+    def attempts(self, run_id: str, task: str | None = None) -> tuple[AttemptRow, ...]:
+        """The attempts of a run, or of one task, in the order in which they started."""
+        return history.attempts(self._database, run_id, task)
+
+    def environments(self, run_id: str) -> dict[str, str]:
+        """The digests that a run was executed with, by kind."""
+        return history.environments(self._database, run_id)
+
+    def last_run(self, dag: str) -> RunRow | None:
+        """The latest run of a DAG, whatever became of it."""
+        return history.last_run(self._database, dag)
+
+    def last_success(self, dag: str) -> RunRow | None:
+        """The latest run of a DAG that succeeded and was not a stub."""
+        return history.last_success(self._database, dag)
+
+    def open_runs(self, dag: str | None = None) -> tuple[RunRow, ...]:
+        """The runs that are `running` as far as the store knows: `recover` asks their locks."""
+        return history.open_runs(self._database, dag)
+
+    def ancestry(self, run_id: str) -> tuple[RunRow, ...]:
+        """A run, the run whose task started it, and so on upwards."""
+        return history.ancestry(self._database, run_id)
+
+    def dags(self) -> tuple[str, ...]:
+        """Every DAG that has a run, by name."""
+        return history.dags(self._database)
+
+    def summaries(self) -> tuple[DagSummary, ...]:
+        """Every DAG that has a run with its last run and its recent ones, by name."""
+        return history.summaries(self._database)
+
+    def outputs(self) -> tuple[OutputRow, ...]:
+        """What the last successful run of each DAG declared to have made."""
+        return history.outputs(self._database)
+
+    # --------------------------------------------------------------------------------- changing
+
+    def interrupt(self, run_id: str, at: float) -> bool:
+        """Ends a run whose holder died, durably; False if it was not `running` any more."""
+        return history.interrupt(self._database, run_id, at)
+
+    def forget(self, run_ids: Iterable[str]) -> int:
+        """Deletes the rows of these runs, except of running ones; returns how many went."""
+        return history.forget(self._database, run_ids)

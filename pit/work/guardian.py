@@ -1,0 +1,405 @@
+"""How a process tree is ended, and the guardian that does it when Pit itself has died.
+
+`end` is the one place where processes are killed: terminate, wait up to the grace, freeze,
+kill, again until none is left. It never signals a process id without having made sure,
+through a pidfd, that the id still belongs to the process that was meant.
+
+The guardian is a fork of `pit run`, made before its first thread. It sleeps until the pipe
+to Pit closes, for whatever reason. Which children live it reads from a table in memory that
+both share (so telling it costs no system call and never blocks), and then ends them, their
+sessions and descendants, and everything that carries the run's id in its environment. It
+holds the run's lock until that is done, so nobody takes the run for over before it is.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+from pit.work import tree
+from pit.work.orphans import Own, orphans
+from pit.work.tree import Stat
+
+Living = dict[int, Stat]
+
+# After SIGKILL a process can only be left over while it is stuck in the kernel (a dead
+# network disk, say). It will never run again; waiting for it longer would only hang Pit.
+PATIENCE = 20.0
+
+_POLLED_AT_ONCE = 64
+
+
+class Pause(Protocol):
+    """Waits at most `seconds`, less if one of the processes ends."""
+
+    def __call__(self, living: Living, seconds: float) -> None:
+        """Wait."""
+
+
+# ---------------------------------------------------------------- ending processes
+
+
+def end(
+    find: Callable[[], Living],
+    grace: float,
+    *,
+    pause: Pause | None = None,
+    hurry: Callable[[], bool] = lambda: False,
+    freeze: bool = False,
+) -> Living:
+    """End all that `find` finds, now and later; what could not be ended is returned.
+
+    `hurry` cuts the grace short. With `freeze` everything is stopped for a moment before it
+    is told to terminate, so that no child is born unseen: for callers to whom an orphan of
+    an ended process would be lost.
+    """
+    pause = pause or wait_for_any
+    living = _freeze(find) if freeze else find()
+    if living and grace > 0 and not hurry():
+        living = _terminate(find, living, time.monotonic() + grace, pause, hurry)
+    limit = time.monotonic() + PATIENCE
+    while living and time.monotonic() < limit:
+        if not _kill(_freeze(find)):
+            break
+        pause(living, 0.2)
+        living = find()
+    return living
+
+
+def _terminate(
+    find: Callable[[], Living],
+    living: Living,
+    deadline: float,
+    pause: Pause,
+    hurry: Callable[[], bool],
+) -> Living:
+    told: set[tuple[int, int]] = set()
+    _ask(living.values(), told)
+    while living and not hurry():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        pause(living, left)
+        living = find()
+        # What a process starts while it cleans up is its own business; but what has lost its
+        # parent meanwhile was born while the signals went out, and must hear of it too.
+        _ask((process for process in living.values() if process.parent not in living), told)
+    return living
+
+
+def _ask(processes: Iterable[Stat], told: set[tuple[int, int]]) -> None:
+    """Ask these to terminate, each once; a stopped process cannot hear, so wake it as well."""
+    for process in processes:
+        if process.identity not in told:
+            told.add(process.identity)
+            send(process, signal.SIGTERM)
+            send(process, signal.SIGCONT)
+
+
+def _freeze(find: Callable[[], Living]) -> Living:
+    """Stop all that `find` finds until it finds nothing new: then nobody is left to fork.
+
+    A fork that is under way when the signal arrives is abandoned by the kernel, so a look
+    that begins after all known processes were signalled sees every child they ever had.
+    """
+    stopped: set[tuple[int, int]] = set()
+    limit = time.monotonic() + 2.0
+    while True:
+        living = find()
+        moving = [process for process in living.values() if process.identity not in stopped]
+        if not moving or time.monotonic() > limit:
+            return living
+        for process in moving:
+            stopped.add(process.identity)
+            send(process, signal.SIGSTOP)
+        _signal_groups(moving, signal.SIGSTOP)
+
+
+def _kill(living: Living) -> bool:
+    """Kill all; False if not one of them may be signalled (they belong to another user)."""
+    _signal_groups(living.values(), signal.SIGKILL)
+    allowed = [send(process, signal.SIGKILL) for process in living.values()]
+    return any(allowed) or not living
+
+
+def _signal_groups(processes: Iterable[Stat], number: int) -> None:
+    """Signal whole process groups, each at one instant, which no fork bomb outruns.
+
+    Only for groups with a stopped member: their id cannot pass to others in the meantime.
+    """
+    own = os.getsid(0)
+    for group in {process.group for process in processes if process.session != own}:
+        if group > 1:
+            with suppress(OSError):
+                os.killpg(group, number)
+
+
+def send(process: Stat, number: int) -> bool:
+    """Signal exactly this process; False if that is forbidden, True too when it is gone."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    except (AttributeError, OSError):
+        return _send_by_id(process, number)
+    try:
+        if _is_there(process):
+            signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _send_by_id(process: Stat, number: int) -> bool:
+    """`send` where there are no pidfds, or no file descriptors left for one."""
+    try:
+        if _is_there(process):
+            os.kill(process.pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    return True
+
+
+def _is_there(process: Stat) -> bool:
+    now = tree.stat(process.pid)
+    return now is not None and now.start == process.start
+
+
+def wait_for_any(living: Living, seconds: float) -> None:
+    """Wait at most `seconds`, less if one of the processes ends."""
+    poll = select.poll()
+    with watching(poll, living) as complete:
+        poll.poll(1000 * (seconds if complete else min(seconds, 0.05)))
+
+
+@contextmanager
+def watching(poll: select.poll, living: Iterable[int]) -> Iterator[bool]:
+    """Make `poll` wake up when one of these ends; yields whether that holds for all of them."""
+    handles: list[int] = []
+    pids = list(living)
+    try:
+        with suppress(AttributeError, OSError):
+            for pid in pids[:_POLLED_AT_ONCE]:
+                with suppress(ProcessLookupError):
+                    handles.append(os.pidfd_open(pid))
+                    poll.register(handles[-1], select.POLLIN)
+        yield len(handles) == len(pids)
+    finally:
+        for handle in handles:
+            poll.unregister(handle)
+            os.close(handle)
+
+
+class Marked:
+    """Finds what carries a variable in its environment, and what descends from that.
+
+    What was found once is known for good: its children are followed even after it has died
+    or changed its environment. This process, its ancestors and its children are spared.
+    """
+
+    def __init__(self, variable: bytes) -> None:
+        self._variable = variable
+        self._known: set[tuple[int, int]] = set()
+        self._spared = tree.ancestors(os.getpid()) | tree.descendants([os.getpid()]).keys()
+
+    def __call__(self) -> Living:
+        """All that live now, by process id."""
+        everybody = {process.pid: process for process in tree.everyone()}
+        found: Living = {}
+        waiting = [process for process in everybody.values() if self._is_root(process)]
+        offspring: dict[int, list[Stat]] = {}
+        for process in everybody.values():
+            offspring.setdefault(process.parent, []).append(process)
+        while waiting:
+            process = waiting.pop()
+            if process.pid not in found and process.pid not in self._spared:
+                found[process.pid] = process
+                waiting += offspring.get(process.pid, ())
+        self._known.update(process.identity for process in found.values())
+        return {pid: process for pid, process in found.items() if process.alive}
+
+    def _is_root(self, process: Stat) -> bool:
+        return process.identity in self._known or tree.carries(process.pid, self._variable)
+
+
+# ---------------------------------------------------------------- the guardian
+
+_SLOTS = 4096
+_FAREWELL = b"."
+_POLITE = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGPIPE,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+
+class _Table:
+    """Which processes Pit has started: pairs (id, start time) in memory shared by a fork.
+
+    The id is written last and cleared first, each in one aligned store, so a reader never
+    sees half an entry whenever the writer was killed.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _SLOTS * 16)
+        self._words = memoryview(self._memory).cast("Q")
+        self._free = list(range(_SLOTS))
+        self._slots: dict[int, int] = {}
+
+    def add(self, pid: int, start: int) -> None:
+        """Enter a process; when the table is full it is left to the marker to find it."""
+        with suppress(IndexError):
+            slot = self._slots[pid] = self._free.pop()
+            self._words[2 * slot + 1] = start
+            self._words[2 * slot] = pid
+
+    def remove(self, pid: int) -> None:
+        """Strike a process out, if it is there."""
+        slot = self._slots.pop(pid, None)
+        if slot is not None:
+            self._words[2 * slot] = 0
+            self._free.append(slot)
+
+    def entries(self) -> dict[int, int]:
+        """Start times by process id."""
+        words = self._words
+        return {words[i]: words[i + 1] for i in range(0, 2 * _SLOTS, 2) if words[i]}
+
+
+class Guardian:
+    """The handle that Pit holds of its guardian process."""
+
+    def __init__(self, pid: int, pipe: int, table: _Table) -> None:
+        self.pid = pid
+        self._pipe = pipe
+        self._table = table
+
+    @classmethod
+    def start(cls, lock_fd: int, run_id: str, grace: float) -> Guardian:
+        """Fork the guardian. Call it before the first thread; `lock_fd` holds the run's lock."""
+        table = _Table()
+        reader, writer = os.pipe()
+        gc.freeze()  # so that the collector never touches, and thereby copies, shared pages
+        orphans.expect()
+        try:
+            pid = _fork_deaf()
+        except OSError:
+            orphans.give_up()
+            raise
+        if pid == 0:
+            _guard(reader, lock_fd, table, run_id, grace)
+        orphans.register(Own(pid, 0))
+        os.close(reader)
+        return cls(pid, writer, table)
+
+    def told(self, pid: int, start: int) -> None:
+        """Process `pid`, started at `start` (`tree.Stat.start`), is now in its care."""
+        self._table.add(pid, start)
+
+    def forgotten(self, pid: int) -> None:
+        """Process `pid` has ended and was waited for."""
+        self._table.remove(pid)
+
+    def alive(self) -> bool:
+        """Whether the guardian is still there; if somebody has killed it, only Pit is left."""
+        process = tree.stat(self.pid)
+        return process is not None and process.alive
+
+    def close(self) -> None:
+        """Dismiss it: the run is over and its processes are gone."""
+        if self._pipe < 0:
+            return
+        with suppress(OSError):
+            os.write(self._pipe, _FAREWELL)
+        os.close(self._pipe)
+        self._pipe = -1
+        orphans.reap(self.pid, 0)
+
+
+def _fork_deaf() -> int:
+    """Fork a child that ignores all polite signals from its first moment."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)
+    pid = os.fork()
+    if pid == 0:
+        for number in _POLITE:
+            signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def _guard(pipe: int, lock_fd: int, table: _Table, run_id: str, grace: float) -> None:
+    """The guardian's whole life; never returns."""
+    try:
+        _withdraw({pipe, lock_fd})
+        # Without POLLIN in the mask only the end of the other side wakes it.
+        poll = select.poll()
+        poll.register(pipe, 0)
+        poll.poll()
+        if os.read(pipe, 1) != _FAREWELL:
+            end(_Abandoned(table, run_id), grace, freeze=True)
+    finally:
+        # Whatever happened, never return into the code of Pit, of which this is a copy.
+        os._exit(0)
+
+
+def _withdraw(keep: set[int]) -> None:
+    """Take leave of everything that the fork shares with Pit but `keep`."""
+    gc.disable()
+    os.setsid()
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in {0, 1, 2} - keep:
+        os.dup2(null, standard)
+    first = 3
+    for handle in sorted(keep):
+        os.closerange(first, handle)
+        first = max(first, handle + 1)
+    os.closerange(first, _open_files_limit())
+    if sys.platform == "linux":
+        with suppress(OSError), open("/proc/self/comm", "w") as name_of_process:
+            name_of_process.write("pit-guardian")
+
+
+def _open_files_limit() -> int:
+    try:
+        return max(map(int, os.listdir("/proc/self/fd"))) + 1
+    except OSError:
+        return os.sysconf("SC_OPEN_MAX")
+
+
+class _Abandoned(Marked):
+    """What a dead Pit has left running: marked, told, or in the session of one that was told."""
+
+    def __init__(self, table: _Table, run_id: str) -> None:
+        super().__init__(b"PIT_RUN_ID=" + os.fsencode(run_id))
+        self._told = table.entries()
+
+    def _is_root(self, process: Stat) -> bool:
+        if self._told.get(process.pid) == process.start:
+            return True
+        # A session outlives its leader. Its id is not given to anyone else while it lasts,
+        # unless the leader's own id is seen to be another's: then the session is as well.
+        begun = self._told.get(process.session)
+        if begun is not None and process.start >= begun:
+            leader = tree.stat(process.session)
+            if leader is None or leader.start == begun:
+                return True
+        return super()._is_root(process)

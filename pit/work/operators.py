@@ -1,0 +1,185 @@
+"""One attempt of one task: `perform(order, tools) → outcome`, the same path for every executor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from pit.model import Order, Outcome, Reason, Record, Task
+from pit.work import process, publish
+from pit.work.broker import Sessions
+from pit.work.guardian import Guardian
+from pit.work.tasklog import Tap, TaskLog
+
+_EXTENSIONS = {".py": "python", ".sh": "bash", ".sql": "sql"}
+
+
+def runner_of(task: Task) -> str:
+    """The runner that pit.toml names, else the one of the script's extension."""
+    return task.runner or _EXTENSIONS[Path(task.script).suffix]
+
+
+@cache
+def _executable(name: str) -> str:
+    """The absolute path of a command, so that the search is paid once a run."""
+    return shutil.which(name) or name
+
+
+def bash_command(script: Path) -> tuple[str, ...]:
+    """How a shell script is run; it needs no run bit."""
+    return (_executable("bash"), str(script))
+
+
+def custom_command(runner: str, script: Path) -> tuple[str, ...]:
+    """How `runner = "$ command with words"` is run: the script is its last word."""
+    words = shlex.split(runner.removeprefix("$").strip())
+    return (*words, str(script))
+
+
+class Tools(Record):
+    """What a worker has at hand while a run lasts; never travels with an order."""
+
+    cancel: process.Cancel
+    guardian: Guardian | None = None
+    sessions: Sessions | None = None
+    tap: Tap | None = None
+
+
+def perform(order: Order, tools: Tools) -> Outcome:
+    """Carry out one attempt in the run's folder and say how it ended; raises only on defects."""
+    started, begun = time.time(), time.monotonic()
+    try:
+        publish.prepare(Path(order.cwd), order.targets)
+        with TaskLog(order.log, order.task, tools.tap) as log:
+            if order.attempt > 1:
+                log.separate(order.attempt, order.attempts)
+            outcome = _by_sql(order, tools, log) if order.sql else _by_process(order, tools, log)
+            outcome = _with_targets(order, outcome)
+            if outcome.reason is not None and outcome.reason is not Reason.EXIT:
+                _note(log, outcome)
+            return outcome
+    except OSError as error:
+        return Outcome(
+            started_at=started,
+            ended_at=time.time(),
+            seconds=time.monotonic() - begun,
+            reason=disk_reason(error) or Reason.INTERNAL,
+            error=f"{error.strerror or error}: {error.filename or order.log}",
+            retryable=False,
+        )
+
+
+def disk_reason(error: OSError) -> Reason | None:
+    """DISK_FULL when the error says that there is no room, else None."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Reason.DISK_FULL if full else None
+
+
+def _by_process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
+    done = process.run(
+        order.argv,
+        cwd=order.cwd,
+        env=order.env,
+        output=log.write,
+        timeout=order.timeout,
+        grace=order.grace,
+        cancel=tools.cancel,
+        guardian=tools.guardian,
+        marker=order.marker,
+    )
+    reason, error = _ending(order, done, tools.cancel)
+    return Outcome(
+        started_at=done.started_at,
+        ended_at=done.ended_at,
+        seconds=done.seconds,
+        reason=reason,
+        error=error,
+        exit_code=done.exit_code,
+        signal=done.signal,
+        retryable=reason not in (Reason.NOT_FOUND, Reason.DISK_FULL, Reason.CANCELLED),
+        cpu_seconds=done.cpu_seconds,
+        peak_memory=done.peak_memory,
+    )
+
+
+def _ending(
+    order: Order, done: process.Exit, cancel: process.Cancel
+) -> tuple[Reason | None, str]:
+    match done.ending:
+        case Reason.TIMEOUT:
+            return Reason.TIMEOUT, f"ended after its time-out of {order.timeout:g} s"
+        case Reason.CANCELLED:
+            return cancel.reason or Reason.CANCELLED, "ended because the run was ending"
+        case None:
+            return _exit(done)
+        case reason:
+            return reason, done.error
+
+
+def _exit(done: process.Exit) -> tuple[Reason | None, str]:
+    if done.signal is not None:
+        return Reason.SIGNAL, f"killed by signal {done.signal} ({process.signal_name(done.signal)})"
+    if done.exit_code:
+        return Reason.EXIT, f"exit code {done.exit_code}{_EXIT_HINTS.get(done.exit_code, '')}"
+    return None, ""
+
+
+_EXIT_HINTS = {126: " (cannot be executed)", 127: " (command not found)"}
+
+
+def _by_sql(order: Order, tools: Tools, log: TaskLog) -> Outcome:
+    assert tools.sessions is not None, "a SQL order needs the run's SQL sessions"
+    return tools.sessions.perform(order, log.line, tools.cancel, order.timeout)
+
+
+def _with_targets(order: Order, outcome: Outcome) -> Outcome:
+    """A success without all that it promised is none."""
+    if outcome.reason is not None or not order.targets:
+        return outcome
+    missing = publish.missing(Path(order.cwd), order.targets)
+    if not missing:
+        return outcome
+    return replace(
+        outcome,
+        reason=Reason.MISSING_TARGET,
+        error=f"ended well but did not make {', '.join(missing)}",
+    )
+
+
+def _note(log: TaskLog, outcome: Outcome) -> None:
+    """The log's last line says why Pit counts this attempt as failed, if the task cannot know."""
+    try:
+        log.line(f"[pit] {outcome.reason}: {outcome.error}")
+    except OSError:
+        return  # a full disk: the outcome itself tells
+
+
+Finish = Callable[[Order, Outcome], Outcome]
+
+
+def publisher(project: Path) -> Finish:
+    """The last step of a success: its targets appear in the project, whole, by rename."""
+
+    def finish(order: Order, outcome: Outcome) -> Outcome:
+        if outcome.reason is not None or not order.targets:
+            return outcome
+        try:
+            publish.publish(Path(order.cwd), project, order.targets)
+        except OSError as error:
+            return replace(
+                outcome,
+                reason=disk_reason(error) or Reason.MISSING_TARGET,
+                error=f"cannot publish {os.fspath(error.filename or project)}: {error.strerror}",
+                retryable=False,
+            )
+        return outcome
+
+    return finish

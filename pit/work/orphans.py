@@ -1,0 +1,223 @@
+"""Which children of this process are its own, and which it has inherited.
+
+Pit makes itself the *sub-reaper* of everything it starts: a process whose parent dies
+becomes a child of Pit, whatever it did to its session, group or environment. So every
+process that a task left behind is below Pit, and those whose parents are gone are its
+direct children. They are told apart from Pit's own children by a register, and traced to
+the task that left them, in this order:
+
+1. its session is the task's; or the task's marker stands in its environment; or it was
+   seen below the task while its parents lived; or it holds the task's output pipe;
+2. failing that, every task that was running when it was first seen is a suspect. It belongs
+   to the last suspect: when all others have ended, it cannot be anybody else's.
+
+Two kinds of children are never touched: those that the program before Pit left to it by
+`exec`, and whatever lives in Pit's own session (a task's processes never do: they cannot
+enter a session that they did not make). Where there are children of the first kind, the
+second rule above is not used, because they may leave orphans too.
+
+A sweep and a spawn exclude each other, so that a child between its birth and its
+registration is never taken for an orphan. Spawns do not exclude one another.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from pit.work import tree
+from pit.work.tree import Stat
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+# The wait status of a child whose real one nobody can tell any more: exit code 255.
+LOST = 255 << 8
+
+
+class Own(NamedTuple):
+    """A child that Pit started; `pipe` is the inode of its output, 0 if it has none.
+
+    One without a marker is Pit's own helper, never suspected of leaving anything behind.
+    """
+
+    pid: int
+    start: int
+    marker: bytes = b""
+    pipe: int = 0
+
+
+class Orphans:
+    """The register of Pit's children; one per process, because being a parent is."""
+
+    def __init__(self) -> None:
+        self._gate = threading.Condition()
+        self._spawning = 0
+        self._sweeping = 0
+        self._own: dict[int, Own] = {}
+        self._foreign: set[int] = set()
+        self._strict = False
+        self._adopting = False
+        self._seen: dict[tuple[int, int], int] = {}
+        self._suspects: dict[int, set[int]] = {}
+        self._pid = os.getpid()
+        self._session = os.getsid(0)
+
+    # ------------------------------------------------------------ own children
+
+    def adopt_all(self) -> bool:
+        """Become the sub-reaper; False where the system has no such thing."""
+        if not self._adopting:
+            self._pid, self._session = os.getpid(), os.getsid(0)
+            self._foreign = set(tree.children(self._pid)) - self._own.keys()
+            self._strict = bool(self._foreign)
+            self._adopting = sys.platform == "linux" and _set_subreaper()
+        return self._adopting
+
+    def expect(self) -> None:
+        """A child is about to be started: no sweep until `register` or `give_up`."""
+        with self._gate:
+            while self._sweeping:
+                self._gate.wait()
+            self._spawning += 1
+
+    def register(self, child: Own) -> None:
+        """The expected child lives."""
+        with self._gate:
+            self._own[child.pid] = child
+            self._arrived()
+
+    def give_up(self) -> None:
+        """The expected child could not be started."""
+        with self._gate:
+            self._arrived()
+
+    def _arrived(self) -> None:
+        self._spawning -= 1
+        if self._sweeping:
+            self._gate.notify_all()
+
+    def reap(self, pid: int, options: int = os.WNOHANG) -> tuple[int, Any] | None:
+        """Wait status and resource usage of an own child that has ended, else None.
+
+        From then on the id is free for others, and nobody suspects this child any more.
+        """
+        with self._gate:
+            try:
+                ended, status, usage = os.wait4(pid, options)
+            except ChildProcessError:  # somebody else has waited for it: how it ended is lost
+                ended, status, usage = pid, LOST, None
+            if ended != pid:
+                return None
+            self._forget(pid)
+            return status, usage
+
+    def _forget(self, pid: int) -> None:
+        self._own.pop(pid, None)
+        for suspects in self._suspects.values():
+            suspects.discard(pid)
+        if self._seen:
+            self._seen = {who: root for who, root in self._seen.items() if root != pid}
+
+    # ------------------------------------------------------------ inherited ones
+
+    def quiet(self, root: int) -> bool:
+        """Whether a glance finds nothing that `root` may have left: a few microseconds.
+
+        Orphans fall to the main thread, so its list of children is the one to look at.
+        """
+        for pid in tree.children_of_thread(self._pid, self._pid):
+            if pid in self._own or pid in self._foreign:
+                continue
+            suspects = self._suspects.get(pid)
+            if suspects is None or suspects <= {root}:
+                return False
+        return True
+
+    def note(self, processes: Iterable[Stat], root: int) -> None:
+        """Remember that these were seen below `root`, for when their parents are gone."""
+        with self._gate:
+            self._seen.update((process.identity, root) for process in processes)
+
+    def left_by(self, root: int) -> list[Stat]:
+        """The living orphans that are `root`'s; reaps all that are dead."""
+        with self._gate:
+            found = self._sweep()
+            return [process for process in found if self._suspects[process.pid] <= {root}]
+
+    def left_by_anyone(self) -> list[Stat]:
+        """The living orphans of all tasks; reaps all that are dead."""
+        with self._gate:
+            return self._sweep()
+
+    def _sweep(self) -> list[Stat]:
+        self._sweeping += 1
+        try:
+            while self._spawning:
+                self._gate.wait()
+            return self._look()
+        finally:
+            self._sweeping -= 1
+            self._gate.notify_all()
+
+    def _look(self) -> list[Stat]:
+        orphans = [process for pid in tree.children(self._pid) if (process := self._orphan(pid))]
+        living = {process.pid for process in orphans}
+        self._suspects = {pid: who for pid, who in self._suspects.items() if pid in living}
+        for process in orphans:
+            if process.pid not in self._suspects:
+                self._judge(process)
+        return [process for process in orphans if process.pid in self._suspects]
+
+    def _orphan(self, pid: int) -> Stat | None:
+        if pid in self._own or pid in self._foreign:
+            return None
+        process = tree.stat(pid)
+        if process is None:
+            return None
+        if process.session == self._session:
+            self._foreign.add(pid)
+            return None
+        if process.alive:
+            return process
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        return None
+
+    def _judge(self, process: Stat) -> None:
+        """Settle which own children may have left `process`, or that none of them has."""
+        root = self._seen.get(process.identity) or self._traced(process)
+        if root is not None:
+            self._suspects[process.pid] = {root}
+        elif self._strict:
+            self._foreign.add(process.pid)
+        else:
+            self._suspects[process.pid] = {
+                own.pid
+                for own in self._own.values()
+                if own.marker and own.start <= process.start
+            }
+
+    def _traced(self, process: Stat) -> int | None:
+        if process.session in self._own:
+            return process.session
+        carried = tree.environment(process.pid)
+        for own in self._own.values():
+            if own.marker and own.marker in carried:
+                return own.pid
+        for own in self._own.values():
+            if own.pipe and tree.holds_pipe(process.pid, own.pipe):
+                return own.pid
+        return None
+
+
+def _set_subreaper() -> bool:
+    import ctypes
+
+    return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
+
+
+orphans = Orphans()

@@ -1,0 +1,154 @@
+"""What belongs to a project: which files a snapshot takes, and which ones a pattern matches.
+
+Left out everywhere: version control, virtual environments, caches, database files with their
+journals (a copy would be torn, a link would let two places write their journals apart), and
+Pit's own temporary files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pit.spec.patterns import compiled, fixed_folder, is_pattern, reaching
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+IGNORE_FILE = ".pitignore"
+WORKSPACE = "{workspace}/"
+TEMPORARY = ".pit-"
+"""How the names of Pit's own temporary files and folders begin."""
+
+_NAMES = frozenset(
+    {
+        ".git", ".hg", ".svn", ".jj",
+        ".venv", "__pycache__", "node_modules",
+        ".mypy_cache", ".ruff_cache", ".pytest_cache", ".tox", ".nox", ".ipynb_checkpoints",
+    }
+)  # fmt: skip
+_DATABASES = tuple(
+    kind + journal
+    for kind in (".duckdb", ".db", ".sqlite", ".sqlite3")
+    for journal in ("", "-wal", "-shm", "-journal", ".wal")
+)
+_VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a snapshot never takes a file or folder of this name."""
+    return name in _NAMES or name.startswith(TEMPORARY) or name.endswith(".pyc")
+
+
+def is_database(name: str) -> bool:
+    """Whether a file of this name is a DuckDB or SQLite database, or a journal of one."""
+    return name.endswith(_DATABASES)
+
+
+def is_virtual_environment(names: list[str]) -> bool:
+    """Whether a folder that holds these names is a Python environment, whatever it is called."""
+    return _VIRTUAL_ENVIRONMENT in names
+
+
+class Ignore:
+    """The `.pitignore` rules that hold in one folder: its own and those of the folders above."""
+
+    def __init__(self, above: Ignore | None, folder: str, spec: GitIgnoreSpec) -> None:
+        self._above = above
+        self._folder = folder
+        self._spec = spec
+
+    @staticmethod
+    def read(path: str, folder: str, above: Ignore | None) -> Ignore:
+        """Adds the rules of one file; `folder` is its place in the project, "" or "a/b/".
+
+        OSError and ValueError (a rule that makes no sense) are the caller's.
+        """
+        from pathspec import GitIgnoreSpec
+
+        lines = Path(path).read_text("utf-8", "surrogateescape").splitlines()
+        return Ignore(above, folder, GitIgnoreSpec.from_lines(lines))
+
+    def covers(self, place: str) -> bool:
+        """Whether `place` is ignored; a folder's place ends with a slash.
+
+        As in git, the nearest file that says anything about a place has the last word.
+        """
+        rules: Ignore | None = self
+        while rules is not None:
+            verdict = rules._spec.check_file(place[len(rules._folder) :]).include
+            if verdict is not None:
+                return verdict
+            rules = rules._above
+        return False
+
+
+# ---------------------------------------------------------------- patterns on a disk
+
+
+def matching(root: str, pattern: str) -> Iterator[str]:
+    """The paths below `root`, relative to it, that a literal path or pattern names.
+
+    A literal path is given if it is there (a link counts, wherever it leads). Wildcards never
+    reach hidden files or what snapshots leave out, and `**` goes through no linked folder, so
+    that circles end. Files and folders alike.
+    """
+    pattern = pattern.rstrip("/")
+    if os.path.lexists(os.path.join(root, pattern)):
+        yield pattern
+    elif is_pattern(pattern):
+        start = fixed_folder(pattern)
+        matches = compiled(pattern).fullmatch
+        enters = _entering(pattern)
+        linked = "**" not in pattern
+        for place, is_folder in _below(root, start, enters, linked):
+            if matches(place) and not (is_folder and pattern.endswith("**")):
+                yield place
+
+
+def files(root: str, pattern: str) -> Iterator[str]:
+    """The files that `matching` names; a folder that is named literally stands for its files."""
+    literal = pattern.rstrip("/")
+    for place in matching(root, pattern):
+        if not os.path.isdir(os.path.join(root, place)):
+            yield place
+        elif place == literal:
+            below = _below(root, place, lambda folder: True)
+            yield from (inner for inner, is_folder in below if not is_folder)
+
+
+@lru_cache(maxsize=256)
+def _entering(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    return reaching(pattern).fullmatch
+
+
+def _below(
+    root: str, start: str, enters: Callable[[str], object], linked: bool = False
+) -> Iterator[tuple[str, bool]]:
+    """Every place below `start` that wildcards may reach, sorted by folder, and whether it is
+    a folder; goes down only where `enters` says so."""
+    folders = [start]
+    while folders:
+        folder = folders.pop()
+        for entry in _listed(os.path.join(root, folder)):
+            place = f"{folder}/{entry.name}" if folder else entry.name
+            is_folder = entry.is_dir(follow_symlinks=linked)
+            yield place, is_folder
+            if is_folder and enters(place):
+                folders.append(place)
+
+
+def _listed(folder: str) -> list[os.DirEntry[str]]:
+    """The entries of a folder that count, by name; none where it is gone or closed to us."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        return []
+    if is_virtual_environment([entry.name for entry in entries]):
+        return []
+    return [entry for entry in entries if not is_left_out(entry.name)]

@@ -1,0 +1,1 @@
+"""Pit’s tests: they mirror `pit/`, folder by folder, and drive the real command."""

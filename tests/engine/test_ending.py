@@ -1,0 +1,144 @@
+"""Law 5 by the real command: no process outlives its task, whatever ends the run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.builder import Pit
+from tests.engine.test_run import rows, wait_for
+
+ONE = '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+
+
+def tree(stamp: str) -> str:
+    """A script whose children escape in every way there is, each named by `stamp`."""
+    return f"""
+trap '' TERM
+sleep 61.{stamp} &
+setsid sleep 62.{stamp} &
+(setsid sh -c 'sleep 63.{stamp} & wait' &)
+env -i setsid sleep 64.{stamp} &
+sh -c 'trap "" TERM; sleep 65.{stamp}; true' &
+touch $PIT_WORKSPACE/begun
+"""
+
+
+@pytest.fixture
+def stamp() -> str:
+    return str(uuid4().int)[:12]
+
+
+def alive(pit: Pit, stamp: str) -> list[int]:
+    return list(pit.marked(f".{stamp}"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_the_first_signal_ends_the_whole_tree(
+    pit: Pit, stamp: str, number: signal.Signals, code: int
+) -> None:
+    pit.project("wild").toml(ONE).file("a.sh", tree(stamp) + "wait\nsleep 60")
+    process = pit.start("run", "wild", "--grace", "500ms")
+    wait_for(lambda: (pit.root / "begun").exists() and len(alive(pit, stamp)) >= 5)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    assert alive(pit, stamp) == []
+    assert rows(pit, "select state, reason from runs") == [("cancelled", "cancelled")]
+    assert rows(pit, "select state, reason from tasks") == [("failed", "cancelled")]
+
+
+def test_the_second_signal_does_not_wait(pit: Pit, stamp: str) -> None:
+    pit.project("wild").toml(ONE).file("a.sh", tree(stamp) + "sleep 60")
+    process = pit.start("run", "wild", "--grace", "1h")
+    wait_for(lambda: len(alive(pit, stamp)) >= 5)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert alive(pit, stamp) == []
+
+
+def test_what_a_success_leaves_behind_ends_with_it(pit: Pit, stamp: str) -> None:
+    pit.project("wild").toml(ONE).file("a.sh", tree(stamp) + "exit 0")
+    pit.run("run", "wild", "--grace", "300ms").ok()
+    assert alive(pit, stamp) == []
+
+
+def test_a_time_out_takes_the_whole_tree(pit: Pit, stamp: str) -> None:
+    pit.project("wild").toml(ONE + 'timeout = "1s"\n').file("a.sh", tree(stamp) + "sleep 60")
+    pit.run("run", "wild", "--grace", "300ms").fails(1, "timeout")
+    assert alive(pit, stamp) == []
+
+
+def test_kill_9_of_pit_leaves_nothing_and_the_next_command_says_so(pit: Pit, stamp: str) -> None:
+    pit.project("wild").toml(ONE).file("a.sh", tree(stamp) + "sleep 60")
+    process = pit.start("run", "wild", "--grace", "500ms")
+    wait_for(lambda: len(alive(pit, stamp)) >= 5)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: alive(pit, stamp) == [], 15)
+    pit.file("a.sh", "true")
+    wait_for(lambda: "interrupted" in pit.run("status").out)
+    result = pit.run("run", "wild").ok()
+    assert "interrupted" in result.out + result.err
+    assert rows(pit, "select state from runs order by seq") == [("interrupted",), ("success",)]
+
+
+def test_killing_pit_and_its_guardian_leaves_work_for_the_next_run(pit: Pit, stamp: str) -> None:
+    pit.project("wild").toml(ONE).file("a.sh", f"sleep 66.{stamp} & sleep 67.{stamp}")
+    process = pit.start("run", "wild")
+    wait_for(lambda: len(alive(pit, stamp)) >= 2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    guardians = [
+        int(pid)
+        for pid in children
+        if b"wild" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    for pid in (process.pid, *guardians):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (*guardians, process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    assert len(alive(pit, stamp)) >= 2
+    pit.file("a.sh", "true")
+    pit.run("run", "wild").ok()
+    assert alive(pit, stamp) == []
+    assert rows(pit, "select state from runs order by seq") == [("interrupted",), ("success",)]
+
+
+def test_a_full_disk_fails_the_run_and_spares_the_store(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk], check=True)
+    try:
+        pit = Pit(disk)
+        pit.project("big").toml(
+            '[[tasks]]\nname = "fill"\nscript = "fill.sh"\n'
+            '[[tasks]]\nname = "next"\nscript = "next.sh"\ndepends_on = ["fill"]\n'
+        )
+        pit.file("fill.sh", "head -c 100000000 /dev/zero\n").file("next.sh", "true")
+        pit.run("run", "big", timeout=60).fails(1, "disk_full")
+        found = rows(pit, "select state, reason from runs")
+        assert found == [("failed", "disk_full")]
+        with sqlite3.connect(disk / "pit_metadata.db") as store:
+            assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
+        shutil.rmtree(pit.runs()[0])
+        pit.file("fill.sh", "true")
+        pit.run("run", "big").ok()
+    finally:
+        subprocess.run(["umount", disk], check=True)

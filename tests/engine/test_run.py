@@ -1,0 +1,406 @@
+"""Whole runs by the real command: what is executed, in what order, with what, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.builder import Pit
+
+
+def rows(pit: Pit, query: str) -> list[tuple[object, ...]]:
+    """What the store says."""
+    with sqlite3.connect(pit.root / "pit_metadata.db") as store:
+        return store.execute(query).fetchall()
+
+
+def states(pit: Pit) -> dict[object, object]:
+    """Task states of the latest run."""
+    found = json.loads(pit.run("status", pit_dag(pit), "--json").ok().out)
+    return {task["name"]: task["state"] for task in found["tasks"]}
+
+
+def pit_dag(pit: Pit) -> str:
+    return pit.folder.name
+
+
+CHAIN = """
+[[tasks]]
+name = "first"
+script = "tasks/first.sh"
+[[tasks]]
+name = "second"
+script = "tasks/second.sh"
+depends_on = ["first"]
+"""
+
+
+def test_tasks_run_in_order_from_the_snapshot_with_their_variables(pit: Pit) -> None:
+    pit.project("sales").toml(
+        CHAIN + '[dag.env]\nREGION = "north"\n[dag.params]\nday = { type = "date" }\n'
+    )
+    pit.scripts(
+        first="pwd\nenv | sort\necho made > note.txt\n",
+        second='cat note.txt\necho "$REGION $PIT_PARAM_DAY $PIT_ATTEMPT"\n',
+    )
+    pit.run("run", "sales", "-p", "day=2026-01-31", PIT_AGE_KEY="AGE-SECRET-KEY-1").ok()
+    folder = pit.runs()[0]
+    first = pit.log("first")
+    assert first.startswith(f"{folder / 'project'}\n")
+    for line in (
+        f"PIT_RUN_ID={folder.name}",
+        "PIT_DAG_NAME=sales",
+        "PIT_TASK_NAME=first",
+        f"PIT_DATA_DIR={folder / 'data'}",
+        f"PIT_PROJECT_DIR={folder / 'project'}",
+        f"PIT_WORKSPACE={pit.root}",
+        "PIT_PARAM_DAY=2026-01-31",
+    ):
+        assert line in first.splitlines()
+    assert "AGE-SECRET" not in first
+    assert pit.log("second") == "made\nnorth 2026-01-31 1\n"
+    assert not (pit.folder / "note.txt").exists(), "what a task writes stays in the run"
+    assert rows(pit, "select state, dag from runs") == [("success", "sales")]
+
+
+def test_a_failure_says_what_when_and_what_next(pit: Pit) -> None:
+    pit.project("sales").toml(CHAIN).scripts(first="echo no such table >&2\nexit 3\n", second="true")
+    result = pit.run("run", "sales").fails(1, "exit code 3", "no such table", "upstream_failed")
+    assert "pit" in result.out.splitlines()[-1]
+    assert "logs sales/first" in result.out.splitlines()[-1]
+    assert rows(pit, "select name, state, reason from tasks order by name") == [
+        ("first", "failed", "exit"),
+        ("second", "upstream_failed", "upstream_failed"),
+    ]
+
+
+def test_retries_append_to_one_log_and_every_attempt_has_a_row(pit: Pit) -> None:
+    pit.project("flaky").toml(
+        '[[tasks]]\nname = "try"\nscript = "tasks/try.sh"\nretries = 3\nretry_delay = "50ms"\n'
+    )
+    pit.scripts(**{"try": 'echo "number $PIT_ATTEMPT"\n[ "$PIT_ATTEMPT" = 3 ]\n'})
+    pit.run("run", "flaky").ok()
+    assert pit.log("try") == (
+        "number 1\n--- attempt 2 of 4 ---\nnumber 2\n--- attempt 3 of 4 ---\nnumber 3\n"
+    )
+    found = rows(pit, "select attempt, exit_code, cpu_seconds > 0, peak_memory > 0 from attempts")
+    assert found == [(1, 1, 1, 1), (2, 1, 1, 1), (3, 0, 1, 1)]
+
+
+def test_a_time_out_ends_the_attempt_and_says_so(pit: Pit) -> None:
+    pit.project("slow").toml(
+        '[[tasks]]\nname = "wait"\nscript = "tasks/wait.sh"\ntimeout = "300ms"\n'
+    ).scripts(wait="echo begun\nsleep 60.125\n")
+    pit.run("run", "slow").fails(1, "timeout")
+    assert pit.log("wait").startswith("begun\n")
+    assert "time-out" in pit.log("wait")
+    assert list(pit.marked("sleep\x0060.125")) == []
+
+
+def test_the_time_out_of_the_run_has_its_own_exit_code(pit: Pit) -> None:
+    pit.project("slow").toml('[dag]\ntimeout = "500ms"\n' + CHAIN)
+    pit.scripts(first="sleep 60", second="true")
+    pit.run("run", "slow").fails(124, "dag.timeout")
+    assert rows(pit, "select state, reason from tasks order by name") == [
+        ("failed", "timeout"),
+        ("skipped", "timeout"),
+    ]
+
+
+def test_one_task_alone(pit: Pit) -> None:
+    pit.project("sales").toml(CHAIN).scripts(first="echo one", second="echo two")
+    pit.run("run", "sales/second").ok()
+    assert pit.log("second") == "two\n"
+    assert rows(pit, "select name, state, reason from tasks order by name") == [
+        ("first", "skipped", "single_task"),
+        ("second", "success", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("sale",), 2, 'Did you mean "sales"?'),
+        (("sales/frist",), 2, 'Did you mean "first"?'),
+        (("sales/",), 2, "names no task"),
+        (("sales", "-p", "x=1"), 2, "x"),
+        (("sales", "-p", "x"), 2, "NAME=VALUE"),
+        (("sales", "--concurrency", "0"), 2, "concurrency"),
+        (("../sales",), 2, "names no"),
+    ],
+)
+def test_a_wrong_command_line_runs_nothing(
+    pit: Pit, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    pit.project("sales").toml(CHAIN).scripts(first="true", second="true")
+    result = pit.run("run", *arguments)
+    assert result.code == code
+    assert pit.runs() == []
+    if arguments[0] != "../sales":
+        assert text in result.err
+
+
+def test_one_broken_project_does_not_stop_another(pit: Pit) -> None:
+    pit.project("broken").toml("[dag\n")
+    pit.project("sales").toml(CHAIN).scripts(first="true", second="true")
+    pit.run("run", "sales").ok()
+    pit.run("run", "broken").fails(11, "projects/broken/pit.toml:1")
+
+
+def test_the_code_of_a_run_is_frozen(pit: Pit) -> None:
+    pit.project("sales").toml(CHAIN).file("lib/words.txt", "old\n")
+    pit.scripts(first="touch $PIT_DATA_DIR/go; sleep 1", second="cat lib/words.txt; echo old code")
+    process = pit.start("run", "sales")
+    wait_for(lambda: any((run / "data" / "go").exists() for run in pit.runs()))
+    pit.file("lib/words.txt", "new\n").scripts(second="echo new code")
+    process.communicate(timeout=30)
+    assert pit.log("second") == "old\nold code\n"
+
+
+def test_runners_and_scripts_with_faults(pit: Pit) -> None:
+    pit.project("mixed").toml(
+        textwrap.dedent("""
+        [[tasks]]
+        name = "words"
+        script = "tasks/with space.txt"
+        runner = "$ cat -n"
+        [[tasks]]
+        name = "windows"
+        script = "tasks/windows.sh"
+        [[tasks]]
+        name = "missing"
+        script = "tasks/windows.sh"
+        runner = "$ no-such-program"
+        retries = 5
+        retry_delay = "1h"
+        """)
+    ).file("tasks/with space.txt", "hello\n")
+    pit.file("tasks/windows.sh", b"echo hi\r\nexit 0\r\n", mode=0o600)
+    pit.run("run", "mixed").fails(1, 'command "no-such-program" not found')
+    assert pit.log("words").split() == ["1", "hello"]
+    assert rows(pit, "select attempts, reason from tasks where name = 'missing'") == [
+        (1, "not_found")
+    ]
+
+
+def test_targets_appear_whole_and_only_on_success(pit: Pit) -> None:
+    pit.project("build").toml(
+        textwrap.dedent("""
+        [[tasks]]
+        name = "make"
+        script = "tasks/make.sh"
+        targets = ["out/table.csv", "site/"]
+        [[tasks]]
+        name = "use"
+        script = "tasks/use.sh"
+        inputs = ["out/table.csv"]
+        """)
+    )
+    make = 'ls out; echo "$1 a" > out/table.csv; mkdir -p site; echo page > site/index.html\n'
+    pit.scripts(make=make, use="cat out/table.csv")
+    pit.run("run", "build").ok()
+    assert (pit.folder / "out/table.csv").read_text() == " a\n"
+    assert (pit.folder / "site/index.html").read_text() == "page\n"
+    assert pit.log("use") == " a\n", "an input that is a target implies the dependency"
+    pit.scripts(make="echo half > out/table.csv; exit 1")
+    pit.run("run", "build").fails(1)
+    assert (pit.folder / "out/table.csv").read_text() == " a\n"
+    pit.scripts(make="ls out; mkdir -p site; touch site/x")
+    pit.run("run", "build").fails(1, "missing_target", "out/table.csv")
+    assert pit.log("make").startswith("[pit]"), "a task does not see its own previous target"
+    assert (pit.folder / "out/table.csv").read_text() == " a\n"
+
+
+def test_sql_needs_secrets_and_says_so_without(pit: Pit) -> None:
+    pit.project("mart").toml(
+        textwrap.dedent("""
+        [dag.sql]
+        connection = "warehouse"
+        [[tasks]]
+        name = "load"
+        script = "load.sql"
+        [[tasks]]
+        name = "after"
+        script = "after.sh"
+        depends_on = ["load"]
+        """)
+    ).file("load.sql", "create table t as select 42 as answer; select * from t;\n")
+    pit.file("after.sh", "echo done\n")
+    (pit.root / "secrets.toml").write_text('[global]\nwarehouse = "duckdb://db/w.duckdb"\n')
+    (pit.root / "secrets.toml").chmod(0o600)
+    pit.run("run", "mart").ok()
+    assert rows(pit, "select name, state, reason from tasks order by name") == [
+        ("after", "skipped", "upstream_skipped"),
+        ("load", "skipped", "no_secrets"),
+    ]
+    assert rows(pit, "select state, stub from runs") == [("success", 1)]
+    assert "create table t" in pit.log("load")
+    pit.run("run", "mart", "--secrets", str(pit.root / "secrets.toml")).ok()
+    assert "42" in pit.log("load")
+    assert (pit.root / "db" / "w.duckdb").exists()
+    (pit.root / "secrets.toml").write_text('[global]\nother = "duckdb://db/w.duckdb"\n')
+    result = pit.run("run", "mart", "--secrets", str(pit.root / "secrets.toml"))
+    result.fails(1, "missing_connection", "warehouse")
+    pit.run("run", "mart", "--secrets", str(pit.root / "none.toml")).fails(30, "none.toml")
+    assert rows(pit, "select state, reason from runs order by seq desc limit 1") == [
+        ("failed", "setup")
+    ]
+
+
+def test_requirements_are_checked_when_the_run_starts(pit: Pit) -> None:
+    pit.project("raw").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "true")
+    pit.project("mart").toml(
+        '[dag.requires]\nraw = { max_age = "1h" }\n[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+    ).file("a.sh", "true")
+    pit.run("run", "mart").fails(21, "pit run raw")
+    assert rows(pit, "select state, reason from runs") == [("failed", "requirement")]
+    pit.run("run", "raw").ok()
+    pit.run("run", "mart").ok()
+
+
+SLOW = '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+AT_GATE = "touch $PIT_WORKSPACE/in-$PIT_RUN_ID\nwhile [ ! -e $PIT_WORKSPACE/go ]; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
+def test_overlap(pit: Pit, overlap: str) -> None:
+    pit.project("one").toml(f'[dag]\noverlap = "{overlap}"\n' + SLOW).file("a.sh", AT_GATE)
+    first = pit.start("run", "one")
+    wait_for(lambda: len(list(pit.root.glob("in-*"))) == 1)
+    second = pit.start("run", "one")
+    if overlap == "skip":
+        assert b"already running" in second.communicate(timeout=20)[0]
+        assert second.returncode == 20
+        pit.run("run", "one", "--skip-ok").ok()
+    elif overlap == "allow":
+        wait_for(lambda: len(list(pit.root.glob("in-*"))) == 2)
+    else:
+        time.sleep(0.7)
+        assert len(list(pit.root.glob("in-*"))) == 1
+        assert second.poll() is None
+    (pit.root / "go").touch()
+    assert first.wait(20) == 0
+    first.communicate()
+    if overlap != "skip":
+        assert second.wait(20) == 0
+        second.communicate()
+    assert len(pit.runs()) == (1 if overlap == "skip" else 2)
+
+
+def test_a_run_that_waits_for_itself_is_refused(pit: Pit) -> None:
+    pit.project("one").toml('[dag]\noverlap = "queue"\n' + SLOW)
+    pit.file("a.sh", f"exec {' '.join(pit.argv('run', 'one'))}\n")
+    pit.run("run", "one", timeout=60).fails(1)
+    assert "wait for itself" in pit.log("a", 0)
+
+
+def test_fifty_runs_at_once_in_one_workspace(pit: Pit) -> None:
+    for number in range(5):
+        pit.project(f"dag{number}").toml(SLOW).file("a.sh", "echo $PIT_RUN_ID")
+    started = [pit.start("run", f"dag{number % 5}") for number in range(50)]
+    assert [process.wait(300) for process in started] == [0] * 50
+    for process in started:
+        process.communicate()
+    assert rows(pit, "select count(*), count(distinct id) from runs where state = 'success'") == [
+        (50, 50)
+    ]
+    assert len(pit.runs()) == 50
+    for run in pit.runs():
+        assert (run / "logs/a.log").read_text() == f"{run.name}\n"
+
+
+def test_json_events_tell_the_whole_run(pit: Pit) -> None:
+    pit.project("sales").toml(CHAIN).scripts(first="true", second="exit 2")
+    events = pit.run("run", "sales", "--json").fails(1).events
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "run_started"
+    assert kinds[-1] == "run_ended"
+    assert events[-1]["state"] == "failed"
+    ended = {event["task"]: event["state"] for event in events if event["event"] == "task_ended"}
+    assert ended == {"first": "success", "second": "failed"}
+
+
+def test_verbose_shows_output_with_the_names_of_tasks(pit: Pit) -> None:
+    pit.project("sales").toml(CHAIN).scripts(first="printf 'no newline'", second="echo two")
+    out = pit.run("run", "sales", "--verbose").ok().out
+    assert "[first] no newline\n" in out
+    assert "[second] two\n" in out
+
+
+def test_output_of_every_kind_reaches_the_log_unchanged(pit: Pit) -> None:
+    pit.project("noise").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.py"\nrunner = "$ python3"\n'
+    ).file(
+        "a.py",
+        "import os\nos.write(1, bytes(range(256)) * 4000)\nos.write(2, b'x' * 10_000_000)\n"
+        "os.write(1, b'no newline at the end')\n",
+    )
+    pit.run("run", "noise").ok()
+    log = (pit.runs()[0] / "logs/a.log").read_bytes()
+    assert log == bytes(range(256)) * 4000 + b"x" * 10_000_000 + b"no newline at the end"
+
+
+def test_strange_things_in_the_project_neither_hang_nor_vanish(pit: Pit) -> None:
+    pit.project("odd").toml(SLOW).file("a.sh", "ls -a; test -L inside && cat inside")
+    os.mkfifo(pit.folder / "fifo")
+    (pit.folder / "dangling").symlink_to("nowhere")
+    (pit.folder / "inside").symlink_to(pit.folder / "ü ber.txt")
+    pit.file("ü ber.txt", "text\n")
+    pit.run("run", "odd", timeout=30).ok()
+    listed = pit.log("a").splitlines()
+    assert {"dangling", "inside", "ü ber.txt", "text"} <= set(listed)
+    assert "fifo" not in listed
+
+
+def test_a_workspace_on_a_read_only_disk(pit: Pit) -> None:
+    pit.project("sales").toml(CHAIN).scripts(first="echo hello", second="true")
+    pit.run("run", "sales").ok()
+    if os.system(f"mount --bind {pit.root} {pit.root} && mount -o remount,ro,bind {pit.root}") != 0:
+        pytest.skip("mounting needs root")
+    try:
+        result = pit.run("run", "sales")
+        assert result.code in (24, 22, 25), result
+        assert "read-only" in result.err.lower()
+        assert "sales" in pit.run("status").ok().out
+        assert "hello" in pit.run("logs", "sales/first").ok().out
+        pit.run("validate").ok()
+    finally:
+        os.system(f"umount {pit.root}")
+
+
+def wait_for(condition: object, seconds: float = 20.0) -> None:
+    """Return once `condition()` holds; fail after `seconds`."""
+    until = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_python_projects_run_in_their_own_environment(pit: Pit) -> None:
+    pit.project("snake").toml('[[tasks]]\nname = "a"\nscript = "tasks/a.py"\n')
+    pit.file(
+        "pyproject.toml",
+        '[project]\nname = "snake"\nversion = "0"\nrequires-python = ">=3.11"\n'
+        'dependencies = ["iniconfig"]\n'
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[tool.hatch.build.targets.wheel]\npackages = ["src/snake"]\n',
+    ).file("src/snake/__init__.py", "WORD = 'scales'\n")
+    pit.file(
+        "tasks/a.py",
+        "import iniconfig, snake, os\nprint(snake.WORD, snake.__file__, os.environ['VIRTUAL_ENV'])\n",
+    )
+    pit.run("run", "snake", timeout=300).ok()
+    word, source, environment = pit.log("a").split()
+    assert word == "scales"
+    assert source.startswith(str(pit.runs()[0])), "shared code comes from the snapshot"
+    assert Path(environment).parent == pit.root / ".pit" / "envs"
+    assert (pit.folder / "uv.lock").exists()
+    kinds = rows(pit, "select distinct kind from environments order by kind")
+    assert ("pit_toml",) in kinds
+    assert ("uv_lock",) in kinds

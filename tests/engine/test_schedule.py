@@ -1,0 +1,304 @@
+"""The scheduler with an executor and a clock that are lists: order, slots, retries, endings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pit.engine.attempt import Policy
+from pit.engine.compile import Job, Refusal
+from pit.engine.events import Clock
+from pit.engine.executors import Finished
+from pit.engine.schedule import Scheduler, Verdict
+from pit.errors import StoreUnavailable
+from pit.model import (
+    AttemptEnded,
+    AttemptStarted,
+    Event,
+    Order,
+    Outcome,
+    Reason,
+    RunState,
+    TaskEnded,
+    TaskState,
+)
+
+Script = dict[str, list[tuple[Reason | None, float]]]
+"""What each attempt of a task does: its reason (None: success) and how many seconds it takes."""
+
+
+class Switch:
+    """A cancel switch that nobody but the test turns."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self.reason: Reason | None = None
+
+    def request(self, level: int, reason: Reason) -> None:
+        self.level = max(self.level, level)
+        self.reason = self.reason or reason
+
+
+class World(Clock):
+    """Time, the executor and the sinks in one: orders end when the clock reaches their time."""
+
+    def __init__(self, script: Script) -> None:
+        self.script, self.time = script, 0.0
+        self.mailbox: SimpleQueue[Any] = SimpleQueue()
+        self.events: list[Event] = []
+        self.flushed = 0
+        self.open: list[tuple[float, Order]] = []
+        self.busiest = 0
+        self.cancel = Switch()
+        self.cancel_at: float | None = None
+        self.fails: Callable[[Event], bool] = lambda event: False
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def wait(self, mailbox: SimpleQueue[Any], seconds: float | None) -> Any:
+        due = self.time + (float("inf") if seconds is None else seconds)
+        first = min(self.open, default=None, key=lambda item: item[0])
+        moment = min(due, first[0] if first else due)
+        if self.cancel_at is not None and self.cancel_at <= moment:
+            self.time, self.cancel_at = max(self.time, self.cancel_at), None
+            self.stop()
+            return None
+        assert moment < float("inf"), "the scheduler waits for nothing"
+        self.time = max(self.time, moment)
+        if first is None or first[0] > due:
+            return None
+        self.open.remove(first)
+        return Finished(order=first[1], outcome=self.outcome(first[1]))
+
+    def stop(self) -> None:
+        self.cancel.request(1, Reason.CANCELLED)
+        self.open = [(self.time, order) for _, order in self.open]
+        for _, order in self.open:
+            self.script[order.task][order.attempt - 1] = (Reason.CANCELLED, 0.0)
+
+    def outcome(self, order: Order) -> Outcome:
+        reason, seconds = self.script[order.task][order.attempt - 1]
+        return Outcome(
+            started_at=self.time - seconds,
+            ended_at=self.time,
+            seconds=seconds,
+            reason=reason,
+            error=f"{order.task} broke" if reason else "",
+        )
+
+    def submit(self, order: Order) -> None:
+        seconds = self.script[order.task][order.attempt - 1][1]
+        self.open.append((self.time + seconds, order))
+        self.busiest = max(self.busiest, len(self.open))
+
+    def close(self) -> None:
+        pass
+
+    def emit(self, event: Event) -> None:
+        if self.fails(event):
+            raise StoreUnavailable("the store is gone")
+        self.events.append(event)
+
+    def barrier(self) -> None:
+        self.flushed = len(self.events)
+
+    # ---------------------------------------------------------------- what the tests ask
+
+    def run(self, jobs: list[Job], slots: int = 4, timeout: float | None = None) -> Verdict:
+        return Scheduler(
+            "r",
+            "d",
+            jobs,
+            tell=self,
+            executor=self,
+            mailbox=self.mailbox,
+            cancel=self.cancel,
+            slots=slots,
+            timeout=timeout,
+            clock=self,
+        ).run()
+
+    def ended(self) -> dict[str, TaskEnded]:
+        ends = [event for event in self.events if isinstance(event, TaskEnded)]
+        assert len(ends) == len({end.task for end in ends}), "a task ended twice"
+        return {end.task: end for end in ends}
+
+    def started(self, task: str) -> list[float]:
+        return [e.at for e in self.events if isinstance(e, AttemptStarted) and e.task == task]
+
+
+def job(name: str, *depends_on: str, **facts: Any) -> Job:
+    policy = facts.pop("policy", Policy())
+    order = Order(
+        run="r",
+        dag="d",
+        task=name,
+        attempt=0,
+        attempts=policy.attempts,
+        log="",
+        cwd="",
+        env={},
+        marker="",
+    )
+    return Job(name=name, depends_on=depends_on, policy=policy, order=order, **facts)
+
+
+GOOD = (None, 1.0)
+BAD = (Reason.EXIT, 1.0)
+
+
+def test_a_task_starts_as_soon_as_what_it_needs_has_ended() -> None:
+    world = World({"slow": [(None, 9.0)], "fast": [GOOD], "next": [GOOD]})
+    verdict = world.run([job("slow"), job("fast"), job("next", "fast")])
+    assert world.started("next") == [1.0], "no barrier between levels"
+    assert verdict.state is RunState.SUCCESS
+    assert verdict.counts == {TaskState.SUCCESS: 3}
+
+
+def test_failure_marks_everything_downstream_and_nothing_else() -> None:
+    world = World({name: [GOOD] for name in "abcde"} | {"a": [BAD]})
+    jobs = [job("a"), job("b", "a"), job("c", "b"), job("d"), job("e", "d")]
+    verdict = world.run(jobs)
+    states = {name: end.state for name, end in world.ended().items()}
+    assert states == {
+        "a": TaskState.FAILED,
+        "b": TaskState.UPSTREAM_FAILED,
+        "c": TaskState.UPSTREAM_FAILED,
+        "d": TaskState.SUCCESS,
+        "e": TaskState.SUCCESS,
+    }
+    assert (verdict.state, verdict.error) == (RunState.FAILED, "failed: a")
+
+
+def test_a_delayed_retry_holds_no_slot() -> None:
+    world = World({"flaky": [BAD, GOOD], "other": [(None, 5.0)]})
+    flaky = job("flaky", policy=Policy(attempts=2, delay=60.0))
+    assert world.run([flaky, job("other")], slots=1).state is RunState.SUCCESS
+    assert world.started("flaky") == [0.0, 61.0]
+    assert world.started("other") == [1.0]
+    assert world.ended()["flaky"].attempts == 2
+    retries = [e.retry_in for e in world.events if isinstance(e, AttemptEnded)]
+    assert retries == [60.0, None, None]
+
+
+def test_nothing_starts_on_a_result_that_is_not_durable() -> None:
+    world = World({"a": [GOOD], "b": [GOOD]})
+    seen = []
+    world.fails = lambda event: (
+        seen.append(world.flushed)
+        if isinstance(event, AttemptStarted) and event.task == "b"
+        else None
+    ) is not None
+    world.run([job("a"), job("b", "a")])
+    end_of_a = next(i for i, e in enumerate(world.events) if isinstance(e, TaskEnded))
+    assert seen and seen[0] > end_of_a
+
+
+def test_the_time_out_of_the_run_ends_what_runs_and_skips_the_rest() -> None:
+    world = World({"a": [(Reason.TIMEOUT, 10.0)], "b": [GOOD], "c": [GOOD]})
+    verdict = world.run([job("a"), job("b", "a"), job("c", "b")], timeout=4.0)
+    assert world.cancel.reason is Reason.TIMEOUT
+    assert (verdict.state, verdict.reason) == (RunState.FAILED, Reason.TIMEOUT)
+    ended = world.ended()
+    assert (ended["a"].state, ended["a"].reason) == (TaskState.FAILED, Reason.TIMEOUT)
+    assert (ended["b"].state, ended["b"].reason) == (TaskState.SKIPPED, Reason.TIMEOUT)
+    assert (ended["c"].state, ended["c"].reason) == (TaskState.SKIPPED, Reason.TIMEOUT)
+
+
+def test_a_cancel_keeps_apart_what_failed_before_it() -> None:
+    script: Script = {name: [GOOD] for name in ("bad", "after", "long", "later", "retried")}
+    script |= {"bad": [BAD], "long": [(None, 100.0)], "retried": [BAD, GOOD]}
+    world = World(script)
+    world.cancel_at = 5.0
+    retried = job("retried", policy=Policy(attempts=2, delay=50.0))
+    jobs = [job("bad"), job("after", "bad"), job("long"), job("later", "long"), retried]
+    assert world.run(jobs).state is RunState.CANCELLED
+    ended = {name: (end.state, end.reason) for name, end in world.ended().items()}
+    assert ended == {
+        "bad": (TaskState.FAILED, Reason.EXIT),
+        "after": (TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED),
+        "long": (TaskState.FAILED, Reason.CANCELLED),
+        "later": (TaskState.SKIPPED, Reason.CANCELLED),
+        "retried": (TaskState.FAILED, Reason.EXIT),
+    }
+
+
+def test_stubs_skip_what_follows_and_refusals_fail() -> None:
+    world = World({name: [GOOD] for name in "abcd"})
+    refusal = Refusal(reason=Reason.MISSING_CONNECTION, error="no connection")
+    jobs = [job("a", stub="select 1"), job("b", "a"), job("c", refusal=refusal), job("d", "c", "b")]
+    verdict = world.run(jobs)
+    ended = {name: (end.state, end.reason) for name, end in world.ended().items()}
+    assert ended == {
+        "a": (TaskState.SKIPPED, Reason.NO_SECRETS),
+        "b": (TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED),
+        "c": (TaskState.FAILED, Reason.MISSING_CONNECTION),
+        "d": (TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED),
+    }
+    assert verdict.stub
+    assert all(not world.started(name) for name in "abcd")
+
+
+def test_a_store_that_fails_ends_what_runs() -> None:
+    world = World({"a": [GOOD], "b": [(None, 50.0)]})
+    world.fails = lambda event: isinstance(event, AttemptEnded)
+    with pytest.raises(StoreUnavailable):
+        world.run([job("a"), job("b")])
+    assert world.cancel.level == 1
+    assert world.open == [], "nothing is left behind"
+
+
+graphs = st.integers(1, 12).flatmap(
+    lambda size: st.tuples(
+        st.just(size),
+        st.lists(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)), max_size=30),
+        st.lists(
+            st.lists(st.sampled_from([GOOD, GOOD, BAD]), min_size=3, max_size=3),
+            min_size=size,
+            max_size=size,
+        ),
+        st.integers(1, 4),
+        st.integers(1, 3),
+        st.none() | st.floats(0.5, 20.0),
+    )
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(graphs)
+def test_any_graph_ends_with_every_task_in_its_final_state(
+    case: tuple[int, list[tuple[int, int]], list[list[Any]], int, int, float | None],
+) -> None:
+    size, pairs, attempts, slots, tries, cancel_at = case
+    needs: dict[int, set[int]] = {n: set() for n in range(size)}
+    for one, other in pairs:
+        if one != other:
+            needs[max(one, other)].add(min(one, other))
+    jobs = [
+        job(f"t{n}", *(f"t{d}" for d in sorted(needs[n])), policy=Policy(attempts=tries, delay=1.5))
+        for n in range(size)
+    ]
+    world = World({f"t{n}": list(attempts[n]) for n in range(size)})
+    world.cancel_at = cancel_at
+    world.run(jobs, slots=slots)
+    ended = world.ended()
+    assert set(ended) == {f"t{n}" for n in range(size)}
+    assert world.busiest <= slots
+    for one in jobs:
+        ups = {ended[name].state for name in one.depends_on}
+        if world.started(one.name):
+            assert ups <= {TaskState.SUCCESS}
+            assert min(world.started(one.name)) >= max(
+                (e.at for name in one.depends_on if (e := ended[name])), default=0.0
+            )
+        elif not world.cancel.level:
+            assert ups & {TaskState.FAILED, TaskState.UPSTREAM_FAILED}

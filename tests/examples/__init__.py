@@ -1,0 +1,1 @@
+"""The examples, run for real and checked against numbers computed another way."""

