@@ -62,7 +62,7 @@ class Column(NamedTuple):
 
 
 class Console:
-    """Standard output and standard error as Pit uses them: `out` for results, `err` for the rest."""
+    """Standard output, for results, and standard error, for the rest, as Pit writes them."""
 
     def __init__(
         self,

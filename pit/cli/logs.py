@@ -17,7 +17,7 @@ from pit.cli.console import STATE_STYLES, Column, ago, moment, size
 from pit.cli.options import Settings, command, json_option
 from pit.cli.progress import Lines
 from pit.errors import BadArgument, UnknownTask
-from pit.model import Record, RunState, TaskState, WorkspaceConfig
+from pit.model import Record, TaskState, WorkspaceConfig
 from pit.state.history import RunRow, TaskRow
 from pit.state.rundir import RunDir
 from pit.state.store import Store
@@ -28,7 +28,7 @@ _JSON_BYTES = 1 << 24
 
 
 class LogView(Record):
-    """The log of a task in JSON; `truncated` if only its last 16 MB (or `--lines`) are in `text`."""
+    """The log of a task in JSON; `truncated` if `text` is only its end (16 MB, `--lines`)."""
 
     task: str
     state: TaskState | None
@@ -90,7 +90,9 @@ def logs(
     """
     dag, slash, task = target.partition("/")
     if not dag or (slash and not task):
-        raise BadArgument(f'"{target}" names no {"task" if dag else "DAG"}', "Write DAG or DAG/TASK")
+        raise BadArgument(
+            f'"{target}" names no {"task" if dag else "DAG"}', "Write DAG or DAG/TASK"
+        )
     if follow and (as_json or listing):
         raise BadArgument("--follow goes with neither --json nor --list")
     config = settings.config()
@@ -325,7 +327,9 @@ def _view(task: str, state: TaskState | None, path: Path, lines: int | None) -> 
 class _Followed:
     """Growing log files: those that are there, and those that appear."""
 
-    def __init__(self, files: Callable[[], dict[str, Path]], lines: int | None, *, prefixed: bool) -> None:
+    def __init__(
+        self, files: Callable[[], dict[str, Path]], lines: int | None, *, prefixed: bool
+    ) -> None:
         self._files = files
         self._last_lines = lines
         self._prefixed = prefixed

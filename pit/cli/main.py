@@ -88,6 +88,13 @@ class Program(click.Group):
         hint = f'Did you mean "{near}"?' if near else "List the commands with: pit --help"
         raise UsageError(f'there is no command "{name}"', hint)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that went away ends it quietly, before click answers with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by section."""
         for title, entries in SECTIONS.items():
@@ -158,7 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _guarded(given: Given, arguments: list[str]) -> int:
     try:
-        code = program.main(arguments or ["--help"], prog_name="pit", obj=given, standalone_mode=False)
+        code = program.main(
+            arguments or ["--help"], prog_name="pit", obj=given, standalone_mode=False
+        )
         return code if isinstance(code, int) else 0
     except RunNotSuccessful as error:
         return error.exit_code
@@ -168,8 +177,6 @@ def _guarded(given: Given, arguments: list[str]) -> int:
         return _misused(given.console, error)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return EXIT_BROKEN_PIPE
     except OSError as error:
         return _refused(given, error)
     except Exception as error:  # the boundary: whatever is left is a defect of Pit

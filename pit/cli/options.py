@@ -34,7 +34,7 @@ class Given(msgspec.Struct):
 
 
 class Settings(Record):
-    """The global options, resolved: where the workspace is, how much to say, and where to say it."""
+    """The global options, resolved: where the workspace is, how much to say, and where."""
 
     console: Console
     root: Path

@@ -184,11 +184,12 @@ def sentence(event: Event, room: int = 0) -> str:
         case SetupStep():
             return f"{event.step}: {printable(event.message)}"
         case Warned():
-            return "warning: " + "  ".join(filter(None, (event.message, event.hint)))
+            return printable("warning: " + "  ".join(filter(None, (event.message, event.hint))))
         case RunStarted():
             return f"run {event.run} started: {_extent(event)}"
         case RunEnded():
             why = "" if event.reason is Reason.EXIT else told(event.reason, event.error)
+            why = why.removeprefix(event.state).removeprefix(": ")
             return f"run {event.run} {event.state}{f': {why}' if why else ''}"
     return ""
 
@@ -282,7 +283,8 @@ class LiveView:
                 self._scroll(self._lines.rest(event.task))
             if isinstance(event, Warned):
                 label = self._console.paint("warning:", "yellow")
-                self._above.append(f"{label} {printable(event.message)}  {printable(event.hint)}")
+                text = "  ".join(filter(None, (event.message, event.hint)))
+                self._above.append(f"{label} {printable(text)}")
             if self._painter is None:
                 self._painter = threading.Thread(target=self._paint, name="view", daemon=True)
                 self._painter.start()
@@ -347,7 +349,7 @@ class Picture:
         self._last: TaskEnded | None = None
         self._counts: dict[TaskState, int] = {}
         self._total = 0
-        self._started = 0.0
+        self._started: float | None = None
         self._step = ""
 
     def take(self, event: Event, now: float) -> None:
@@ -418,7 +420,7 @@ class Picture:
         for state, number in self._counts.items():
             if state is not TaskState.SUCCESS:
                 parts.append(f"{number:,} {state}")
-        if self._started:
+        if self._started is not None:
             parts.append(_elapsed(now - self._started))
         return ", ".join(parts)
 
@@ -445,5 +447,6 @@ def _cut(line: Pieces, width: int) -> Pieces:
 
 
 def _settled(line: str) -> str:
-    """A line as the terminal would show it at last: what a carriage return overwrote is gone."""
-    return line.rstrip("\r").rpartition("\r")[2]
+    """A `[task] line` as the terminal would show it at last, without what a \\r overwrote."""
+    task, bracket, text = line.partition("] ")
+    return task + bracket + text.rstrip("\r").rpartition("\r")[2]

@@ -14,7 +14,7 @@ from pit.cli.complete import complete_target
 from pit.cli.options import Settings, command
 from pit.cli.summary import Summary
 from pit.engine.run import Finale, Request, Services, execute
-from pit.errors import BadArgument, Overlapping, RunNotSuccessful, UnknownTask
+from pit.errors import BadArgument, DiskFull, Overlapping, RunNotSuccessful, UnknownTask
 from pit.model import Dag, Reason, RunState, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec import durations
@@ -22,7 +22,7 @@ from pit.state import recover, retention
 from pit.state.store import Store
 from pit.work import process
 
-_EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL = 1, 124, 128
+_EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
 
 
 class Duration(click.ParamType):
@@ -151,7 +151,7 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
             view.close()
             if not as_json:
                 summary.close()
-        tidy(request, store, finale)
+        tidy(settings, request, store, finale)
     return finale
 
 
@@ -166,22 +166,30 @@ def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store
         )
 
 
-def tidy(request: Request, store: Store, finale: Finale) -> None:
+def tidy(settings: Settings, request: Request, store: Store, finale: Finale) -> None:
     """Remove what `keep_artifacts` and retention no longer want."""
     keep = request.dag.keep_artifacts
     keep = request.config.keep_artifacts if keep is None else keep
-    retention.after_run(
-        store, request.config.runs_dir, finale.run, request.config.retention, keep, time.time()
+    config = request.config
+    done = retention.after_run(
+        store, config.runs_dir, finale.run, config.retention, keep, time.time()
     )
+    for problem in done.problems:
+        settings.console.warning(problem)
 
 
 def exit_code(finale: Finale) -> int:
-    """0 success, 1 failed, 124 timed out, 130 Ctrl-C, 143 SIGTERM."""
-    if finale.state is RunState.SUCCESS:
-        return 0
-    if finale.state is RunState.CANCELLED:
-        return _EXIT_SIGNAL + (finale.signal or 2)
-    return _EXIT_TIMEOUT if finale.reason is Reason.TIMEOUT else _EXIT_FAILED
+    """0 success, 1 failed, 25 disk full, 124 timed out, 129, 130 or 143 ended by a signal."""
+    match finale.state, finale.reason:
+        case RunState.SUCCESS, _:
+            return 0
+        case RunState.CANCELLED, _:
+            return _EXIT_SIGNAL + (finale.signal or _SIGINT)
+        case _, Reason.TIMEOUT:
+            return _EXIT_TIMEOUT
+        case _, Reason.DISK_FULL:
+            return DiskFull.exit_code
+    return _EXIT_FAILED
 
 
 def _again(settings: Settings, words: str) -> str:

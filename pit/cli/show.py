@@ -33,12 +33,12 @@ _WIDE = 110
     help="How many runs.",
 )
 @click.option(
-    "--state", type=click.Choice([str(state) for state in RunState]), help="Only runs in this state."
+    "--state",
+    type=click.Choice([str(state) for state in RunState]),
+    help="Only runs in this state.",
 )
 @json_option
-def runs(
-    settings: Settings, dag: str | None, limit: int, state: str | None, as_json: bool
-) -> None:
+def runs(settings: Settings, dag: str | None, limit: int, state: str | None, as_json: bool) -> None:
     """List runs, the latest first; of one DAG, or of all."""
     config = settings.config()
     with past.history(config) as store:

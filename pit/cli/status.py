@@ -114,7 +114,9 @@ def _dag_view(
         success_rate=summary.success_rate if summary else None,
         recent=tuple(run.seconds for run in summary.recent) if summary else (),
         schedules=schedules,
-        next_fire=cron.next_fire(schedules, dag.timezone, time.time()) if dag and schedules else None,
+        next_fire=cron.next_fire(schedules, dag.timezone, time.time())
+        if dag and schedules
+        else None,
     )
 
 
@@ -182,19 +184,17 @@ def _remarks(
 
 def _failure(settings: Settings, store: Store | None, run: past.RunView) -> str:
     tasks = store.tasks(run.run) if store else ()
-    failed = [task for task in tasks if task.state in (TaskState.FAILED, TaskState.RUNNING)]
-    tried = [task for task in failed if task.attempts or task.started_at]
-    if not tried:
-        text = past.why(run.reason, run.error)
-        text = "" if text == run.state else f": {text}"
-        return f"{run.dag} {run.state}{text}; see: {settings.again(f'status {run.dag}')}"
-    state, reason = past.task_state(run.state, tried[0])
+    failed = [(task, *past.task_state(run.state, task)) for task in tasks]
+    failed = [each for each in failed if each[1] is TaskState.FAILED and each[0].started_at]
+    if not failed or run.state is RunState.CANCELLED:
+        text = past.why(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
+        told = f"{run.state}: {text}" if text else run.state
+        return f"{run.dag} {told}; see: {settings.again(f'status {run.dag}')}"
+    task, state, reason = failed[0]
     others = f" (and {count(len(failed) - 1, 'other task')})" if len(failed) > 1 else ""
-    target = f"{run.dag}/{tried[0].task}"
-    return (
-        f"{target} {state}: {past.why(reason, tried[0].error)}{others}; "
-        f"see: {settings.again(f'logs {target}')}"
-    )
+    target = f"{run.dag}/{task.task}"
+    told = f"{target} {state}: {past.why(reason, task.error)}{others}"
+    return f"{told}; see: {settings.again(f'logs {target}')}"
 
 
 # ---------------------------------------------------------------- one DAG
@@ -229,7 +229,9 @@ def _task_views(store: Store | None, last: past.RunView | None) -> list[TaskView
     attempts: dict[str, list[AttemptRow]] = {}
     for attempt in store.attempts(last.run):
         attempts.setdefault(attempt.task, []).append(attempt)
-    return [_task_view(last.state, row, attempts.get(row.task, [])) for row in store.tasks(last.run)]
+    return [
+        _task_view(last.state, row, attempts.get(row.task, [])) for row in store.tasks(last.run)
+    ]
 
 
 def _task_view(run: RunState, row: TaskRow, attempts: list[AttemptRow]) -> TaskView:
@@ -299,8 +301,8 @@ def _last_run(settings: Settings, run: past.RunView, now: float) -> None:
     if run.params:
         pairs = " ".join(f"{name}={value}" for name, value in run.params.items())
         out(f"  {'':<9} with {pairs}")
-    text = past.why(run.reason, run.error)
-    if text and text not in (run.state, "exit"):
+    text = past.why(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
+    if text and text != "exit":
         out(f"  {'':<9} {text}")
 
 
@@ -332,12 +334,15 @@ def _task_table(settings: Settings, tasks: Iterable[TaskView]) -> None:
 
 def _hints(settings: Settings, run: past.RunView, tasks: Iterable[TaskView]) -> None:
     out = settings.console.out
-    failed = next((t for t in tasks if t.state is TaskState.FAILED and t.attempts), None)
+    failed = next(
+        (task for task in tasks if task.state is TaskState.FAILED and task.attempts), None
+    )
     if run.stub:
         out("\nThis was a stub run: it executed no SQL, for want of a secrets file (--secrets).")
     if run.state is RunState.RUNNING:
         out(f"\nNext: {settings.again(f'logs {run.dag} --follow')}")
+    elif run.state is RunState.CANCELLED:
+        part = f"/{run.selection}" if run.selection else ""
+        out(f"\nNext: {settings.again(f'run {run.dag}{part}')}")
     elif failed is not None:
         out(f"\nNext: {settings.again(f'logs {run.dag}/{failed.task}')}")
-
-

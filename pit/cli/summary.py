@@ -77,9 +77,13 @@ class Summary:
             return  # the reader has gone; how the run went stands in the store
 
     def _write(self, started: RunStarted, ended: RunEnded) -> None:
-        failed = [task for task in self._tasks.values() if task.state is TaskState.FAILED]
+        failed = [
+            task
+            for task in self._tasks.values()
+            if task.state is TaskState.FAILED and task.reason is not Reason.CANCELLED
+        ]
         self._console.out()
-        self._headline(started, ended)
+        self._headline(started, ended, failed)
         self._list(started)
         if ended.stub:
             self._stub()
@@ -88,13 +92,14 @@ class Summary:
         if step:
             self._console.out(f"\n{self._console.paint('Next:', 'bold')} {step}")
 
-    def _headline(self, started: RunStarted, ended: RunEnded) -> None:
+    def _headline(self, started: RunStarted, ended: RunEnded, failed: list[TaskEnded]) -> None:
         state = self._console.paint(ended.state, STATE_STYLES[ended.state])
         dag = self._console.paint(started.dag, "bold")
         stub = self._console.paint(" (stub)", "yellow") if ended.stub else ""
         self._console.out(f"{dag}  {state}{stub}  {duration(ended.seconds)}  {ended.run}")
         why = told(ended.reason, ended.error)
-        if why and ended.reason is not Reason.EXIT:
+        told_below = failed and ended.reason in (None, Reason.EXIT)
+        if why and not told_below and why != ended.state:
             self._console.out(f"  {why}")
 
     def _list(self, started: RunStarted) -> None:
@@ -147,7 +152,8 @@ class Summary:
         if ended.state is RunState.SUCCESS:
             return ""
         if ended.state is RunState.CANCELLED:
-            return self._again(f"run {started.selection or started.dag}")
+            part = f"/{started.selection}" if started.selection else ""
+            return self._again(f"run {started.dag}{part}")
         return self._again(f"status {started.dag}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from pit.model import Event
+from pit.model import Event, TaskEnded
 
 
 class Sink(Protocol):
@@ -49,9 +49,13 @@ class Telling:
     def __init__(self, durable: Durable, others: Sequence[Sink] = ()) -> None:
         self._durable = durable
         self._others = tuple(others)
+        self.ended: set[str] = set()
+        """The tasks whose final state has been told."""
 
     def emit(self, event: Event) -> None:
         """Pass an event on."""
+        if isinstance(event, TaskEnded):
+            self.ended.add(event.task)
         self._durable.emit(event)
         for sink in self._others:
             sink.emit(event)

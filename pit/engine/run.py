@@ -49,7 +49,7 @@ from pit.spec import durations, graph, params
 from pit.state.locks import Lock
 from pit.state.rundir import RunDir
 from pit.state.secrets import Secrets
-from pit.work import environment, operators, process, snapshot
+from pit.work import environment, operators, process, publish, snapshot, tree
 from pit.work.broker import Sessions
 from pit.work.guardian import Guardian
 from pit.work.tasklog import Tap, TaskLog
@@ -191,16 +191,15 @@ class _Run:
                 if self.cancel.level == 0 or self.state is not RunState.CANCELLED:
                     raise
             finally:
-                process.end_all()
+                process.end_all(self.request.grace, self.cancel)
 
     def _open(self) -> None:
         self.dir = RunDir.allocate(self.config.runs_dir, self.dag.name, self.clock.now())
         self.stack.callback(self.dir.lock.release)
         self.begun = self.clock.monotonic()
         process.become_subreaper()
-        self.guardian = Guardian.start(
-            (self.dir.lock.fileno(), self.dag_lock.fileno()), self.dir.id, self.request.grace
-        )
+        locks = (self.dir.lock.fileno(), self.dag_lock.fileno())
+        self.guardian = Guardian.start(locks, self.dir.id, self.request.grace)
         self.stack.callback(self.guardian.close)
         self.signals = process.install_signals(lambda: self._stop(1), lambda: self._stop(2))
         self.stack.callback(self.signals.restore)
@@ -217,7 +216,9 @@ class _Run:
                 trigger=self.request.trigger,
                 parent=os.environ.get("PIT_RUN_ID"),
                 concurrency=self.slots,
-                **process.identity(),
+                pid=os.getpid(),
+                pid_started=_start_of_this_process(),
+                boot_id=tree.boot_id(),
             )
         )
 
@@ -234,18 +235,23 @@ class _Run:
         cancelled = self.cancel.level > 0 or isinstance(error, KeyboardInterrupt)
         reason = Reason.CANCELLED if cancelled else _reason(error)
         for name in graph.topological(self.dag):
-            self._emit(TaskEnded, task=name, state=TaskState.SKIPPED, reason=reason)
+            if name not in self.tell.ended:
+                self._emit(TaskEnded, task=name, state=TaskState.SKIPPED, reason=reason)
         state = RunState.CANCELLED if cancelled else RunState.FAILED
         self._end(state, reason, "" if cancelled else str(error) or type(error).__name__)
 
-    def _emit(self, kind: type[Any], **facts: Any) -> None:
+    def _emit(self, kind: type[Any], /, **facts: Any) -> None:
         self.tell.emit(kind(run=self.dir.id, at=self.clock.now(), **facts))
 
     def _step(self, step: str, message: str) -> None:
         """Announce a step of the set-up, unless the user has already asked to stop."""
+        self._checkpoint()
+        self._emit(SetupStep, step=step, message=message)
+
+    def _checkpoint(self) -> None:
+        """Where the set-up can be given up."""
         if self.cancel.level > 0:
             raise KeyboardInterrupt
-        self._emit(SetupStep, step=step, message=message)
 
     # ------------------------------------------------------------------ requirements
 
@@ -278,6 +284,7 @@ class _Run:
             self.config.cache_dir,
             self._capture,
             lambda message: self._step("environment", message),
+            lambda: self.cancel.level > 0,
         )
         for kind, digest in self.env.hashes.items():
             self._hashed(kind, digest)
@@ -303,10 +310,10 @@ class _Run:
             tuple(sorted(patterns)),
             self.config.root,
             exclude=(self.config.runs_dir, *self._own_targets()),
+            checkpoint=self._checkpoint,
         )
         for message in self.snapshot.warnings:
             self._emit(Warned, message=message)
-        self._step("tasks", "")
 
     def _own_targets(self) -> list[Path]:
         """What the tasks of this run will make: neither copied nor seen by them."""
@@ -379,7 +386,7 @@ class _Run:
             cwd=str(self.dir.project),
             env=self._overlay(task),
             marker="",
-            targets=task.targets,
+            targets=publish.anchored(task.targets, self.config.root),
             timeout=task.timeout,
             grace=self.request.grace,
             **work,
@@ -430,17 +437,17 @@ class _Run:
                 tap=self.services.tap,
             )
             verdict = self._scheduled(jobs, tools)
-        process.end_all()
+        process.end_all(self.request.grace, self.cancel)
         outputs: tuple[Output, ...] = ()
         if verdict.state is RunState.SUCCESS and not verdict.stub and self.request.only is None:
             outputs = self.dag.outputs
         self._end(verdict.state, verdict.reason, verdict.error, verdict.stub, outputs)
 
     def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools) -> Verdict:
-        publish = operators.publisher(self.dag.project)
+        publishing = operators.publisher(self.dag.project)
 
         def perform(order: Order) -> Outcome:
-            return publish(order, operators.perform(order, tools))
+            return publishing(order, operators.perform(order, tools))
 
         executor = Threads(perform, self.mailbox, self.slots)
         timeout = self.dag.timeout
@@ -527,3 +534,8 @@ def _reason(error: BaseException) -> Reason:
         case OSError() if operators.disk_reason(error):
             return Reason.DISK_FULL
     return Reason.INTERNAL
+
+
+def _start_of_this_process() -> float:
+    this = tree.stat(os.getpid())
+    return 0.0 if this is None else float(this.start)

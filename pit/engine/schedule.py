@@ -274,7 +274,7 @@ class Scheduler:
             self._tell.barrier()
             self._unsettled.clear()
 
-    def _emit(self, kind: type[Any], **facts: Any) -> Any:
+    def _emit(self, kind: type[Any], /, **facts: Any) -> Any:
         event = kind(run=self._run, at=self._clock.now(), **facts)
         self._tell.emit(event)
         return event

@@ -16,7 +16,10 @@ from pit.spec.position import KeyPath
 from pit.spec.values import suggestion
 
 SUGGESTIONS = 20
-"""So many missing scripts get a suggestion; looking for more would take too long."""
+"""So many missing scripts or tasks get a suggestion; more would take too long."""
+
+LONGEST_CYCLE = 12
+"""So many members of a cycle are named."""
 
 FILES_SEEN = 5_000
 """So many files of a project are looked at for suggestions."""
@@ -126,12 +129,17 @@ def _files(project: str) -> Iterator[str]:
 
 def _check_dependencies(dag: Dag, findings: Findings) -> None:
     known = {task.name: None for task in dag.tasks}
-    for index, task in enumerate(dag.tasks):
-        for place, name in enumerate(task.depends_on):
-            if name not in known:
-                sentence = f'task "{task.name}" depends on unknown task "{name}"'
-                sentence += suggestion(name, [other for other in known if other != task.name])
-                findings.add(("tasks", index, "depends_on", place), sentence)
+    unknown = [
+        (index, place, name)
+        for index, task in enumerate(dag.tasks)
+        for place, name in enumerate(task.depends_on)
+        if name not in known
+    ]
+    for count, (index, place, name) in enumerate(unknown):
+        own = dag.tasks[index].name
+        others = [other for other in known if other != own] if count < SUGGESTIONS else ()
+        sentence = f'task "{own}" depends on unknown task "{name}"{suggestion(name, others)}'
+        findings.add(("tasks", index, "depends_on", place), sentence)
 
 
 def _check_params(dag: Dag, findings: Findings) -> None:
@@ -165,8 +173,8 @@ def _check_targets(dag: Dag, findings: Findings) -> None:
 def _clash(first: Task, earlier: str, task: Task, target: str) -> str:
     if earlier.rstrip("/") != target.rstrip("/"):
         return (
-            f'target "{target}" of task "{task.name}" and target "{earlier}" of task '
-            f'"{first.name}" lie in one another'
+            f'target "{target}" of task "{task.name}" overlaps target "{earlier}" of task '
+            f'"{first.name}"'
         )
     return f'tasks "{first.name}" and "{task.name}" have the same target "{target}"'
 
@@ -203,37 +211,38 @@ def _check_cycles(dag: Dag, met: Sequence[Link], findings: Findings) -> None:
         if link.reader != link.maker:
             reads.setdefault((link.reader, link.maker), link)
             graph[link.reader].append(link.maker)
-    for members in cycles(graph):
-        _add_cycle(dag, members, reads, findings)
+    found = cycles(graph)
+    index = {task.name: place for place, task in enumerate(dag.tasks)} if found else {}
+    for members in found:
+        _add_cycle(dag, members, index, reads, findings)
 
 
 def _add_cycle(
     dag: Dag,
     members: tuple[str, ...],
+    index: dict[str, int],
     reads: dict[tuple[str, str], Link],
     findings: Findings,
 ) -> None:
-    first = members[0]
+    """One cycle, at the line that makes its first member depend on its second."""
+    why = []
+    places: list[KeyPath] = []
+    for name, dependency in zip(members, (*members[1:], members[0]), strict=True):
+        task = dag.tasks[index[name]]
+        if dependency in task.depends_on:
+            places.append(_at(task.depends_on, ("tasks", index[name], "depends_on"), dependency))
+            continue
+        link = reads[name, dependency]
+        places.append(_at(task.inputs or (), ("tasks", index[name], "inputs"), link.input))
+        why.append(f'"{name}" reads "{link.input}", which "{dependency}" makes')
+    findings.add(places[0], _cycle(members), "; ".join(why[:LONGEST_CYCLE]))
+
+
+def _cycle(members: tuple[str, ...]) -> str:
     if len(members) == 1:
-        sentence = f'task "{first}" depends on itself'
-    else:
-        sentence = f"dependency cycle: {' → '.join((*members, first))}"
-    steps = list(zip(members, (*members[1:], first), strict=True))
-    why = [reads[step] for step in steps if step in reads and not _written(dag, step)]
-    hint = "; ".join(
-        f'"{link.reader}" reads "{link.input}", which "{link.maker}" makes' for link in why
-    )
-    findings.add(_step_at(dag, steps[0], reads), sentence, hint)
-
-
-def _written(dag: Dag, step: tuple[str, str]) -> bool:
-    return step[1] in dag.task(step[0]).depends_on
-
-
-def _step_at(dag: Dag, step: tuple[str, str], reads: dict[tuple[str, str], Link]) -> KeyPath:
-    """Where one task says that it depends on another: in depends_on, or by an input."""
-    index = next(place for place, task in enumerate(dag.tasks) if task.name == step[0])
-    task = dag.tasks[index]
-    if step[1] in task.depends_on:
-        return _at(task.depends_on, ("tasks", index, "depends_on"), step[1])
-    return _at(task.inputs or (), ("tasks", index, "inputs"), reads[step].input)
+        return f'task "{members[0]}" depends on itself'
+    shown = list(members)
+    if len(shown) > LONGEST_CYCLE:
+        left_out = len(shown) - LONGEST_CYCLE
+        shown[LONGEST_CYCLE - 1 : -1] = [f"… ({left_out} more) …"]
+    return f"dependency cycle: {' → '.join((*shown, members[0]))}"

@@ -15,7 +15,7 @@ from pit.model import Dag, Problem, Record, WorkspaceConfig
 from pit.spec import toml
 from pit.spec.findings import Findings
 from pit.spec.keys import CONFIG
-from pit.spec.project import FILE, Project, read_project
+from pit.spec.project import FILE, Project, printable, read_project
 from pit.spec.values import suggestion
 
 CONFIG_FILE = "pit_config.toml"
@@ -104,14 +104,25 @@ def _folders(root: Path, findings: Findings) -> list[Path]:
         findings.add_at(None, f"cannot be read: {error.strerror}")
         return []
     folders = (root / PROJECTS / name for name in names if not name.startswith("."))
-    return [folder for folder in folders if os.path.lexists(folder / FILE)]
+    return [folder for folder in folders if _may_hold_project(folder)]
+
+
+def _may_hold_project(folder: Path) -> bool:
+    """Whether a pit.toml of any kind is there; one that cannot be looked at counts, to be told."""
+    try:
+        os.lstat(folder / FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _broken(read: Iterable[tuple[Project, tuple[Problem, ...]]]) -> dict[str, tuple[Problem, ...]]:
     found: dict[str, tuple[Problem, ...]] = {}
     for project, problems in read:
         if problems:
-            for name in {project.folder.name, project.name or project.folder.name}:
+            for name in {printable(project.folder.name), project.name or ""} - {""}:
                 found[name] = found.get(name, ()) + problems
     return found
 
@@ -137,9 +148,10 @@ def _add_namesakes(project: Project, others: list[Project]) -> None:
 
 
 def _check_requirements(projects: list[Project]) -> None:
-    known = {project.name or project.folder.name for project in projects}
+    known = {project.name or printable(project.folder.name) for project in projects}
     for project in projects:
         for name in project.dag.requires if project.dag else ():
             if name not in known:
-                sentence = f'requires unknown DAG "{name}"{suggestion(name, sorted(known))}'
+                near = suggestion(name, sorted(known - {project.name}))
+                sentence = f'requires unknown DAG "{name}"{near}'
                 project.findings.add(("dag", "requires", name), sentence, on_key=True)

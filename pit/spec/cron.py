@@ -35,7 +35,7 @@ FIELDS = (
     ("day of the week", "0-7 or SUN-SAT"),
 )
 _PREFIX = re.compile(r"(?:CRON_TZ|TZ)=(\S*)\s+(.*)", re.DOTALL)
-_EVERY = re.compile(r"@every\s+(.*)", re.DOTALL)
+_EVERY = re.compile(r"@every\s+(.*)", re.DOTALL | re.IGNORECASE)
 _CHARACTERS = re.compile(r"[0-9A-Z*/,#-]+")
 
 
@@ -102,7 +102,9 @@ def _problem(bare: str) -> str | None:
     if every:
         return _interval_problem(every[1].strip())
     if bare.startswith("@") and bare.lower() not in ALIASES:
-        near = nearest(bare, (*ALIASES, "@every"))
+        if bare.lower().startswith("@every"):
+            return f'unknown word "{bare}"; write it like "@every 10m"'
+        near = nearest(bare, ALIASES)
         known = f'did you mean "{near}"?' if near else f"known are {', '.join(ALIASES)}, @every 10m"
         return f'unknown word "{bare}"; {known}'
     fields = _fields(bare)

@@ -147,7 +147,7 @@ def _home(dag: Dag) -> Callable[[str], str]:
 
     Inside the project that is the relative path, inside the workspace `{workspace}/…`.
     """
-    workspace = f"{dag.project.parent.parent}/"
+    workspace = f"{str(dag.project.parent.parent).rstrip('/')}/"
     inside = f"{WORKSPACE}{dag.project.parent.name}/{dag.project.name}/"
 
     def place(path: str) -> str:

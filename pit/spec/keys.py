@@ -44,7 +44,6 @@ from pit.spec.values import (
     Text,
     Timezone,
     Whole,
-    name_problem,
     shown,
     suggestion,
 )
@@ -182,9 +181,7 @@ class Params(Kind):
                 found.append(Param(name=name, type=ParamType.STRING))
         return tuple(found)
 
-    def _check_name(
-        self, name: str, seen: dict[str, str], at: KeyPath, findings: Findings
-    ) -> None:
+    def _check_name(self, name: str, seen: dict[str, str], at: KeyPath, findings: Findings) -> None:
         if not VARIABLE.fullmatch(name):
             sentence = f"{shown(name)} is not a valid parameter name"
             hint = 'Parameter names are made of A-Z a-z 0-9 "_" and do not begin with a digit'
@@ -195,9 +192,7 @@ class Params(Kind):
             hint = f"Both would be the variable PIT_PARAM_{name.upper()}"
             findings.add(at, sentence, hint, on_key=True)
 
-    def _param(
-        self, name: str, fields: dict[str, Any], at: KeyPath, findings: Findings
-    ) -> Param:
+    def _param(self, name: str, fields: dict[str, Any], at: KeyPath, findings: Findings) -> Param:
         kind = fields.get("type", ParamType.STRING)
         choices = fields.get("choices", ())
         if kind is ParamType.CHOICE and not choices:
@@ -267,16 +262,13 @@ class Requires(Kind):
 
     def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
         if isinstance(value, list):
-            names = ListOf(Name()).read(value, at, findings)
+            names = ListOf(Text()).read(value, at, findings)
             return dict.fromkeys(names, math.inf)
         if not isinstance(value, dict):
             return self.refuse(value, at, findings)
-        return {name: self._age(name, age, (*at, name), findings) for name, age in value.items()}
+        return {name: self._age(age, (*at, name), findings) for name, age in value.items()}
 
-    def _age(self, name: str, value: Any, at: KeyPath, findings: Findings) -> float:
-        sentence = name_problem(name)
-        if sentence:
-            findings.add(at, sentence, on_key=True)
+    def _age(self, value: Any, at: KeyPath, findings: Findings) -> float:
         if isinstance(value, dict):
             age = REQUIRE.read(value, at, findings).get("max_age", math.inf)
         else:

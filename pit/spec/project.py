@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pit.model import Dag, Output, Task
 from pit.spec import toml
@@ -26,8 +25,7 @@ _NAME_LINE = re.compile(
 )
 
 
-@dataclass
-class Project:
+class Project(NamedTuple):
     """A project as found: `name` is None where it could not be read, `dag` is a best effort.
 
     The DAG is valid exactly when there are no findings.
@@ -52,7 +50,12 @@ def read_project(folder: Path, root: Path) -> Project:
 
 
 def _label(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    return printable(str(path.relative_to(root) if path.is_relative_to(root) else path))
+
+
+def printable(name: str) -> str:
+    """A file name as text that can be printed and stored, whatever bytes it is made of."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _dag(data: dict[str, Any], folder: Path, findings: Findings) -> Dag:
@@ -61,9 +64,9 @@ def _dag(data: dict[str, Any], folder: Path, findings: Findings) -> Dag:
             _add_unknown_table(name, findings)
     fields = DAG.read(_table(data, "dag", findings), ("dag",), findings)
     if "name" not in fields:
-        fields["name"] = folder.name
+        fields["name"] = printable(folder.name)
         if not isinstance(data.get("dag"), dict) or "name" not in data["dag"]:
-            _check_folder_name(folder.name, findings)
+            _check_folder_name(fields["name"], findings)
     return Dag(
         project=folder, tasks=_tasks(data, findings), outputs=_outputs(data, findings), **fields
     )
@@ -71,7 +74,7 @@ def _dag(data: dict[str, Any], folder: Path, findings: Findings) -> Dag:
 
 def _add_unknown_table(name: str, findings: Findings) -> None:
     own = next((t for t in (DAG, TASK) if name in t.keys and name not in FILE_TABLES), None)
-    meant = f"; it belongs into {own.title}" if own else suggestion(name, FILE_TABLES)
+    meant = f"; it belongs in {own.title}" if own else suggestion(name, FILE_TABLES)
     findings.add((name,), f"unknown key {shown(name)} at the top of pit.toml{meant}", on_key=True)
 
 
@@ -102,9 +105,7 @@ def _tasks(data: dict[str, Any], findings: Findings) -> tuple[Task, ...]:
     tables = _array(data, "tasks", findings)
     if not tables and data.get("tasks", []) == []:
         findings.add(("dag",), "this DAG has no tasks", "Add one: [[tasks]] with name and script")
-    return tuple(
-        _task(table, ("tasks", index), findings) for index, table in enumerate(tables)
-    )
+    return tuple(_task(table, ("tasks", index), findings) for index, table in enumerate(tables))
 
 
 def _task(table: Any, at: KeyPath, findings: Findings) -> Task:
@@ -142,5 +143,3 @@ def _outputs(data: dict[str, Any], findings: Findings) -> tuple[Output, ...]:
         extra = {key: value for key, value in table.items() if key not in OUTPUT.keys}
         found.append(Output(extra=extra, **fields))
     return tuple(found)
-
-

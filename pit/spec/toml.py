@@ -34,7 +34,9 @@ _SENTENCES = (
     (r"Illegal character '\\n'", "the line ends before the text is closed by a quote"),
     (r"Unescaped '\\' in a string", "write a backslash as \\\\, or the text in single quotes"),
     (r"Expected newline or end of document", "this does not belong after the value"),
-    (r"Expected '\]\]?' at the end of a table", 'the table header is not closed by "]"'),
+    (r"Expected '\]' at the end of a table", 'the table header is not closed by "]"'),
+    (r"Expected '\]\]' at the end of an array", 'the table header is not closed by "]]"'),
+    (r"Expected \"'\"", "the text is not closed by a quote"),
 )
 
 

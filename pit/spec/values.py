@@ -8,10 +8,8 @@ not hide the problems behind it; `UNFIT` stands for a value of which nothing can
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -33,18 +31,26 @@ LONGEST_NAME = 200
 RUNNERS = ("python", "bash", "sql")
 LATER_RUNNERS = ("dbt",)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_*?-][A-Za-z0-9_*?.-]*/)*[A-Za-z0-9_*?-][A-Za-z0-9_*?.-]*/?")
+"""Most paths: those that are as plain as can be at first sight."""
 
 
 def shown(value: Any) -> str:
     """A value as a message quotes it: texts and numbers as written, the rest by what they are."""
     if isinstance(value, str):
         text = value if len(value) <= 60 else f"{value[:57]}..."
-        return json.dumps(text, ensure_ascii=False)
+        return f'"{_CONTROL.sub(_escaped, text)}"'
     if isinstance(value, bool | int | float):
         return str(value).lower()
     if isinstance(value, dict):
         return "a table"
-    return "a list" if isinstance(value, list) else f"the date or time {value}"
+    if isinstance(value, list):
+        return "a list"
+    return f"the {'time' if isinstance(value, datetime.time) else 'date'} {value}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
@@ -118,11 +124,15 @@ class Name(Kind):
             return self.refuse(value, at, findings)
         sentence = name_problem(value, self._reserved)
         if sentence:
-            findings.add(at, sentence, NAME_HINT)
+            findings.add(at, sentence, "" if "reserved" in sentence else NAME_HINT)
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": f"^{NAME.pattern}$", "maxLength": LONGEST_NAME}
+        name = {"type": "string", "pattern": f"^{NAME.pattern}$", "maxLength": LONGEST_NAME}
+        if not self._reserved:
+            return name
+        words = (("".join(f"[{c.upper()}{c}]" for c in word)) for word in self._reserved)
+        return {**name, "not": {"pattern": f"^({'|'.join(words)})$"}}
 
 
 NAME_HINT = 'Names are made of A-Z a-z 0-9 "_" "." "-" and begin with a letter, digit or "_"'
@@ -242,16 +252,16 @@ class ListOf(Kind):
         if not isinstance(value, list):
             hint = f"Write {at[-1]} = [{shown(value)}]" if isinstance(value, str) else ""
             return self.refuse(value, at, findings, hint)
-        if not value:
-            return ()
         read = [self._kind.read(item, (*at, index), findings) for index, item in enumerate(value)]
         return self._without_repeats(read, at, findings)
 
     def _without_repeats(self, read: list[Any], at: KeyPath, findings: Findings) -> Any:
         if len(read) > 1 and len(set(read)) < len(read):
+            seen = {UNFIT}
             for index, item in enumerate(read):
-                if item is not UNFIT and item in read[:index]:
+                if item in seen and item is not UNFIT:
                     findings.add((*at, index), f"{shown(item)} is listed twice in {at[-1]}")
+                seen.add(item)
         return tuple(item for item in read if item is not UNFIT)
 
     def schema(self) -> dict[str, Any]:
@@ -327,6 +337,8 @@ class Runner(Kind):
         return self._command_problem(value)
 
     def _command_problem(self, value: str) -> str:
+        import shlex
+
         try:
             words = shlex.split(value[2:])
         except ValueError as error:
@@ -369,7 +381,7 @@ class DataPath(Kind):
         path, sentence = relative(value)
         if path == "." and not sentence:
             sentence = f'{shown(value)} is the whole project; name the files, such as "**/*.csv"'
-        if any(name.startswith(".pit-") for name in path.split("/")):
+        if ".pit-" in path and any(name.startswith(".pit-") for name in path.split("/")):
             sentence = f'{shown(value)} names a temporary file of Pit (".pit-…")'
         if sentence:
             hint = f"Use an absolute path, or one that begins with {WORKSPACE}"
@@ -383,6 +395,8 @@ class DataPath(Kind):
 
 def relative(written: str) -> tuple[str, str]:
     """A path in its plainest spelling, its last slash kept; and what is wrong with it, or ""."""
+    if _PLAIN.fullmatch(written):
+        return written, ""
     prefix = WORKSPACE if written.startswith(WORKSPACE) else ""
     bare = written[len(prefix) :]
     sentence = _path_problem(written, bare)
@@ -447,9 +461,7 @@ class Environment(Kind):
     def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
         if not isinstance(value, dict):
             return self.refuse(value, at, findings)
-        return {
-            name: text for name, text in value.items() if self._fits(name, text, at, findings)
-        }
+        return {name: text for name, text in value.items() if self._fits(name, text, at, findings)}
 
     def _fits(self, name: str, text: Any, at: KeyPath, findings: Findings) -> bool:
         sentence = _variable_problem(name)

@@ -34,7 +34,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _SECRET_OPTION = re.compile(r"secret|password|token|key", re.IGNORECASE)
 
 
-class Database(Record):
+class Database(Record, frozen=True):
     """One database as a driver needs it.
 
     `path` is absolute, or `:memory:`; `options` go to the driver as they are; `display` is what

@@ -14,7 +14,7 @@ from pit.model import Record
 from pit.sql.connect import Database
 
 
-class Statement(Record):
+class Statement(Record, frozen=True):
     """One statement of a script: where it begins (line, from 1), its text, the driver's own form.
 
     `above` is the line on which the text that the driver sends begins; it may begin with comments.
@@ -26,11 +26,12 @@ class Statement(Record):
     native: Any = None
 
 
-class Result(Record):
+class Result(Record, frozen=True):
     """What a statement did.
 
     `rows`: how many it returned or changed, None when it has no such number. A result set has
     `columns`, the first rows as text (None is NULL), and for each column whether it is a number.
+    `text` is what a statement has to say to people, such as a query plan.
     """
 
     rows: int | None = None
@@ -38,9 +39,10 @@ class Result(Record):
     columns: tuple[str, ...] = ()
     numeric: tuple[bool, ...] = ()
     first: tuple[tuple[str | None, ...], ...] = ()
+    text: str = ""
 
 
-class Failure(Record):
+class Failure(Record, frozen=True):
     """Why a script failed: a sentence, and the line in the script (0: none).
 
     `kind` is the database's word for this sort of error, or one of the two below; `snippet` shows

@@ -12,30 +12,25 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 
 from pit.model import Record
 from pit.sql import table
 from pit.sql.connect import Database
-from pit.sql.driver import (
-    CANCELLED,
-    DISK_FULL,
-    Busy,
-    Failure,
-    Result,
-    SqlFailure,
-    Statement,
-)
-from pit.sql.places import align, cut
+from pit.sql.driver import Busy, Failure, Result, SqlFailure, Statement
+from pit.sql.duck_errors import TOLD_AS_JSON, busy, failure
+from pit.sql.places import Place, align, cut, point
 
 _SIBLING = "another task of this run"
-_BATCH = 50_000
-"""How many values of a result set are fetched at once, so that memory stays flat."""
+_BATCH = 10_000
+"""How many rows of a result set are fetched at once, so that memory stays flat."""
+_LONGEST_PLAN = 20_000
 
 _Rows = duckdb.DuckDBPyRelation | duckdb.DuckDBPyConnection
 _Kind = duckdb.StatementType
@@ -47,7 +42,7 @@ _ATTACHING = frozenset((_Kind.ATTACH, _Kind.DETACH))
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BIGNUM")
 
 
-class _Parsed(Record):
+class _Parsed(Record, frozen=True):
     """A statement as DuckDB knows it; `query` is what to send, None where only `tree` will do."""
 
     kind: Any
@@ -77,17 +72,22 @@ class DuckDB:
 
     def parse(self, text: str) -> list[Statement]:
         """The statements of a script; the whole is parsed before anything is executed."""
-        with self._lock:
-            parser = self._parser.cursor()
-        try:
-            trees = parser.extract_statements(text)
-        except duckdb.Error as error:
-            raise SqlFailure(_failure(error, text)) from None
-        finally:
-            parser.close()
+        if "\0" in text:
+            # DuckDB would take it for the end and say nothing.
+            line, snippet = point(text, text.index("\0"))
+            raise SqlFailure(
+                Failure(
+                    message="the script contains a NUL character",
+                    line=line,
+                    kind="Parser Error",
+                    retryable=False,
+                    snippet=snippet,
+                )
+            )
+        trees = self._trees(text)
         if not trees:
             return []
-        places = cut(text, [offset for offset, _ in duckdb.tokenize(text)])
+        places = _places(text)
         queries = [tree.query for tree in trees]
         aligned = align(places, queries)
         return [
@@ -99,6 +99,20 @@ class DuckDB:
             )
             for tree, query, (place, verbatim) in zip(trees, queries, aligned, strict=True)
         ]
+
+    def _trees(self, text: str) -> list[duckdb.Statement]:
+        with self._lock:
+            parser = self._parser.cursor()
+        try:
+            parser.execute(TOLD_AS_JSON)
+            return parser.extract_statements(text)
+        except duckdb.Error as error:
+            failed = failure(error, text)
+            if not failed.line:
+                failed = msgspec.structs.replace(failed, line=_first_broken(parser, text))
+            raise SqlFailure(failed) from None
+        finally:
+            parser.close()
 
     def connect(self, database: Database, script: Sequence[Statement]) -> DuckSession:
         """A session on its own connection; raises Busy while the file's lock is held elsewhere."""
@@ -129,11 +143,26 @@ class DuckDB:
                 file.root.close()
 
 
+def _places(text: str) -> list[Place]:
+    return cut(text, [offset for offset, _ in duckdb.tokenize(text)])
+
+
+def _first_broken(parser: duckdb.DuckDBPyConnection, text: str) -> int:
+    """The line of the first statement that cannot be parsed; not every error says where it is."""
+    for place in _places(text):
+        try:
+            parser.extract_statements(place.raw)
+        except duckdb.Error:
+            return place.line
+    return 0
+
+
 class DuckSession:
     """One script's connection."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, release: Callable[[], None]) -> None:
         self._connection = connection
+        connection.execute(TOLD_AS_JSON)
         self._release = release
 
     def declare(self, variables: Mapping[str, str]) -> None:
@@ -146,12 +175,15 @@ class DuckSession:
         """Carry out one statement to its end, whatever it returns."""
         parsed: _Parsed = statement.native
         try:
+            if parsed.kind == _Kind.EXPLAIN:
+                return self._plan(parsed)
             if parsed.kind in _WITH_ROWS or _RETURNING.search(statement.text):
                 return self._query(parsed)
             return self._command(parsed)
         except duckdb.Error as error:
-            _raise_if_busy(error)
-            raise SqlFailure(_failure(error, parsed.query or "", statement)) from None
+            if in_use := busy(error):
+                raise in_use from None
+            raise SqlFailure(failure(error, parsed.query or "", statement)) from None
 
     def _command(self, parsed: _Parsed) -> Result:
         done = self._connection.execute(parsed.sendable)
@@ -161,6 +193,11 @@ class DuckSession:
             return Result(rows=rows[0][0], changed=True)
         return Result()
 
+    def _plan(self, parsed: _Parsed) -> Result:
+        rows = self._connection.execute(parsed.sendable).fetchall()
+        plans = "\n".join(str(row[-1]) for row in rows)
+        return Result(text=plans[:_LONGEST_PLAN].rstrip())
+
     def _query(self, parsed: _Parsed) -> Result:
         relation = self._relation(parsed)
         if relation is None:
@@ -169,8 +206,10 @@ class DuckSession:
         columns = tuple(column[0] for column in header)
         numeric = tuple(_NUMBER.fullmatch(str(column[1])) is not None for column in header)
         rows = _as_text(relation, len(columns))
-        first = rows.fetchmany(table.ROWS)
-        count = len(first) + _drain(rows, max(1, _BATCH // len(columns)))
+        first = [row[0] if rows is not relation else row for row in rows.fetchmany(table.ROWS)]
+        count = len(first) + _drain(rows)
+        if columns == ("Success",) and not count:
+            return Result()
         return Result(
             rows=count,
             columns=columns,
@@ -209,24 +248,27 @@ class DuckSession:
 
 
 def _as_text(relation: _Rows, columns: int) -> _Rows:
-    """The same rows with every value as DuckDB writes it, cut to what a cell shows.
+    """One list for each row that is shown, of its values as DuckDB writes them, cut to a cell.
 
-    Python has no date 10000-01-01, and TIMESTAMPTZ would need pytz.
+    Python has no date 10000-01-01, and TIMESTAMPTZ would need pytz. The rows further down are
+    computed but come as NULL, because turning them into Python objects takes far longer.
     """
     if not isinstance(relation, duckdb.DuckDBPyRelation):
         return relation
     limit = 2 * table.CELL
-    casts = (f"left(CAST(#{i} AS VARCHAR), {limit})" for i in range(1, columns + 1))
+    casts = ", ".join(f"left(CAST(#{i} AS VARCHAR), {limit})" for i in range(1, columns + 1))
     try:
-        return relation.project(", ".join(casts))
+        return relation.project(
+            f"CASE WHEN row_number() OVER () <= {table.ROWS} THEN [{casts}] END"
+        )
     except duckdb.Error:
         return relation
 
 
-def _drain(rows: _Rows, size: int) -> int:
+def _drain(rows: _Rows) -> int:
     """Fetch what is left, because an error may hide in the last row; how many rows it was."""
     count = 0
-    while batch := len(rows.fetchmany(size)):
+    while batch := len(rows.fetchmany(_BATCH)):
         count += batch
     return count
 
@@ -247,11 +289,13 @@ def _open(database: Database) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(database.path, config=config)
     except duckdb.Error as error:
-        _raise_if_busy(error)
-        failure = _failure(error, "")
+        if in_use := busy(error):
+            raise in_use from None
+        failed = failure(error)
+        # An option that DuckDB does not know, or cannot read.
         if isinstance(error, duckdb.InvalidInputException):
-            failure = _final(failure.message, failure.kind)
-        raise SqlFailure(failure) from None
+            failed = _final(failed.message, failed.kind)
+        raise SqlFailure(failed) from None
 
 
 def _make_room(path: str) -> None:
@@ -262,88 +306,10 @@ def _make_room(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SqlFailure(_final(f"cannot open {path}: {error.strerror}", "IO Error")) from None
+        raise SqlFailure(_final(f"cannot open {path}: {error.strerror}")) from None
     if not stat.S_ISREG(mode):
-        raise SqlFailure(_final(f"cannot open {path}: it is not a file", "IO Error"))
+        raise SqlFailure(_final(f"cannot open {path}: it is not a file"))
 
 
-# ---------------------------------------------------------------- what DuckDB's errors say
-
-_FINAL = (
-    duckdb.ParserException,
-    duckdb.SyntaxException,
-    duckdb.CatalogException,
-    duckdb.BinderException,
-    duckdb.ConversionException,
-    duckdb.OutOfRangeException,
-    duckdb.TypeMismatchException,
-    duckdb.InvalidTypeException,
-    duckdb.NotImplementedException,
-    duckdb.PermissionException,
-)
-"""Errors that come again however often the script is sent."""
-_HOPELESS = re.compile(
-    r"not a valid DuckDB database|version number|Permission denied|Read-only file system"
-    r"|in read-only mode|attached in read-only|Is a directory",
-    re.IGNORECASE,
-)
-_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
-_LOCKED = re.compile(
-    r'Could not set lock on file "(?P<path>.*?)": Conflicting lock is held'
-    r"(?: in (?P<program>.+?))? \(?PID (?P<pid>\d+)"
-)
-_SEE_ALSO = re.compile(r"[\s.]*See also https?://\S+")
-_PLACE = re.compile(r"\n+LINE (?P<line>\d+): (?P<text>.*)\n(?P<caret> *\^)\s*\Z")
-_LONGEST = 4000
-"""How many characters of a message are kept; internal errors come with a stack trace."""
-
-
-def _raise_if_busy(error: duckdb.Error) -> None:
-    match = _LOCKED.search(str(error))
-    if match:
-        program = Path(match["program"] or "another process").name
-        raise Busy(match["path"], f"{program} (pid {match['pid']})") from None
-
-
-def _final(message: str, kind: str) -> Failure:
+def _final(message: str, kind: str = "IO Error") -> Failure:
     return Failure(message=message, kind=kind, retryable=False)
-
-
-def _failure(error: duckdb.Error, query: str, statement: Statement | None = None) -> Failure:
-    """What the error says, with its place counted in the script's lines."""
-    message = str(error)
-    place = _PLACE.search(message)
-    if place:
-        message = message[: place.start()]
-    line, snippet = _place(place, query, statement)
-    return Failure(
-        message=_SEE_ALSO.sub("", message.strip())[:_LONGEST],
-        line=line,
-        kind=_kind(error, message),
-        retryable=not isinstance(error, _FINAL) and not _HOPELESS.search(message),
-        snippet=snippet,
-    )
-
-
-def _kind(error: duckdb.Error, message: str) -> str:
-    if isinstance(error, duckdb.InterruptException):
-        return CANCELLED
-    if _NO_ROOM.search(message):
-        return DISK_FULL
-    return message.partition(":")[0] if ":" in message else type(error).__name__
-
-
-def _place(place: re.Match[str] | None, query: str, statement: Statement | None) -> tuple[int, str]:
-    """The line that the error points at and its picture; the statement's line without one."""
-    if place is None or not _stands(place["text"], query.splitlines()):
-        return (statement.line if statement else 0), ""
-    line = int(place["line"]) + (statement.above - 1 if statement else 0)
-    head = f"LINE {line}: "
-    shift = len(head) - len(f"LINE {place['line']}: ")
-    return line, f"{head}{place['text']}\n{' ' * shift}{place['caret']}"
-
-
-def _stands(shown: str, lines: Iterable[str]) -> bool:
-    """Whether the line that DuckDB shows is of the script; it may be of a query that it made."""
-    core = shown.removesuffix("...").removeprefix("...").strip()
-    return any(core in line for line in lines)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pit.model import Record
+from pit.sql.table import clip, visible, width
 
 
-class Place(Record):
+class Place(Record, frozen=True):
     """A stretch of a script between semicolons: `line` of its first word, `above` of its start.
 
     `text` begins at the first word, `raw` right behind the semicolon before.
@@ -82,3 +83,27 @@ def _equal(places: Sequence[Place], queries: Sequence[str]) -> Iterator[int | No
 
 def _bare(text: str) -> str:
     return text.rstrip("; \t\r\n")
+
+
+_SHOWN = 110
+"""How much of a line a picture shows, in characters."""
+
+
+def point(text: str, offset: int, first: int = 1) -> tuple[int, str]:
+    """The line that holds the character at `offset`, and a picture of it with a caret.
+
+    `first` is the number of the text's first line.
+    """
+    number = first + text.count("\n", 0, offset)
+    begin = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    cut_from = max(begin, offset - _SHOWN // 2)
+    before = ("…" if cut_from > begin else "") + _flat(text[cut_from:offset])
+    after = _flat(text[offset : len(text) if end < 0 else end])
+    head = f"LINE {number}: "
+    line = clip(head + before + after, max(_SHOWN, width(before) + _SHOWN // 2))
+    return number, f"{line}\n{' ' * width(head + before)}^"
+
+
+def _flat(text: str) -> str:
+    return visible(text.replace("\t", " ").rstrip("\r"))

@@ -36,7 +36,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 _T = TypeVar("_T")
 
 
-class Report(Record):
+class Report(Record, frozen=True):
     """How a script went: statements that ended well, rows that they changed, why it failed."""
 
     statements: int = 0
@@ -163,6 +163,8 @@ def _title(text: str) -> str:
 
 def _summary(result: Result, seconds: float) -> str:
     took = f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    if result.text:
+        return f"{result.text}\ndone, {took}"
     if result.rows is None:
         return f"done, {took}"
     count = f"{result.rows:,} row{'' if result.rows == 1 else 's'}"

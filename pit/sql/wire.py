@@ -23,7 +23,7 @@ from pit.sql.connect import Database
 from pit.sql.driver import Failure
 
 
-class Run(Record, tag_field="op", tag="run"):
+class Run(Record, frozen=True, tag_field="op", tag="run"):
     """Execute a script; `script` is its name for messages."""
 
     id: int
@@ -33,24 +33,24 @@ class Run(Record, tag_field="op", tag="run"):
     variables: dict[str, str] = field(default_factory=dict)
 
 
-class Interrupt(Record, tag_field="op", tag="interrupt"):
+class Interrupt(Record, frozen=True, tag_field="op", tag="interrupt"):
     """End a run: its statement is interrupted, its transaction rolled back."""
 
     id: int
 
 
-class End(Record, tag_field="op", tag="end"):
+class End(Record, frozen=True, tag_field="op", tag="end"):
     """Interrupt every run and exit."""
 
 
-class Log(Record, tag_field="say", tag="log"):
+class Log(Record, frozen=True, tag_field="say", tag="log"):
     """Text for a run's log; may be many lines, without a newline at its end."""
 
     id: int
     text: str
 
 
-class Done(Record, tag_field="say", tag="done"):
+class Done(Record, frozen=True, tag_field="say", tag="done"):
     """A run is over and has let go of its database.
 
     `rows` counts what its statements changed. CPU seconds and peak memory (bytes) are those of the

@@ -8,10 +8,8 @@ log at each commit: what was committed survives a power cut.
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +58,8 @@ def explain(error: sqlite3.Error, path: Path) -> PitError:
             f"{path} cannot be opened for writing ({error})",
             "Check the permissions of the file and its folder, and that the disk is writable",
         )
+    if isinstance(error, sqlite3.IntegrityError):
+        return StoreUnavailable(f"{path} does not take what was written to it: {error}")
     return StoreUnavailable(f"{path} cannot be used: {error}")
 
 
@@ -140,6 +140,9 @@ def open_for_writing(path: Path) -> Database:
         create_file(path)
     except OSError as error:
         raise _cannot_open(error, path) from error
+    # SQLite would open it all the same, and fail at the first write.
+    if not os.access(path, os.W_OK):
+        raise _not_writable(path)
     for each in (path, *(path.with_name(path.name + side) for side in _SIDE_FILES)):
         close_to_others(each)
     with explaining(path):
@@ -159,6 +162,13 @@ def _cannot_open(error: OSError, path: Path) -> PitError:
     return StoreUnavailable(
         str(found),
         "Check the permissions of that folder, or set metadata_db in pit_config.toml",
+    )
+
+
+def _not_writable(path: Path) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{path} cannot be written: its permissions or a read-only disk forbid it",
+        "Check the permissions of the file and its folder, or set metadata_db in pit_config.toml",
     )
 
 
@@ -301,6 +311,9 @@ def _answering(uri: str) -> sqlite3.Connection:
 
 def _private_copy(path: Path) -> sqlite3.Connection:
     """A connection to a copy of the database and its log, whose files are unlinked at once."""
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="pit-") as folder:
         copy = Path(folder) / "copy.db"
         shutil.copyfile(path, copy)

@@ -202,12 +202,12 @@ def run_ids(database: Database, prefix: str = "", limit: int = 50) -> tuple[str,
     return tuple(name for (name,) in found)
 
 
-def runs_before(database: Database, at: float, limit: int = 10_000) -> tuple[RunRow, ...]:
-    """The oldest runs that started before a time, for retention."""
+def oldest(database: Database, dag: str, before: float, limit: int = 1000) -> tuple[RunRow, ...]:
+    """Those of the first runs of a DAG that started before a time, for retention."""
     found = database.query(
-        f"""SELECT {_RUN} FROM runs INDEXED BY runs_by_start
-        WHERE started_at < ? ORDER BY started_at LIMIT ?""",
-        (at, limit),
+        f"""SELECT * FROM (SELECT {_RUN} FROM runs WHERE dag = ? ORDER BY seq LIMIT ?)
+        WHERE started_at < ?""",
+        (dag, limit, before),
     )
     return _rows(RunRow, found)
 

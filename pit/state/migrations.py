@@ -21,8 +21,7 @@ environments    the digests a run was executed with: `kind` is pit_toml, uv_lock
 The tables below `runs` are keyed by its number and clustered (WITHOUT ROWID), so that a run's rows
 lie together: they are written once, read together and deleted together. No index covers them,
 which keeps the cost of a task low. `runs` has an index for each question that is asked of a
-million runs: the last of a DAG, those in a state, the last success, the last finished ones, those
-older than a time.
+million runs: the last of a DAG, those in a state, the last success, the last finished ones.
 """
 
 from __future__ import annotations
@@ -61,7 +60,6 @@ _FIRST = (
         pit_version TEXT NOT NULL DEFAULT ''
     )""",
     "CREATE INDEX runs_by_dag ON runs (dag)",
-    "CREATE INDEX runs_by_start ON runs (started_at)",
     "CREATE INDEX runs_by_state ON runs (state)",
     "CREATE INDEX runs_by_dag_state ON runs (dag, state)",
     "CREATE INDEX runs_succeeded ON runs (dag) WHERE state = 'success' AND stub = 0",

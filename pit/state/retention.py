@@ -128,8 +128,7 @@ def survey(
     found = list(store.runs_named(folders))
     for dag in wanted:
         found.extend(store.runs(dag, limit=last))
-    old = store.runs_before(now - retention.history_days * DAY)
-    found.extend(row for row in old if row.dag in wanted)
+        found.extend(store.oldest(dag, now - retention.history_days * DAY))
     return tuple({row.seq: row for row in found}.values())
 
 

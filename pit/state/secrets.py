@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +98,8 @@ def _read(path: Path) -> tuple[bytes, int]:
 
 
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    import tomllib
+
     # `from None` throughout: the parser's own error carries the text of the file.
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
@@ -107,9 +108,10 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
         raise SecretsInvalid(f"{path}:{line}: not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         found = _POSITION.search(str(error))
-        place = f":{found[1]}:{found[2]}" if found else ""
+        # Without a position it is the end of the file that came too early.
+        place = f"{found[1]}:{found[2]}" if found else content.rstrip().count(b"\n") + 1
         raise SecretsInvalid(
-            f"{path}{place}: this is not valid TOML",
+            f"{path}:{place}: this is not valid TOML",
             'Secrets look like: [global], then lines such as api_key = "…"',
         ) from None
 

@@ -58,16 +58,16 @@ class Store:
     # ------------------------------------------------------------------------------- as a sink
 
     def emit(self, event: Event) -> None:
-        """Takes an event, durable at the latest 50 ms later; a RunStarted is durable on return.
+        """Takes an event, durable at the latest 50 ms later; a RunStarted is durable on return,
+        or an error is raised and nothing of it is kept.
 
         May raise what an earlier commit in the background ran into (DiskFull, StoreUnavailable);
         the event is queued even so.
         """
-        if not is_recorded(event):
-            return
-        self._sink().add(event)
         if isinstance(event, RunStarted):
-            self.barrier()
+            self._sink().add_now(event)
+        elif is_recorded(event):
+            self._sink().add(event)
 
     def barrier(self) -> None:
         """Returns when everything emitted before is durable.
@@ -122,9 +122,9 @@ class Store:
         """Those of the named runs that are known, the latest first."""
         return history.runs_named(self._database, run_ids)
 
-    def runs_before(self, at: float) -> tuple[RunRow, ...]:
-        """The oldest runs that started before a time."""
-        return history.runs_before(self._database, at)
+    def oldest(self, dag: str, before: float) -> tuple[RunRow, ...]:
+        """Those of the first thousand runs of a DAG that started before a time."""
+        return history.oldest(self._database, dag, before)
 
     def run_ids(self, prefix: str = "", limit: int = 50) -> tuple[str, ...]:
         """Ids that begin with `prefix`, the latest first."""

@@ -45,6 +45,14 @@ class Writer:
             self._waiting.set()
         self._sound()
 
+    def add_now(self, event: Event) -> None:
+        """Makes an event durable, and all that was added before; if it cannot be, raises and
+        keeps nothing of it. Starts no thread.
+        """
+        with self._flushing:
+            self._commit_queue()
+            self._commit([event])
+
     def flush(self) -> None:
         """Returns when all that was added before is durable.
 
@@ -52,7 +60,8 @@ class Writer:
         flush tries again. Raises DiskFull once, too, when it is durable only thanks to the
         reserve, because then the run had better end.
         """
-        self._commit_queue()
+        with self._flushing:
+            self._commit_queue()
         self._sound()
 
     def close(self) -> None:
@@ -61,7 +70,8 @@ class Writer:
         self._waiting.set()
         if self._thread is not None:
             self._thread.join()
-        self._commit_queue()
+        with self._flushing:
+            self._commit_queue()
 
     def _sound(self) -> None:
         if self._alarm is not None:
@@ -82,7 +92,8 @@ class Writer:
             # Cleared before the queue is taken: what is added from here on wakes us again.
             self._waiting.clear()
             try:
-                self._commit_queue()
+                with self._flushing:
+                    self._commit_queue()
                 pause = _GROUPING
             except PitError as error:
                 self._alarm = error
@@ -90,15 +101,14 @@ class Writer:
                 pause = _AFTER_FAILURE
 
     def _commit_queue(self) -> None:
-        with self._flushing:
-            events = [self._queue.popleft() for _ in range(len(self._queue))]
-            if not events:
-                return
-            try:
-                self._commit(events)
-            except BaseException:
-                self._queue.extendleft(reversed(events))
-                raise
+        events = [self._queue.popleft() for _ in range(len(self._queue))]
+        if not events:
+            return
+        try:
+            self._commit(events)
+        except BaseException:
+            self._queue.extendleft(reversed(events))
+            raise
 
     def _commit(self, events: list[Event]) -> None:
         try:

@@ -179,7 +179,7 @@ def _is_there(process: Stat) -> bool:
     return now is not None and now.start == process.start
 
 
-def wait_for_any(living: Living, seconds: float) -> None:
+def wait_for_any(living: Iterable[int], seconds: float) -> None:
     """Wait at most `seconds`, less if one of the processes ends."""
     poll = select.poll()
     with watching(poll, living) as complete:
@@ -239,6 +239,7 @@ class Marked:
 # ---------------------------------------------------------------- the guardian
 
 _SLOTS = 4096
+_LEADER = 1 << 62
 _FAREWELL = b"."
 _POLITE = (
     signal.SIGINT,
@@ -264,12 +265,12 @@ class _Table:
         self._free = list(range(_SLOTS))
         self._slots: dict[int, int] = {}
 
-    def add(self, pid: int, start: int) -> None:
+    def add(self, pid: int, start: int, leader: bool) -> None:
         """Enter a process; when the table is full it is left to the marker to find it."""
         with suppress(IndexError):
             slot = self._slots[pid] = self._free.pop()
             self._words[2 * slot + 1] = start
-            self._words[2 * slot] = pid
+            self._words[2 * slot] = pid | (_LEADER if leader else 0)
 
     def remove(self, pid: int) -> None:
         """Strike a process out, if it is there."""
@@ -278,10 +279,10 @@ class _Table:
             self._words[2 * slot] = 0
             self._free.append(slot)
 
-    def entries(self) -> dict[int, int]:
-        """Start times by process id."""
-        words = self._words
-        return {words[i]: words[i + 1] for i in range(0, 2 * _SLOTS, 2) if words[i]}
+    def entries(self) -> list[tuple[int, int, bool]]:
+        """Process id, start time, and whether its session is meant as well, of each."""
+        pairs = zip(self._words[::2], self._words[1::2], strict=True)
+        return [(pid % _LEADER, start, pid >= _LEADER) for pid, start in pairs if pid]
 
 
 class Guardian:
@@ -293,8 +294,12 @@ class Guardian:
         self._table = table
 
     @classmethod
-    def start(cls, lock_fd: int, run_id: str, grace: float) -> Guardian:
-        """Fork the guardian. Call it before the first thread; `lock_fd` holds the run's lock."""
+    def start(cls, locks: Iterable[int], run_id: str, grace: float) -> Guardian:
+        """Fork the guardian, before the first thread; it keeps the file descriptors in `locks`.
+
+        A lock made with `flock` belongs to all who share the open file: it is free when Pit and
+        the guardian have closed it, and at once if either of them unlocks it.
+        """
         table = _Table()
         reader, writer = os.pipe()
         gc.freeze()  # so that the collector never touches, and thereby copies, shared pages
@@ -305,14 +310,18 @@ class Guardian:
             orphans.give_up()
             raise
         if pid == 0:
-            _guard(reader, lock_fd, table, run_id, grace)
+            _guard(reader, set(locks), table, run_id, grace)
         orphans.register(Own(pid, 0))
         os.close(reader)
         return cls(pid, writer, table)
 
-    def told(self, pid: int, start: int) -> None:
-        """Process `pid`, started at `start` (`tree.Stat.start`), is now in its care."""
-        self._table.add(pid, start)
+    def told(self, pid: int, start: int, leader: bool = True) -> None:
+        """Process `pid`, started at `start` (`tree.Stat.start`), is now in its care.
+
+        A `leader` is a child that Pit has not waited for: its id cannot be anybody else's, and
+        so all of its session is in the guardian's care with it.
+        """
+        self._table.add(pid, start, leader)
 
     def forgotten(self, pid: int) -> None:
         """Process `pid` has ended and was waited for."""
@@ -345,10 +354,10 @@ def _fork_deaf() -> int:
     return pid
 
 
-def _guard(pipe: int, lock_fd: int, table: _Table, run_id: str, grace: float) -> None:
+def _guard(pipe: int, locks: set[int], table: _Table, run_id: str, grace: float) -> None:
     """The guardian's whole life; never returns."""
     try:
-        _withdraw({pipe, lock_fd})
+        _withdraw({pipe, *locks})
         # Without POLLIN in the mask only the end of the other side wakes it.
         poll = select.poll()
         poll.register(pipe, 0)
@@ -390,16 +399,21 @@ class _Abandoned(Marked):
 
     def __init__(self, table: _Table, run_id: str) -> None:
         super().__init__(b"PIT_RUN_ID=" + os.fsencode(run_id))
-        self._told = table.entries()
+        entries = table.entries()
+        self._known |= {(pid, start) for pid, start, _ in entries}
+        self._sessions = {pid: start for pid, start, leader in entries if leader}
 
     def _is_root(self, process: Stat) -> bool:
-        if self._told.get(process.pid) == process.start:
-            return True
-        # A session outlives its leader. Its id is not given to anyone else while it lasts,
-        # unless the leader's own id is seen to be another's: then the session is as well.
-        begun = self._told.get(process.session)
-        if begun is not None and process.start >= begun:
-            leader = tree.stat(process.session)
-            if leader is None or leader.start == begun:
-                return True
-        return super()._is_root(process)
+        return self._in_session(process) or super()._is_root(process)
+
+    def _in_session(self, process: Stat) -> bool:
+        """Whether its session was made by one that was told.
+
+        A session outlives its leader, and while it lasts its id is given to nobody else. So it
+        is another one only if its leader is seen to be another process.
+        """
+        begun = self._sessions.get(process.session)
+        if begun is None or process.start < begun:
+            return False
+        leader = tree.stat(process.session)
+        return leader is None or leader.start == begun

@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pit.model import Order, Outcome, Reason, Record, Task
+from pit.spec import durations
 from pit.work import process, publish
 from pit.work.broker import Sessions
 from pit.work.guardian import Guardian
@@ -110,23 +111,19 @@ def _by_process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
     )
 
 
-def _ending(
-    order: Order, done: process.Exit, cancel: process.Cancel
-) -> tuple[Reason | None, str]:
-    match done.ending:
-        case Reason.TIMEOUT:
-            return Reason.TIMEOUT, f"ended after its time-out of {order.timeout:g} s"
-        case Reason.CANCELLED:
-            return cancel.reason or Reason.CANCELLED, "ended because the run was ending"
-        case None:
-            return _exit(done)
-        case reason:
-            return reason, done.error
+def _ending(order: Order, done: process.Exit, cancel: process.Cancel) -> tuple[Reason | None, str]:
+    if done.ending is None:
+        return _exit(done)
+    if cancel.level and done.ending is cancel.reason:
+        return done.ending, "ended because the run was ending"
+    if done.ending is Reason.TIMEOUT:
+        return done.ending, f"ended after its time-out of {durations.format(order.timeout or 0.0)}"
+    return done.ending, done.error
 
 
 def _exit(done: process.Exit) -> tuple[Reason | None, str]:
     if done.signal is not None:
-        return Reason.SIGNAL, f"killed by signal {done.signal} ({process.signal_name(done.signal)})"
+        return Reason.SIGNAL, f"killed by signal {done.signal}"
     if done.exit_code:
         return Reason.EXIT, f"exit code {done.exit_code}{_EXIT_HINTS.get(done.exit_code, '')}"
     return None, ""

@@ -25,7 +25,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -61,7 +60,7 @@ class Orphans:
         self._foreign: set[int] = set()
         self._strict = False
         self._adopting = False
-        self._seen: dict[tuple[int, int], int] = {}
+        self._seen: dict[int, set[tuple[int, int]]] = {}
         self._suspects: dict[int, set[int]] = {}
         self._pid = os.getpid()
         self._session = os.getsid(0)
@@ -106,6 +105,8 @@ class Orphans:
         From then on the id is free for others, and nobody suspects this child any more.
         """
         with self._gate:
+            if pid not in self._own:  # another thread was first, and has the answer
+                return None
             try:
                 ended, status, usage = os.wait4(pid, options)
             except ChildProcessError:  # somebody else has waited for it: how it ended is lost
@@ -119,8 +120,7 @@ class Orphans:
         self._own.pop(pid, None)
         for suspects in self._suspects.values():
             suspects.discard(pid)
-        if self._seen:
-            self._seen = {who: root for who, root in self._seen.items() if root != pid}
+        self._seen.pop(pid, None)
 
     # ------------------------------------------------------------ inherited ones
 
@@ -129,6 +129,8 @@ class Orphans:
 
         Orphans fall to the main thread, so its list of children is the one to look at.
         """
+        if not self._adopting:
+            return False
         for pid in tree.children_of_thread(self._pid, self._pid):
             if pid in self._own or pid in self._foreign:
                 continue
@@ -137,13 +139,20 @@ class Orphans:
                 return False
         return True
 
-    def note(self, processes: Iterable[Stat], root: int) -> None:
-        """Remember that these were seen below `root`, for when their parents are gone."""
+    def note(self, root: int, processes: set[tuple[int, int]]) -> None:
+        """Remember that these (id, start time) were seen below `root` and outside its session.
+
+        What was noted before and is not among them is forgotten unless it is still there: a
+        look at a tree that changes meanwhile may miss somebody.
+        """
         with self._gate:
-            self._seen.update((process.identity, root) for process in processes)
+            before = self._seen.get(root, set()) - processes
+            self._seen[root] = processes | {who for who in before if _is_there(*who)}
 
     def left_by(self, root: int) -> list[Stat]:
         """The living orphans that are `root`'s; reaps all that are dead."""
+        if not self._adopting:
+            return self._scattered(root)
         with self._gate:
             found = self._sweep()
             return [process for process in found if self._suspects[process.pid] <= {root}]
@@ -151,7 +160,20 @@ class Orphans:
     def left_by_anyone(self) -> list[Stat]:
         """The living orphans of all tasks; reaps all that are dead."""
         with self._gate:
-            return self._sweep()
+            return self._sweep() if self._adopting else []
+
+    def _scattered(self, root: int) -> list[Stat]:
+        """`left_by` where orphans fall to the system: what carries the marker or the session."""
+        own = self._own.get(root)
+        if own is None:
+            return []
+        return [
+            process
+            for process in tree.everyone()
+            if process.alive
+            and process.pid != root
+            and (process.session == root or tree.carries(process.pid, own.marker))
+        ]
 
     def _sweep(self) -> list[Stat]:
         self._sweeping += 1
@@ -189,21 +211,22 @@ class Orphans:
 
     def _judge(self, process: Stat) -> None:
         """Settle which own children may have left `process`, or that none of them has."""
-        root = self._seen.get(process.identity) or self._traced(process)
+        root = self._traced(process)
         if root is not None:
             self._suspects[process.pid] = {root}
         elif self._strict:
             self._foreign.add(process.pid)
         else:
             self._suspects[process.pid] = {
-                own.pid
-                for own in self._own.values()
-                if own.marker and own.start <= process.start
+                own.pid for own in self._own.values() if own.marker and own.start <= process.start
             }
 
     def _traced(self, process: Stat) -> int | None:
         if process.session in self._own:
             return process.session
+        for root, seen in self._seen.items():
+            if process.identity in seen:
+                return root
         carried = tree.environment(process.pid)
         for own in self._own.values():
             if own.marker and own.marker in carried:
@@ -212,6 +235,11 @@ class Orphans:
             if own.pipe and tree.holds_pipe(process.pid, own.pipe):
                 return own.pid
         return None
+
+
+def _is_there(pid: int, start: int) -> bool:
+    process = tree.stat(pid)
+    return process is not None and process.start == start
 
 
 def _set_subreaper() -> bool:

@@ -10,41 +10,31 @@ or handles signals.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import resource
-import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any
-from uuid import uuid4
+from typing import Any, TypedDict
 
 from pit.model import Reason, Record
 from pit.work import tree
-from pit.work.guardian import Guardian, Living, Marked, end, watching
+from pit.work.attendance import Attendance, Output
+from pit.work.cancel import Cancel as Cancel
+from pit.work.guardian import Guardian, Living, Marked, end, wait_for_any
 from pit.work.orphans import Own, orphans
 
-PIECE = 1 << 20
-_PIPE = 1 << 20
 _CAPTURED = 1 << 20
 
-# The tree is looked at (peak memory, children that wander off) at growing intervals, and
-# never so often that looking takes more than one hundredth of the time.
-_FIRST_LOOK, _LAST_LOOK, _GROWTH, _IDLENESS = 0.005, 0.5, 1.6, 100
 
-# How long the output may be silent and still open after the whole tree has ended. It takes a
-# process that is no descendant, and was handed the pipe, to use this time up.
-_SILENCE = 1.0
-
-
-class Exit(Record):
+class Exit(Record, frozen=True):
     """How a process ended: `exit_code` or `signal`, both None if it could not be started.
 
     `ending` says that Pit ended it and why, or why it could not be started; `error` says it
@@ -62,63 +52,7 @@ class Exit(Record):
     error: str = ""
 
 
-# ---------------------------------------------------------------- being asked to stop
-
-
-class Cancel:
-    """A request to stop, seen by any number of threads: level 0 no, 1 gracefully, 2 at once.
-
-    The level only ever rises. `request` may be called from a signal handler: it takes no
-    lock, and each of its steps may be repeated or interrupted.
-    """
-
-    def __init__(self) -> None:
-        self._pipes = (os.pipe(), os.pipe())
-        self._asked = False
-        self._at_once = False
-        self._reason: Reason | None = None
-
-    @property
-    def level(self) -> int:
-        """How urgent it is."""
-        return 2 if self._at_once else int(self._asked)
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why, as the first request said."""
-        return self._reason
-
-    def request(self, level: int = 1, reason: Reason = Reason.CANCELLED) -> None:
-        """Ask everything that watches this to stop."""
-        if level < 1:
-            return
-        self._reason = self._reason or reason
-        self._asked = True
-        self._at_once = self._at_once or level > 1
-        for _, writer in self._pipes[:level]:
-            with suppress(OSError):
-                os.write(writer, b".")
-
-    def fileno(self) -> int:
-        """Readable, for ever, as soon as the level is 1 or more. Never read from it."""
-        return self._pipes[0][0]
-
-    def urgent_fileno(self) -> int:
-        """Readable, for ever, as soon as the level is 2."""
-        return self._pipes[1][0]
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep, less if asked to stop; whether that was asked."""
-        poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
-        return bool(poll.poll(1000 * seconds)) or self._asked
-
-    def close(self) -> None:
-        """Give the file descriptors back; nobody may watch any more."""
-        pipes, self._pipes = self._pipes, ()  # type: ignore[assignment]
-        for pipe in pipes:
-            for handle in pipe:
-                os.close(handle)
+# ---------------------------------------------------------------- signals to Pit itself
 
 
 _HEEDED = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -173,6 +107,29 @@ def become_subreaper() -> bool:
     return orphans.adopt_all()
 
 
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time ones between the first and the last have no name
+        return f"signal {number}"
+
+
+class Identity(TypedDict):
+    """Who this process is, in the words of `RunStarted`."""
+
+    pid: int
+    pid_started: float
+    boot_id: str
+
+
+def identity() -> Identity:
+    """This process's id, start time (`tree.Stat.start`) and the kernel's id of this boot."""
+    own = tree.stat(os.getpid())
+    started = float(own.start) if own else 0.0
+    return Identity(pid=os.getpid(), pid_started=started, boot_id=tree.boot_id())
+
+
 # ---------------------------------------------------------------- starting
 
 
@@ -188,61 +145,74 @@ class _Started:
         files: tuple[int, int, int],
         guardian: Guardian | None,
     ) -> None:
-        variable = "PIT_MARKER=" + marker
+        marker = marker or os.urandom(8).hex()
         pipe = os.fstat(files[1]).st_ino
         orphans.expect()
         try:
+            before = tree.clock()
             self._popen = _popen(argv, cwd, {**env, "PIT_MARKER": marker}, files)
+            self.pid = self._popen.pid
+            begun = _start_time(self.pid, before)
         except BaseException:
             orphans.give_up()
             raise
-        self.pid = self._popen.pid
-        # It cannot be gone, for nobody has waited for it; elsewhere than on Linux it can.
-        first = tree.stat(self.pid)
-        self.begun = first.start if first else 0
-        self.memory = first.memory if first else 0
-        orphans.register(Own(self.pid, self.begun, os.fsencode(variable), pipe))
+        orphans.register(Own(self.pid, begun, b"PIT_MARKER=" + marker.encode(), pipe))
+        self.usage: resource.struct_rusage | None = None
         self._guardian = guardian
-        self._guarded = [self.pid]
+        self._wanderers: set[tuple[int, int]] = set()
         if guardian:
-            guardian.told(self.pid, self.begun)
-        self.status: int | None = None
-        self.usage: Any = None
+            guardian.told(self.pid, begun)
+
+    @property
+    def exit_code(self) -> int | None:
+        """As `subprocess` has it: minus the signal's number if one ended it; None until reaped."""
+        return self._popen.returncode
 
     def living(self) -> Living:
         """All that lives of it: itself, its descendants, the orphans that it has left."""
-        left = [] if orphans.quiet(self.pid) else [one.pid for one in orphans.left_by(self.pid)]
-        roots = left if self.status is not None else [self.pid, *left]
+        roots = [] if self.exit_code is not None else [self.pid]
+        if not orphans.quiet(self.pid):
+            roots += [orphan.pid for orphan in orphans.left_by(self.pid)]
         found = tree.descendants(roots)
-        self._note_wanderers(found)
+        self._follow({one.identity for one in found.values() if one.session != self.pid})
         return found
 
-    def _note_wanderers(self, found: Living) -> None:
-        """Remember those that left the session: if they lose their parent, they are still ours."""
-        gone = [one for one in found.values() if one.session != self.pid]
-        if not gone:
+    def _follow(self, wanderers: set[tuple[int, int]]) -> None:
+        """Remember who has left the session: once their parents are gone, nothing else tells."""
+        if wanderers == self._wanderers:
             return
-        orphans.note(gone, self.pid)
-        for one in gone:
-            if self._guardian and one.pid not in self._guarded:
-                self._guardian.told(one.pid, one.start)
-                self._guarded.append(one.pid)
+        orphans.note(self.pid, wanderers)
+        if self._guardian:
+            for pid, _ in self._wanderers - wanderers:
+                self._guardian.forgotten(pid)
+            for pid, start in wanderers - self._wanderers:
+                self._guardian.told(pid, start, leader=False)
+        self._wanderers = wanderers
 
     def reap(self) -> bool:
         """Take its exit status if it has ended; True if so, from then on its id is free."""
-        if self.status is None:
+        if self._popen.returncode is None:
             ended = orphans.reap(self.pid)
             if ended is None:
                 return False
-            self.status, self.usage = ended
-            self._popen.returncode = os.waitstatus_to_exitcode(self.status)
+            self._popen.returncode = os.waitstatus_to_exitcode(ended[0])
+            self.usage = ended[1]
         return True
 
     def forget(self) -> None:
         """Tell the guardian that nothing of it is left."""
+        self._follow(set())
         if self._guardian:
-            for pid in self._guarded:
-                self._guardian.forgotten(pid)
+            self._guardian.forgotten(self.pid)
+
+
+def _start_time(pid: int, before: int | None) -> int:
+    """When a child started that was not there `before` and has not been waited for yet."""
+    now = tree.clock()
+    if now is not None and now == before:
+        return now
+    process = tree.stat(pid)
+    return process.start if process else 0
 
 
 _BUSY_TRIES = 6
@@ -274,9 +244,13 @@ def _popen(
     raise AssertionError("unreachable")
 
 
-def _why_not(argv: Sequence[str], cwd: str | Path, error: OSError) -> tuple[Reason, str]:
+def _why_not(
+    argv: Sequence[str], cwd: str | Path, error: OSError | ValueError
+) -> tuple[Reason, str]:
     """Why a program could not be started: a reason, and a sentence for people."""
     name = argv[0]
+    if isinstance(error, ValueError):
+        return Reason.SETUP, f"{name} cannot be started: {error}"
     words = (error.strerror or str(error)).lower()
     if not os.path.isdir(cwd):
         return Reason.SETUP, f"the working directory {cwd} does not exist"
@@ -309,197 +283,7 @@ def _missing(name: str, cwd: str | Path) -> str:
     return f"{name} cannot be executed: its loader or interpreter is missing"
 
 
-# ---------------------------------------------------------------- attending
-
-
-class _Output:
-    """The merged output of a process: read in large pieces, handed on, never kept."""
-
-    _buffers = threading.local()
-
-    def __init__(self, handle: int, output: Callable[[memoryview], None]) -> None:
-        self.handle = handle
-        self.failure: BaseException | None = None
-        self._output = output
-        self._enlarged = False
-
-    @property
-    def open(self) -> bool:
-        """Whether more may come."""
-        return self.handle >= 0
-
-    def take(self) -> None:
-        """Read once, when something is there, and hand it on."""
-        view = self._buffer()
-        count = os.readv(self.handle, [view])
-        if count == 0:
-            self.close()
-        elif self.failure is None:
-            self._hand_on(view[:count])
-            if count >= 1 << 16 and not self._enlarged:
-                self._enlarge()
-
-    def _hand_on(self, piece: memoryview) -> None:
-        try:
-            self._output(piece)
-        except Exception as failure:  # whatever it is, the tree must end before it is raised
-            self.failure = failure
-
-    def _buffer(self) -> memoryview:
-        try:
-            return self._buffers.view  # type: ignore[no-any-return]
-        except AttributeError:
-            view = self._buffers.view = memoryview(bytearray(PIECE))
-            return view
-
-    def _enlarge(self) -> None:
-        """A larger pipe, for those who write much: fewer turns for both sides."""
-        self._enlarged = True
-        with suppress(AttributeError, OSError):
-            fcntl.fcntl(self.handle, fcntl.F_SETPIPE_SZ, _PIPE)
-
-    def close(self) -> None:
-        """Read no more."""
-        if self.open:
-            os.close(self.handle)
-            self.handle = -1
-
-
-class _Attendance:
-    """Everything about one running process: its output, its limits, its end."""
-
-    def __init__(
-        self,
-        started: _Started,
-        output: _Output,
-        deadline: float | None,
-        grace: float,
-        cancel: Cancel | None,
-    ) -> None:
-        self.ending: Reason | None = None
-        self.error = ""
-        self.peak = started.memory
-        self._started = started
-        self._output = output
-        self._deadline = deadline
-        self._grace = grace
-        self._cancel = cancel
-        self._exited = False
-        self._poll = select.poll()
-        self._poll.register(output.handle, select.POLLIN)
-        self._interval = _FIRST_LOOK
-        self._next_look = time.monotonic() + _FIRST_LOOK
-        self._exit_handle = _pidfd(started.pid)
-        if self._exit_handle >= 0:
-            self._poll.register(self._exit_handle, select.POLLIN)
-
-    def attend(self) -> None:
-        """Stay until the process and all that it started are gone and its output is read."""
-        try:
-            self._watch()
-            if self.ending is not None or not orphans.quiet(self._started.pid):
-                self._end()
-            self._drain()
-        except BaseException:
-            self._grace = 0.0
-            self._end()
-            raise
-        finally:
-            self._output.close()
-            if self._exit_handle >= 0:
-                os.close(self._exit_handle)
-
-    def _watch(self) -> None:
-        """Hand on output until the process ends, or has to be ended: then `ending` says why."""
-        if self._cancel:
-            self._poll.register(self._cancel.fileno(), select.POLLIN)
-        while not self._exited and self.ending is None:
-            self._wait(self._due())
-            if not self._exited:
-                self._decide(time.monotonic())
-        if self._cancel:
-            self._poll.unregister(self._cancel.fileno())
-
-    def _due(self) -> float:
-        """When to look up at the latest, on the monotonic clock."""
-        if self._deadline is None:
-            return self._next_look
-        return min(self._next_look, self._deadline)
-
-    def _decide(self, now: float) -> None:
-        if self._cancel and self._cancel.level:
-            self.ending = self._cancel.reason
-        elif self._output.failure is not None:
-            self.ending = Reason.INTERNAL
-        elif self._deadline is not None and now >= self._deadline:
-            self.ending = Reason.TIMEOUT
-        elif now >= self._next_look:
-            self._look(now)
-
-    def _look(self, now: float) -> None:
-        """Take the tree's memory, and see who leaves the session."""
-        self._living()
-        spent = time.monotonic() - now
-        self._interval = max(min(self._interval * _GROWTH, _LAST_LOOK), spent * _IDLENESS)
-        self._next_look = now + self._interval
-
-    def _living(self) -> Living:
-        living = self._started.living()
-        self.peak = max(self.peak, sum(process.memory for process in living.values()))
-        return living
-
-    def _wait(self, until: float) -> list[int]:
-        """Wait for something to happen and take what output there is; the handles it was."""
-        seconds = max(0.0, until - time.monotonic())
-        if self._exit_handle < 0:
-            seconds = min(seconds, 0.01)
-            self._exited = self._exited or self._started.reap()
-        happened = [handle for handle, _ in self._poll.poll(1000 * seconds)]
-        if self._exit_handle in happened:
-            self._poll.unregister(self._exit_handle)
-            self._exited = True
-        if self._output.handle in happened and not self._output.take():
-            self._poll.unregister(self._output.handle)
-            self._output.close()
-        return happened
-
-    # ------------------------------------------------------------ ending
-
-    def _end(self) -> None:
-        """Terminate, grace, kill: until none is left."""
-        if self._cancel:
-            self._poll.register(self._cancel.urgent_fileno(), select.POLLIN)
-        left = end(self._living, self._grace, pause=self._pause, hurry=self._hurry)
-        if self._cancel:
-            self._poll.unregister(self._cancel.urgent_fileno())
-        if left:
-            self.error = f"could not be ended: {', '.join(f'process {pid}' for pid in left)}"
-
-    def _hurry(self) -> bool:
-        return self._cancel is not None and self._cancel.level > 1
-
-    def _pause(self, living: Living, seconds: float) -> None:
-        """Take output until a process ends, the user becomes urgent, or the time is over."""
-        until = time.monotonic() + seconds
-        with watching(self._poll, living):
-            while happened := self._wait(until):
-                if happened != [self._output.handle] or time.monotonic() >= until:
-                    break
-
-    def _drain(self) -> None:
-        """Read the rest of the output; give up when a stranger to the task keeps it open."""
-        limit = time.monotonic() + 5 * _SILENCE
-        while self._output.open and (now := time.monotonic()) < limit:
-            if not self._wait(now + _SILENCE):
-                break
-
-
-def _pidfd(pid: int) -> int:
-    """A handle that becomes readable when the process ends; -1 where there are none."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return -1
+# ---------------------------------------------------------------- to the end
 
 
 def run(
@@ -529,10 +313,250 @@ def run(
     except (OSError, ValueError) as error:
         ending, sentence = _why_not(argv, cwd, error)
         return _exit(begun, ending=ending, error=sentence)
-    attendance = _Attendance(started, _Output(reader, output), deadline, grace, cancel)
+    attendance = Attendance(started, Output(reader, output), deadline, grace, cancel)
     try:
         attendance.attend()
     finally:
         started.reap()
         started.forget()
     return _told(begun, attendance, started)
+
+
+def _start(
+    argv: Sequence[str],
+    cwd: str | Path,
+    env: Mapping[str, str],
+    marker: str,
+    guardian: Guardian | None,
+) -> tuple[_Started, int]:
+    """Start a program whose output comes out of the handle that is returned with it."""
+    reader, writer = os.pipe()
+    try:
+        return _Started(argv, cwd, env, marker, (_null(), writer, writer), guardian), reader
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+
+
+@cache
+def _null() -> int:
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _told(begun: tuple[float, float], attendance: Attendance, started: _Started) -> Exit:
+    """The Exit of a process that ran; raises what its `output` raised."""
+    ending, error = attendance.ending, attendance.error
+    failure = attendance.failure
+    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        ending, error = Reason.DISK_FULL, f"its output could not be kept: {failure.strerror}"
+    elif failure is not None:
+        raise failure
+    return _exit(begun, started, attendance.peak, ending=ending, error=error)
+
+
+def _exit(
+    begun: tuple[float, float],
+    started: _Started | None = None,
+    peak: int = 0,
+    *,
+    ending: Reason | None = None,
+    error: str = "",
+) -> Exit:
+    code = None if started is None else started.exit_code
+    usage = None if started is None else started.usage
+    return Exit(
+        started_at=begun[0],
+        ended_at=time.time(),
+        seconds=time.monotonic() - begun[1],
+        exit_code=code if code is not None and code >= 0 else None,
+        signal=-code if code is not None and code < 0 else None,
+        cpu_seconds=usage.ru_utime + usage.ru_stime if usage else None,
+        peak_memory=_peak(peak, usage),
+        ending=ending,
+        error=error,
+    )
+
+
+def _peak(sampled: int, usage: resource.struct_rusage | None) -> int | None:
+    """The most memory in bytes: the samples, or the kernel's word where it can be believed.
+
+    A child begins with the peak of the process that forked it, so only a higher one is its own.
+    """
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    told = usage.ru_maxrss if usage and usage.ru_maxrss > own else 0
+    return max(sampled, told * (1024 if sys.platform == "linux" else 1)) or None
+
+
+# ---------------------------------------------------------------- other ways to run something
+
+
+def capture(
+    argv: Sequence[str],
+    *,
+    cwd: str | Path,
+    env: Mapping[str, str],
+    timeout: float | None = None,
+    grace: float = 5.0,
+    cancel: Cancel | None = None,
+    guardian: Guardian | None = None,
+) -> tuple[int, bytes]:
+    """Exit code and output, stdout and stderr merged, of a tool; of the output the last 1 MB.
+
+    The codes are a shell's: 127 not found, 126 not executable, 124 timed out, 130 cancelled,
+    128 + n ended by signal n. What could not be started says why in place of an output.
+    """
+    kept = bytearray()
+
+    def keep(piece: memoryview) -> None:
+        kept.extend(piece)
+        if len(kept) > 2 * _CAPTURED:
+            del kept[:-_CAPTURED]
+
+    ended = run(
+        argv,
+        cwd=cwd,
+        env=env,
+        output=keep,
+        timeout=timeout,
+        grace=grace,
+        cancel=cancel,
+        guardian=guardian,
+    )
+    if ended.error:
+        kept += ended.error.encode(errors="replace")
+    return _shell_code(ended), bytes(kept[-_CAPTURED:])
+
+
+_SHELL_CODES = {Reason.TIMEOUT: 124, Reason.CANCELLED: 130, Reason.NOT_FOUND: 127}
+
+
+def _shell_code(ended: Exit) -> int:
+    if ended.ending is not None:
+        return _SHELL_CODES.get(ended.ending, 126)
+    if ended.signal is not None:
+        return 128 + ended.signal
+    return 255 if ended.exit_code is None else ended.exit_code
+
+
+class Child:
+    """A long-lived child in its own session, spoken to over its stdin and stdout."""
+
+    def __init__(self, started: _Started, stdin_fd: int, stdout_fd: int) -> None:
+        self.pid = started.pid
+        self.stdin_fd = stdin_fd
+        self.stdout_fd = stdout_fd
+        self._started = started
+        self._lock = threading.Lock()
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code, minus the signal's number if one ended it, None while it runs."""
+        with self._lock:
+            self._started.reap()
+            return self._started.exit_code
+
+    def send(self, data: bytes) -> None:
+        """Write all of it to the child's stdin; BrokenPipeError if it is gone."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.stdin_fd, view) :]
+
+    def receive(self, size: int = 1 << 16) -> bytes:
+        """What the child has written to its stdout, waiting for something; empty at the end."""
+        return os.read(self.stdout_fd, size)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the child to end by itself; whether it has."""
+        limit = time.monotonic() + seconds
+        while self.returncode is None and (left := limit - time.monotonic()) > 0:
+            wait_for_any({self.pid: None}, left)
+        return self.returncode is not None
+
+    def end(self, grace: float) -> int | None:
+        """End it and all below it, from any thread, as often as you like; its `returncode`.
+
+        Those who read from it get what is left of its output, and then the end.
+        """
+        if self.returncode is None or not orphans.quiet(self.pid):
+            end(self._started.living, grace)
+        with self._lock:
+            self._started.reap()
+            self._started.forget()
+            return self._started.exit_code
+
+    def close(self) -> None:
+        """Give both pipes back, when nobody reads or writes any more."""
+        pipes, self.stdin_fd, self.stdout_fd = {self.stdin_fd, self.stdout_fd}, -1, -1
+        for handle in pipes - {-1}:
+            os.close(handle)
+
+
+def spawn_session(
+    argv: Sequence[str],
+    *,
+    cwd: str | Path,
+    env: Mapping[str, str],
+    stderr: int | str | Path,
+    guardian: Guardian | None = None,
+    marker: str = "",
+) -> Child:
+    """Start a child to talk to; `stderr` is a file descriptor, or a file to append to.
+
+    Raises OSError if it cannot be started. Whoever starts it ends it, with `Child.end`.
+    """
+    with ExitStack() as theirs, ExitStack() as ours:
+        stdin, to_child = _pipe(theirs, ours)
+        from_child, stdout = _pipe(ours, theirs)
+        files = (stdin, stdout, _log(stderr, theirs))
+        started = _Started(argv, cwd, env, marker, files, guardian)
+        ours.pop_all()
+        return Child(started, to_child, from_child)
+    raise AssertionError("unreachable")
+
+
+def _pipe(reading: ExitStack, writing: ExitStack) -> tuple[int, int]:
+    """A pipe whose two ends are closed by these two stacks."""
+    reader, writer = os.pipe()
+    reading.callback(os.close, reader)
+    writing.callback(os.close, writer)
+    return reader, writer
+
+
+def _log(stderr: int | str | Path, stack: ExitStack) -> int:
+    if isinstance(stderr, int):
+        return stderr
+    handle = os.open(stderr, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    stack.callback(os.close, handle)
+    return handle
+
+
+# ---------------------------------------------------------------- ending what is left
+
+
+def end_marked(run_id: str, grace: float = 10.0) -> int:
+    """End every process that carries the id of a run that has died; how many there were.
+
+    For recovery after a crash. This process, its ancestors and its children are spared.
+    """
+    find = Marked(b"PIT_RUN_ID=" + os.fsencode(run_id))
+    count = len(find())
+    if count:
+        end(find, grace, freeze=True)
+    return count
+
+
+def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
+    """End every orphan that no task could be made responsible for; how many there were.
+
+    For the end of a run, when no task is left. Own children are not touched.
+    """
+
+    def find() -> Living:
+        return tree.descendants([orphan.pid for orphan in orphans.left_by_anyone()])
+
+    count = len(find())
+    if count:
+        end(find, grace, hurry=lambda: cancel is not None and cancel.level > 1)
+    return count

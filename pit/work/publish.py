@@ -19,21 +19,26 @@ folder. Absolute targets are written by the task itself, so they are only looked
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from pit.spec.patterns import fixed_folder, is_pattern
 from pit.state.files import remove_tree
-from pit.work import copying, exchange, selection
+from pit.work import copying, kernel, selection
 
-_OLD = "old"
 _NEW = "new"
+_OLD = "old"
+_TRIES = 8
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Never wait for the other end of a FIFO that has taken a file's place.
+_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 def anchored(targets: Iterable[str], workspace: Path) -> tuple[str, ...]:
@@ -79,12 +84,13 @@ def publish(snapshot: Path, project: Path, targets: Iterable[str]) -> None:
     staged: list[_Staged] = []
     try:
         for place in places:
-            staged.append(_Staged(_destination(project, place)))
-            staged[-1].fill(os.path.join(snapshot, place), str(snapshot))
+            made = os.path.join(snapshot, place)
+            staged.append(_Staged(made, str(snapshot), _destination(project, place)))
+            staged[-1].fill()
         for each in staged:
             each.appear()
-        for parent in dict.fromkeys(os.path.dirname(each.destination) for each in staged):
-            _flush_folder(parent)
+        for folder in dict.fromkeys(folder for each in staged for folder in each.touched):
+            _flush_folder(folder)
     finally:
         for each in staged:
             each.clear()
@@ -128,3 +134,220 @@ def _remove(path: str) -> None:
         parent = os.path.dirname(path)
         os.chmod(parent, stat.S_IMODE(os.stat(parent).st_mode) | 0o700)
         remove_tree(Path(path))
+
+
+def _flush_folder(folder: str) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(folder, _FOLDER)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ---------------------------------------------------------------- staging
+
+
+class _Staged:
+    """One target on its way: filled under a temporary name beside its place, then renamed.
+
+    A regular file is staged as `.pit-<random>` itself. All else is staged inside a folder of
+    such a name, as `new/<name>`; without an exchange the old one stands aside as `old/<name>`.
+    """
+
+    def __init__(self, source: str, snapshot: str, destination: str) -> None:
+        self.destination = destination
+        self.source = source
+        self.snapshot = snapshot
+        if not _leads_out(source, snapshot):
+            self.source = os.path.realpath(source)
+        parent, self._name = os.path.split(destination)
+        self.touched = [parent, *_make_folders(parent)]
+        plain = os.path.isfile(self.source) and not os.path.islink(self.source)
+        self._plain = plain and not os.path.isdir(destination)
+        self._path, self._lock = _claimed(parent, self._plain)
+        self._new = self._path if self._plain else os.path.join(self._path, _NEW, self._name)
+
+    def fill(self) -> None:
+        """Copies what the task made and flushes it to the disk."""
+        if self._plain:
+            _fill_file(self.source, self._lock, flush=True)
+            return
+        os.mkdir(os.path.dirname(self._new))
+        _Tree(self.source, self.snapshot).copy(self._new, self._lock)
+
+    def appear(self) -> None:
+        """Puts the target at its place, in one step unless a folder cannot be exchanged."""
+        if self._plain:
+            os.replace(self._new, self.destination)
+            return
+        for _ in range(_TRIES):
+            if self._exchanged() or self._moved_in():
+                return
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), self.destination)
+
+    def _exchanged(self) -> bool:
+        try:
+            return kernel.exchange(self._new, self.destination)
+        except FileNotFoundError:
+            return False
+
+    def _moved_in(self) -> bool:
+        """Old aside, new in; False if another run has put its own there in between."""
+        aside = os.path.join(self._path, _OLD, self._name)
+        remove_tree(Path(aside))
+        os.makedirs(os.path.dirname(aside), exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.rename(self.destination, aside)
+        try:
+            os.rename(self._new, self.destination)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                return False
+            _put_back(aside, self.destination)
+            raise
+        return True
+
+    def clear(self) -> None:
+        """Removes the temporary name and what the target has replaced."""
+        with suppress(OSError):  # what cannot be removed now is swept by a later run
+            remove_tree(Path(self._path))
+        os.close(self._lock)
+
+
+def _claimed(parent: str, plain: bool) -> tuple[str, int]:
+    """A new temporary file or folder in `parent`, and the open file that keeps it locked."""
+    while True:
+        path = os.path.join(parent, f"{selection.TEMPORARY}{secrets.token_hex(6)}")
+        if plain:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        else:
+            os.mkdir(path, 0o700)
+            descriptor = os.open(path, _FOLDER)
+        # A sweep may have come between making and locking; then the name is gone.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _stands_at(descriptor, path):
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _stands_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _put_back(aside: str, destination: str) -> None:
+    if os.path.lexists(aside) and not os.path.lexists(destination):
+        os.rename(aside, destination)
+
+
+def _make_folders(path: str) -> list[str]:
+    """Makes a folder and its missing parents; the folders that got a new name by it."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        os.makedirs(folder, exist_ok=True)
+    return [os.path.dirname(folder) for folder in missing]
+
+
+def _fill_file(source: str, target: int, flush: bool) -> None:
+    """Copies one regular file with its permissions and time into an open, empty one."""
+    descriptor = os.open(source, _READING)
+    try:
+        info = os.fstat(descriptor)
+        copying.contents(descriptor, target, info, lambda: None)
+    except copying.SourceFailed as failed:
+        raise OSError(failed.cause.errno, failed.cause.strerror, source) from failed
+    finally:
+        os.close(descriptor)
+    os.fchmod(target, stat.S_IMODE(info.st_mode))
+    os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+    if flush:
+        os.fsync(target)
+
+
+def _leads_out(path: str, snapshot: str) -> bool:
+    """Whether a path is a link to something that is not in the snapshot."""
+    real, root = os.path.realpath(path), os.path.realpath(snapshot)
+    return os.path.islink(path) and not real.startswith(f"{root}/")
+
+
+class _Tree:
+    """A folder that a task made, or a link that it made in place of one.
+
+    Links inside the folder stay as they are in the copy; a file that lies elsewhere in the
+    snapshot is copied, since the run's folder goes some day; a folder there is linked to at its
+    place in the project; what leads out of the snapshot is linked to absolutely.
+    """
+
+    def __init__(self, top: str, snapshot: str) -> None:
+        self._top = top
+        self._snapshot = snapshot
+
+    def copy(self, to: str, disk: int) -> None:
+        """Copies all to the missing path `to`, flushed; `disk` is any open file beside it."""
+        folders: list[tuple[str, os.stat_result]] = []
+        todo = [(self._top, to)]
+        while todo:
+            path, twin = todo.pop()
+            info = os.lstat(path)
+            if stat.S_ISDIR(info.st_mode):
+                os.mkdir(twin, 0o700)
+                folders.append((twin, info))
+                todo.extend((f"{path}/{name}", f"{twin}/{name}") for name in os.listdir(path))
+            elif stat.S_ISLNK(info.st_mode):
+                self._link(path, twin)
+            elif stat.S_ISREG(info.st_mode):
+                self._file(path, twin)
+        for twin, info in reversed(folders):
+            os.chmod(twin, stat.S_IMODE(info.st_mode))
+            os.utime(twin, ns=(info.st_atime_ns, info.st_mtime_ns))
+        kernel.flush(disk)
+
+    def _file(self, path: str, twin: str) -> None:
+        target = os.open(twin, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _fill_file(path, target, flush=False)
+        finally:
+            os.close(target)
+
+    def _link(self, path: str, twin: str) -> None:
+        real = os.path.realpath(path)
+        if _leads_out(path, self._snapshot):
+            os.symlink(real, twin)
+        elif os.path.isfile(real) and not real.startswith(f"{self._top}/"):
+            self._file(real, twin)
+        else:
+            os.symlink(os.path.relpath(real, os.path.dirname(path)), twin)
+
+
+def _sweep_one(path: str) -> None:
+    """Removes one temporary file or folder, unless whoever made it is at work."""
+    descriptor = os.open(path, _READING)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _stands_at(descriptor, path):
+            return
+        aside = os.path.join(path, _OLD)
+        if os.path.isdir(aside):
+            for name in os.listdir(aside):
+                _put_back(os.path.join(aside, name), os.path.join(os.path.dirname(path), name))
+        remove_tree(Path(path))
+    finally:
+        os.close(descriptor)
+
+
+def _neighbourhoods(project: Path, targets: Iterable[str]) -> Iterator[str]:
+    """The folders in which temporary names of these targets may lie."""
+    for target in _staged(targets):
+        folder = os.path.dirname(target.rstrip("/"))
+        parents = selection.matching(str(project), folder) if folder else [""]
+        for parent in parents:
+            yield os.path.join(project, parent)
+        if not is_pattern(target):
+            yield os.path.dirname(_destination(project, target.rstrip("/")))

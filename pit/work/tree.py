@@ -11,11 +11,12 @@ microseconds since 1970 (elsewhere); they are only ever compared for equality an
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 # The kernel may be built without the `children` files; then parents are looked up one by one.
 _PROC = os.path.exists("/proc/self/stat")
@@ -23,7 +24,7 @@ _LISTED = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
 class Stat(NamedTuple):
-    """One process at one instant; `memory` is its resident size in bytes."""
+    """One process at one instant."""
 
     pid: int
     start: int
@@ -32,7 +33,6 @@ class Stat(NamedTuple):
     group: int
     session: int
     threads: int
-    memory: int
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -63,8 +63,18 @@ def stat(pid: int) -> Stat | None:
         group=int(field[2]),
         session=int(field[3]),
         threads=int(field[17]),
-        memory=int(field[21]) * PAGE,
     )
+
+
+def clock() -> int | None:
+    """Now, on the clock of `Stat.start`; None where that clock cannot be read.
+
+    A child started while it showed one and the same value has that value as its start time,
+    which saves a look into /proc for nearly every child.
+    """
+    if not _PROC:
+        return None
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _TICK
 
 
 def children(pid: int) -> list[int]:
@@ -139,6 +149,27 @@ def ancestors(pid: int) -> set[int]:
         process = stat(pid)
         pid = process.parent if process else 0
     return line
+
+
+def memory(pid: int) -> tuple[int, int]:
+    """Resident size of a process and the most that it ever was, in bytes; zeros if it is gone.
+
+    Of the several places where Linux tells it, this is the one that is exact on all kernels
+    and in which the peak does not begin with the parent's.
+    """
+    if not _PROC:
+        return _memory_elsewhere(pid)
+    try:
+        text = _read_once(f"/proc/{pid}/status")
+    except OSError:
+        return 0, 0
+    return _kilobytes(text, b"VmRSS:"), _kilobytes(text, b"VmHWM:")
+
+
+def _kilobytes(text: bytes, name: bytes) -> int:
+    """The value of a line like `VmRSS:    1234 kB`, in bytes."""
+    at = text.find(name)
+    return 0 if at < 0 else 1024 * int(text[at + len(name) : text.index(b"kB", at)])
 
 
 def carries(pid: int, variable: bytes) -> bool:
@@ -217,10 +248,19 @@ def _stat_elsewhere(pid: int) -> Stat | None:
                 group=os.getpgid(pid),
                 session=os.getsid(pid),
                 threads=1,
-                memory=process.memory_info().rss,
             )
     except (psutil.Error, OSError):
         return None
+
+
+def _memory_elsewhere(pid: int) -> tuple[int, int]:
+    import psutil
+
+    try:
+        resident = psutil.Process(pid).memory_info().rss
+    except (psutil.Error, OSError):
+        return 0, 0
+    return resident, resident
 
 
 def _environment_elsewhere(pid: int) -> list[bytes]:

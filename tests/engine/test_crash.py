@@ -6,9 +6,9 @@ import os
 import random
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
-import pytest
 
 from tests.builder import Pit
 
@@ -42,22 +42,22 @@ def workspace(root: Path) -> Pit:
 
 def check(pit: Pit) -> None:
     """What must hold after any crash, once the next command has run."""
-    with sqlite3.connect(pit.root / "pit_metadata.db") as store:
+    with closing(sqlite3.connect(pit.root / "pit_metadata.db")) as store:
         assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
         open_rows = store.execute(
             "select id from runs where state = 'running'"
-            " union select name from tasks where state in ('running', 'pending')"
+            " union select task from tasks where state in ('running', 'pending')"
         ).fetchall()
         assert open_rows == []
         started = store.execute(
-            "select t.run from tasks t join tasks f on f.run = t.run and f.name = 'fork'"
-            " where t.name like 't_' and t.started_at is not null and f.state != 'success'"
+            "select t.run from tasks t join tasks f on f.run = t.run and f.task = 'fork'"
+            " where t.task like 't_' and t.started_at is not null and f.state != 'success'"
         ).fetchall()
         assert started == [], "a task ran on a result that the crash took away"
         succeeded = {
             str(row[0])
             for row in store.execute(
-                "select r.id from tasks t join runs r on r.seq = t.run where t.name = 'make'"
+                "select r.id from tasks t join runs r on r.seq = t.run where t.task = 'make'"
             )
         }
     project = pit.root / "projects" / "crash"
@@ -67,7 +67,6 @@ def check(pit: Pit) -> None:
     assert list(pit.marked("sleep\x0068.731")) == []
 
 
-@pytest.mark.slow
 def test_kills_at_random_instants(tmp_path: Path) -> None:
     pit = workspace(tmp_path)
     begun = time.monotonic()

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -132,10 +133,10 @@ def test_a_full_disk_fails_the_run_and_spares_the_store(tmp_path: Path) -> None:
             '[[tasks]]\nname = "next"\nscript = "next.sh"\ndepends_on = ["fill"]\n'
         )
         pit.file("fill.sh", "head -c 100000000 /dev/zero\n").file("next.sh", "true")
-        pit.run("run", "big", timeout=60).fails(1, "disk_full")
+        pit.run("run", "big", timeout=60).fails(25, "disk_full")
         found = rows(pit, "select state, reason from runs")
         assert found == [("failed", "disk_full")]
-        with sqlite3.connect(disk / "pit_metadata.db") as store:
+        with closing(sqlite3.connect(disk / "pit_metadata.db")) as store:
             assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
         shutil.rmtree(pit.runs()[0])
         pit.file("fill.sh", "true")

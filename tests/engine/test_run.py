@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,18 +16,8 @@ from tests.builder import Pit
 
 def rows(pit: Pit, query: str) -> list[tuple[object, ...]]:
     """What the store says."""
-    with sqlite3.connect(pit.root / "pit_metadata.db") as store:
+    with closing(sqlite3.connect(pit.root / "pit_metadata.db")) as store:
         return store.execute(query).fetchall()
-
-
-def states(pit: Pit) -> dict[object, object]:
-    """Task states of the latest run."""
-    found = json.loads(pit.run("status", pit_dag(pit), "--json").ok().out)
-    return {task["name"]: task["state"] for task in found["tasks"]}
-
-
-def pit_dag(pit: Pit) -> str:
-    return pit.folder.name
 
 
 CHAIN = """
@@ -74,7 +64,7 @@ def test_a_failure_says_what_when_and_what_next(pit: Pit) -> None:
     result = pit.run("run", "sales").fails(1, "exit code 3", "no such table", "upstream_failed")
     assert "pit" in result.out.splitlines()[-1]
     assert "logs sales/first" in result.out.splitlines()[-1]
-    assert rows(pit, "select name, state, reason from tasks order by name") == [
+    assert rows(pit, "select task, state, reason from tasks order by task") == [
         ("first", "failed", "exit"),
         ("second", "upstream_failed", "upstream_failed"),
     ]
@@ -107,7 +97,7 @@ def test_the_time_out_of_the_run_has_its_own_exit_code(pit: Pit) -> None:
     pit.project("slow").toml('[dag]\ntimeout = "500ms"\n' + CHAIN)
     pit.scripts(first="sleep 60", second="true")
     pit.run("run", "slow").fails(124, "dag.timeout")
-    assert rows(pit, "select state, reason from tasks order by name") == [
+    assert rows(pit, "select state, reason from tasks order by task") == [
         ("failed", "timeout"),
         ("skipped", "timeout"),
     ]
@@ -117,7 +107,7 @@ def test_one_task_alone(pit: Pit) -> None:
     pit.project("sales").toml(CHAIN).scripts(first="echo one", second="echo two")
     pit.run("run", "sales/second").ok()
     assert pit.log("second") == "two\n"
-    assert rows(pit, "select name, state, reason from tasks order by name") == [
+    assert rows(pit, "select task, state, reason from tasks order by task") == [
         ("first", "skipped", "single_task"),
         ("second", "success", None),
     ]
@@ -184,7 +174,7 @@ def test_runners_and_scripts_with_faults(pit: Pit) -> None:
     pit.file("tasks/windows.sh", b"echo hi\r\nexit 0\r\n", mode=0o600)
     pit.run("run", "mixed").fails(1, 'command "no-such-program" not found')
     assert pit.log("words").split() == ["1", "hello"]
-    assert rows(pit, "select attempts, reason from tasks where name = 'missing'") == [
+    assert rows(pit, "select attempts, reason from tasks where task = 'missing'") == [
         (1, "not_found")
     ]
 
@@ -235,7 +225,7 @@ def test_sql_needs_secrets_and_says_so_without(pit: Pit) -> None:
     (pit.root / "secrets.toml").write_text('[global]\nwarehouse = "duckdb://db/w.duckdb"\n')
     (pit.root / "secrets.toml").chmod(0o600)
     pit.run("run", "mart").ok()
-    assert rows(pit, "select name, state, reason from tasks order by name") == [
+    assert rows(pit, "select task, state, reason from tasks order by task") == [
         ("after", "skipped", "upstream_skipped"),
         ("load", "skipped", "no_secrets"),
     ]

@@ -1,4 +1,7 @@
-"""`examples/flights` in a copy, by the real command; every figure is computed again with csv."""
+"""`examples/flights` in a copy, by the real command; every figure is computed again with csv.
+
+The tests share one workspace and stand in the order in which a person would do things.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 MADE_BY_PIT = shutil.ignore_patterns(
     "runs", ".pit", "pit_metadata.db*", "*.duckdb*", "uv.lock", "out", "build", "archive"
 )
-
-# One worker takes them all, in this order: they share one workspace.
-pytestmark = pytest.mark.xdist_group("flights")
 
 Route = tuple[str, str]
 Row = dict[str, str]

@@ -110,7 +110,9 @@ def talk(tmp_path: Path) -> Iterator[Conversation]:
     conversation.close()
 
 
-_HOLD = "import duckdb,sys; c=duckdb.connect(sys.argv[1]); print('held',flush=True); sys.stdin.read()"
+_HOLD = (
+    "import duckdb,sys; c=duckdb.connect(sys.argv[1]); print('held',flush=True); sys.stdin.read()"
+)
 
 
 @pytest.fixture

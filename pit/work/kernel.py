@@ -1,8 +1,4 @@
-"""Two names of one file system that change places in one step: renameat2 with RENAME_EXCHANGE.
-
-At no instant is either of them missing, even for folders that are not empty. macOS has the same
-as renamex_np with RENAME_SWAP.
-"""
+"""System calls for whole folders that Python's `os` lacks: exchange two names, flush a disk."""
 
 from __future__ import annotations
 
@@ -24,9 +20,11 @@ def _library() -> Any:
 
 
 def exchange(one: str, other: str) -> bool:
-    """Exchanges two paths that both exist; False where the system or file system cannot.
+    """Two existing paths change places in one step; False where the file system cannot.
 
-    Raises OSError like os.rename, FileNotFoundError if one of them is missing.
+    At no instant is either of them missing, even if they are folders full of files. By renameat2
+    with RENAME_EXCHANGE, on macOS renamex_np with RENAME_SWAP. Raises OSError like os.rename,
+    FileNotFoundError if one of them is missing.
     """
     first, second = os.fsencode(one), os.fsencode(other)
     library = _library()
@@ -42,3 +40,14 @@ def exchange(one: str, other: str) -> bool:
     if code in _UNABLE:
         return False
     raise OSError(code, os.strerror(code), other)
+
+
+def flush(descriptor: int) -> None:
+    """Flushes the whole file system of an open file: for many files, where fsync of each would
+    take minutes."""
+    library = _library()
+    if not hasattr(library, "syncfs"):
+        os.sync()
+    elif library.syncfs(descriptor) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

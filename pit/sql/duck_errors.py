@@ -1,0 +1,131 @@
+"""What DuckDB's errors say: who is at fault, where in the script, and whether trying again helps.
+
+Connections are set to tell errors as JSON, which has the position as a number: the picture that
+DuckDB draws by default is of the wrong line when a script holds characters outside ASCII.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from pit.model import Record
+from pit.sql.driver import CANCELLED, DISK_FULL, Busy, Failure, Statement
+from pit.sql.places import point
+
+TOLD_AS_JSON = "SET errors_as_json = true"
+
+_FINAL = frozenset(
+    f"{kind} Error"
+    for kind in (
+        "Parser",
+        "Syntax",
+        "Catalog",
+        "Binder",
+        "Conversion",
+        "Out of Range",
+        "Mismatch Type",
+        "Invalid type",
+        "Unknown Type",
+        "Not implemented",
+        "Permission",
+        "Parameter Not Resolved",
+        "Parameter Not Allowed",
+        "Missing Extension",
+    )
+)
+"""Errors that come again however often the script is sent."""
+_HOPELESS = re.compile(
+    r"not a valid DuckDB database|version number|Permission denied|Read-only file system"
+    r"|in read-only mode|attached in read-only|Is a directory",
+    re.IGNORECASE,
+)
+_NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_LOCKED = re.compile(
+    r'Could not set lock on file "(?P<path>.*?)": Conflicting lock is held'
+    r"(?: in (?P<program>.+?))? \(?PID (?P<pid>\d+)"
+)
+_SEE_ALSO = re.compile(r"[\s.]*See also https?://\S+")
+_NEAR = re.compile(r'at or near "(.*)"\Z', re.DOTALL)
+_LONGEST = 4000
+"""How many characters of a message are kept; it may quote data."""
+
+
+class _Told(Record, frozen=True):
+    """The fields of DuckDB's JSON that are used; it writes numbers as strings."""
+
+    exception_type: str
+    exception_message: str
+    position: str = ""
+
+
+class _Read(Record, frozen=True):
+    """An error taken apart; `position` is an offset in the text that was sent."""
+
+    kind: str
+    message: str
+    position: int | None = None
+
+
+def failure(error: duckdb.Error, query: str = "", statement: Statement | None = None) -> Failure:
+    """The error as a Failure; `query` is the text that was sent, for `statement` or a script."""
+    told = _read(error)
+    line, snippet = statement.line if statement else 0, ""
+    if told.position is not None and told.position <= len(query.encode()):
+        offset = _characters(query, told, told.position)
+        line, snippet = point(query, offset, statement.above if statement else 1)
+    return Failure(
+        message=f"{told.kind}: {told.message}"[:_LONGEST],
+        line=line,
+        kind=_kind(told),
+        retryable=told.kind not in _FINAL and not _HOPELESS.search(told.message),
+        snippet=snippet,
+    )
+
+
+def busy(error: duckdb.Error) -> Busy | None:
+    """Who holds the file's lock, if that is what the error is about."""
+    match = _LOCKED.search(_read(error).message)
+    if match is None:
+        return None
+    program = Path(match["program"] or "another process").name
+    return Busy(match["path"], f"{program} (pid {match['pid']})")
+
+
+def _read(error: duckdb.Error) -> _Read:
+    """What the error says; what is found while rows are fetched comes wrapped in another error."""
+    text = str(error)
+    start = text.find('{"exception_type"')
+    if start >= 0:
+        try:
+            told = msgspec.json.decode(text[start:], type=_Told)
+        except msgspec.MsgspecError:
+            pass
+        else:
+            position = int(told.position) if told.position.isdigit() else None
+            return _read_as(f"{told.exception_type} Error", told.exception_message, position)
+    # Errors of DuckDB's Python side are never JSON, nor are those of opening a database.
+    kind, colon, message = text.partition(": ")
+    return _read_as(kind, message) if colon else _read_as(type(error).__name__, text)
+
+
+def _read_as(kind: str, message: str, position: int | None = None) -> _Read:
+    return _Read(kind=kind, message=_SEE_ALSO.sub("", message.strip()), position=position)
+
+
+def _kind(told: _Read) -> str:
+    if told.kind == "INTERRUPT Error":
+        return CANCELLED
+    return DISK_FULL if _NO_ROOM.search(told.message) else told.kind
+
+
+def _characters(query: str, told: _Read, position: int) -> int:
+    """The position in characters: the parser counts those, all others count bytes."""
+    if told.kind == "Parser Error":
+        near = _NEAR.search(told.message)
+        if near is None or query.startswith(near[1], position):
+            return min(position, len(query))
+    return len(query.encode()[:position].decode(errors="ignore"))

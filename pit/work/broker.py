@@ -1,0 +1,417 @@
+"""The run's SQL sessions: performs SQL orders in SQL processes, one per database.
+
+A process is started when its database is first needed and lives until the run ends. It may die:
+by a crash, or because a statement would not let itself be interrupted. The task that is to blame
+fails; the others are told that they were `lost` and are tried again. Who was in a crash that has
+several suspects gets a process of his own next time, so that the guilty one shows and the others
+are done with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from pit.errors import InvalidConnection
+from pit.model import Order, Outcome, Reason, Record
+from pit.sql import wire
+from pit.sql.child import command
+from pit.sql.connect import Database, parse
+from pit.sql.driver import CANCELLED, DISK_FULL, Failure
+from pit.work.guardian import Guardian
+from pit.work.process import Cancel
+from pit.work.sqlprocess import Child, Gone, SqlProcess, Talk, remaining
+from pit.work.turns import Turns
+
+Log = Callable[[str], None]
+
+_BURIAL = 5.0
+"""Seconds to wait for the end of a process that has been killed."""
+
+
+class Spawn(Protocol):
+    """Starts a child with pipes, as `process.spawn_session` does."""
+
+    def __call__(
+        self,
+        argv: tuple[str, ...],
+        *,
+        cwd: str | Path,
+        env: Mapping[str, str],
+        stderr: str | Path,
+        guardian: Guardian | None,
+    ) -> Child:
+        """The started child; OSError if there is none."""
+
+
+class Sessions:
+    """Performs SQL orders; a context manager whose end is the end of every SQL process."""
+
+    def __init__(
+        self,
+        *,
+        spawn: Spawn,
+        cwd: str | Path,
+        env: Mapping[str, str],
+        stderr: str | Path,
+        workspace: Path,
+        guardian: Guardian | None = None,
+    ) -> None:
+        self._spawn = spawn
+        self._cwd, self._env = cwd, env
+        self._stderr = Path(stderr)
+        self._workspace = workspace
+        self._guardian = guardian
+        self._lock = threading.Lock()
+        self._processes: dict[tuple[str, str], SqlProcess] = {}
+        self._buried: list[SqlProcess] = []
+        self._suspects: set[str] = set()
+        self._turns = Turns()
+
+    def perform(
+        self, order: Order, log: Log, cancel: Cancel, timeout: float | None = None
+    ) -> Outcome:
+        """Execute the order's script on its database; `log` takes lines, without their newline."""
+        return _Attempt(self, order, log, cancel, timeout).perform()
+
+    @contextmanager
+    def alone(self, url: str, cancel: Cancel) -> Iterator[bool]:
+        """Keep this run's SQL tasks away from a database; False if `cancel` came first.
+
+        The database of a Python task that names a connection is closed by the time that it starts.
+        """
+        key = parse(url, self._workspace).key
+        entered = self._turns.enter(key, True, lambda seconds: not cancel.wait(seconds))
+        try:
+            yield entered
+        finally:
+            if entered:
+                self._turns.leave(key)
+
+    @contextmanager
+    def sharing(self, database: Database, pause: Callable[[float], bool]) -> Iterator[bool]:
+        """A turn among SQL tasks; False if `pause` gave the waiting up."""
+        entered = self._turns.enter(database.key, False, pause)
+        try:
+            yield entered
+        finally:
+            if entered:
+                self._turns.leave(database.key)
+
+    def resolve(self, url: str) -> Database:
+        """The database that a connection's URL names; raises InvalidConnection."""
+        return parse(url, self._workspace)
+
+    def begin(self, order: Order, script: str, text: str, database: Database) -> Talk:
+        """Send a script to the process that serves its database; OSError if none can be started."""
+        variables = variables_of(order.env)
+        while True:
+            process = self._process(order.task, database)
+            talk = process.begin(script, text, database, variables)
+            if talk is not None:
+                return talk
+            self._bury(process)
+
+    def _process(self, task: str, database: Database) -> SqlProcess:
+        with self._lock:
+            key = (database.key, task if task in self._suspects else "")
+            process = self._processes.get(key)
+            if process is None:
+                process = self._processes[key] = SqlProcess(self._start, self._stderr)
+            return process
+
+    def _start(self) -> Child:
+        return self._spawn(
+            command(),
+            cwd=self._cwd,
+            env=self._env,
+            stderr=self._stderr,
+            guardian=self._guardian,
+        )
+
+    def _bury(self, dead: SqlProcess) -> None:
+        """Make room for another process; the pipes go with the run, since others may still read."""
+        with self._lock:
+            living = {key: one for key, one in self._processes.items() if one is not dead}
+            if len(living) < len(self._processes):
+                self._processes = living
+                self._buried.append(dead)
+
+    def suspect(self, task: str) -> None:
+        """Give this task processes of its own from now on."""
+        with self._lock:
+            self._suspects.add(task)
+
+    def close(self) -> None:
+        """End every SQL process. Only when no order is being performed any more."""
+        with self._lock:
+            processes = [*self._processes.values(), *self._buried]
+            self._processes.clear()
+            self._buried.clear()
+        for process in processes:
+            process.close()
+        if self._stderr.is_file() and self._stderr.stat().st_size == 0:
+            self._stderr.unlink()
+
+    def __enter__(self) -> Sessions:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+# ---------------------------------------------------------------- one attempt
+
+
+class _End(Record, frozen=True):
+    """How an attempt ended, before its times are added."""
+
+    reason: Reason | None = None
+    error: str = ""
+    retryable: bool = True
+    lost: bool = False
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+
+
+class _Attempt:
+    """One script on its way: its messages, its limits, its end."""
+
+    def __init__(
+        self, sessions: Sessions, order: Order, log: Log, cancel: Cancel, timeout: float | None
+    ) -> None:
+        self._sessions, self._order, self._cancel = sessions, order, cancel
+        self._log = log
+        self._started, self._begun = time.time(), time.monotonic()
+        self._timeout = timeout
+        self._deadline = None if timeout is None else self._begun + timeout
+        self._script = _name(order)
+        self._full: _End | None = None
+        self._ending: _End | None = None
+        self._killed = False
+
+    def perform(self) -> Outcome:
+        """From reading the script to the outcome."""
+        try:
+            end = self._whole()
+        except InvalidConnection as error:
+            end = _End(reason=Reason.SQL_ERROR, error=_with_hint(error), retryable=False)
+        except _NoScript as error:
+            end = _End(reason=error.reason, error=str(error), retryable=False)
+        except OSError as error:
+            end = self._not_started(error)
+        return Outcome(
+            started_at=self._started,
+            ended_at=time.time(),
+            seconds=time.monotonic() - self._begun,
+            reason=end.reason,
+            error=end.error,
+            exit_code=end.exit_code,
+            signal=end.signal,
+            retryable=end.retryable,
+            lost=end.lost,
+            cpu_seconds=end.cpu_seconds,
+            peak_memory=end.peak_memory,
+        )
+
+    def _whole(self) -> _End:
+        database = self._sessions.resolve(self._order.database)
+        text = _read(Path(self._order.cwd, self._order.sql), self._script)
+        with self._sessions.sharing(database, self._pause) as entered:
+            if not entered:
+                return self._due() or _End(reason=Reason.CANCELLED)
+            with self._sessions.begin(self._order, self._script, text, database) as talk:
+                return self._attend(talk)
+
+    def _pause(self, seconds: float) -> bool:
+        return not self._cancel.wait(seconds) and self._due() is None
+
+    def _attend(self, talk: Talk) -> _End:
+        """Stay until the script is over, one way or the other."""
+        while True:
+            for message in talk.hear(self._watched(), remaining(self._deadline)):
+                if isinstance(message, wire.Log):
+                    self._write(message.text)
+                elif isinstance(message, wire.Done):
+                    return self._over(message)
+                elif isinstance(message, Gone):
+                    return self._gone(message)
+            if self._ending is not None and self._killed and self._is_late():
+                return self._ending  # it cannot even be killed; that must not hang the run
+            self._see_to(talk)
+
+    def _watched(self) -> int | None:
+        """The file descriptor that says that `cancel` has risen to what would change something."""
+        if self._killed:
+            return None
+        return self._cancel.fileno() if self._ending is None else self._cancel.urgent_fileno()
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _see_to(self, talk: Talk) -> None:
+        """Ask the script to end when that is due; end the whole process when the grace is over."""
+        if self._ending is None:
+            self._ending = self._due()
+            if self._ending is None:
+                return
+            talk.interrupt()
+            self._deadline = time.monotonic() + self._order.grace
+        if not self._killed and (self._is_late() or self._cancel.level > 1):
+            self._killed = True
+            talk.end_process()
+            self._deadline = time.monotonic() + _BURIAL
+
+    def _due(self) -> _End | None:
+        """Why the script has to end now, if it has to."""
+        if self._full is not None:
+            return self._full
+        if self._cancel.level:
+            reason = self._cancel.reason or Reason.CANCELLED
+            return _End(reason=reason, error="ended because the run was ending", retryable=False)
+        if self._is_late():
+            return _End(
+                reason=Reason.TIMEOUT, error=f"ended after its time-out of {self._timeout:g} s"
+            )
+        return None
+
+    def _write(self, text: str) -> None:
+        """Log, unless that has failed before; a full disk ends the script."""
+        if self._full is not None:
+            return
+        try:
+            self._log(text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._full = _disk_full()
+
+    # ------------------------------------------------------------ endings
+
+    def _over(self, done: wire.Done) -> _End:
+        """The script answered; what it did is done even if it was asked to stop meanwhile."""
+        end = _End() if done.failure is None else self._ending or self._failed(done.failure)
+        return _with_usage(end, done)
+
+    def _failed(self, failure: Failure) -> _End:
+        where = f"{self._script}:{failure.line}" if failure.line else self._script
+        error = f"{where}: {' '.join(failure.message.split())}"
+        if failure.kind == DISK_FULL:
+            return _End(reason=Reason.DISK_FULL, error=error, retryable=False)
+        if failure.kind == CANCELLED:
+            return _End(reason=Reason.SQL_ERROR, error=f"{where}: interrupted by somebody else")
+        return _End(reason=Reason.SQL_ERROR, error=error, retryable=failure.retryable)
+
+    def _gone(self, gone: Gone) -> _End:
+        """The process died under the script."""
+        if self._ending is not None:
+            return self._ending
+        if gone.ended:
+            error = "lost with the SQL process, which another task's end has ended"
+            return _End(reason=Reason.INTERNAL, error=error, lost=True)
+        how = _death(gone.returncode)
+        if gone.words:
+            self._write(f"the SQL process {how}; its last words:\n{gone.words}")
+        if not gone.alone:
+            self._sessions.suspect(self._order.task)
+            error = f"the SQL process {how} while several tasks used it"
+            return _End(reason=Reason.INTERNAL, error=error, lost=True)
+        return _End(
+            reason=Reason.SIGNAL if gone.returncode < 0 else Reason.SQL_ERROR,
+            error=f"the SQL process {how}",
+            exit_code=gone.returncode if gone.returncode >= 0 else None,
+            signal=-gone.returncode if gone.returncode < 0 else None,
+        )
+
+    def _not_started(self, error: OSError) -> _End:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _disk_full()
+        return _End(
+            reason=Reason.INTERNAL,
+            error=f"the SQL process could not be started: {error.strerror or error}",
+        )
+
+
+def _disk_full() -> _End:
+    return _End(reason=Reason.DISK_FULL, error="no space left on the disk", retryable=False)
+
+
+def _with_usage(end: _End, done: wire.Done) -> _End:
+    return _End(
+        reason=end.reason,
+        error=end.error,
+        retryable=end.retryable,
+        cpu_seconds=done.cpu_seconds,
+        peak_memory=done.peak_memory,
+    )
+
+
+def _death(returncode: int) -> str:
+    if returncode < 0:
+        return f"ended by signal {-returncode}"
+    return f"ended by itself with exit code {returncode}"
+
+
+def _with_hint(error: InvalidConnection) -> str:
+    return f"{error}. {error.hint}" if error.hint else str(error)
+
+
+# ---------------------------------------------------------------- what a script gets
+
+
+class _NoScript(Exception):
+    """The script cannot be read."""
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+def _name(order: Order) -> str:
+    """The script's path within the project, for messages."""
+    path = Path(order.sql)
+    return str(path.relative_to(order.cwd)) if path.is_relative_to(order.cwd) else str(path)
+
+
+def _read(path: Path, name: str) -> str:
+    """The script's text; raises _NoScript."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        sentence = f"{name} cannot be read: {(error.strerror or str(error)).lower()}"
+        raise _NoScript(Reason.NOT_FOUND, sentence) from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        sentence = f"{name}:{line}: the script is not UTF-8 text (byte 0x{data[error.start]:02x})"
+        raise _NoScript(Reason.SQL_ERROR, sentence) from None
+
+
+_KEPT_BACK = frozenset(("PIT_SOCKET", "PIT_MARKER"))
+
+
+def variables_of(env: Mapping[str, str]) -> dict[str, str]:
+    """What a script may ask for: Pit's variables under their names in lower case.
+
+    So `PIT_PARAM_DATE` is `getvariable('pit_param_date')`.
+    """
+    return {
+        name.lower(): os.fsencode(value).decode(errors="replace")
+        for name, value in env.items()
+        if name.startswith("PIT_") and name not in _KEPT_BACK
+    }

@@ -1,0 +1,384 @@
+"""The Python environment of a project, and the variables that tasks get.
+
+An environment is named by the digest of all that decides what is in it: uv.lock, pyproject.toml,
+the interpreter, and the sources of local packages that are not editable. It is built once, by
+`uv sync --frozen`, under a lock:
+
+    .pit/envs/<digest16>/            the environment, from uv
+    .pit/envs/<digest16>/pit.json    written last, so an environment without it is half built
+    .pit/envs/<digest16>.lock       held by whoever builds; its time is that of the last use
+    .pit/envs/python-<digest16>.json an answer of uv, see interpreter.py
+
+Nothing changes it afterwards, so a `uv sync` or an edit in the project during a run reaches no
+task. Python's own byte code is the exception: interpreters leave it beside the modules, whole or
+not at all, and what it says is what the module says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from pit.errors import EnvironmentFailed
+from pit.model import Record
+from pit.spec.patterns import compiled
+from pit.state.files import remove_tree
+from pit.state.locks import Lock
+from pit.work import editable, interpreter, kernel, selection, uv
+
+_FORMAT = b"pit environment 1"
+_COMPLETE = "pit.json"
+_ROUNDS = 3
+_BUILT = re.compile(r"build|dist|.*\.egg-info").fullmatch
+_METADATA = re.compile(rb"^# /// script\r?$", re.MULTILINE)
+
+_RESERVED = frozenset(
+    f"PIT_{name}"
+    for name in (
+        "RUN_ID", "DAG_NAME", "TASK_NAME", "ATTEMPT", "SOCKET", "DATA_DIR", "PROJECT_DIR",
+        "WORKSPACE", "MARKER",
+    )
+)  # fmt: skip
+_RESERVED_PREFIXES = ("PIT_PARAM_", "PIT_MATRIX_", "PIT_AGE_KEY")
+
+
+class Environment(Record):
+    """What Python tasks run with; `prefix` is None for a project without pyproject.toml.
+
+    `site_paths` are the folders of the project, relative to it, that are importable; `unfrozen`
+    are live folders outside it that are importable too, and that no snapshot covers. `hashes`
+    are what the store keeps, by kind: SHA-256, so that `sha256sum uv.lock` gives the same.
+    """
+
+    python: str
+    prefix: str | None
+    digest: str
+    hashes: dict[str, str]
+    site_paths: tuple[str, ...] = ("src",)
+    unfrozen: tuple[str, ...] = ()
+
+
+class _Complete(Record):
+    """What pit.json says of a finished environment."""
+
+    site_paths: tuple[str, ...]
+    unfrozen: tuple[str, ...]
+
+
+# ---------------------------------------------------------------- building
+
+
+def python_environment(
+    project: Path,
+    cache_dir: Path,
+    capture: uv.Capture,
+    notify: Callable[[str], None] = lambda message: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Environment:
+    """The environment of a project, locked and built first where that is needed.
+
+    `notify` is told what takes long. Raises EnvironmentFailed with the last lines of uv.
+    """
+    if not (project / "pyproject.toml").is_file():
+        return _without_project()
+    folder = cache_dir / "envs"
+    variables = base_variables(os.environ)
+    work = _Work(project, folder, uv.Uv(project, capture, variables), variables, notify, cancelled)
+    for _ in range(_ROUNDS):
+        recipe = work.recipe()
+        environment = recipe.finished() or work.built(recipe)
+        if environment is not None:
+            return environment
+    raise EnvironmentFailed(
+        f"pyproject.toml or uv.lock of {project} kept changing while its environment was built"
+    )
+
+
+def _without_project() -> Environment:
+    python = interpreter.own()
+    digest = interpreter.digest((_FORMAT, python.path.encode(), python.version.encode()))
+    return Environment(
+        python=python.path, prefix=None, digest=digest, hashes={"environment": digest}
+    )
+
+
+class _Recipe(Record):
+    """All that decides what is in an environment, and where it is to stand."""
+
+    prefix: Path
+    interpreter: interpreter.Interpreter
+    digest: str
+    hashes: dict[str, str]
+    local: tuple[str, ...]
+
+    @property
+    def lock(self) -> Path:
+        """Locked by whoever builds; touched by whoever uses."""
+        return self.prefix.with_suffix(".lock")
+
+    def finished(self) -> Environment | None:
+        """The environment, if it has been built and its interpreter is still there."""
+        python = self.prefix / "bin" / "python"
+        try:
+            complete = msgspec.json.decode((self.prefix / _COMPLETE).read_bytes(), type=_Complete)
+        except (OSError, msgspec.DecodeError):
+            return None
+        if not os.access(python, os.X_OK):
+            return None
+        with suppress(OSError):  # the time tells retention alone, and a disk may be read-only
+            os.utime(self.lock)
+        return Environment(
+            python=str(python),
+            prefix=str(self.prefix),
+            digest=self.digest,
+            site_paths=tuple(dict.fromkeys(("src", *complete.site_paths))),
+            unfrozen=complete.unfrozen,
+            hashes=self.hashes,
+        )
+
+
+class _Work:
+    """The making of one project's environment."""
+
+    def __init__(
+        self,
+        project: Path,
+        folder: Path,
+        tool: uv.Uv,
+        variables: Mapping[str, str],
+        notify: Callable[[str], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._project = project
+        self._folder = folder
+        self._tool = tool
+        self._variables = variables
+        self._notify = notify
+        self._cancelled = cancelled
+
+    def recipe(self) -> _Recipe:
+        """The recipe as the project's files have it now; locks the project if it is not."""
+        lock_file = _lock_file(self._project) or self._locked()
+        pyproject, lock = (self._project / "pyproject.toml").read_bytes(), lock_file.read_bytes()
+        python = interpreter.choose(
+            self._project, pyproject, self._folder, self._tool, self._variables
+        )
+        local = tuple(_local_sources(lock, lock_file.parent))
+        place = os.path.realpath(self._project)
+        digest = interpreter.digest(
+            (
+                *(_FORMAT, os.fsencode(place), pyproject, lock),
+                *(python.path.encode(), python.version.encode()),
+                *(part for _, source in local for part in _contents(source)),
+            )
+        )
+        return _Recipe(
+            prefix=self._folder / digest[:16],
+            interpreter=python,
+            digest=digest,
+            hashes={
+                "uv_lock": hashlib.sha256(lock).hexdigest(),
+                "pyproject": hashlib.sha256(pyproject).hexdigest(),
+                "environment": digest,
+            },
+            local=tuple(name for name, _ in local),
+        )
+
+    def built(self, recipe: _Recipe) -> Environment | None:
+        """Builds the environment, or lets somebody else do it; None if the project's files are
+        not what the recipe says any more."""
+        with self._turn(recipe.lock):
+            if found := recipe.finished():
+                return found
+            remove_tree(recipe.prefix)
+            self._notify(f"building the Python environment of {self._project.name} (uv sync)")
+            try:
+                self._sync(recipe)
+                found = self._completed(recipe)
+            finally:
+                if found is None:
+                    remove_tree(recipe.prefix)
+        return found
+
+    def _sync(self, recipe: _Recipe) -> None:
+        self._check_lock()
+        # uv looks only at the times of some files to tell whether a local package has changed.
+        refresh = [word for name in recipe.local for word in ("--refresh-package", name)]
+        self._tool.must(
+            f"the Python environment of {self._project} could not be built",
+            *("sync", "--frozen", "--python", recipe.interpreter.path, *refresh),
+            UV_PROJECT_ENVIRONMENT=str(recipe.prefix),
+        )
+
+    def _check_lock(self) -> None:
+        """Refuses a uv.lock that pyproject.toml has left behind: what it asks for would lack."""
+        if self._tool.run("lock", "--check", "--offline")[0] == 0:
+            return
+        # Offline uv may not know enough; 1 is its answer about the lock, others are its troubles.
+        code, output = self._tool.run("lock", "--check")
+        if code == 1:
+            raise uv.failed(
+                f"uv.lock of {self._project} does not fit its pyproject.toml",
+                output,
+                f"Bring it up to date: uv lock --project {self._project}",
+            )
+
+    def _completed(self, recipe: _Recipe) -> Environment | None:
+        """Marks the environment complete, if it was made from what the recipe says."""
+        detached = editable.detach(recipe.prefix, self._project)
+        if self.recipe().digest != recipe.digest:
+            return None
+        complete = _Complete(site_paths=detached.inside, unfrozen=detached.outside)
+        descriptor = os.open(recipe.prefix, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.flush(descriptor)
+        finally:
+            os.close(descriptor)
+        interpreter.write_whole(recipe.prefix / _COMPLETE, msgspec.json.encode(complete))
+        return recipe.finished()
+
+    def _locked(self) -> Path:
+        """A new uv.lock, made under a lock so that two runs do not write it at once."""
+        name = interpreter.digest((os.fsencode(os.path.realpath(self._project)),))[:16]
+        with self._turn(self._folder / f"project-{name}.lock"):
+            if (found := _lock_file(self._project)) is None:
+                self._notify(f"locking the dependencies of {self._project.name} (uv lock)")
+                doing = f"the dependencies of {self._project} could not be locked"
+                self._tool.must(doing, "lock")
+                found = _lock_file(self._project)
+        if found is None:
+            raise EnvironmentFailed(f"uv lock made no uv.lock for {self._project}")
+        return found
+
+    @contextmanager
+    def _turn(self, path: Path) -> Iterator[None]:
+        """Holds a lock for which somebody else's build is waited for."""
+        lock = Lock(path)
+        if not lock.acquire():
+            self._notify("waiting for another run that is building this environment")
+            if not lock.wait(self._cancelled):
+                raise EnvironmentFailed("cancelled while waiting for another run's environment")
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _lock_file(project: Path) -> Path | None:
+    """The project's uv.lock, or that of the uv workspace of which it is a member."""
+    if (project / "uv.lock").is_file():
+        return project / "uv.lock"
+    for folder in project.parents:
+        if (folder / "uv.lock").is_file() and _is_member(project, folder / "pyproject.toml"):
+            return folder / "uv.lock"
+    return None
+
+
+def _is_member(project: Path, pyproject: Path) -> bool:
+    """Whether a pyproject.toml above a project declares it a member of its uv workspace."""
+    try:
+        table = tomllib.loads(pyproject.read_text("utf-8")).get("tool", {}).get("uv", {})
+    except (OSError, ValueError):
+        return False
+    workspace = table.get("workspace", {})
+    place = str(project.relative_to(pyproject.parent))
+    member, excluded = (
+        any(compiled(pattern).fullmatch(place) for pattern in workspace.get(key, []))
+        for key in ("members", "exclude")
+    )
+    return member and not excluded
+
+
+def _local_sources(lock: bytes, root: Path) -> Iterator[tuple[str, Path]]:
+    """Name and folder of the packages that uv.lock takes from folders by copying them."""
+    if b'source = { directory = "' not in lock:
+        return
+    for package in tomllib.loads(lock.decode("utf-8")).get("package", []):
+        if folder := package.get("source", {}).get("directory"):
+            yield package["name"], root / folder
+
+
+def _contents(folder: Path) -> Iterator[bytes]:
+    """Names and contents below a folder, but for what building it leaves there."""
+    for place in sorted(selection.files(str(folder), "")):
+        if not any(_BUILT(part) for part in place.split("/")):
+            yield os.fsencode(place)
+            yield (folder / place).read_bytes()
+
+
+# ---------------------------------------------------------------- running
+
+
+def command(environment: Environment, script: Path) -> tuple[str, ...]:
+    """How a Python script is run: by the environment's interpreter, or by uv if it brings its
+    own dependencies."""
+    if has_inline_metadata(script):
+        return (uv.executable(), "run", "--no-progress", "--script", str(script))
+    return (environment.python, str(script))
+
+
+def has_inline_metadata(script: Path) -> bool:
+    """Whether a script declares its own dependencies (PEP 723)."""
+    try:
+        return _METADATA.search(script.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def base_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment that tasks inherit: all but the names that Pit gives a meaning itself.
+
+    So a run that a task starts looks nothing up in the outer one, and no key to the secrets is
+    handed on. Other PIT_ names are the user's own and stay.
+    """
+    return {
+        name: value
+        for name, value in variables.items()
+        if name not in _RESERVED and not name.startswith(_RESERVED_PREFIXES)
+    }
+
+
+def task_variables(
+    environment: Environment,
+    project: Path,
+    snapshot: Path,
+    variables: Mapping[str, str],
+    first: Sequence[str] = (),
+) -> dict[str, str]:
+    """What a Python task's variables have over `variables`, those of every task.
+
+    VIRTUAL_ENV and PATH as `uv run` sets them. PYTHONPATH begins with `first`, then come the
+    snapshot's twins of the project's importable folders, then what `variables` has, where paths
+    into the live project become their twins as well. Buffering and byte code are Python's
+    defaults: a task that wants its output line by line says PYTHONUNBUFFERED in `[tasks.env]`,
+    and without byte code each task would compile its libraries anew.
+    """
+    twins = [os.path.normpath(snapshot / place) for place in environment.site_paths]
+    inherited = [
+        _twin(path, project, snapshot)
+        for path in variables.get("PYTHONPATH", "").split(os.pathsep)
+        if path
+    ]
+    added = {"PYTHONPATH": os.pathsep.join(dict.fromkeys((*first, *twins, *inherited)))}
+    if environment.prefix is not None:
+        path = os.path.join(environment.prefix, "bin")
+        rest = variables.get("PATH", os.defpath)
+        added |= {"VIRTUAL_ENV": environment.prefix, "PATH": f"{path}{os.pathsep}{rest}"}
+    if variables.get("PYTHONHOME"):
+        added["PYTHONHOME"] = ""  # it belongs to another interpreter; Python takes "" for unset
+    return added
+
+
+def _twin(path: str, project: Path, snapshot: Path) -> str:
+    """The path, in the snapshot if it leads into the live project."""
+    real, root = os.path.realpath(path), os.path.realpath(project)
+    if f"{real}/".startswith(f"{root}/"):
+        return os.path.normpath(snapshot / os.path.relpath(real, root))
+    return path

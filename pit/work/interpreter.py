@@ -1,0 +1,98 @@
+"""Which Python a project runs on: the one that uv chooses for it, remembered.
+
+uv honours requires-python, `.python-version` and its own settings, and takes 0.1 s to decide.
+So the answer is kept in a small file by the digest of all that it depends on, and used for as
+long as that interpreter is the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from pit.model import Record
+from pit.state.files import make_folder
+from pit.work import uv
+
+_ABOUT = "import sys; print(sys.implementation.name, *sys.version_info[:3])"
+
+
+class Interpreter(Record):
+    """A Python: its path, a name such as `cpython-3.11.7`, and the file behind the path."""
+
+    path: str
+    version: str
+    file: tuple[str, int, int]
+
+
+def choose(
+    project: Path, pyproject: bytes, folder: Path, tool: uv.Uv, variables: Mapping[str, str]
+) -> Interpreter:
+    """The interpreter for a project; `folder` is where answers are remembered."""
+    key = digest((os.fsencode(project), pyproject, *uv.settings(project, variables)))
+    memory = folder / f"python-{key[:16]}.json"
+    known = _remembered(memory)
+    if known is not None:
+        return known
+    # --system: never a virtual environment, neither the project's own nor the one Pit runs in.
+    output = tool.must(f"no Python for project {project}", "python", "find", "--system")
+    path = next((line for line in reversed(output.splitlines()) if line.startswith("/")), "")
+    found = Interpreter(path=path, version=_version(path, tool), file=_file(path))
+    write_whole(memory, msgspec.json.encode(found))
+    return found
+
+
+def own() -> Interpreter:
+    """The Python that Pit itself stands on, outside any virtual environment."""
+    path = getattr(sys, "_base_executable", None) or sys.executable
+    version = "-".join((sys.implementation.name, ".".join(map(str, sys.version_info[:3]))))
+    return Interpreter(path=path, version=version, file=_file(path))
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """SHA-256 of byte strings, each with its length, so that no two lists look the same."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(b"%d:" % len(part) + part)
+    return state.hexdigest()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a small file so that nobody ever sees half of it."""
+    make_folder(path.parent)
+    temporary = path.with_name(f".pit-{path.name}-{os.getpid()}")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _remembered(memory: Path) -> Interpreter | None:
+    try:
+        known = msgspec.json.decode(memory.read_bytes(), type=Interpreter)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return known if known.file == _file(known.path) else None
+
+
+def _version(path: str, tool: uv.Uv) -> str:
+    code, output = tool.ask((path, "-I", "-c", _ABOUT))
+    words = output.split()
+    if code != 0 or len(words) != 4:
+        raise uv.failed(f"the Python {path} does not start", output, "Install another Python")
+    return f"{words[0]}-{'.'.join(words[1:])}"
+
+
+def _file(path: str) -> tuple[str, int, int]:
+    """The file behind a path and how it looks; empty if there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return ("", 0, 0)
+    return (os.path.realpath(path), info.st_size, info.st_mtime_ns)

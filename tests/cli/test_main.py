@@ -1,0 +1,163 @@
+"""The entry: help, errors and exit codes, as a shell sees them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from pit.cli import main
+from pit.cli.options import Command
+from tests.builder import Pit
+
+
+def test_help_lists_every_command(pit: Pit) -> None:
+    out = pit.run("--help").ok().out
+    for name, entry in main.COMMANDS.items():
+        assert f"  {name} " in out
+        assert entry.help in out
+    assert pit.run("-h").ok().out == out
+    bare = subprocess.run(
+        [sys.executable, "-m", "pit"], env=pit.env, capture_output=True, text=True
+    )
+    assert (bare.returncode, bare.stdout) == (0, out)
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_each_command_is_what_the_list_says(name: str) -> None:
+    command = main.program.get_command(click.Context(main.program), name)
+    assert isinstance(command, Command)
+    assert (command.name, command.short_help) == (name, main.COMMANDS[name].help)
+
+
+def test_the_version_is_that_of_the_distribution(pit: Pit) -> None:
+    assert pit.run("--version").ok().out == f"pit {main.version()}\n"
+
+
+def test_an_unknown_command_gets_a_suggestion(pit: Pit) -> None:
+    pit.run("stats").fails(2, 'error: there is no command "stats"', 'Did you mean "status"?')
+    pit.run("frobnicate").fails(2, "List the commands with: pit --help")
+
+
+def test_an_unknown_option_gets_a_suggestion(pit: Pit) -> None:
+    result = pit.run("status", "--jsn").fails(2, "error: no such option", "--jsn", "--json")
+    assert "Usage:" not in result.err
+    pit.run("logs").fails(2, "error: missing argument", "Help: pit logs --help")
+    pit.run("runs", "--limit", "none").fails(2, "error: invalid value for '--limit'")
+
+
+def test_global_options_stand_before_or_after_the_command(sales: Pit, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    argv = [sys.executable, "-m", "pit"]
+
+    def names(*args: str, **env: str) -> str:
+        done = subprocess.run(
+            [*argv, *args], cwd=elsewhere, env=sales.env | env, capture_output=True, text=True
+        )
+        return done.stdout
+
+    expected = names("--project-dir", str(sales.root), "status")
+    assert "sales" in expected
+    assert names("status", "--project-dir", str(sales.root)) == expected
+    assert names("status", PIT_WORKSPACE=str(sales.root)) == expected
+    assert names("status", "--project-dir", "..", PIT_WORKSPACE="/nonexistent") == expected
+
+
+def test_a_workspace_that_is_not_there_is_named(pit: Pit) -> None:
+    pit.run("status", "--project-dir", "/nonexistent").fails(
+        2, "workspace folder /nonexistent does not exist", "pit new"
+    )
+
+
+def test_a_workspace_without_projects_says_how_to_begin(pit: Pit) -> None:
+    for command in (("validate",), ("status",), ("run", "sales"), ("runs", "sales")):
+        pit.run(*command).fails(10, "no projects found", "pit init my_project")
+
+
+def test_a_broken_configuration_points_at_the_line(pit: Pit) -> None:
+    pit.file("pit_config.toml", 'runs_dri = "x"\n')
+    pit.run("status").fails(11, "pit_config.toml:1:1: ", "runs_dri", "    ^", "1 problem found")
+
+
+def test_a_reader_that_goes_away_is_no_error(sales: Pit) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        sales.argv("schema"), stdout=writer, stderr=subprocess.PIPE, env=sales.env
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_onto_a_full_disk_is_an_error(sales: Pit) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            sales.argv("schema"), stdout=full, stderr=subprocess.PIPE, env=sales.env
+        )
+    assert done.returncode == 25
+    assert done.stderr == b"error: No space left on device\n"
+
+
+def crash(pit: Pit, *args: str) -> subprocess.CompletedProcess[str]:
+    """Call a command whose code is broken."""
+    program = (
+        "import sys; from pit.cli import main;"
+        "main.COMMANDS['status'] = main.Entry('tests.cli.test_main:missing', '');"
+        "sys.exit(main.main())"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, "status", *args],
+        env=pit.env | {"PIT_WORKSPACE": str(pit.root)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_defect_leaves_its_traceback_in_a_file(sales: Pit) -> None:
+    done = crash(sales, "secret-argument")
+    assert done.returncode == 70
+    assert done.stderr.startswith("error: internal error: AttributeError:")
+    assert "Traceback" not in done.stderr
+    log = sales.root / ".pit" / "crash.log"
+    assert str(log) in done.stderr
+    text = log.read_text()
+    assert "Traceback" in text
+    assert "AttributeError" in text
+    assert "secret-argument" not in text
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_a_defect_where_there_is_no_workspace_shows_its_traceback(pit: Pit) -> None:
+    done = crash(pit)
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr
+    assert list(pit.root.iterdir()) == []
+
+
+HEAVY = ("doit", "duckdb", "rich", "psutil", "tree_sitter", "pathspec", "subprocess", "blake3")
+
+
+@pytest.mark.parametrize("command", [["--help"], ["status"], ["runs"], ["logs", "sales"]])
+def test_commands_that_run_nothing_load_nothing_heavy(
+    record: object, sales: Pit, command: list[str]
+) -> None:
+    record()  # type: ignore[operator]
+    program = (
+        "import sys; from pit.cli.main import main; main(sys.argv[1:]);"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        env=sales.env | {"PIT_WORKSPACE": str(sales.root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert loaded.isdisjoint(HEAVY)

@@ -1,0 +1,148 @@
+"""The end of a run at a glance."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from pit.cli.console import Console
+from pit.cli.summary import Summary, tail
+from pit.model import Event, Reason, RunEnded, RunStarted, RunState, TaskState
+from tests.cli.test_progress import AT, RUN, began, ended
+
+
+def summary(tmp_path: Path, *events: Event, end: RunEnded | None, tasks: tuple[str, ...]) -> str:
+    """What the summary of a run writes."""
+    out = io.StringIO()
+    sink = Summary(Console(out, io.StringIO(), {}))
+    folder = tmp_path / RUN
+    begin = RunStarted(
+        run=RUN,
+        at=AT,
+        dag="sales",
+        run_dir=str(folder),
+        project="",
+        tasks=tasks,
+        params={},
+        selection=None,
+    )
+    for event in (begin, *events, *([end] if end else [])):
+        sink.emit(event)
+    assert out.getvalue() == ""
+    sink.close()
+    return out.getvalue()
+
+
+def over(state: RunState, **facts: object) -> RunEnded:
+    """The run ends after four seconds."""
+    return RunEnded(run=RUN, at=AT, state=state, seconds=4.0, **facts)  # type: ignore[arg-type]
+
+
+def test_a_failure_ends_with_its_log_and_the_command_to_type(tmp_path: Path) -> None:
+    logs = tmp_path / RUN / "logs"
+    logs.mkdir(parents=True)
+    lines = [f"line {n}" for n in range(30)]
+    (logs / "load.log").write_text("\n".join([*lines, "\x1b[31mValueError\x1b[0m: bäd"]))
+    text = summary(
+        tmp_path,
+        began("extract"),
+        ended("extract"),
+        began("load", 2, 3),
+        ended("load", TaskState.FAILED, Reason.EXIT, "exit code 3", 2),
+        ended("mart", TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, "after load", 0),
+        end=over(RunState.FAILED, reason=Reason.EXIT),
+        tasks=("extract", "load", "mart"),
+    )
+    assert text.splitlines() == [
+        "",
+        f"sales  failed  4.0s  {RUN}",
+        "",
+        "  success          extract  2.0s",
+        "  failed           load     2.0s  exit code 3  attempt 2 of 3",
+        "  upstream_failed  mart        -  after load",
+        "",
+        "load: the end of its log",
+        *(f"  | line {n}" for n in range(21, 30)),
+        "  | ValueError: bäd",
+        "",
+        "Next: pit logs sales/load",
+    ]
+
+
+def test_a_success_needs_no_next_step(tmp_path: Path) -> None:
+    text = summary(tmp_path, began("a"), ended("a"), end=over(RunState.SUCCESS), tasks=("a",))
+    assert text == f"\nsales  success  4.0s  {RUN}\n\n  success  a  2.0s\n"
+
+
+def test_a_stub_run_says_so_in_plain_sight(tmp_path: Path) -> None:
+    skipped = ended("a", TaskState.SKIPPED, Reason.NO_SECRETS, attempts=0)
+    text = summary(tmp_path, skipped, end=over(RunState.SUCCESS, stub=True), tasks=("a",))
+    assert "success (stub)" in text
+    assert "  skipped  a  -  no_secrets" in text
+    assert "--secrets FILE" in text
+
+
+def test_of_a_single_task_the_others_are_one_line(tmp_path: Path) -> None:
+    others = [ended(f"t{n}", TaskState.SKIPPED, Reason.SINGLE_TASK, attempts=0) for n in range(100)]
+    text = summary(
+        tmp_path,
+        *others,
+        began("a"),
+        ended("a"),
+        end=over(RunState.SUCCESS),
+        tasks=("a", *(f"t{n}" for n in range(100))),
+    )
+    assert len(text.splitlines()) == 5
+    assert text.endswith("100 other tasks not selected\n")
+
+
+def test_of_many_tasks_only_the_unsuccessful_are_listed_and_all_counted(tmp_path: Path) -> None:
+    names = tuple(f"t{n}" for n in range(1000))
+    events = [ended(name) for name in names[:-2]]
+    events.append(ended(names[-2], TaskState.FAILED, Reason.TIMEOUT, "ended after 5 s"))
+    events.append(ended(names[-1], TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, attempts=0))
+    text = summary(tmp_path, *events, end=over(RunState.FAILED), tasks=names)
+    assert "timeout: ended after 5 s" in text
+    assert "1,000 tasks: 1 failed, 1 skipped, 998 success" in text
+    assert len(text.splitlines()) < 15
+
+
+def test_a_run_that_could_not_be_set_up_tells_why(tmp_path: Path) -> None:
+    end = over(RunState.FAILED, reason=Reason.SETUP, error="cannot copy secret.key")
+    text = summary(tmp_path, end=end, tasks=("a",))
+    assert "setup: cannot copy secret.key" in text
+    assert text.endswith("Next: pit status sales\n")
+
+
+def test_a_run_without_an_end_has_no_summary(tmp_path: Path) -> None:
+    assert summary(tmp_path, end=None, tasks=("a",)) == ""
+
+
+def test_the_tail_of_a_huge_line_or_of_no_file_is_short(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_bytes(b"x" * 10_000_000)
+    assert tail(tmp_path / "x.log") == ["x" * 199 + "…"]
+    assert tail(tmp_path / "none.log") == []
+    (tmp_path / "blank.log").write_text("\n\n")
+    assert tail(tmp_path / "blank.log") == []
+
+
+def test_a_cancelled_run_blames_no_task_and_can_be_started_again(tmp_path: Path) -> None:
+    text = summary(
+        tmp_path,
+        began("a"),
+        ended("a", TaskState.FAILED, Reason.CANCELLED, "ended because the run was ending"),
+        ended("b", TaskState.SKIPPED, Reason.CANCELLED, attempts=0),
+        end=over(RunState.CANCELLED, reason=Reason.CANCELLED),
+        tasks=("a", "b"),
+    )
+    assert text.splitlines()[1:3] == [f"sales  cancelled  4.0s  {RUN}", ""]
+    assert "the end of its log" not in text
+    assert text.endswith("Next: pit run sales\n")
+
+
+def test_what_failed_is_not_told_twice(tmp_path: Path) -> None:
+    failed = ended("a", TaskState.FAILED, Reason.EXIT, "exit code 3")
+    end = over(RunState.FAILED, error="failed: a")
+    assert "failed: a" not in summary(tmp_path, failed, end=end, tasks=("a",))
+    late = over(RunState.FAILED, reason=Reason.TIMEOUT, error="the run exceeded dag.timeout")
+    assert "the run exceeded dag.timeout" in summary(tmp_path, failed, end=late, tasks=("a",))

@@ -1,0 +1,67 @@
+"""The real command on a real (pseudo) terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import termios
+
+from pit.model import RunState
+from tests.builder import Pit
+from tests.cli.conftest import Record
+
+
+def typed(pit: Pit, *args: str, columns: int = 80, **env: str) -> tuple[int, str]:
+    """Exit code, and all that the command writes to a terminal of that width."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environ = {k: v for k, v in pit.env.items() if k not in ("NO_COLOR", "COLUMNS")}
+    with subprocess.Popen(
+        pit.argv(*args),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environ | {"TERM": "xterm"} | env,
+        cwd=pit.root,
+    ) as process:
+        os.close(theirs)
+        text = b"".join(iter(lambda: _read(ours), b""))
+    os.close(ours)
+    return process.returncode, text.decode().replace("\r\n", "\n")
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # how Linux says that the other end of a terminal has been closed
+        return b""
+
+
+def test_a_run_is_drawn_and_its_block_is_gone_in_the_end(pit: Pit) -> None:
+    pit.project("sales").toml('[[tasks]]\nname = "wait"\nscript = "wait.sh"\n')
+    pit.file("wait.sh", "echo done; sleep 0.5")
+    code, text = typed(pit, "run", "sales")
+    assert code == 0
+    assert "running" in text
+    assert "0 of 1 done" in text
+    final = text.rpartition("\x1b[J")[2]
+    assert re.search(r"sales.*success", final)
+    assert "running" not in final
+
+
+def test_a_listing_is_coloured_and_fits_the_window(sales: Pit, record: Record) -> None:
+    record(RunState.FAILED, params={"day": "2026-01-31", "region": "north-north-west"})
+    for columns in (80, 120):
+        for command in (("status",), ("runs",), ("outputs",), ("status", "sales")):
+            code, text = typed(sales, *command, columns=columns)
+            assert code == 0
+            table = text.partition("\n\n")[0] if command == ("status",) else text
+            for line in table.splitlines():
+                plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+                assert len(plain) <= columns or plain.startswith("sales/"), plain
+    assert "\x1b[1;31mfailed\x1b[0m" in typed(sales, "runs")[1]
+    assert "\x1b[" not in typed(sales, "runs", NO_COLOR="1")[1]
+    assert "\x1b[" not in typed(sales, "runs", "--no-color")[1]

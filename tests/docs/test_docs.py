@@ -1,0 +1,251 @@
+"""Every key, flag, variable, exit code and dependency stands in the manual, and no other does."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from pit import errors
+from pit.cli import main
+from pit.cli import run as run_command
+from pit.cli.options import global_options
+from pit.errors import PitError
+from pit.model import Reason
+from pit.spec import keys
+from tests.docs.pages import DOCS, ROOT, anchors, blocks, code, first_cells, sections
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+
+PIT_TOML = {
+    "[dag]": keys.DAG,
+    "[dag.requires]": keys.REQUIRE,
+    "[dag.params]": keys.PARAM,
+    "[dag.sql]": keys.SQL,
+    "[[tasks]]": keys.TASK,
+    "[[outputs]]": keys.OUTPUT,
+}
+PIT_CONFIG = {"pit_config.toml": keys.CONFIG, "[retention]": keys.RETENTION}
+TABLES = [
+    *((DOCS / "pit_toml.md", heading, table) for heading, table in PIT_TOML.items()),
+    *((DOCS / "pit_config.md", heading, table) for heading, table in PIT_CONFIG.items()),
+]
+
+
+def names(cells: list[str]) -> list[str]:
+    """The first code-quoted word of each cell."""
+    return [code(cell)[0].split()[0] for cell in cells]
+
+
+# ---------------------------------------------------------------- keys
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "table"), TABLES, ids=[heading for _, heading, _ in TABLES]
+)
+def test_each_table_of_keys_is_the_declared_one(
+    page: Path, heading: str, table: keys.Table
+) -> None:
+    assert names(first_cells(sections(page)[heading])) == list(table.keys)
+
+
+def test_every_declared_table_is_documented() -> None:
+    documented = [id(table) for _, _, table in TABLES]
+    assert sorted(documented) == sorted(id(table) for table in keys.TABLES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_toml_in_the_manual_is_valid_and_knows_its_keys(page: Path) -> None:
+    for block in blocks(page.read_text(), "toml"):
+        top = tomllib.loads(block)
+        assert set(top) <= {
+            "dag",
+            "tasks",
+            "outputs",
+            "global",
+            "claims_pipeline",
+            *keys.CONFIG.keys,
+        }
+        for key in top.get("dag", {}):
+            assert key in keys.DAG.keys
+        for task in top.get("tasks", []):
+            assert set(task) <= set(keys.TASK.keys)
+
+
+# ---------------------------------------------------------------- flags
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by its name."""
+    found = {}
+    for name in main.COMMANDS:
+        command = main.program.get_command(click.Context(main.program), name)
+        assert command is not None
+        found[name] = command
+    return found
+
+
+def shared_flags() -> set[str]:
+    """The options that every command takes."""
+    return {flag for option in global_options() for flag in option.opts} | {"-h", "--help"}
+
+
+def flags(command: click.Command) -> set[str]:
+    """The options of one command, without those that every command takes."""
+    options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    return {flag for option in options for flag in option.opts} - shared_flags()
+
+
+def documented_flags(section: str) -> set[str]:
+    """The options in the first cells of a section's table."""
+    quoted = [word for cell in first_cells(section) for word in code(cell)]
+    return {word.split()[0] for word in quoted}
+
+
+def test_each_command_has_a_section_with_exactly_its_flags() -> None:
+    written = {
+        heading.split()[1]: documented_flags(text)
+        for heading, text in sections(DOCS / "cli.md").items()
+        if heading.startswith("pit ")
+    }
+    assert written == {name: flags(command) for name, command in commands().items()}
+
+
+def test_the_global_options_are_documented() -> None:
+    section = sections(DOCS / "cli.md")["Global options"]
+    assert documented_flags(section) == shared_flags()
+    assert "pit --version" in section
+
+
+# ---------------------------------------------------------------- variables
+
+
+def strings_in_the_code() -> Iterator[str]:
+    """Every string of the program that is no docstring."""
+    for path in sorted((ROOT / "pit").rglob("*.py")):
+        if "scaffold" in path.parts:
+            continue
+        tree = ast.parse(path.read_text())
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+            if is_text and id(node) not in docstrings:
+                yield node.value
+
+
+def variables(texts: Iterator[str] | list[str]) -> set[str]:
+    """The names of Pit's variables in some texts; PIT_PARAM_ stands for its whole family."""
+    found = {name for text in texts for name in re.findall(r"\bPIT_[A-Z_]*[A-Z_]", text)}
+    return {"PIT_PARAM_" if name.startswith("PIT_PARAM") else name for name in found}
+
+
+INTERNAL = {"PIT_COMPLETE", "_PIT_COMPLETE"}  # click's own, between the shell and the script
+
+
+def test_every_variable_is_documented_and_no_other() -> None:
+    pages = [sections(DOCS / "cli.md")["Variables"]]
+    pages.append(sections(DOCS / "pit_toml.md")["Variables that a task sees"])
+    cells = [cell for page in pages for cell in first_cells(page)]
+    assert variables(cells) == variables(strings_in_the_code()) - INTERNAL - RESERVED_FOR_LATER
+
+
+RESERVED_FOR_LATER = {
+    "PIT_AGE_KEY",
+    "PIT_AGE_KEY_FILE",
+    "PIT_SOCKET",
+    "PIT_MATRIX_",
+}  # kept from tasks today, so that nothing comes to rely on them
+
+
+def test_no_page_mentions_a_variable_that_is_not_there() -> None:
+    known = variables(strings_in_the_code())
+    for page in PAGES:
+        assert variables([page.read_text()]) <= known, page.name
+
+
+# ---------------------------------------------------------------- exit codes and reasons
+
+
+def error_classes(base: type[PitError] = PitError) -> Iterator[type[PitError]]:
+    """Every class of the tree in errors.py."""
+    for child in base.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield child
+        yield from error_classes(child)
+
+
+def exit_codes() -> set[int]:
+    """Every code that the program can end with."""
+    boundary = {value for name, value in vars(main).items() if name.startswith("EXIT_")}
+    of_runs = {run_command._EXIT_FAILED, run_command._EXIT_TIMEOUT}
+    signals = {run_command._EXIT_SIGNAL + number for number in (2, 15)}
+    return {0, *(kind.exit_code for kind in error_classes()), *boundary, *of_runs, *signals}
+
+
+def test_every_exit_code_is_documented_and_no_other() -> None:
+    rows = first_cells(sections(DOCS / "cli.md")["Exit codes"])
+    assert [int(cell) for cell in rows] == sorted(exit_codes())
+
+
+def test_the_tree_in_errors_draws_every_class() -> None:
+    drawn = set(re.findall(r"\b[A-Z][A-Za-z]+\b", errors.__doc__ or ""))
+    assert {kind.__name__ for kind in error_classes()} <= drawn
+
+
+def test_every_reason_is_explained() -> None:
+    rows = first_cells(sections(DOCS / "cli.md")["Reasons"])
+    assert names(rows) == [str(reason) for reason in Reason]
+
+
+# ---------------------------------------------------------------- dependencies, links
+
+
+def test_each_dependency_has_its_reason_and_is_used() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
+    rows = first_cells(sections(DOCS / "architecture.md")["Dependencies"])
+    assert {name for row in rows for name in row.split(", ")} == declared
+    assert {name.replace("-", "_") for name in declared} <= imported()
+
+
+def imported() -> set[str]:
+    """The top-level names that the program imports, wherever in a file."""
+    found = set()
+    for path in (ROOT / "pit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        there = (page.parent / path) if path else page
+        assert there.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(there), f"{page.name} links to {target}"
+
+
+def test_the_files_that_architecture_names_are_there() -> None:
+    page = (DOCS / "architecture.md").read_text()
+    named = set(re.findall(r"`((?:cli|engine|work|spec|state|sql)/\w+\.py|errors\.py)", page))
+    assert named
+    for path in named:
+        assert (ROOT / "pit" / path).is_file(), path
