@@ -215,7 +215,8 @@ class Outcome(Record):
 class Order(Record):
     """All that a worker must know to perform one attempt: small, picklable, nothing open.
 
-    `argv` is set for a process, `sql` (the script's path) and `database` (its URL) for a SQL task.
+    `argv` is set for a process, `sql` (the script's path) for a SQL task; `database` is the URL of
+    the one that the task uses, if any.
     `log` is appended to. `targets` are prepared before the attempt and must exist after it.
     """
 
@@ -234,6 +235,54 @@ class Order(Record):
     targets: tuple[str, ...] = ()
     timeout: float | None = None
     grace: float = 10.0
+
+
+# ---------------------------------------------------------------- what makes a task current
+
+
+class FileMark(Record):
+    """A file's content in short: its BLAKE3 digest (hex) and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+class Fingerprint(Record):
+    """All that a tracked task's last success read and made, in parts that can be told apart.
+
+    `sources` maps each file of code to the digest of its text; `definition` each key of pit.toml
+    that matters to its value as JSON; `inputs` and `products` each place (relative to the project,
+    or absolute) to its content; `upstream` the targets of each task in `depends_on` likewise;
+    `successes` the last success of each upstream task without products; `packages` is the text
+    digest of uv.lock, for showing what changed.
+    """
+
+    version: int
+    sources: dict[str, str] = {}
+    definition: dict[str, str] = {}
+    environment: str = ""
+    packages: str = ""
+    inputs: dict[str, FileMark] = {}
+    upstream: dict[str, dict[str, FileMark]] = {}
+    successes: dict[str, str] = {}
+    database: str = ""
+    products: dict[str, FileMark] = {}
+
+
+class TaskRecord(Record):
+    """What the store keeps of a tracked task's last success, per values of its parameters.
+
+    `params` is their canonical text, `run` the run that did the work, `seconds` how long it took.
+    """
+
+    dag: str
+    task: str
+    params: str
+    run: str
+    at: float
+    seconds: float
+    fingerprint: Fingerprint
+    note: str = ""
 
 
 # ---------------------------------------------------------------- what a run tells
@@ -288,11 +337,21 @@ class EnvironmentHashed(Event, tag="environment"):
 
 
 class AttemptStarted(Event, tag="attempt_started"):
-    """An attempt holds a slot and is about to start its work."""
+    """An attempt holds a slot and is about to start its work.
+
+    `forgets` names the record (its parameters' text) that dies in the same commit.
+    """
 
     task: str
     attempt: int
     attempts: int
+    forgets: str | None = None
+
+
+class TextsKept(Event, tag="texts"):
+    """Sources by digest, kept for comparing meaning and showing differences later."""
+
+    texts: dict[str, bytes]
 
 
 class AttemptEnded(Event, tag="attempt_ended"):
@@ -305,7 +364,11 @@ class AttemptEnded(Event, tag="attempt_ended"):
 
 
 class TaskEnded(Event, tag="task_ended"):
-    """A task reached its final state; a sink returns only when that is durable."""
+    """A task reached its final state; `barrier` returns only when that is durable.
+
+    `why` is why it ran, or since when it is current. A skipped task hands on the products of run
+    `made_by`, which saves `saved` seconds. A tracked task that succeeded brings its `record`.
+    """
 
     task: str
     state: TaskState
@@ -314,6 +377,10 @@ class TaskEnded(Event, tag="task_ended"):
     attempts: int = 0
     started_at: float | None = None
     seconds: float = 0.0
+    why: str = ""
+    made_by: str = ""
+    saved: float = 0.0
+    record: TaskRecord | None = None
 
 
 class RunEnded(Event, tag="run_ended"):

@@ -50,9 +50,11 @@ class Pit:
     def __init__(self, root: Path, **env: str) -> None:
         self.root = root
         self.folder = root
-        self.env = {
-            key: value for key, value in os.environ.items() if not key.startswith("PIT_")
-        } | {"NO_COLOR": "1", "COLUMNS": "100", "UV_PYTHON_DOWNLOADS": "never"} | env
+        self.env = (
+            {key: value for key, value in os.environ.items() if not key.startswith("PIT_")}
+            | {"NO_COLOR": "1", "COLUMNS": "100", "UV_PYTHON_DOWNLOADS": "never"}
+            | env
+        )
 
     def project(self, name: str) -> Pit:
         """The same workspace; what follows goes into `projects/<name>/`."""

@@ -89,8 +89,10 @@ def _offer(
 def completion(ctx: click.Context, settings: Settings, shell: str) -> None:
     """Print the script that makes a shell complete commands, DAGs, tasks and run ids.
 
-    bash, zsh: eval "$(pit completion bash)" in your start-up file.
-    fish: pit completion fish > ~/.config/fish/completions/pit.fish
+    \b
+    bash  add to ~/.bashrc:  eval "$(pit completion bash)"
+    zsh   add to ~/.zshrc:   eval "$(pit completion zsh)"
+    fish  run once:          pit completion fish > ~/.config/fish/completions/pit.fish
     """
     kind = get_completion_class(shell)
     assert kind is not None, "click knows bash, zsh and fish"

@@ -137,9 +137,10 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options, then the global ones."""
-        own = [param for param in self.get_params(ctx) if param not in self._global]
-        for title, params in (("Options", own), ("Global options", self._global)):
-            records = [record for p in params if (record := p.get_help_record(ctx))]
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        own = [option for option in options if option not in self._global]
+        for title, group in (("Options", own), ("Global options", self._global)):
+            records = [record for option in group if (record := option.get_help_record(ctx))]
             with formatter.section(title):
                 formatter.write_dl(records)
 

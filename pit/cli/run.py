@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import click
 
 from pit.cli import progress
 from pit.cli.complete import complete_target
+from pit.cli.main import version
 from pit.cli.options import Settings, command
 from pit.cli.summary import Summary
 from pit.engine.run import Finale, Request, Services, execute
@@ -25,21 +25,12 @@ from pit.work import process
 _EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
 
 
-class Duration(click.ParamType):
-    """A duration such as "10s" on the command line, in seconds."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Seconds; a click usage error for what is no duration."""
-        if isinstance(value, float):
-            return value
-        try:
-            return durations.parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """A duration on the command line, such as "10s", in seconds."""
+    try:
+        return durations.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
 
 
 @command("run", short_help="Run a DAG, or one task of it.")
@@ -55,8 +46,8 @@ class Duration(click.ParamType):
 )
 @click.option(
     "--grace",
-    type=Duration(),
-    default=10.0,
+    default="10s",
+    callback=_seconds,
     metavar="DURATION",
     help="Time between asking a task to end and killing it (default: 10s).",
 )
@@ -88,6 +79,7 @@ def run(
         concurrency=concurrency,
         trigger=trigger,
         grace=grace,
+        pit_version=version(),
     )
     try:
         finale = perform(settings, request, as_json)
@@ -136,7 +128,7 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
         stack.callback(store.close)
         report_interrupted(settings, config, store)
         view = progress.view_for(console, as_json=as_json, verbose=settings.verbose)
-        summary = Summary(console, again=lambda words: _again(settings, words))
+        summary = Summary(console, again=settings.again)
         try:
             finale = execute(
                 request,
@@ -162,7 +154,7 @@ def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store
         left = f"; ended {ended} of its processes" if ended else ""
         settings.console.warning(
             f"run {past.id} was interrupted{left}",
-            f"See it with: {_again(settings, 'status')} {past.dag}",
+            f"See it with: {settings.again(f'status {past.dag}')}",
         )
 
 
@@ -190,9 +182,3 @@ def exit_code(finale: Finale) -> int:
         case _, Reason.DISK_FULL:
             return DiskFull.exit_code
     return _EXIT_FAILED
-
-
-def _again(settings: Settings, words: str) -> str:
-    """A command line for the same workspace."""
-    here = settings.root == Path.cwd()
-    return f"pit {words}" if here else f"pit --project-dir {settings.root} {words}"

@@ -35,7 +35,8 @@ _WIDE = 110
 @click.option(
     "--state",
     type=click.Choice([str(state) for state in RunState]),
-    help="Only runs in this state.",
+    metavar="STATE",
+    help=f"Only runs in this state: {', '.join(RunState)}.",
 )
 @json_option
 def runs(settings: Settings, dag: str | None, limit: int, state: str | None, as_json: bool) -> None:

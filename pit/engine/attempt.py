@@ -126,7 +126,7 @@ def step(life: Life, signal: Signal, policy: Policy) -> tuple[Life, Effect | Non
             return replace(life, stopping=life.stopping or reason), None
         case Phase.DELAYED, DelayOver():
             return replace(life, phase=Phase.WAITING), Queue()
-        case (Phase.WAITING | Phase.DELAYED), Stop(reason=reason):
+        case ((Phase.WAITING | Phase.DELAYED), Stop(reason=reason)):
             return _stopped(life, reason)
     return life, None
 

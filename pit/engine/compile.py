@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from doit.control import TaskControl, TaskDispatcher
 from doit.task import Task as DoitTask
+from msgspec import field
 
 from pit.engine.attempt import Policy
 from pit.model import Dag, Order, Reason, Record, Task
@@ -29,7 +30,7 @@ class Job(Record):
     name: str
     depends_on: tuple[str, ...]
     policy: Policy
-    base: dict[str, str] = {}
+    base: dict[str, str] = field(default_factory=dict)
     order: Order | None = None
     stub: str | None = None
     refusal: Refusal | None = None

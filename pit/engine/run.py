@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from msgspec import field
 from msgspec.structs import replace
 
 from pit.engine import compile
@@ -90,11 +91,12 @@ class Request(Record):
     dag: Dag
     config: WorkspaceConfig
     only: str | None = None
-    given: dict[str, str] = {}
+    given: dict[str, str] = field(default_factory=dict)
     concurrency: int | None = None
     secrets_file: Path | None = None
     trigger: str = "manual"
     grace: float = 10.0
+    pit_version: str = ""
 
 
 class Services(Record):
@@ -144,7 +146,8 @@ class _Run:
         self.env: environment.Environment | None = None
         self.snapshot: snapshot.Snapshot | None = None
         self.secrets: Secrets | None = None
-        self.state, self.reason = RunState.RUNNING, None
+        self.state = RunState.RUNNING
+        self.reason: Reason | None = None
 
     # ------------------------------------------------------------------ 1 resolve
 
@@ -173,7 +176,9 @@ class _Run:
             raise Overlapping(busy, 'overlap = "skip" in its pit.toml; --skip-ok exits 0 instead')
         parent = os.environ.get("PIT_RUN_ID")
         if parent and any(r.dag == self.dag.name for r in self.services.history.ancestry(parent)):
-            raise Overlapping(f"{busy}, and this run was started from within it", "It would wait for itself")
+            raise Overlapping(
+                f"{busy}, and this run was started from within it", "It would wait for itself"
+            )
         self.services.waiting(f"{busy}; waiting for it to end")
         self.dag_lock.wait(lambda: False, shared=shared)
 
@@ -219,6 +224,7 @@ class _Run:
                 pid=os.getpid(),
                 pid_started=_start_of_this_process(),
                 boot_id=tree.boot_id(),
+                pit_version=self.request.pit_version,
             )
         )
 
@@ -347,22 +353,30 @@ class _Run:
         )
         if runner == "sql":
             return self._sql_job(job, task)
-        return replace(job, order=self._order(task, argv=self._argv(task)))
+        reserved = task.connection if self.secrets is not None else None
+        return self._connected(job, task, reserved, argv=self._argv(task))
 
     def _sql_job(self, job: Job, task: Task) -> Job:
-        script = self.dir.project / task.script
+        script = str(self.dir.project / task.script)
         if self.secrets is None:
-            return replace(job, stub=str(script), order=self._order(task))
+            return replace(job, stub=script, order=self._order(task))
         name = task.connection or self.dag.connection
         if name is None:
             error = "no connection: name one on the task, or in [dag.sql]"
             return replace(job, refusal=Refusal(reason=Reason.MISSING_CONNECTION, error=error))
+        return self._connected(job, task, name, sql=script)
+
+    def _connected(self, job: Job, task: Task, name: str | None, **work: Any) -> Job:
+        """The job with its order; refused when the secrets lack the connection `name`."""
+        if name is None:
+            return replace(job, order=self._order(task, **work))
+        assert self.secrets is not None
         try:
             url = self.secrets.connection_url(self.dag.name, name)
         except SecretsError as error:
             refusal = Refusal(reason=Reason.MISSING_CONNECTION, error=str(error))
             return replace(job, refusal=refusal)
-        return replace(job, order=self._order(task, sql=str(script), database=url))
+        return replace(job, order=self._order(task, database=url, **work))
 
     def _argv(self, task: Task) -> tuple[str, ...]:
         script = self.dir.project / task.script
@@ -489,7 +503,8 @@ class _Run:
 
     def _show_stub(self, job: Job) -> None:
         """In stub mode the log holds the SQL that was not executed."""
-        assert job.stub is not None and job.order is not None
+        assert job.stub is not None
+        assert job.order is not None
         with TaskLog(job.order.log, job.name, self.services.tap) as log:
             log.line("[pit] no secrets file: this SQL was not executed")
             log.write(Path(job.stub).read_bytes())

@@ -32,13 +32,18 @@ _BATCH = 10_000
 """How many rows of a result set are fetched at once, so that memory stays flat."""
 _LONGEST_PLAN = 20_000
 
-_Rows = duckdb.DuckDBPyRelation | duckdb.DuckDBPyConnection
+_Header = list[Any]
 _Kind = duckdb.StatementType
-_WITH_ROWS = frozenset(
-    (_Kind.SELECT, _Kind.EXPLAIN, _Kind.CALL, _Kind.EXECUTE, _Kind.PRAGMA, _Kind.RELATION)
-)
+_WITH_ROWS = frozenset((_Kind.SELECT, _Kind.CALL, _Kind.EXECUTE, _Kind.PRAGMA, _Kind.MULTI))
 _RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
 _ATTACHING = frozenset((_Kind.ATTACH, _Kind.DETACH))
+_UNBOUND = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ParserException,
+    duckdb.NotImplementedException,
+)
+"""Errors from before anything is executed."""
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BIGNUM")
 
 
@@ -88,16 +93,15 @@ class DuckDB:
         if not trees:
             return []
         places = _places(text)
-        queries = [tree.query for tree in trees]
-        aligned = align(places, queries)
+        aligned = align(places, [tree.query for tree in trees])
         return [
             Statement(
                 line=place.line,
                 text=place.text,
                 above=place.above,
-                native=_Parsed(kind=tree.type, tree=tree, query=query if verbatim else None),
+                native=_Parsed(kind=tree.type, tree=tree, query=place.raw if verbatim else None),
             )
-            for tree, query, (place, verbatim) in zip(trees, queries, aligned, strict=True)
+            for tree, (place, verbatim) in zip(trees, aligned, strict=True)
         ]
 
     def _trees(self, text: str) -> list[duckdb.Statement]:
@@ -144,7 +148,8 @@ class DuckDB:
 
 
 def _places(text: str) -> list[Place]:
-    return cut(text, [offset for offset, _ in duckdb.tokenize(text)])
+    comment = duckdb.token_type.comment
+    return cut(text, [offset for offset, kind in duckdb.tokenize(text) if kind != comment])
 
 
 def _first_broken(parser: duckdb.DuckDBPyConnection, text: str) -> int:
@@ -174,57 +179,65 @@ class DuckSession:
     def execute(self, statement: Statement) -> Result:
         """Carry out one statement to its end, whatever it returns."""
         parsed: _Parsed = statement.native
+        ahead = ""
         try:
             if parsed.kind == _Kind.EXPLAIN:
                 return self._plan(parsed)
-            if parsed.kind in _WITH_ROWS or _RETURNING.search(statement.text):
-                return self._query(parsed)
-            return self._command(parsed)
+            if parsed.kind == _Kind.SELECT and parsed.query is not None:
+                if (shown := self._as_text(parsed.query)) is not None:
+                    ahead = shown.ahead
+                    return self._rows(shown.header, lists=True)
+            return self._plain(parsed, _returns_rows(parsed, statement))
         except duckdb.Error as error:
             if in_use := busy(error):
                 raise in_use from None
-            raise SqlFailure(failure(error, parsed.query or "", statement)) from None
-
-    def _command(self, parsed: _Parsed) -> Result:
-        done = self._connection.execute(parsed.sendable)
-        header = done.description
-        rows = done.fetchall()
-        if rows and header and header[0][0] == "Count":
-            return Result(rows=rows[0][0], changed=True)
-        return Result()
+            query = ahead + (parsed.query or "")
+            raise SqlFailure(failure(error, query, statement, len(ahead))) from None
 
     def _plan(self, parsed: _Parsed) -> Result:
         rows = self._connection.execute(parsed.sendable).fetchall()
         plans = "\n".join(str(row[-1]) for row in rows)
         return Result(text=plans[:_LONGEST_PLAN].rstrip())
 
-    def _query(self, parsed: _Parsed) -> Result:
-        relation = self._relation(parsed)
-        if relation is None:
+    def _as_text(self, query: str) -> _Shown | None:
+        """Start a SELECT in a form that is quick to read; None if only the plain form will do."""
+        try:
+            header = self._connection.query(query).description
+            shown = _Shown.of(header)
+            self._connection.execute(f"{shown.ahead}{query}{shown.behind}")
+        except _UNBOUND:
+            return None
+        return shown
+
+    def _plain(self, parsed: _Parsed, with_rows: bool) -> Result:
+        header = self._connection.execute(parsed.sendable).description
+        if with_rows:
+            return self._rows(header, lists=False)
+        rows = self._connection.fetchall()
+        if rows and header[0][0] == "Count":
+            return Result(rows=rows[0][0], changed=True)
+        return Result()
+
+    def _rows(self, header: _Header, lists: bool) -> Result:
+        """What the running statement returns, read to its end, for an error may hide there."""
+        try:
+            first = self._connection.fetchmany(table.ROWS)
+            count = len(first)
+            while batch := len(self._connection.fetchmany(_BATCH)):
+                count += batch
+        except duckdb.InvalidInputException as error:
+            if "Required module" not in str(error):
+                raise
+            return Result(text="the rows are not shown: Python lacks pytz for their time zone")
+        if not count and [column[0] for column in header] == ["Success"]:
             return Result()
-        header = relation.description
-        columns = tuple(column[0] for column in header)
-        numeric = tuple(_NUMBER.fullmatch(str(column[1])) is not None for column in header)
-        rows = _as_text(relation, len(columns))
-        first = [row[0] if rows is not relation else row for row in rows.fetchmany(table.ROWS)]
-        count = len(first) + _drain(rows)
-        if columns == ("Success",) and not count:
-            return Result()
+        values = [row[0] for row in first] if lists else first
         return Result(
             rows=count,
-            columns=columns,
-            numeric=numeric,
-            first=tuple(tuple(_text(value) for value in row) for row in first),
+            columns=tuple(column[0] for column in header),
+            numeric=tuple(_NUMBER.fullmatch(str(column[1])) is not None for column in header),
+            first=tuple(tuple(_text(value) for value in row) for row in values),
         )
-
-    def _relation(self, parsed: _Parsed) -> _Rows | None:
-        try:
-            return self._connection.query(parsed.sendable)
-        except duckdb.ProgrammingError:
-            if parsed.kind != _Kind.SELECT or parsed.query is None:
-                raise
-            # A SELECT that cannot be bound has executed nothing; only `execute` says where.
-            return self._connection.execute(parsed.query)
 
     def interrupt(self) -> None:
         """End the running statement; harmless when there is none."""
@@ -247,30 +260,33 @@ class DuckSession:
             self._release()
 
 
-def _as_text(relation: _Rows, columns: int) -> _Rows:
-    """One list for each row that is shown, of its values as DuckDB writes them, cut to a cell.
+class _Shown(Record, frozen=True):
+    """What is put around a SELECT so that its rows can be shown, and its own columns.
 
-    Python has no date 10000-01-01, and TIMESTAMPTZ would need pytz. The rows further down are
-    computed but come as NULL, because turning them into Python objects takes far longer.
+    Each row that is shown comes as one list, of its values as DuckDB writes them, cut to a cell:
+    Python has no date 10000-01-01, and before 2.0 DuckDB needs pytz for TIMESTAMPTZ. The rows
+    further down are computed but come as NULL, since making Python objects of them takes longer
+    than all the rest.
     """
-    if not isinstance(relation, duckdb.DuckDBPyRelation):
-        return relation
-    limit = 2 * table.CELL
-    casts = ", ".join(f"left(CAST(#{i} AS VARCHAR), {limit})" for i in range(1, columns + 1))
-    try:
-        return relation.project(
-            f"CASE WHEN row_number() OVER () <= {table.ROWS} THEN [{casts}] END"
+
+    ahead: str
+    behind: str
+    header: _Header
+
+    @classmethod
+    def of(cls, header: _Header) -> _Shown:
+        """For a SELECT that has these columns, as DB-API describes them."""
+        names = [f"c{i}" for i in range(len(header))]
+        casts = ", ".join(f"left(CAST({name} AS VARCHAR), {2 * table.CELL})" for name in names)
+        return cls(
+            ahead=f"SELECT CASE WHEN row_number() OVER () <= {table.ROWS} THEN [{casts}] END FROM (",
+            behind=f"\n) AS pit({', '.join(names)})",
+            header=header,
         )
-    except duckdb.Error:
-        return relation
 
 
-def _drain(rows: _Rows) -> int:
-    """Fetch what is left, because an error may hide in the last row; how many rows it was."""
-    count = 0
-    while batch := len(rows.fetchmany(_BATCH)):
-        count += batch
-    return count
+def _returns_rows(parsed: _Parsed, statement: Statement) -> bool:
+    return parsed.kind in _WITH_ROWS or _RETURNING.search(statement.text) is not None
 
 
 def _text(value: object) -> str | None:

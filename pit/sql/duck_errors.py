@@ -70,13 +70,20 @@ class _Read(Record, frozen=True):
     position: int | None = None
 
 
-def failure(error: duckdb.Error, query: str = "", statement: Statement | None = None) -> Failure:
-    """The error as a Failure; `query` is the text that was sent, for `statement` or a script."""
+def failure(
+    error: duckdb.Error, query: str = "", statement: Statement | None = None, ahead: int = 0
+) -> Failure:
+    """The error as a Failure.
+
+    `query` is the text that was sent, for a statement or for a whole script; its first `ahead`
+    characters are none of the script's.
+    """
     told = _read(error)
     line, snippet = statement.line if statement else 0, ""
     if told.position is not None and told.position <= len(query.encode()):
-        offset = _characters(query, told, told.position)
-        line, snippet = point(query, offset, statement.above if statement else 1)
+        offset = _characters(query, told, told.position) - ahead
+        if offset >= 0:
+            line, snippet = point(query[ahead:], offset, statement.above if statement else 1)
     return Failure(
         message=f"{told.kind}: {told.message}"[:_LONGEST],
         line=line,

@@ -63,6 +63,7 @@ class Execution:
         self._session: Session | None = None
         self._statements = 0
         self._rows = 0
+        self._undone = False
 
     def run(self) -> Report:
         """Execute the script and let go of the database; failures are in the report."""
@@ -71,6 +72,8 @@ class Execution:
             failure = None
         except SqlFailure as error:
             failure = self._told(error.failure)
+            if self._undone:
+                self._tell("the open transaction was rolled back")
         return Report(statements=self._statements, rows=self._rows, failure=failure)
 
     def interrupt(self) -> None:
@@ -102,8 +105,7 @@ class Execution:
             for statement in statements:
                 self._one(session, statement)
         except SqlFailure:
-            if session.roll_back():
-                self._tell("the open transaction was rolled back")
+            self._undone = session.roll_back()
             raise
         if session.roll_back():
             raise SqlFailure(_uncommitted(statements))

@@ -267,12 +267,14 @@ def after_run(
 ) -> Pruned:
     """What follows a run: its own folder is trimmed, and older runs of its DAG are retired.
 
-    Never raises for a file that cannot be removed: the run is over and its result stands.
+    A run that did not succeed is left whole, for those who look into it. Never raises for a file
+    that cannot be removed: the run is over and its result stands.
     """
     folder = RunDir.at(runs_dir, run_id)
     problems: tuple[str, ...] = ()
     try:
-        trim(folder, keep)
+        if store.run(run_id).state is RunState.SUCCESS:
+            trim(folder, keep)
     except PitError as error:
         problems = (str(error),)
     planned = _plan_present(store, runs_dir, retention, lambda _: keep, (folder.dag,), now)

@@ -35,6 +35,7 @@ Living = dict[int, Stat]
 PATIENCE = 20.0
 
 _POLLED_AT_ONCE = 64
+_LOOKS = 3
 
 
 class Pause(Protocol):
@@ -72,6 +73,26 @@ def end(
         pause(living, 0.2)
         living = find()
     return living
+
+
+def end_marked_by(variable: bytes, grace: float) -> int:
+    """End all that carries `variable` (`NAME=value`) in its environment; how many there were."""
+    return _end_lost(_Marked(variable), grace)
+
+
+def _end_lost(find: Callable[[], Living], grace: float) -> int:
+    """`end` for processes of which somebody else was the parent, so that none may be overlooked.
+
+    In the midst of an exec a process seems to carry nothing: so look again after the last.
+    """
+    count = 0
+    for _ in range(_LOOKS):
+        living = find()
+        count += len(living)
+        if living and end(find, grace, freeze=True):
+            break
+        time.sleep(0.03)
+    return count
 
 
 def _terminate(
@@ -204,7 +225,7 @@ def watching(poll: select.poll, living: Iterable[int]) -> Iterator[bool]:
             os.close(handle)
 
 
-class Marked:
+class _Marked:
     """Finds what carries a variable in its environment, and what descends from that.
 
     What was found once is known for good: its children are followed even after it has died
@@ -363,7 +384,7 @@ def _guard(pipe: int, locks: set[int], table: _Table, run_id: str, grace: float)
         poll.register(pipe, 0)
         poll.poll()
         if os.read(pipe, 1) != _FAREWELL:
-            end(_Abandoned(table, run_id), grace, freeze=True)
+            _end_lost(_Abandoned(table, run_id), grace)
     finally:
         # Whatever happened, never return into the code of Pit, of which this is a copy.
         os._exit(0)
@@ -394,7 +415,7 @@ def _open_files_limit() -> int:
         return os.sysconf("SC_OPEN_MAX")
 
 
-class _Abandoned(Marked):
+class _Abandoned(_Marked):
     """What a dead Pit has left running: marked, told, or in the session of one that was told."""
 
     def __init__(self, table: _Table, run_id: str) -> None:

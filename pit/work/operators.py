@@ -13,6 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from pit.errors import InvalidConnection
 from pit.model import Order, Outcome, Reason, Record, Task
 from pit.spec import durations
 from pit.work import process, publish
@@ -57,6 +58,17 @@ class Tools(Record):
 def perform(order: Order, tools: Tools) -> Outcome:
     """Carry out one attempt in the run's folder and say how it ended; raises only on defects."""
     started, begun = time.time(), time.monotonic()
+
+    def refused(reason: Reason, error: str) -> Outcome:
+        return Outcome(
+            started_at=started,
+            ended_at=time.time(),
+            seconds=time.monotonic() - begun,
+            reason=reason,
+            error=error,
+            retryable=False,
+        )
+
     try:
         publish.prepare(Path(order.cwd), order.targets)
         with TaskLog(order.log, order.task, tools.tap) as log:
@@ -67,15 +79,11 @@ def perform(order: Order, tools: Tools) -> Outcome:
             if outcome.reason is not None and outcome.reason is not Reason.EXIT:
                 _note(log, outcome)
             return outcome
+    except InvalidConnection as error:
+        return refused(Reason.MISSING_CONNECTION, str(error))
     except OSError as error:
-        return Outcome(
-            started_at=started,
-            ended_at=time.time(),
-            seconds=time.monotonic() - begun,
-            reason=disk_reason(error) or Reason.INTERNAL,
-            error=f"{error.strerror or error}: {error.filename or order.log}",
-            retryable=False,
-        )
+        reason = disk_reason(error) or Reason.INTERNAL
+        return refused(reason, f"{error.strerror or error}: {error.filename or order.log}")
 
 
 def disk_reason(error: OSError) -> Reason | None:
@@ -85,6 +93,14 @@ def disk_reason(error: OSError) -> Reason | None:
 
 
 def _by_process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
+    """A program; one that names a connection has its database file for itself meanwhile."""
+    if not order.database or tools.sessions is None:
+        return _process(order, tools, log)
+    with tools.sessions.alone(order.database, tools.cancel):
+        return _process(order, tools, log)
+
+
+def _process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
     done = process.run(
         order.argv,
         cwd=order.cwd,

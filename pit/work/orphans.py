@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -35,6 +36,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 # The wait status of a child whose real one nobody can tell any more: exit code 255.
 LOST = 255 << 8
+
+# The suspect where an orphan may have come from elsewhere: it never ends.
+_NOBODY = 0
 
 
 class Own(NamedTuple):
@@ -190,18 +194,15 @@ class Orphans:
         living = {process.pid for process in orphans}
         self._suspects = {pid: who for pid, who in self._suspects.items() if pid in living}
         for process in orphans:
-            if process.pid not in self._suspects:
-                self._judge(process)
-        return [process for process in orphans if process.pid in self._suspects]
+            self._judge(process)
+        return orphans
 
     def _orphan(self, pid: int) -> Stat | None:
+        """`pid` if it is an orphan and lives; reaped if it is one and dead."""
         if pid in self._own or pid in self._foreign:
             return None
         process = tree.stat(pid)
-        if process is None:
-            return None
-        if process.session == self._session:
-            self._foreign.add(pid)
+        if process is None or process.session == self._session:
             return None
         if process.alive:
             return process
@@ -210,24 +211,27 @@ class Orphans:
         return None
 
     def _judge(self, process: Stat) -> None:
-        """Settle which own children may have left `process`, or that none of them has."""
-        root = self._traced(process)
+        """Settle which own children may have left `process`; try again while it is not settled."""
+        before = self._suspects.get(process.pid)
+        if before is not None and len(before) < 2 and _NOBODY not in before:
+            return
+        root = self._traced(process, patient=before is None)
         if root is not None:
             self._suspects[process.pid] = {root}
-        elif self._strict:
-            self._foreign.add(process.pid)
-        else:
-            self._suspects[process.pid] = {
-                own.pid for own in self._own.values() if own.marker and own.start <= process.start
-            }
+        elif before is None:
+            self._suspects[process.pid] = {_NOBODY} if self._strict else self._running_at(process)
 
-    def _traced(self, process: Stat) -> int | None:
+    def _running_at(self, process: Stat) -> set[int]:
+        """The own children that were there when `process` began."""
+        return {own.pid for own in self._own.values() if own.marker and own.start <= process.start}
+
+    def _traced(self, process: Stat, patient: bool) -> int | None:
         if process.session in self._own:
             return process.session
         for root, seen in self._seen.items():
             if process.identity in seen:
                 return root
-        carried = tree.environment(process.pid)
+        carried = self._environment(process.pid, patient)
         for own in self._own.values():
             if own.marker and own.marker in carried:
                 return own.pid
@@ -235,6 +239,16 @@ class Orphans:
             if own.pipe and tree.holds_pipe(process.pid, own.pipe):
                 return own.pid
         return None
+
+    def _environment(self, pid: int, patient: bool) -> list[bytes]:
+        """What a process carries; if `patient`, not what it seems to carry in mid-exec: nothing."""
+        carried = tree.environment(pid)
+        for _ in range(3 if patient else 0):
+            if any(carried):
+                break
+            time.sleep(0.002)
+            carried = tree.environment(pid)
+        return carried
 
 
 def _is_there(pid: int, start: int) -> bool:

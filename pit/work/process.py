@@ -28,7 +28,7 @@ from pit.model import Reason, Record
 from pit.work import tree
 from pit.work.attendance import Attendance, Output
 from pit.work.cancel import Cancel as Cancel
-from pit.work.guardian import Guardian, Living, Marked, end, wait_for_any
+from pit.work.guardian import Guardian, Living, end, end_marked_by, wait_for_any
 from pit.work.orphans import Own, orphans
 
 _CAPTURED = 1 << 20
@@ -540,11 +540,7 @@ def end_marked(run_id: str, grace: float = 10.0) -> int:
 
     For recovery after a crash. This process, its ancestors and its children are spared.
     """
-    find = Marked(b"PIT_RUN_ID=" + os.fsencode(run_id))
-    count = len(find())
-    if count:
-        end(find, grace, freeze=True)
-    return count
+    return end_marked_by(b"PIT_RUN_ID=" + os.fsencode(run_id), grace)
 
 
 def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:

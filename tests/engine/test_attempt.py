@@ -26,9 +26,7 @@ from pit.engine.attempt import (
 from pit.model import Outcome, Reason, TaskState
 
 
-def outcome(
-    reason: Reason | None = None, *, retryable: bool = True, lost: bool = False
-) -> Outcome:
+def outcome(reason: Reason | None = None, *, retryable: bool = True, lost: bool = False) -> Outcome:
     return Outcome(
         started_at=1.0,
         ended_at=2.0,
@@ -141,9 +139,7 @@ policies = st.builds(
 
 
 @given(policies, signals)
-def test_no_sequence_of_signals_breaks_the_promises(
-    policy: Policy, sequence: list[Signal]
-) -> None:
+def test_no_sequence_of_signals_breaks_the_promises(policy: Policy, sequence: list[Signal]) -> None:
     life, effects = after(policy, *sequence)
     launches = [effect.attempt for effect in effects if isinstance(effect, Launch)]
     ends = [effect for effect in effects if isinstance(effect, End)]

@@ -9,7 +9,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-
 from tests.builder import Pit
 
 KILLS = int(os.environ.get("PIT_TEST_KILLS", "20"))

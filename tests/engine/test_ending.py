@@ -104,9 +104,7 @@ def test_killing_pit_and_its_guardian_leaves_work_for_the_next_run(pit: Pit, sta
     wait_for(lambda: len(alive(pit, stamp)) >= 2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     guardians = [
-        int(pid)
-        for pid in children
-        if b"wild" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        int(pid) for pid in children if b"wild" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     for pid in (process.pid, *guardians):
         os.kill(pid, signal.SIGSTOP)

@@ -60,7 +60,9 @@ def test_tasks_run_in_order_from_the_snapshot_with_their_variables(pit: Pit) -> 
 
 
 def test_a_failure_says_what_when_and_what_next(pit: Pit) -> None:
-    pit.project("sales").toml(CHAIN).scripts(first="echo no such table >&2\nexit 3\n", second="true")
+    pit.project("sales").toml(CHAIN).scripts(
+        first="echo no such table >&2\nexit 3\n", second="true"
+    )
     result = pit.run("run", "sales").fails(1, "exit code 3", "no such table", "upstream_failed")
     assert "pit" in result.out.splitlines()[-1]
     assert "logs sales/first" in result.out.splitlines()[-1]
@@ -255,7 +257,9 @@ def test_requirements_are_checked_when_the_run_starts(pit: Pit) -> None:
 
 
 SLOW = '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
-AT_GATE = "touch $PIT_WORKSPACE/in-$PIT_RUN_ID\nwhile [ ! -e $PIT_WORKSPACE/go ]; do sleep 0.05; done"
+AT_GATE = (
+    "touch $PIT_WORKSPACE/in-$PIT_RUN_ID\nwhile [ ! -e $PIT_WORKSPACE/go ]; do sleep 0.05; done"
+)
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
@@ -383,7 +387,8 @@ def test_python_projects_run_in_their_own_environment(pit: Pit) -> None:
     ).file("src/snake/__init__.py", "WORD = 'scales'\n")
     pit.file(
         "tasks/a.py",
-        "import iniconfig, snake, os\nprint(snake.WORD, snake.__file__, os.environ['VIRTUAL_ENV'])\n",
+        "import iniconfig, snake, os\n"
+        "print(snake.WORD, snake.__file__, os.environ['VIRTUAL_ENV'])\n",
     )
     pit.run("run", "snake", timeout=300).ok()
     word, source, environment = pit.log("a").split()

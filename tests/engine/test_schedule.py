@@ -194,13 +194,17 @@ def test_nothing_starts_on_a_result_that_is_not_durable() -> None:
     world = World({"a": [GOOD], "b": [GOOD]})
     seen = []
     world.fails = lambda event: (
-        seen.append(world.flushed)
-        if isinstance(event, AttemptStarted) and event.task == "b"
-        else None
-    ) is not None
+        (
+            seen.append(world.flushed)
+            if isinstance(event, AttemptStarted) and event.task == "b"
+            else None
+        )
+        is not None
+    )
     world.run([job("a"), job("b", "a")])
     end_of_a = next(i for i, e in enumerate(world.events) if isinstance(e, TaskEnded))
-    assert seen and seen[0] > end_of_a
+    assert seen
+    assert seen[0] > end_of_a
 
 
 def test_the_time_out_of_the_run_ends_what_runs_and_skips_the_rest() -> None:

@@ -116,7 +116,8 @@ def test_without_begin_each_statement_stands_for_itself(talk: Conversation) -> N
 
 def test_a_failure_inside_begin_undoes_the_transaction(talk: Conversation) -> None:
     done = talk.run(
-        "CREATE TABLE t AS SELECT 1 AS a;\nBEGIN;\nINSERT INTO t VALUES (2);\nSELECT * FROM nope;\nCOMMIT"
+        "CREATE TABLE t AS SELECT 1 AS a;\nBEGIN;\nINSERT INTO t VALUES (2);\n"
+        "SELECT * FROM nope;\nCOMMIT"
     )
     assert done.failure is not None
     assert done.failure.line == 4
@@ -261,7 +262,10 @@ def test_scripts_share_a_file_at_the_same_time(talk: Conversation) -> None:
 
 
 def test_a_script_that_attaches_has_the_file_alone(talk: Conversation) -> None:
-    attach = "ATTACH 'other.duckdb' AS o; CREATE TABLE IF NOT EXISTS o.t (n INT); INSERT INTO o.t VALUES (1)"
+    attach = (
+        "ATTACH 'other.duckdb' AS o; CREATE TABLE IF NOT EXISTS o.t (n INT); "
+        "INSERT INTO o.t VALUES (1)"
+    )
     numbers = [talk.start(attach) for _ in range(3)]
     assert [talk.wait(number).failure for number in numbers] == [None] * 3
     assert rows(talk.cwd / "other.duckdb", "SELECT count(*) FROM t") == [(3,)]

@@ -103,6 +103,8 @@ def test_descendants_and_ancestors() -> None:
 
 def test_environment_is_compared_by_whole_entries() -> None:
     with running("sleep", "60", env={"PIT_RUN_ID": "run-1", "OTHER": "x"}) as marked:
+        while not any(tree.environment(marked.pid)):
+            pass  # it is in the midst of its exec
         assert tree.carries(marked.pid, b"PIT_RUN_ID=run-1")
         assert not tree.carries(marked.pid, b"PIT_RUN_ID=run-")
         assert not tree.carries(marked.pid, b"RUN_ID=run-1")

@@ -1,0 +1,73 @@
+"""Statements and their lines."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pit.sql.places import align, cut, point
+
+
+def lines(text: str) -> list[tuple[int, bool]]:
+    """Line of each statement, and whether its text is the script's."""
+    with duckdb.connect() as connection:
+        queries = [statement.query for statement in connection.extract_statements(text)]
+    places = cut(text, [offset for offset, _ in duckdb.tokenize(text)])
+    return [(place.line, verbatim) for place, verbatim in align(places, queries)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT 1", [(1, True)]),
+        ("SELECT 1;;\n;SELECT 2;", [(1, True), (2, True)]),
+        ("-- a;b\nSELECT ';', $$;$$, \";\"\nFROM t;\n/* ; */\n\nSELECT 2", [(2, True), (6, True)]),
+        ("SELECT 'é;日本\n';\nSELECT 2", [(1, True), (3, True)]),
+        ("SELECT 1;\r\nSELECT 2;\r\n", [(1, True), (2, True)]),
+        ("SELECT 1;\nPRAGMA version;\nSELECT 2", [(1, True), (2, False), (3, True)]),
+        ("PIVOT t ON a USING sum(b);\nSELECT 2", [(1, False), (1, False), (2, True)]),
+        (
+            "PRAGMA version;\nPRAGMA version;\n\nPIVOT t ON a;\nSELECT 1;\nPRAGMA version",
+            [(1, False), (2, False), (4, False), (4, False), (5, True), (6, False)],
+        ),
+        ("SELECT 1;\nSELECT 1;\n\nSELECT 1", [(1, True), (2, True), (4, True)]),
+    ],
+)
+def test_lines(text: str, expected: list[tuple[int, bool]]) -> None:
+    assert lines(text) == expected
+
+
+_PIECES = (
+    "SELECT 1", "SELECT 'é;\n--'", "-- c ; d\nSELECT $$ ; $$", "/* ;\n */ FROM t", "PRAGMA version",
+    "", "\n", "VALUES (1)",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=12))
+def test_every_statement_is_found_where_it_was_written(pieces: list[str]) -> None:
+    text, expected = "", []
+    for piece in pieces:
+        word = min(
+            (i for i in map(piece.find, ("SELECT", "FROM", "PRAGMA", "VALUES")) if i >= 0),
+            default=-1,
+        )
+        if word >= 0:
+            expected.append(text.count("\n") + piece[:word].count("\n") + 1)
+        text += piece + ";\n"
+    assert [line for line, _ in lines(text)] == expected
+
+
+def test_a_picture_of_the_place() -> None:
+    assert point("a\nbé日x\nc", 5) == (2, "LINE 2: bé日x\n            ^")
+    assert point("a\n\tb", 3, first=10) == (11, "LINE 11:  b\n          ^")
+    assert point("abc", 3) == (1, "LINE 1: abc\n           ^")
+
+
+def test_a_long_line_is_shown_around_the_place() -> None:
+    line, picture = point("x" * 5000 + "HERE" + "y" * 5000, 5000)
+    shown, caret = picture.split("\n")
+    assert line == 1
+    assert len(shown) <= 130
+    assert shown[caret.index("^") :].startswith("HERE")
