@@ -51,8 +51,24 @@ class Param(Record):
     description: str = ""
 
 
+class MatrixSource(Record):
+    """Where the values of a matrix key come from, if they are not listed.
+
+    `glob`: what the wildcards of a pattern stand for, file by file. `file`: the lines of a file,
+    or the cells below `column` of a CSV file.
+    """
+
+    glob: str = ""
+    file: str = ""
+    column: str = ""
+
+
 class Task(Record):
-    """One `[[tasks]]` entry, complete: defaults applied, implied dependencies not yet added."""
+    """One `[[tasks]]` entry, complete: defaults applied, implied dependencies not yet added.
+
+    An instance of a task with a `matrix` has the `values` that it was made for, and in
+    `instance_of` the name of that task; its own `matrix` is empty.
+    """
 
     name: str
     script: str
@@ -69,6 +85,10 @@ class Task(Record):
     connection: str | None = None
     env: dict[str, str] = {}
     description: str = ""
+    always: bool = False
+    matrix: tuple[tuple[str, tuple[str, ...] | MatrixSource], ...] = ()
+    instance_of: str = ""
+    values: dict[str, str] = {}
 
 
 class Output(Record):
@@ -172,6 +192,9 @@ class TaskState(StrEnum):
 class Reason(StrEnum):
     """Why a task or a run ended in its state; the store and the summary print these words."""
 
+    CURRENT = "current"
+    SUCCEEDED_BEFORE = "succeeded_before"
+    SUPERSEDED = "superseded"
     EXIT = "exit"
     SIGNAL = "signal"
     TIMEOUT = "timeout"
@@ -238,16 +261,17 @@ class Order(Record):
 
 
 # ---------------------------------------------------------------- what makes a task current
+# Read by the ten thousand, and never part of a cycle: the garbage collector need not look at them.
 
 
-class FileMark(Record):
+class FileMark(Record, gc=False):
     """A file's content in short: its BLAKE3 digest (hex) and its size in bytes."""
 
     digest: str
     size: int
 
 
-class Fingerprint(Record):
+class Fingerprint(Record, gc=False):
     """All that a tracked task's last success read and made, in parts that can be told apart.
 
     `sources` maps each file of code to the digest of its text; `definition` each key of pit.toml
@@ -269,7 +293,7 @@ class Fingerprint(Record):
     products: dict[str, FileMark] = {}
 
 
-class TaskRecord(Record):
+class TaskRecord(Record, gc=False):
     """What the store keeps of a tracked task's last success, per values of its parameters.
 
     `params` is their canonical text, `run` the run that did the work, `seconds` how long it took.

@@ -24,7 +24,9 @@ class Job(Record):
 
     `order` is complete but for what differs between attempts and for `base`, the variables that
     many jobs share. `stub` is the SQL script that is shown instead of being executed. `refusal`
-    fails the task without an attempt.
+    fails the task without an attempt. `params` is set for a tracked task, which is judged before
+    it is attempted: the text of its parameter values, by which its records are kept. `done` skips
+    the task because an earlier run, which this one continues, has done it.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Job(Record):
     order: Order | None = None
     stub: str | None = None
     refusal: Refusal | None = None
+    params: str | None = None
+    done: str = ""
 
 
 def policy(task: Task) -> Policy:

@@ -1,4 +1,8 @@
-"""Where attempts are performed: an executor takes orders and puts `Finished` into a mailbox."""
+"""Where work is done: threads of this process that put what they made of it into a mailbox.
+
+An attempt is performed by `Perform`, the same call wherever it happens; looking whether a task is
+current is done here as well, so that reading big inputs never holds up the run.
+"""
 
 from __future__ import annotations
 
@@ -8,69 +12,103 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from pit.model import Order, Outcome, Reason, Record
-
-Perform = Callable[[Order], Outcome]
+from pit.engine.current import Verdict
+from pit.model import Order, Outcome, Reason, Record, TaskRecord
 
 
 class Finished(Record):
-    """An order has been carried out."""
+    """An order has been carried out; `record` is what a tracked task's success leaves."""
 
     order: Order
     outcome: Outcome
+    record: TaskRecord | None = None
+    remark: Reason | None = None
+
+
+class Judged(Record):
+    """It is known whether a task is current."""
+
+    task: str
+    verdict: Verdict
+
+
+class Broken(Record):
+    """Looking whether a task is current has failed."""
+
+    task: str
+    error: str
+
+
+Perform = Callable[[Order], Finished]
 
 
 class Executor(Protocol):
-    """Somebody who performs orders and answers each with a `Finished`, in any order."""
+    """Somebody who performs orders and judges tasks, and answers each in any order."""
 
     def submit(self, order: Order) -> None:
         """Take one order; never blocks."""
 
+    def judge(self, task: str) -> None:
+        """Take one question; never blocks."""
+
     def close(self) -> None:
-        """Return when no order is being performed any more."""
+        """Return when nothing is being done any more."""
 
 
 class Threads:
-    """Performs orders in threads of this process, at most `size` at once, started when needed."""
+    """Works in threads of this process, at most `size` at once, started when needed."""
 
-    def __init__(self, perform: Perform, mailbox: SimpleQueue[Any], size: int) -> None:
-        self._perform = perform
+    def __init__(
+        self,
+        perform: Perform,
+        judge: Callable[[str], Verdict],
+        mailbox: SimpleQueue[Any],
+        size: int,
+    ) -> None:
+        self._perform, self._judge = perform, judge
         self._mailbox = mailbox
         self._size = size
-        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._work: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._open = 0
         self._lock = threading.Lock()
 
     def submit(self, order: Order) -> None:
-        """Queue an order, with one more thread for it if all are busy."""
+        """Perform an order in a thread."""
+        self._put(lambda: self._performed(order))
+
+    def judge(self, task: str) -> None:
+        """Judge a task in a thread."""
+        self._put(lambda: self._judged(task))
+
+    def _put(self, work: Callable[[], Any]) -> None:
+        """Queue work, with one more thread for it if all are busy."""
         with self._lock:
             self._open += 1
             if self._open > len(self._threads) < self._size:
                 self._start()
-        self._orders.put(order)
+        self._work.put(work)
 
     def _start(self) -> None:
-        thread = threading.Thread(
-            target=self._work, name=f"attempt-{len(self._threads) + 1}", daemon=True
-        )
+        name = f"attempt-{len(self._threads) + 1}"
+        thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            outcome = self._perform_safely(order)
+    def _loop(self) -> None:
+        while (work := self._work.get()) is not None:
+            message = work()
             with self._lock:
                 self._open -= 1
-            self._mailbox.put(Finished(order=order, outcome=outcome))
+            self._mailbox.put(message)
 
-    def _perform_safely(self, order: Order) -> Outcome:
+    def _performed(self, order: Order) -> Finished:
         started, begun = time.time(), time.monotonic()
         try:
             return self._perform(order)
         # A defect in one attempt must end that task, never hang the run that waits for it.
         except Exception as error:
-            return Outcome(
+            outcome = Outcome(
                 started_at=started,
                 ended_at=time.time(),
                 seconds=time.monotonic() - begun,
@@ -78,10 +116,18 @@ class Threads:
                 error=f"{type(error).__name__}: {error}",
                 retryable=False,
             )
+            return Finished(order=order, outcome=outcome)
+
+    def _judged(self, task: str) -> Judged | Broken:
+        try:
+            return Judged(task=task, verdict=self._judge(task))
+        # As above: an unreadable input fails the task that declares it, not the run.
+        except Exception as error:
+            return Broken(task=task, error=f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
-        """End the threads once their orders are done."""
+        """End the threads once their work is done."""
         for _ in self._threads:
-            self._orders.put(None)
+            self._work.put(None)
         for thread in self._threads:
             thread.join()

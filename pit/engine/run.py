@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from functools import cached_property
@@ -15,11 +15,13 @@ from typing import Any, Protocol
 from msgspec import field
 from msgspec.structs import replace
 
-from pit.engine import compile
+from pit.engine import compile, explain
 from pit.engine.compile import Job, Refusal
 from pit.engine.events import Clock, Durable, Sink, Telling
-from pit.engine.executors import Threads
-from pit.engine.schedule import Scheduler, Verdict
+from pit.engine.executors import Finished, Threads
+from pit.engine.fingerprint import Fingerprints, Surroundings
+from pit.engine.schedule import Scheduler, Tally
+from pit.engine.tracking import Keeper, Scene, Tracking
 from pit.errors import (
     DiskFull,
     Overlapping,
@@ -31,7 +33,6 @@ from pit.model import (
     Dag,
     EnvironmentHashed,
     Order,
-    Outcome,
     Output,
     Overlap,
     Reason,
@@ -47,11 +48,14 @@ from pit.model import (
     WorkspaceConfig,
 )
 from pit.spec import durations, graph, params
+from pit.state.digests import Seen
 from pit.state.locks import Lock
 from pit.state.rundir import RunDir
 from pit.state.secrets import Secrets
 from pit.work import environment, operators, process, publish, snapshot, tree
 from pit.work.broker import Sessions
+from pit.work.digest import Digests
+from pit.work.frozen import Frozen
 from pit.work.guardian import Guardian
 from pit.work.tasklog import Tap, TaskLog
 
@@ -72,7 +76,7 @@ class PastRun(Protocol):
         """Unix seconds, None while it runs."""
 
 
-class History(Durable, Protocol):
+class History(Durable, Keeper, Protocol):
     """The store as the engine sees it: a durable sink that also remembers other runs."""
 
     def last_success(self, dag: str) -> PastRun | None:
@@ -83,6 +87,23 @@ class History(Durable, Protocol):
 
     def open_runs(self, dag: str | None = None) -> Sequence[PastRun]:
         """Runs that have not ended."""
+
+    def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
+        """The newest success of each task of a DAG, tracked or not."""
+
+    def digests(self, *folders: str) -> Mapping[str, Seen]:
+        """The digest cache."""
+
+    def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
+        """Bring the digest cache up to date."""
+
+
+class LastSuccess(Protocol):
+    """When a task last succeeded."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
 
 
 class Request(Record):
@@ -96,6 +117,7 @@ class Request(Record):
     secrets_file: Path | None = None
     trigger: str = "manual"
     grace: float = 10.0
+    force: bool = False
     pit_version: str = ""
 
 
@@ -126,6 +148,7 @@ def execute(request: Request, services: Services) -> Finale:
         run.make_environment()
         run.take_snapshot()
         run.open_secrets()
+        run.track()
         run.drive(run.compiled())
     return run.finale()
 
@@ -309,6 +332,7 @@ class _Run:
     def take_snapshot(self) -> None:
         """The frozen copy that every task runs from."""
         self._step("snapshot", "copying the project")
+        began = self.clock.now()
         patterns = {pattern for task in self.tasks for pattern in task.inputs or ()}
         self.snapshot = snapshot.take(
             self.dag.project,
@@ -318,6 +342,7 @@ class _Run:
             exclude=(self.config.runs_dir, *self._own_targets()),
             checkpoint=self._checkpoint,
         )
+        self.taken = (began, self.clock.now())
         for message in self.snapshot.warnings:
             self._emit(Warned, message=message)
 
@@ -336,6 +361,59 @@ class _Run:
         for message in self.secrets.warnings:
             self._emit(Warned, message=message)
 
+    # ------------------------------------------------------------------ what is current
+
+    def track(self) -> None:
+        """Get ready to tell what is current; what this run leaves out is as it last was."""
+        history = self.services.history
+        self.live = Digests(history.digests(str(self.dag.project)))
+        frozen = Frozen(self.live, self.dir.project, self.dag.project, *self.taken)
+        surroundings = Surroundings(
+            dag=self.request.dag,
+            root=self.dir.project,
+            workspace=self.config.root,
+            params=self.params,
+            environment=self.env,
+            url=self._url,
+        )
+        fingerprints = Fingerprints(surroundings, frozen)
+        chosen = {task.name for task in self.tasks}
+        for name, success in history.last_successes(self.dag.name).items():
+            if name not in chosen:
+                fingerprints.note(name, success.run)
+        assert self.snapshot is not None
+        scene = Scene(
+            run=self.dir.id,
+            project=self.dag.project,
+            root=self.dir.project,
+            locks=self.config.runs_dir / ".locks",
+            snapshot=self.snapshot,
+            taken_at=self.taken[0],
+        )
+        self.tracking = Tracking(
+            self.dag,
+            self.params,
+            scene,
+            fingerprints,
+            self.live,
+            history,
+            force=self.request.force,
+        )
+
+    def _url(self, task: Task) -> str | None:
+        """The URL of the database that a task works on, if it has one and the secrets know it."""
+        name = self._connection(task)
+        if name is None or self.secrets is None:
+            return None
+        try:
+            return self.secrets.connection_url(self.dag.name, name)
+        except SecretsError:
+            return None
+
+    def _connection(self, task: Task) -> str | None:
+        shared = self.dag.connection if operators.runner_of(task) == "sql" else None
+        return task.connection or shared
+
     # ------------------------------------------------------------------ 6 compile
 
     def compiled(self) -> list[Job]:
@@ -350,6 +428,7 @@ class _Run:
             depends_on=task.depends_on,
             policy=compile.policy(task),
             base=self.python_variables if runner == "python" else self.variables,
+            params=self.tracking.params_of(task),
         )
         if runner == "sql":
             return self._sql_job(job, task)
@@ -360,7 +439,7 @@ class _Run:
         script = str(self.dir.project / task.script)
         if self.secrets is None:
             return replace(job, stub=script, order=self._order(task))
-        name = task.connection or self.dag.connection
+        name = self._connection(task)
         if name is None:
             error = "no connection: name one on the task, or in [dag.sql]"
             return replace(job, refusal=Refusal(reason=Reason.MISSING_CONNECTION, error=error))
@@ -450,20 +529,20 @@ class _Run:
                 sessions=sessions,
                 tap=self.services.tap,
             )
-            verdict = self._scheduled(jobs, tools)
+            tally = self._scheduled(jobs, tools)
         process.end_all(self.request.grace, self.cancel)
+        self.services.history.save_digests(self.live.changes())
         outputs: tuple[Output, ...] = ()
-        if verdict.state is RunState.SUCCESS and not verdict.stub and self.request.only is None:
+        if tally.state is RunState.SUCCESS and not tally.stub and self.request.only is None:
             outputs = self.dag.outputs
-        self._end(verdict.state, verdict.reason, verdict.error, verdict.stub, outputs)
+        self._end(tally.state, tally.reason, tally.error, tally.stub, outputs)
 
-    def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools) -> Verdict:
-        publishing = operators.publisher(self.dag.project)
+    def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools) -> Tally:
+        def perform(order: Order) -> Finished:
+            self.tracking.hand_on(order.task)
+            return self.tracking.conclude(order, operators.perform(order, tools))
 
-        def perform(order: Order) -> Outcome:
-            return publishing(order, operators.perform(order, tools))
-
-        executor = Threads(perform, self.mailbox, self.slots)
+        executor = Threads(perform, self.tracking.judge, self.mailbox, self.slots)
         timeout = self.dag.timeout
         if timeout is not None:
             timeout = max(0.0, timeout - (self.clock.monotonic() - self.begun))
@@ -479,6 +558,9 @@ class _Run:
             timeout=timeout,
             clock=self.clock,
             show_stub=self._show_stub,
+            claim=self.tracking.claim,
+            release=self.tracking.release,
+            explain=explain.verdict,
         )
         try:
             return scheduler.run()

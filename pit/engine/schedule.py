@@ -20,8 +20,9 @@ from msgspec.structs import replace
 
 from pit.engine import attempt, compile
 from pit.engine.compile import Job
+from pit.engine.current import Verdict
 from pit.engine.events import Clock
-from pit.engine.executors import Executor, Finished
+from pit.engine.executors import Broken, Executor, Finished, Judged
 from pit.errors import PitError
 from pit.model import (
     AttemptEnded,
@@ -61,7 +62,7 @@ class Teller(Protocol):
         """Wait until all events so far are durable."""
 
 
-class Verdict(Record):
+class Tally(Record):
     """How the tasks of a run ended, and what that makes of the run."""
 
     state: RunState
@@ -74,7 +75,7 @@ class Verdict(Record):
 class _Entry:
     """One task on its way through the run."""
 
-    __slots__ = ("begun", "job", "life", "node", "started_at")
+    __slots__ = ("begun", "job", "life", "node", "recorded", "started_at", "why")
 
     def __init__(self, node: ExecNode) -> None:
         self.node = node
@@ -82,6 +83,8 @@ class _Entry:
         self.life = attempt.Life()
         self.started_at: float | None = None
         self.begun = 0.0
+        self.why = ""
+        self.recorded = False
 
 
 class Scheduler:
@@ -101,12 +104,16 @@ class Scheduler:
         timeout: float | None = None,
         clock: Clock | None = None,
         show_stub: Callable[[Job], None] = lambda job: None,
+        claim: Callable[[Job], bool] = lambda job: True,
+        release: Callable[[Job], None] = lambda job: None,
+        explain: Callable[[Verdict], str] = lambda verdict: "",
     ) -> None:
         self._run, self._jobs = run, jobs
         self._tell, self._executor, self._mailbox = tell, executor, mailbox
         self._cancel, self._slots = cancel, slots
         self._clock = clock or Clock()
-        self._show_stub = show_stub
+        self._show_stub, self._explain = show_stub, explain
+        self._claim, self._release = claim, release
         self._deadline = None if timeout is None else self._clock.monotonic() + timeout
         self._dispatcher = compile.dispatcher(compile.doit_tasks(dag, jobs)).generator
         self._exhausted = self._holding = False
@@ -121,12 +128,12 @@ class Scheduler:
 
     # ------------------------------------------------------------------ the loop
 
-    def run(self) -> Verdict:
+    def run(self) -> Tally:
         """Perform every job as far as its dependencies allow; raises what the store raises."""
         try:
             self._loop()
             self._skip_rest()
-            return self._verdict()
+            return self._tally()
         except PitError:
             self._abandon()
             raise
@@ -138,8 +145,16 @@ class Scheduler:
             if not (self._running or self._delayed or self._queue):
                 return
             message = self._clock.wait(self._mailbox, self._patience())
-            if isinstance(message, Finished):
+            self._receive(message)
+
+    def _receive(self, message: object) -> None:
+        match message:
+            case Finished():
                 self._finished(message)
+            case Judged():
+                self._judged(message)
+            case Broken(task=task, error=error):
+                self._end(self._running.pop(task), TaskState.FAILED, Reason.INTERNAL, error)
 
     def _advance(self) -> None:
         while len(self._running) < self._slots and self._stopping is None:
@@ -194,8 +209,35 @@ class Scheduler:
         elif job.stub is not None:
             self._show_stub(job)
             self._end(entry, TaskState.SKIPPED, Reason.NO_SECRETS)
+        elif job.done:
+            self._end(entry, TaskState.SKIPPED, Reason.SUCCEEDED_BEFORE, made_by=job.done)
+        elif job.params is not None:
+            self._running[job.name] = entry
+            self._executor.judge(job.name)
         else:
             self._launch(entry)
+
+    def _judged(self, message: Judged) -> None:
+        """Skip a current task; run a stale one, unless another run is at it, then look again."""
+        entry, verdict = self._running.pop(message.task), message.verdict
+        entry.why, entry.recorded = self._explain(verdict), verdict.record is not None
+        if verdict.current and verdict.record is not None:
+            record = verdict.record
+            self._end(
+                entry,
+                TaskState.SKIPPED,
+                Reason.CURRENT,
+                made_by=record.run,
+                saved=record.seconds,
+                record=verdict.renewed,
+            )
+        elif self._stopping is not None:
+            self._carry_out(entry, self._step(entry, attempt.Stop(reason=self._stopping)))
+        elif self._claim(entry.job):
+            self._launch(entry)
+        else:
+            due = self._clock.monotonic() + _LOOK_AGAIN
+            heapq.heappush(self._delayed, (due, next(self._tickets), entry))
 
     # ------------------------------------------------------------------ attempts
 
@@ -210,7 +252,15 @@ class Scheduler:
         if entry.started_at is None:
             entry.started_at, entry.begun = self._clock.now(), self._clock.monotonic()
         order = self._order(entry.job, effect.attempt)
-        self._emit(AttemptStarted, task=order.task, attempt=order.attempt, attempts=order.attempts)
+        self._emit(
+            AttemptStarted,
+            task=order.task,
+            attempt=order.attempt,
+            attempts=order.attempts,
+            forgets=entry.job.params,
+        )
+        if entry.recorded:
+            self._tell.barrier()  # the record is dead before the task can change what it stood for
         self._running[order.task] = entry
         self._executor.submit(order)
 
@@ -231,7 +281,10 @@ class Scheduler:
         self._emit(
             AttemptEnded, task=task, attempt=message.order.attempt, outcome=outcome, retry_in=delay
         )
-        self._carry_out(entry, effect)
+        if isinstance(effect, attempt.End) and effect.state is TaskState.SUCCESS:
+            self._end(entry, effect.state, message.remark, record=message.record)
+        else:
+            self._carry_out(entry, effect)
 
     def _carry_out(self, entry: _Entry, effect: attempt.Effect | None) -> None:
         match effect:
@@ -247,10 +300,18 @@ class Scheduler:
         now = self._clock.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
             entry = heapq.heappop(self._delayed)[2]
-            self._carry_out(entry, self._step(entry, attempt.DelayOver()))
+            if entry.life.phase is attempt.Phase.DELAYED:
+                self._carry_out(entry, self._step(entry, attempt.DelayOver()))
+            else:
+                self._consider(entry)
 
     def _end(
-        self, entry: _Entry, state: TaskState, reason: Reason | None = None, error: str = ""
+        self,
+        entry: _Entry,
+        state: TaskState,
+        reason: Reason | None = None,
+        error: str = "",
+        **facts: Any,
     ) -> None:
         begun = entry.begun if entry.started_at is not None else self._clock.monotonic()
         ended = self._emit(
@@ -262,10 +323,15 @@ class Scheduler:
             attempts=entry.life.attempt,
             started_at=entry.started_at,
             seconds=self._clock.monotonic() - begun,
+            why=entry.why,
+            **facts,
         )
+        if entry.job.params is not None and entry.life.attempt:
+            self._tell.barrier()  # whoever waits for this task finds its record
+        self._release(entry.job)
         self._ended[entry.job.name] = ended
         self._unsettled.add(entry.job.name)
-        entry.node.run_status = _DOIT_STATUS[state]
+        entry.node.run_status = _doit_status(ended)
         self._feed(entry.node)
 
     def _settle(self, depends_on: Iterable[str]) -> None:
@@ -323,18 +389,21 @@ class Scheduler:
         self._cancel.request(1, Reason.CANCELLED)
         while self._running:
             message = self._clock.wait(self._mailbox, None)
-            if isinstance(message, Finished):
-                self._running.pop(message.order.task, None)
+            match message:
+                case Finished(order=order):
+                    self._running.pop(order.task, None)
+                case Judged(task=task) | Broken(task=task):
+                    self._running.pop(task, None)
 
-    def _verdict(self) -> Verdict:
+    def _tally(self) -> Tally:
         ended = list(self._ended.values())
         counts = Counter(task.state for task in ended)
         stub = any(task.reason is Reason.NO_SECRETS for task in ended)
         state, reason, error = self._run_state(ended)
-        return Verdict(state=state, reason=reason, error=error, counts=dict(counts), stub=stub)
+        return Tally(state=state, reason=reason, error=error, counts=dict(counts), stub=stub)
 
     def _run_state(self, ended: Sequence[TaskEnded]) -> tuple[RunState, Reason | None, str]:
-        unfinished = [task for task in ended if task.reason is not None]
+        unfinished = [task for task in ended if task.state is not TaskState.SUCCESS]
         if self._stopping is not None and any(t.reason is self._stopping for t in unfinished):
             if self._stopping is Reason.TIMEOUT:
                 return RunState.FAILED, Reason.TIMEOUT, "the run exceeded dag.timeout"
@@ -348,9 +417,17 @@ class Scheduler:
         return RunState.FAILED, first.reason if full else None, f"failed: {names}"
 
 
-_DOIT_STATUS = {
-    TaskState.SUCCESS: "successful",
-    TaskState.FAILED: "failure",
-    TaskState.UPSTREAM_FAILED: "failure",
-    TaskState.SKIPPED: "ignore",
-}
+_LOOK_AGAIN = 0.2
+"""Seconds between two looks at a task that another run is executing."""
+
+_HANDED_ON = (Reason.CURRENT, Reason.SUCCEEDED_BEFORE)
+
+
+def _doit_status(ended: TaskEnded) -> str:
+    """What doit calls it; dependants of "failure" fail, those of "ignore" are skipped."""
+    match ended.state:
+        case TaskState.SUCCESS:
+            return "successful"
+        case TaskState.SKIPPED:
+            return "up-to-date" if ended.reason in _HANDED_ON else "ignore"
+    return "failure"

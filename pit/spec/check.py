@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+
+import msgspec
 
 from pit.errors import nearest
-from pit.model import Dag, Task
-from pit.spec.dataflow import Link, clashes, links
+from pit.model import Dag, MatrixSource, Task
+from pit.spec.dataflow import WORKSPACE, WORKSPACE_NAME, Link, clashes, links
 from pit.spec.findings import Findings
 from pit.spec.graph import cycles
+from pit.spec.instances import Expansion, expanded, listed
 from pit.spec.patterns import is_pattern
+from pit.spec.placeholders import names_in
 from pit.spec.position import KeyPath
 from pit.spec.values import suggestion
 
@@ -21,23 +26,38 @@ SUGGESTIONS = 20
 LONGEST_CYCLE = 12
 """So many members of a cycle are named."""
 
+NEAR = 0.8
+"""How like a known name one in braces in `env` must be, from 0 to 1, to be taken for a mistake."""
+
 FILES_SEEN = 5_000
 """So many files of a project are looked at for suggestions."""
 
 
 def check(dag: Dag, findings: Findings) -> None:
-    """Add every problem of one DAG that no single key shows."""
+    """Add every problem of one DAG that no single key shows.
+
+    A matrix whose values pit.toml lists is seen as its instances, any other as one task.
+    """
     _check_names(dag, findings)
     _check_scripts(dag, findings)
-    _check_dependencies(dag, findings)
     _check_params(dag, findings)
-    _check_targets(dag, findings)
-    met = links(dag)
-    _check_own_targets(dag, met, findings)
-    _check_cycles(dag, met, findings)
+    _check_matrices(dag, findings)
+    _check_braces(dag, findings)
+    axes = {place: found for place, task in enumerate(dag.tasks) if (found := listed(task))}
+    check_expansion(dag, expanded(dag, axes, findings), findings)
     if dag.name in dag.requires:
         sentence = f'DAG "{dag.name}" requires itself'
         findings.add(("dag", "requires", dag.name), sentence, on_key=True)
+
+
+def check_expansion(dag: Dag, seen: Expansion, findings: Findings) -> None:
+    """Add every problem of how the tasks of a DAG, or their instances, meet each other."""
+    _check_dependencies(dag, seen, findings)
+    told = _Told(dag, seen, findings)
+    _check_targets(seen, told)
+    met = links(seen.dag)
+    _check_own_targets(seen, met, told)
+    _check_cycles(seen, met, told)
 
 
 # ---------------------------------------------------------------- names
@@ -127,19 +147,20 @@ def _files(project: str) -> Iterator[str]:
 # ---------------------------------------------------------------- dependencies and parameters
 
 
-def _check_dependencies(dag: Dag, findings: Findings) -> None:
-    known = {task.name: None for task in dag.tasks}
+def _check_dependencies(dag: Dag, seen: Expansion, findings: Findings) -> None:
+    known = {task.name: None for task in (*dag.tasks, *seen.dag.tasks)}
+    later = {task.name for task in seen.dag.tasks if task.matrix}
     unknown = [
         (index, place, name)
         for index, task in enumerate(dag.tasks)
         for place, name in enumerate(task.depends_on)
-        if name not in known
+        if name not in known and name.partition(":")[0] not in later
     ]
     for count, (index, place, name) in enumerate(unknown):
         own = dag.tasks[index].name
         others = [other for other in known if other != own] if count < SUGGESTIONS else ()
         sentence = f'task "{own}" depends on unknown task "{name}"{suggestion(name, others)}'
-        findings.add(("tasks", index, "depends_on", place), sentence)
+        findings.add(findings.entry(("tasks", index, "depends_on"), place), sentence)
 
 
 def _check_params(dag: Dag, findings: Findings) -> None:
@@ -148,29 +169,103 @@ def _check_params(dag: Dag, findings: Findings) -> None:
         for place, name in enumerate(task.params or ()):
             if name not in known:
                 sentence = f'parameter "{name}" is not declared in [dag.params]'
-                at = ("tasks", index, "params", place)
+                at = findings.entry(("tasks", index, "params"), place)
                 findings.add(at, sentence + suggestion(name, known))
+
+
+# ---------------------------------------------------------------- matrices and names in braces
+
+
+def _check_matrices(dag: Dag, findings: Findings) -> None:
+    params = {param.name for param in dag.params}
+    for index, task in enumerate(dag.tasks):
+        for key, _ in task.matrix:
+            if key in params:
+                sentence = f'matrix key "{key}" is also a parameter'
+                hint = f"{{{key}}} could mean either; rename one of them"
+                findings.add(("tasks", index, "matrix", key), sentence, hint, on_key=True)
+    _check_sources(dag, findings)
+
+
+def _check_sources(dag: Dag, findings: Findings) -> None:
+    """The values of a matrix are read before the run, so nothing that a run makes can be meant."""
+    sources = {
+        f"{index}:{key}": (("tasks", index, "matrix", key), axis.glob or axis.file)
+        for index, task in enumerate(dag.tasks)
+        for key, axis in task.matrix
+        if isinstance(axis, MatrixSource) and (axis.glob or axis.file)
+    }
+    readers = tuple(Task(name=n, script="", inputs=(p,)) for n, (_, p) in sources.items())
+    if not readers:
+        return
+    for link in links(msgspec.structs.replace(dag, tasks=(*dag.tasks, *readers))):
+        if link.reader in sources:
+            at, path = sources[link.reader]
+            sentence = f'the matrix reads "{path}", which task "{link.maker}" makes'
+            findings.add(at, sentence, "The values of a matrix must be there before the run")
+
+
+def _check_braces(dag: Dag, findings: Findings) -> None:
+    declared = [param.name for param in dag.params]
+    for index, task in enumerate(dag.tasks):
+        got = declared if task.params is None else task.params
+        known = [key for key, _ in task.matrix] + [name for name in got if name != WORKSPACE_NAME]
+        for key, place, path in _paths_with_braces(task):
+            for name in names_in(path):
+                if name not in known:
+                    at = findings.entry(("tasks", index, key), place)
+                    findings.add(at, *_unknown_name(name, task, known, declared))
+        for variable, text in task.env.items():
+            for name in names_in(text):
+                near = get_close_matches(name, known, n=1, cutoff=NEAR)
+                if near and name not in known:
+                    sentence = f'unknown name "{{{name}}}"; did you mean "{{{near[0]}}}"?'
+                    findings.add(("tasks", index, "env", variable), sentence)
+
+
+def _paths_with_braces(task: Task) -> Iterator[tuple[str, int, str]]:
+    """Key, place and text of the paths in which there may be names; the workspace left out."""
+    for key, paths in (("inputs", task.inputs or ()), ("targets", task.targets)):
+        for place, path in enumerate(paths):
+            if "{" in path:
+                yield key, place, path.removeprefix(WORKSPACE)
+
+
+def _unknown_name(
+    name: str, task: Task, known: Sequence[str], declared: Sequence[str]
+) -> tuple[str, str]:
+    """A sentence about a name in a path, and a hint."""
+    if name == WORKSPACE_NAME:
+        return f'"{WORKSPACE}" can only stand at the beginning of a path', ""
+    if name in declared:
+        return f'task "{task.name}" does not get the parameter "{name}"', "Add it to its params"
+    near = nearest(name, known)
+    meant = f'; did you mean "{{{near}}}"?' if near else ""
+    hint = "Names in braces are keys of the task's matrix and parameters of the DAG"
+    return f'unknown name "{{{name}}}"{meant}', "" if near else hint
 
 
 # ---------------------------------------------------------------- targets
 
 
-def _check_targets(dag: Dag, findings: Findings) -> None:
-    for (first, earlier), (index, target) in clashes(dag):
-        if first == index and earlier == target:
+def _check_targets(seen: Expansion, told: _Told) -> None:
+    tasks = seen.dag.tasks
+    for (first, earlier), (index, target) in clashes(seen.dag):
+        if first == index and earlier == target and not tasks[index].instance_of:
             continue  # a repeat within one list, which its kind has reported
-        at = _at(dag.tasks[index].targets, ("tasks", index, "targets"), target)
-        sentence = _clash(dag.tasks[first], earlier, dag.tasks[index], target)
-        findings.add(at, sentence, "Every target needs one task that makes it")
-    scripts = {task.script for task in dag.tasks} | {"pit.toml"}
-    for index, task in enumerate(dag.tasks):
-        for place, target in enumerate(task.targets):
+        sentence = _clash(tasks[first], earlier, tasks[index], target)
+        told.add(index, "targets", target, sentence, _clash_hint(tasks[first], tasks[index]))
+    scripts = {task.script for task in tasks} | {"pit.toml"}
+    for index, task in enumerate(tasks):
+        for target in task.targets:
             if target in scripts:
                 sentence = f'target "{target}" would overwrite a file that the DAG is made of'
-                findings.add(("tasks", index, "targets", place), sentence)
+                told.add(index, "targets", target, sentence)
 
 
 def _clash(first: Task, earlier: str, task: Task, target: str) -> str:
+    if first.name == task.name:
+        return f'task "{task.name}" has the target "{target}" twice'
     if earlier.rstrip("/") != target.rstrip("/"):
         return (
             f'target "{target}" of task "{task.name}" overlaps target "{earlier}" of task '
@@ -179,15 +274,21 @@ def _clash(first: Task, earlier: str, task: Task, target: str) -> str:
     return f'tasks "{first.name}" and "{task.name}" have the same target "{target}"'
 
 
-def _check_own_targets(dag: Dag, met: Sequence[Link], findings: Findings) -> None:
+def _clash_hint(first: Task, task: Task) -> str:
+    if not task.instance_of or first.instance_of != task.instance_of:
+        return "Every target needs one task that makes it"
+    keys = " and ".join(
+        f"{{{key}}}" for key, value in task.values.items() if first.values[key] != value
+    )
+    return f"Every instance needs a target of its own: put {keys} into its path" if keys else ""
+
+
+def _check_own_targets(seen: Expansion, met: Sequence[Link], told: _Told) -> None:
     own = [link for link in met if link.reader == link.maker]
-    if not own:
-        return
-    index = {task.name: place for place, task in enumerate(dag.tasks)}
+    index = {task.name: place for place, task in enumerate(seen.dag.tasks)} if own else {}
     for link in own:
-        place = index[link.reader]
-        at = _at(dag.tasks[place].inputs or (), ("tasks", place, "inputs"), link.input)
-        findings.add(at, _own_target(link), "A task must not read what it makes itself")
+        hint = "A task must not read what it makes itself"
+        told.add(index[link.reader], "inputs", link.input, _own_target(link), hint)
 
 
 def _own_target(link: Link) -> str:
@@ -197,45 +298,75 @@ def _own_target(link: Link) -> str:
     return f'input "{link.input}" of task "{link.reader}" {verb} its own target "{link.target}"'
 
 
-def _at(paths: Sequence[str], prefix: KeyPath, path: str) -> KeyPath:
-    return (*prefix, paths.index(path)) if path in paths else prefix
+class _Told:
+    """Problems of an expanded DAG, at the keys that pit.toml has for the task or instance.
+
+    What is wrong with one entry of a task's list is said for the first instance alone.
+    """
+
+    def __init__(self, dag: Dag, seen: Expansion, findings: Findings) -> None:
+        self._dag, self._seen, self._findings = dag, seen, findings
+        self._places: set[KeyPath] = set()
+
+    def add(self, index: int, key: str, text: str, sentence: str, hint: str = "") -> None:
+        """Note a problem with one of the texts that task number `index` lists under a key."""
+        at = self._at(index, key, text)
+        if self._seen.dag.tasks[index].instance_of:
+            if at in self._places:
+                return
+            self._places.add(at)
+        self._findings.add(at, sentence, hint)
+
+    def depends(self, index: int, name: str) -> bool:
+        """Whether task number `index` says itself that it depends on `name`."""
+        return name in self._seen.dag.tasks[index].depends_on
+
+    def _at(self, index: int, key: str, text: str) -> KeyPath:
+        """Where pit.toml has that text, or the key if it cannot be told."""
+        origin = self._seen.origins[index]
+        prefix = ("tasks", origin, key)
+        texts: Sequence[str] = getattr(self._seen.dag.tasks[index], key) or ()
+        if key == "depends_on":
+            texts = self._dag.tasks[origin].depends_on
+            text = text if text in texts else text.partition(":")[0]
+        return self._findings.entry(prefix, texts.index(text)) if text in texts else prefix
 
 
 # ---------------------------------------------------------------- cycles
 
 
-def _check_cycles(dag: Dag, met: Sequence[Link], findings: Findings) -> None:
+def _check_cycles(seen: Expansion, met: Sequence[Link], told: _Told) -> None:
     reads: dict[tuple[str, str], Link] = {}
-    graph = {task.name: list(task.depends_on) for task in dag.tasks}
+    graph = {task.name: list(task.depends_on) for task in seen.dag.tasks}
     for link in met:
         if link.reader != link.maker:
             reads.setdefault((link.reader, link.maker), link)
             graph[link.reader].append(link.maker)
     found = cycles(graph)
-    index = {task.name: place for place, task in enumerate(dag.tasks)} if found else {}
+    if not found:
+        return
+    index = {task.name: place for place, task in enumerate(seen.dag.tasks)}
     for members in found:
-        _add_cycle(dag, members, index, reads, findings)
+        _add_cycle(members, index, reads, told)
 
 
 def _add_cycle(
-    dag: Dag,
     members: tuple[str, ...],
     index: dict[str, int],
     reads: dict[tuple[str, str], Link],
-    findings: Findings,
+    told: _Told,
 ) -> None:
     """One cycle, at the line that makes its first member depend on its second."""
     why = []
-    places: list[KeyPath] = []
+    places: list[tuple[int, str, str]] = []
     for name, dependency in zip(members, (*members[1:], members[0]), strict=True):
-        task = dag.tasks[index[name]]
-        if dependency in task.depends_on:
-            places.append(_at(task.depends_on, ("tasks", index[name], "depends_on"), dependency))
+        if told.depends(index[name], dependency):
+            places.append((index[name], "depends_on", dependency))
             continue
         link = reads[name, dependency]
-        places.append(_at(task.inputs or (), ("tasks", index[name], "inputs"), link.input))
+        places.append((index[name], "inputs", link.input))
         why.append(f'"{name}" reads "{link.input}", which "{dependency}" makes')
-    findings.add(places[0], _cycle(members), "; ".join(why[:LONGEST_CYCLE]))
+    told.add(*places[0], _cycle(members), "; ".join(why[:LONGEST_CYCLE]))
 
 
 def _cycle(members: tuple[str, ...]) -> str:

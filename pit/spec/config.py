@@ -13,9 +13,9 @@ from pathlib import Path
 from pit.errors import InvalidConfig, NoProjects, UnknownDag
 from pit.model import Dag, Problem, Record, WorkspaceConfig
 from pit.spec import toml
-from pit.spec.findings import Findings
+from pit.spec.findings import Findings, printable
 from pit.spec.keys import CONFIG
-from pit.spec.project import FILE, Project, printable, read_project
+from pit.spec.project import FILE, Project, read_project
 from pit.spec.values import suggestion
 
 CONFIG_FILE = "pit_config.toml"

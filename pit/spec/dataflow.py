@@ -15,7 +15,8 @@ from pit.spec.patterns import (
     reaching,
 )
 
-WORKSPACE = "{workspace}/"
+WORKSPACE_NAME = "workspace"
+WORKSPACE = f"{{{WORKSPACE_NAME}}}/"
 """How a path that is relative to the workspace begins."""
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from pit.model import Problem
 from pit.spec.position import KeyPath, Place, Spot, locate
+
+
+def label(path: Path, root: Path) -> str:
+    """How messages name a file: relative to the workspace at `root` where it lies in that."""
+    return printable(str(path.relative_to(root) if path.is_relative_to(root) else path))
+
+
+def printable(name: str) -> str:
+    """A file name as text that can be printed and stored, whatever bytes it is made of."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 class _Finding(NamedTuple):
@@ -24,6 +36,7 @@ class Findings:
         self.path = path
         self.text = text
         self._found: list[_Finding] = []
+        self._kept: dict[KeyPath, list[int]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -35,6 +48,14 @@ class Findings:
     def add_at(self, spot: Spot | None, sentence: str, hint: str = "") -> None:
         """Note a problem whose line and column are known, or that has none."""
         self._found.append(_Finding((), sentence, hint, False, spot or (0, 0)))
+
+    def shorten(self, at: KeyPath, kept: list[int]) -> None:
+        """Note that of a list in the file only the entries at these places are used."""
+        self._kept[at] = kept
+
+    def entry(self, at: KeyPath, place: int) -> KeyPath:
+        """The key path of an entry of a list, by its place among those that are used."""
+        return (*at, self._kept[at][place] if at in self._kept else place)
 
     def problems(self) -> tuple[Problem, ...]:
         """All problems with their positions, in the order of the lines."""

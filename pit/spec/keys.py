@@ -14,6 +14,7 @@ import msgspec
 
 from pit.model import (
     Dag,
+    MatrixSource,
     Output,
     Overlap,
     Param,
@@ -24,7 +25,10 @@ from pit.model import (
     WorkspaceConfig,
 )
 from pit.spec import params
+from pit.spec.dataflow import WORKSPACE, WORKSPACE_NAME
 from pit.spec.findings import Findings
+from pit.spec.instances import encoded
+from pit.spec.patterns import wild_span
 from pit.spec.position import KeyPath
 from pit.spec.values import (
     UNFIT,
@@ -35,6 +39,7 @@ from pit.spec.values import (
     Environment,
     Kind,
     ListOf,
+    MatrixValue,
     Name,
     Number,
     OneOf,
@@ -43,6 +48,7 @@ from pit.spec.values import (
     Script,
     Text,
     Timezone,
+    Truth,
     Whole,
     shown,
     suggestion,
@@ -281,6 +287,83 @@ class Requires(Kind):
         return {"anyOf": [{"type": "object", "additionalProperties": age}, names]}
 
 
+class Matrix(Kind):
+    """`[tasks.matrix]`: keys with their values listed, or with the source that has them.
+
+    A key whose values cannot be used keeps an empty source, so that its name stays known.
+    """
+
+    what = 'a table such as { airport = ["JFK", "LGA"] }'
+
+    def __init__(self) -> None:
+        self._values = ListOf(MatrixValue(), "a list of values, { glob = … } or { file = … }")
+
+    def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
+        if not isinstance(value, dict):
+            return self.refuse(value, at, findings)
+        if not value:
+            findings.add(at, "the matrix has no keys", on_key=True)
+        seen: dict[str, str] = {}
+        for name in value:
+            self._check_name(name, seen, (*at, name), findings)
+        return tuple((key, self._axis(axis, (*at, key), findings)) for key, axis in value.items())
+
+    def _check_name(self, name: str, seen: dict[str, str], at: KeyPath, findings: Findings) -> None:
+        if name == WORKSPACE_NAME:
+            sentence = f'"{name}" cannot be a matrix key: {WORKSPACE} is the workspace'
+            findings.add(at, sentence, on_key=True)
+        if not VARIABLE.fullmatch(name):
+            hint = 'Matrix keys are made of A-Z a-z 0-9 "_" and do not begin with a digit'
+            findings.add(at, f"{shown(name)} is not a valid matrix key", hint, on_key=True)
+        other = seen.setdefault(name.upper(), name)
+        if other != name:
+            sentence = f'matrix keys "{other}" and "{name}" differ only in case'
+            hint = f"Both would be the variable PIT_MATRIX_{name.upper()}"
+            findings.add(at, sentence, hint, on_key=True)
+
+    def _axis(self, axis: Any, at: KeyPath, findings: Findings) -> tuple[str, ...] | MatrixSource:
+        if isinstance(axis, dict):
+            return self._source(axis, at, findings)
+        values = self._values.read(axis, at, findings)
+        if axis == []:
+            findings.add(at, f"matrix key {shown(at[-1])} has no values")
+        elif values is not UNFIT:
+            self._check_case(values, at, findings)
+        return values if values is not UNFIT and values else MatrixSource()
+
+    def _check_case(self, values: tuple[str, ...], at: KeyPath, findings: Findings) -> None:
+        seen: dict[str, str] = {}
+        for value in values:
+            other = seen.setdefault(encoded(value).lower(), value)
+            if other != value:
+                sentence = f"matrix values {shown(other)} and {shown(value)} differ only in case"
+                findings.add(at, sentence, "Names that differ only in case count as the same")
+
+    def _source(self, table: dict[str, Any], at: KeyPath, findings: Findings) -> MatrixSource:
+        source = MatrixSource(**MATRIX.read(table, at, findings))
+        if ("glob" in table) == ("file" in table):
+            what = "glob and file" if "glob" in table else "neither glob nor file"
+            findings.add(at, f"matrix key {shown(at[-1])} has {what}; it needs one of them")
+        if source.glob and wild_span(source.glob) is None:
+            hint = f"For the lines of a file write {{ file = {shown(source.glob)} }}"
+            findings.add((*at, "glob"), f"{shown(source.glob)} has no wildcard", hint)
+        if source.column and not source.file.lower().endswith(TABLES_OF_VALUES):
+            findings.add((*at, "column"), "column is only for .csv and .tsv files", on_key=True)
+        return source
+
+    def schema(self) -> dict[str, Any]:
+        values = {**self._values.schema(), "minItems": 1}
+        return {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"pattern": f"^{VARIABLE.pattern}$"},
+            "additionalProperties": {"anyOf": [values, table_schema(MATRIX)]},
+        }
+
+
+TABLES_OF_VALUES = (".csv", ".tsv")
+"""Files of values with columns and a header; any other has a value per line."""
+
 _KEEP = ListOf(OneOf(ARTIFACTS), 'a list of "logs", "project", "data"')
 
 PARAM = Table(
@@ -340,6 +423,18 @@ DAG = Table(
     later=("webhook", "ftp_watch", "dbt", "transform", "git_url", "git_ref"),
 )
 
+MATRIX = Table(
+    "[tasks.matrix]",
+    MatrixSource,
+    Key(
+        "glob",
+        DataPath(),
+        "A pattern; for each file that it matches, what its wildcards stand for is a value.",
+    ),
+    Key("file", DataPath(), "A file of values: one per line, or a column of a .csv or .tsv file."),
+    Key("column", Text(), "The column of a .csv or .tsv file; the one named as the key if absent."),
+)
+
 TASK = Table(
     "[[tasks]]",
     Task,
@@ -359,11 +454,15 @@ TASK = Table(
     Key("retry_max_delay", Duration(), "Longest delay between two attempts; no limit if absent."),
     Key(
         "inputs",
-        ListOf(DataPath(), "a list of paths"),
+        ListOf(DataPath(named=True), "a list of paths"),
         "Files and patterns that the task reads; they make it tracked: it may be skipped when it "
         "is current.",
     ),
-    Key("targets", ListOf(DataPath(), "a list of paths"), "Files and folders that it must make."),
+    Key(
+        "targets",
+        ListOf(DataPath(named=True), "a list of paths"),
+        "Files and folders that it must make.",
+    ),
     Key(
         "params",
         ListOf(Text(), "a list of parameter names"),
@@ -372,6 +471,8 @@ TASK = Table(
     Key("connection", Text(), "The secret with the database URL; [dag.sql] connection if absent."),
     Key("env", Environment(), "Environment variables of this task, over those of the DAG."),
     Key("description", Text(blank=True), "What it does, for people."),
+    Key("always", Truth(), "Whether it runs every time, though it declares its inputs."),
+    Key("matrix", Matrix(), "Keys and their values: one task is made for each combination."),
     later=(
         "type",
         "mode",
@@ -381,8 +482,6 @@ TASK = Table(
         "columns",
         "output",
         "secrets",
-        "always",
-        "matrix",
         "max_change",
         "fingerprint",
         "retry_on",
@@ -430,5 +529,5 @@ CONFIG = Table(
 FILE_TABLES = ("dag", "tasks", "outputs")
 """The tables at the top of pit.toml."""
 
-TABLES = (DAG, TASK, OUTPUT, PARAM, REQUIRE, SQL, CONFIG, RETENTION)
+TABLES = (DAG, TASK, MATRIX, OUTPUT, PARAM, REQUIRE, SQL, CONFIG, RETENTION)
 """All tables of both files, for whoever documents them."""

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
 _WILD = re.compile(r"[*?\[]")
+_WILDCARD = re.compile(r"\*+|\?|\[!?\]?[^\]/]*\]")
 _FOLDERS = r"(?:(?!\.)[^/]+/)*"
 _HIGHEST = "\U0010ffff"
 
@@ -62,6 +63,12 @@ def fixed_folder(pattern: str) -> str:
     found = _WILD.search(pattern)
     head = pattern[: found.start()] if found else pattern
     return head.rpartition("/")[0]
+
+
+def wild_span(pattern: str) -> tuple[str, str] | None:
+    """What stands before the first and after the last wildcard; None where there is none."""
+    found = list(_WILDCARD.finditer(pattern))
+    return (pattern[: found[0].start()], pattern[found[-1].end() :]) if found else None
 
 
 def ancestors(path: str) -> Iterator[str]:

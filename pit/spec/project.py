@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pit.model import Dag, Output, Task
 from pit.spec import toml
 from pit.spec.check import check
-from pit.spec.findings import Findings
+from pit.spec.findings import Findings, label, printable
 from pit.spec.keys import DAG, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
 from pit.spec.position import KeyPath
 from pit.spec.values import NAME_HINT, name_problem, shown, suggestion
@@ -39,7 +39,7 @@ class Project(NamedTuple):
 
 def read_project(folder: Path, root: Path) -> Project:
     """Read and check one project of the workspace at `root`; never raises for what it holds."""
-    findings = Findings(_label(folder / FILE, root))
+    findings = Findings(label(folder / FILE, root))
     data = toml.read(folder / FILE, findings)
     if data is None:
         found = _NAME_LINE.search(findings.text)
@@ -47,15 +47,6 @@ def read_project(folder: Path, root: Path) -> Project:
     dag = _dag(data, folder, findings)
     check(dag, findings)
     return Project(folder, dag.name, dag, findings)
-
-
-def _label(path: Path, root: Path) -> str:
-    return printable(str(path.relative_to(root) if path.is_relative_to(root) else path))
-
-
-def printable(name: str) -> str:
-    """A file name as text that can be printed and stored, whatever bytes it is made of."""
-    return os.fsencode(name).decode(errors="replace")
 
 
 def _dag(data: dict[str, Any], folder: Path, findings: Findings) -> Dag:

@@ -18,6 +18,7 @@ from pit.spec import cron, durations
 from pit.spec.dataflow import WORKSPACE
 from pit.spec.findings import Findings
 from pit.spec.patterns import is_pattern
+from pit.spec.placeholders import NAMED
 from pit.spec.position import KeyPath
 
 UNFIT: Final = object()
@@ -25,6 +26,7 @@ UNFIT: Final = object()
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+BRACES = re.compile(r"[{}]")
 LONGEST_NAME = 200
 """Characters; a name becomes part of a file name, which may have 255 bytes."""
 
@@ -213,6 +215,21 @@ class Number(Kind):
         return {"type": "number", "minimum": self._minimum}
 
 
+class Truth(Kind):
+    """`true` or `false`."""
+
+    what = "true or false"
+
+    def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
+        if isinstance(value, bool):
+            return value
+        hint = f"Write {at[-1]} = {value.lower()}" if value in ("true", "false") else ""
+        return self.refuse(value, at, findings, hint)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
 class OneOf(Kind):
     """One of a few words; `aliases` are accepted for other words."""
 
@@ -262,6 +279,9 @@ class ListOf(Kind):
                 if item in seen and item is not UNFIT:
                     findings.add((*at, index), f"{shown(item)} is listed twice in {at[-1]}")
                 seen.add(item)
+        if UNFIT not in read:
+            return tuple(read)
+        findings.shorten(at, [index for index, item in enumerate(read) if item is not UNFIT])
         return tuple(item for item in read if item is not UNFIT)
 
     def schema(self) -> dict[str, Any]:
@@ -371,18 +391,20 @@ class Script(Kind):
 
 
 class DataPath(Kind):
-    """An input or target: inside the project, absolute, or in the workspace; may be a pattern."""
+    """An input or target: inside the project, absolute, or in the workspace; may be a pattern.
+
+    With `named`, names in braces may stand in it; which of them are known, the whole DAG tells.
+    """
 
     what = "a path in quotes"
+
+    def __init__(self, *, named: bool = False) -> None:
+        self._named = named
 
     def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
         if not isinstance(value, str):
             return self.refuse(value, at, findings)
-        path, sentence = relative(value)
-        if path == "." and not sentence:
-            sentence = f'{shown(value)} is the whole project; name the files, such as "**/*.csv"'
-        if ".pit-" in path and any(name.startswith(".pit-") for name in path.split("/")):
-            sentence = f'{shown(value)} names a temporary file of Pit (".pit-…")'
+        path, sentence = data_path(value, named=self._named)
         if sentence:
             hint = f"Use an absolute path, or one that begins with {WORKSPACE}"
             findings.add(at, sentence, hint if "leaves" in sentence else "")
@@ -393,13 +415,28 @@ class DataPath(Kind):
         return {"type": "string", "minLength": 1}
 
 
-def relative(written: str) -> tuple[str, str]:
-    """A path in its plainest spelling, its last slash kept; and what is wrong with it, or ""."""
+def data_path(written: str, *, named: bool = False) -> tuple[str, str]:
+    """The path of an input or target in its plainest spelling; and what is wrong with it, or ""."""
+    path, sentence = relative(written, named=named)
+    if sentence:
+        return path, sentence
+    if path == ".":
+        sentence = f'{shown(written)} is the whole project; name the files, such as "**/*.csv"'
+    if ".pit-" in path and any(name.startswith(".pit-") for name in path.split("/")):
+        sentence = f'{shown(written)} names a temporary file of Pit (".pit-…")'
+    return path, sentence
+
+
+def relative(written: str, *, named: bool = False) -> tuple[str, str]:
+    """A path in its plainest spelling, its last slash kept; and what is wrong with it, or "".
+
+    With `named`, names in braces may stand in it.
+    """
     if _PLAIN.fullmatch(written):
         return written, ""
     prefix = WORKSPACE if written.startswith(WORKSPACE) else ""
     bare = written[len(prefix) :]
-    sentence = _path_problem(written, bare)
+    sentence = _path_problem(written, bare, named)
     if sentence:
         return written, sentence
     path = _plain(bare)
@@ -418,15 +455,17 @@ def _plain(path: str) -> str:
     return f"{plain}/" if path.endswith("/") and plain != "/" else plain
 
 
-def _path_problem(written: str, bare: str) -> str:
+def _path_problem(written: str, bare: str, named: bool) -> str:
     if not bare.strip():
         return "the path is empty"
     if bare[0] == "~":
         return f'{shown(written)}: "~" is not expanded here; write the absolute path'
     if _CONTROL.search(bare):
         return f"{shown(written)} has a control character in it"
-    if "{" in bare or "}" in bare:
-        return f'{shown(written)}: of braces only a leading "{WORKSPACE}" is supported'
+    if BRACES.search(NAMED.sub("", bare) if named else bare):
+        also = " and names, such as {date}," if named else ""
+        verb = "are" if named else "is"
+        return f'{shown(written)}: of braces only a leading "{WORKSPACE}"{also} {verb} supported'
     if ".." in bare and ".." in bare.split("/") and is_pattern(bare):
         return f'{shown(written)} has both wildcards and ".."; write it without ".."'
     return ""
@@ -451,6 +490,42 @@ class ConfigPath(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
+
+
+class MatrixValue(Kind):
+    """One value of a matrix key, as text; numbers and dates are taken as they are written."""
+
+    what = "a text in quotes, a whole number or a date"
+
+    def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
+        number = isinstance(value, int) and not isinstance(value, bool)
+        if not (number or isinstance(value, str) or type(value) is datetime.date):
+            return self.refuse(value, at, findings)
+        text = str(value)
+        sentence = value_problem(text)
+        if sentence:
+            findings.add(at, sentence)
+            return UNFIT
+        return text
+
+    def schema(self) -> dict[str, Any]:
+        text = {"type": "string", "minLength": 1, "pattern": "^[^{}]*$", "maxLength": LONGEST_NAME}
+        return {"anyOf": [text, {"type": "integer"}]}
+
+
+def value_problem(text: str) -> str:
+    """What keeps a text from being a value of a matrix key, as a sentence; empty if nothing."""
+    if not text.strip():
+        return "a matrix value is empty"
+    if len(text) > LONGEST_NAME:
+        return f"the matrix value {shown(text)} has more than {LONGEST_NAME} characters"
+    if _CONTROL.search(text):
+        return f"the matrix value {shown(text)} has a control character in it"
+    if BRACES.search(text):
+        return f"the matrix value {shown(text)} has a brace in it"
+    if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+        return f"the matrix value {shown(text.encode(errors='replace').decode())} is not UTF-8"
+    return ""
 
 
 class Environment(Kind):

@@ -87,8 +87,13 @@ class Server:
         def log(text: str) -> None:
             self._reply(wire.Log(id=order.id, text=text))
 
+        try:
+            driver = self._driver(order.database.kind)
+        except (ImportError, ValueError) as error:
+            self._reply(wire.Done(id=order.id, failure=_defect(error)))
+            return
         execution = Execution(
-            self._driver(order.database.kind),
+            driver,
             order.database,
             order.script,
             order.text,

@@ -148,3 +148,17 @@ def _usable(path: str) -> str:
 def _key(path: str, options: dict[str, str]) -> str:
     settings = "".join(f"|{name}={value}" for name, value in sorted(options.items()))
     return f"duckdb:{path}{settings}"
+
+
+def identity(database: Database) -> str:
+    """Which database it is, for telling one from another: never its options, never a password.
+
+    A file is known by its path, device and inode, so that one that was made anew is another.
+    """
+    if database.in_memory:
+        return f"{database.kind} {MEMORY}"
+    try:
+        info = os.stat(database.path)
+    except OSError:
+        return f"{database.kind} {database.path} (absent)"
+    return f"{database.kind} {database.path} {info.st_dev}:{info.st_ino}"

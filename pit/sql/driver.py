@@ -18,11 +18,13 @@ class Statement(Record, frozen=True):
     """One statement of a script: where it begins (line, from 1), its text, the driver's own form.
 
     `above` is the line on which the text that the driver sends begins; it may begin with comments.
+    `setting` says that it only prepares the session, so that a script may begin anew after it.
     """
 
     line: int
     text: str
     above: int = 1
+    setting: bool = False
     native: Any = None
 
 

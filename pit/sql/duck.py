@@ -37,13 +37,14 @@ _Kind = duckdb.StatementType
 _WITH_ROWS = frozenset((_Kind.SELECT, _Kind.CALL, _Kind.EXECUTE, _Kind.PRAGMA, _Kind.MULTI))
 _RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
 _ATTACHING = frozenset((_Kind.ATTACH, _Kind.DETACH))
+_SETTING = frozenset((_Kind.ATTACH, _Kind.SET, _Kind.VARIABLE_SET, _Kind.LOAD))
 _UNBOUND = (
     duckdb.BinderException,
     duckdb.CatalogException,
     duckdb.ParserException,
     duckdb.NotImplementedException,
 )
-"""Errors from before anything is executed."""
+"""What a statement raises that cannot be bound to tables and columns."""
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BIGNUM")
 
 
@@ -99,6 +100,7 @@ class DuckDB:
                 line=place.line,
                 text=place.text,
                 above=place.above,
+                setting=tree.type in _SETTING,
                 native=_Parsed(kind=tree.type, tree=tree, query=place.raw if verbatim else None),
             )
             for tree, (place, verbatim) in zip(trees, aligned, strict=True)
@@ -183,10 +185,10 @@ class DuckSession:
         try:
             if parsed.kind == _Kind.EXPLAIN:
                 return self._plan(parsed)
-            if parsed.kind == _Kind.SELECT and parsed.query is not None:
-                if (shown := self._as_text(parsed.query)) is not None:
-                    ahead = shown.ahead
-                    return self._rows(shown.header, lists=True)
+            if shown := self._shape(parsed):
+                ahead = shown.ahead
+                self._connection.execute(f"{ahead}{parsed.query}{shown.behind}")
+                return self._rows(shown.header, lists=True)
             return self._plain(parsed, _returns_rows(parsed, statement))
         except duckdb.Error as error:
             if in_use := busy(error):
@@ -199,15 +201,14 @@ class DuckSession:
         plans = "\n".join(str(row[-1]) for row in rows)
         return Result(text=plans[:_LONGEST_PLAN].rstrip())
 
-    def _as_text(self, query: str) -> _Shown | None:
-        """Start a SELECT in a form that is quick to read; None if only the plain form will do."""
+    def _shape(self, parsed: _Parsed) -> _Shown | None:
+        """How to have a SELECT's rows as text; None for any other statement, or a broken one."""
+        if parsed.kind != _Kind.SELECT or parsed.query is None:
+            return None
         try:
-            header = self._connection.query(query).description
-            shown = _Shown.of(header)
-            self._connection.execute(f"{shown.ahead}{query}{shown.behind}")
+            return _Shown.of(self._connection.query(parsed.query).description)
         except _UNBOUND:
             return None
-        return shown
 
     def _plain(self, parsed: _Parsed, with_rows: bool) -> Result:
         header = self._connection.execute(parsed.sendable).description
@@ -279,7 +280,8 @@ class _Shown(Record, frozen=True):
         names = [f"c{i}" for i in range(len(header))]
         casts = ", ".join(f"left(CAST({name} AS VARCHAR), {2 * table.CELL})" for name in names)
         return cls(
-            ahead=f"SELECT CASE WHEN row_number() OVER () <= {table.ROWS} THEN [{casts}] END FROM (",
+            ahead=f"SELECT CASE WHEN row_number() OVER () <= {table.ROWS} "
+            f"THEN [{casts}] END FROM (",
             behind=f"\n) AS pit({', '.join(names)})",
             header=header,
         )

@@ -6,11 +6,11 @@ failing statement ends it, and a transaction that it left open is rolled back.
 
 from __future__ import annotations
 
+import random
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 import msgspec
 
@@ -31,9 +31,8 @@ from pit.sql.driver import (
 _TITLE = 100
 """How much of a statement's text the log shows, in terminal columns."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
-
-
-_T = TypeVar("_T")
+_PATIENCE = 60.0
+"""Seconds that a script in the middle of its work waits for a file that somebody else uses."""
 
 
 class Report(Record, frozen=True):
@@ -63,6 +62,9 @@ class Execution:
         self._session: Session | None = None
         self._statements = 0
         self._rows = 0
+        self._titles = self._summaries = 0
+        self._fresh = True
+        self._awaited: set[str] = set()
         self._undone = False
 
     def run(self) -> Report:
@@ -91,8 +93,20 @@ class Execution:
         if not statements:
             self._tell("nothing to do: the script holds no statement")
             return
-        session = self._patiently(lambda: self._driver.connect(self._database, statements))
+        waited = 0
+        while True:
+            try:
+                return self._once(statements)
+            except Busy as busy:
+                self._wait(busy, waited)
+                waited += 1
+
+    def _once(self, statements: Sequence[Statement]) -> None:
+        """All statements in one session; Busy if nothing has been done and a file is in use."""
+        self._heed()
+        session = self._driver.connect(self._database, statements)
         self._session = session
+        self._statements = 0
         try:
             session.declare(self._variables)
             self._each(session, statements)
@@ -104,6 +118,7 @@ class Execution:
         try:
             for statement in statements:
                 self._one(session, statement)
+                self._fresh = self._fresh and statement.setting
         except SqlFailure:
             self._undone = session.roll_back()
             raise
@@ -111,26 +126,55 @@ class Execution:
             raise SqlFailure(_uncommitted(statements))
 
     def _one(self, session: Session, statement: Statement) -> None:
-        self._tell(f"line {statement.line}: {_title(statement.text)}")
+        self._heed()
+        self._title(statement)
         begun = time.monotonic()
-        result = self._patiently(lambda: session.execute(statement))
+        result = self._result(session, statement)
         self._statements += 1
         self._rows += (result.rows or 0) if result.changed else 0
-        self._tell(textwrap.indent(_summary(result, time.monotonic() - begun), "  "))
+        if self._statements > self._summaries:
+            self._summaries += 1
+            self._tell(textwrap.indent(_summary(result, time.monotonic() - begun), "  "))
 
-    def _patiently(self, action: Callable[[], _T]) -> _T:
-        """`action`, repeated while somebody else uses a database file that it needs."""
-        pause, told = _FIRST_PAUSE, False
-        while not self._stop.is_set():
+    def _title(self, statement: Statement) -> None:
+        """Name the statement in the log, though not again when the script begins anew."""
+        if self._statements >= self._titles:
+            self._titles += 1
+            self._tell(f"line {statement.line}: {_title(statement.text)}")
+
+    def _result(self, session: Session, statement: Statement) -> Result:
+        """What the statement did.
+
+        While the script has done nothing, a file in use lets it begin anew, since two scripts that
+        hold what the other one wants would wait for ever; later it is waited for on the spot, but
+        not for ever.
+        """
+        limit = time.monotonic() + _PATIENCE
+        waited = 0
+        while True:
             try:
-                return action()
+                return session.execute(statement)
             except Busy as busy:
-                if not told:
-                    self._tell(f"waiting for {busy.path}: in use by {busy.holder}")
-                    told = True
-            self._stop.wait(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
-        raise SqlFailure(Failure(message="interrupted", kind=CANCELLED, retryable=False))
+                if self._fresh:
+                    raise
+                if time.monotonic() > limit:
+                    failure = Failure(message=str(busy), line=statement.line, kind="busy")
+                    raise SqlFailure(failure) from None
+                self._wait(busy, waited)
+                waited += 1
+
+    def _wait(self, busy: Busy, waited: int) -> None:
+        """Wait a little, longer each time, by chance more or less; say once for whom."""
+        if busy.path not in self._awaited:
+            self._awaited.add(busy.path)
+            self._tell(f"waiting for {busy.path}: in use by {busy.holder}")
+        pause = min(_FIRST_PAUSE * 1.5**waited, _LONGEST_PAUSE)
+        self._stop.wait(pause * random.uniform(0.5, 1.5))
+        self._heed()
+
+    def _heed(self) -> None:
+        if self._stop.is_set():
+            raise SqlFailure(Failure(message="interrupted", kind=CANCELLED, retryable=False))
 
     def _tell(self, text: str) -> None:
         self._log(self._database.hide(text))

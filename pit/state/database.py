@@ -112,6 +112,16 @@ class Database:
                 self._roll_back()
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Queries inside see one state of the database, whatever is written meanwhile."""
+        with self._turn, explaining(self.path):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._roll_back()
+
     def _roll_back(self) -> None:
         # After a full disk SQLite may have rolled back by itself already.
         if self._connection.in_transaction:

@@ -47,7 +47,11 @@ class RunRow(Record, frozen=True):
 
 
 class TaskRow(Record, frozen=True):
-    """One task of a run; a task that never started has no times and no attempts."""
+    """One task of a run; a task that never started has no times and no attempts.
+
+    `why` is why it ran, or since when it is current; a skipped task hands on the products of run
+    `made_by`, which saved `saved` seconds.
+    """
 
     task: str
     position: int
@@ -58,6 +62,17 @@ class TaskRow(Record, frozen=True):
     started_at: float | None
     ended_at: float | None
     seconds: float | None
+    why: str = ""
+    made_by: str = ""
+    saved: float = 0.0
+
+
+class LastSuccess(Record, frozen=True):
+    """The run that last did a task's work, and how many seconds it took there."""
+
+    task: str
+    run: str
+    seconds: float
 
 
 class AttemptRow(Record, frozen=True):
@@ -220,6 +235,34 @@ def tasks(database: Database, run_id: str) -> tuple[TaskRow, ...]:
         (run_id,),
     )
     return _rows(TaskRow, found)
+
+
+_WITH_TASKS = """
+    SELECT seq, id FROM (SELECT seq, id FROM runs WHERE dag = ? ORDER BY seq DESC LIMIT 1000)
+    WHERE EXISTS (SELECT 1 FROM tasks WHERE run = seq) ORDER BY seq DESC LIMIT ?"""
+_DONE = """
+    SELECT task, iif(state = 'success', '', made_by), iif(state = 'success', seconds, saved)
+    FROM tasks WHERE run = ? AND (state = 'success' OR made_by <> '')"""
+
+
+def last_successes(database: Database, dag: str, among: int = RECENT) -> dict[str, LastSuccess]:
+    """Where each task of a DAG last succeeded, as far as its last runs with tasks tell.
+
+    A task that was skipped as current names the run that it hands on.
+    """
+    found: dict[str, LastSuccess] = {}
+    missing: set[str] | None = None
+    for seq, run_id in database.query(_WITH_TASKS, (dag, among)):
+        if missing is None:
+            names = database.query("SELECT task FROM tasks WHERE run = ?", (seq,))
+            missing = {task for (task,) in names}
+        for task, made_by, seconds in database.query(_DONE, (seq,)):
+            done = LastSuccess(task=task, run=made_by or run_id, seconds=seconds or 0.0)
+            found.setdefault(task, done)
+            missing.discard(task)
+        if not missing:
+            break
+    return found
 
 
 def attempts(database: Database, run_id: str, task: str | None = None) -> tuple[AttemptRow, ...]:

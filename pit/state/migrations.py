@@ -12,16 +12,33 @@ runs            one row per run. `seq` is the order of everything: ids are names
                 whether the run lives is the lock's word alone.
 tasks           one row per task of a run, made as `pending` when the run starts, so that what
                 never started is in the history too. `position` is the order in pit.toml.
+                `why` is why a task ran, or since when it is current; a skipped one hands on the
+                products of run `made_by` and saved `saved` seconds.
 attempts        one row per attempt; `state` is running, success or failed.
 outputs         what the run declares to have made, in the order of pit.toml; `extra` holds the
                 keys that Pit does not know.
 environments    the digests a run was executed with: `kind` is pit_toml, uv_lock, pyproject or
                 environment.
+intents         what a run is publishing at this moment: `publishing` is JSON, the project and the
+                digest of each place. It goes in the commit that ends the task.
 
-The tables below `runs` are keyed by its number and clustered (WITHOUT ROWID), so that a run's rows
-lie together: they are written once, read together and deleted together. No index covers them,
-which keeps the cost of a task low. `runs` has an index for each question that is asked of a
-million runs: the last of a DAG, those in a state, the last success, the last finished ones.
+These tables, from `tasks` on, are keyed by the number of a run and clustered (WITHOUT ROWID), so
+that a run's rows lie together: they are written once, read together and deleted together. No index
+covers them, which keeps the cost of a task low. `runs` has an index for each question that is asked
+of a million runs: the last of a DAG, those in a state, the last success, the last finished ones.
+
+What makes tasks current outlives the runs, so these name a run by its id:
+
+records         the last success of a tracked task for each text of its parameters (`params`, ''
+                without any), deleted in the commit in which an attempt starts. `version` is that of
+                `fingerprint` (msgpack); many sources are in a row of their own. `saves` says that
+                products lie in the run's data folder, which retention therefore leaves alone.
+sources         the files of code that a record covers (msgpack, file to digest), by a digest of
+                them all: the instances of one script share a row.
+texts           the text of those files, by digest, compressed with zlib. `at` is when it was last
+                kept, to the day: what no record needs goes, unless a run under way may need it.
+digests         the digest cache: absolute path, and the stat that the file had.
+notes           what people did to records, and why.
 """
 
 from __future__ import annotations
@@ -112,7 +129,55 @@ _FIRST = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_RECORDS = (
+    "ALTER TABLE tasks ADD COLUMN why TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE tasks ADD COLUMN made_by TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE tasks ADD COLUMN saved REAL NOT NULL DEFAULT 0",
+    """CREATE TABLE intents (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        task TEXT NOT NULL,
+        at REAL NOT NULL,
+        publishing TEXT NOT NULL,
+        PRIMARY KEY (run, task)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE records (
+        dag TEXT NOT NULL,
+        task TEXT NOT NULL,
+        params TEXT NOT NULL,
+        run TEXT NOT NULL,
+        at REAL NOT NULL,
+        seconds REAL NOT NULL,
+        note TEXT NOT NULL DEFAULT '',
+        version INTEGER NOT NULL,
+        saves INTEGER NOT NULL DEFAULT 0,
+        sources BLOB,
+        fingerprint BLOB NOT NULL,
+        PRIMARY KEY (dag, task, params)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX records_by_run ON records (dag, run, saves)",
+    "CREATE TABLE sources (digest BLOB PRIMARY KEY, files BLOB NOT NULL)",
+    "CREATE TABLE texts (digest TEXT PRIMARY KEY, at REAL NOT NULL, text BLOB NOT NULL)",
+    """CREATE TABLE digests (
+        path TEXT PRIMARY KEY,
+        device INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        digest TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE notes (
+        seq INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        dag TEXT NOT NULL,
+        task TEXT NOT NULL,
+        what TEXT NOT NULL,
+        note TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX notes_by_task ON notes (dag, task)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RECORDS)
 VERSION = len(MIGRATIONS)
 
 

@@ -2,7 +2,9 @@
 
 Within a batch the kinds are written one after the other, not event by event, which costs a
 fraction. That is sound because a run's events come in this order for each task: the run starts,
-attempts start, attempts end, the task ends, the run ends.
+attempts start, attempts end, its products are about to be published, the task ends, the run ends.
+A record dies with the attempt's start and is written with the task's end, so in this order too; a
+skipped task may bring the one that it has in today's form.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ from pit.model import (
     RunState,
     TaskEnded,
     TaskState,
+    TextsKept,
 )
+from pit.state import intents, records
+from pit.state.intents import Intent
 
 LONGEST_TEXT = 20_000
 
@@ -48,7 +53,8 @@ _ATTEMPT_ENDED = f"""
     WHERE run = {_SEQ} AND task = ? AND attempt = ?"""
 _TASK_ENDED = f"""
     UPDATE tasks SET state = ?, reason = ?, error = ?, attempts = ?,
-        started_at = coalesce(?, started_at), ended_at = ?, seconds = ?
+        started_at = coalesce(?, started_at), ended_at = ?, seconds = ?,
+        why = ?, made_by = ?, saved = ?
     WHERE run = {_SEQ} AND task = ?"""
 _RUN_ENDED = """
     UPDATE runs SET state = ?, reason = ?, error = ?, ended_at = ?, seconds = ?, stub = ?
@@ -136,6 +142,13 @@ def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptSta
     running = TaskState.RUNNING.value
     connection.executemany(_TASK_RUNS, [(running, e.attempt, e.at, e.run, e.task) for e in events])
     connection.executemany(_ATTEMPT, [(e.run, e.task, e.attempt, running, e.at) for e in events])
+    dying = [(e.run, e.task, e.forgets) for e in events if e.forgets is not None]
+    records.die(connection, dying)
+
+
+def _texts_kept(connection: sqlite3.Connection, events: Sequence[TextsKept]) -> None:
+    for event in events:
+        records.keep_texts(connection, event.texts, event.at)
 
 
 def _attempt_ended(connection: sqlite3.Connection, events: Sequence[AttemptEnded]) -> None:
@@ -172,12 +185,20 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
             event.started_at,
             event.at,
             event.seconds,
+            text(event.why),
+            event.made_by,
+            event.saved,
             event.run,
             event.task,
         )
         for event in events
     ]
     connection.executemany(_TASK_ENDED, rows)
+    brought = [(e.record, e.state is TaskState.SUCCESS) for e in events if e.record is not None]
+    records.write(connection, [record for record, succeeded in brought if succeeded])
+    records.renew(connection, [record for record, succeeded in brought if not succeeded])
+    # Only what was attempted can have been published.
+    intents.end(connection, [(e.run, e.task) for e in events if e.attempts])
 
 
 def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> None:
@@ -197,6 +218,8 @@ _WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
     EnvironmentHashed: _environment_hashed,
     AttemptStarted: _attempt_started,
     AttemptEnded: _attempt_ended,
+    TextsKept: _texts_kept,
+    Intent: intents.write,
     TaskEnded: _task_ended,
     RunEnded: _run_ended,
 }

@@ -1,7 +1,7 @@
-"""Recovery: what a crash left `running` becomes `interrupted`.
+"""Recovery: what a crash left `running` becomes `interrupted`, what it was publishing is found.
 
 Only the rows: the processes that a dead run may have left behind are ended by whoever calls this,
-and what it left in the project is swept there too.
+and what it left in the project is swept, or finished, there too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pit.errors import UnknownRun
 from pit.state.history import RunRow
+from pit.state.intents import Intent
 from pit.state.rundir import RunDir
 from pit.state.store import Store
 
@@ -33,3 +34,14 @@ def recover(store: Store, runs_dir: Path) -> tuple[RunRow, ...]:
     """
     dead = [row for row in store.open_runs() if not is_alive(row, runs_dir)]
     return tuple(row for row in dead if store.interrupt(row.id, time.time()))
+
+
+def stranded(store: Store, runs_dir: Path) -> tuple[Intent, ...]:
+    """What dead runs were publishing when they died, in the order of the runs.
+
+    Each is to be finished from its run's folder and then ended (`Store.end_intent`).
+    """
+    found = store.intents()
+    rows = store.runs_named({intent.run for intent in found})
+    dead = {row.id for row in rows if not is_alive(row, runs_dir)}
+    return tuple(intent for intent in found if intent.run in dead)

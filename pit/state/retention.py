@@ -3,14 +3,15 @@
 Per DAG a run's folder stays while the run is younger than `days` or among the last `runs`; its
 snapshot (`project/`) only for the last `snapshots` successes; and everything of the last run that
 did not succeed, until a later one does. Rows stay for `history_days`, so `pit status` remembers
-more than the disk holds. A run whose lock is held is never touched.
+more than the disk holds. What a task's record points to outlives all of that: the rows of its run,
+and its `data/` where products lie in it. A run whose lock is held is never touched.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -54,20 +55,26 @@ class Pruned(Record, frozen=True):
 
 
 def plan(
-    rows: Iterable[RunRow], now: float, retention: Retention, keep: Keep
+    rows: Iterable[RunRow],
+    now: float,
+    retention: Retention,
+    keep: Keep,
+    pointed_at: Mapping[str, bool] | None = None,
 ) -> tuple[Removal, ...]:
     """What may go of the given runs, which hold the last ones of each DAG completely.
 
-    `keep` gives the parts that a DAG keeps (`keep_artifacts`). Knows nothing of the disk.
+    `keep` gives the parts that a DAG keeps (`keep_artifacts`), `pointed_at` the runs that records
+    name, and whether they need the data folder. Knows nothing of the disk.
     """
     by_dag: defaultdict[str, list[RunRow]] = defaultdict(list)
     for row in rows:
         by_dag[row.dag].append(row)
-    return tuple(
-        removal
+    planned = (
+        _sparing(removal, pointed_at or {})
         for dag in sorted(by_dag)
         for removal in _plan_dag(by_dag[dag], now, retention, frozenset(keep(dag)))
     )
+    return tuple(removal for removal in planned if removal.whole or removal.parts)
 
 
 def _plan_dag(
@@ -89,6 +96,17 @@ def _plan_dag(
         if parts:
             removals.append(Removal(run=row.id, dag=row.dag, parts=parts))
     return removals
+
+
+def _sparing(removal: Removal, pointed_at: Mapping[str, bool]) -> Removal:
+    """A removal without what records point to."""
+    needs_data = pointed_at.get(removal.run)
+    if needs_data is None:
+        return removal
+    if not needs_data:
+        return msgspec.structs.replace(removal, rows=False)
+    parts = tuple(part for part in (PARTS if removal.whole else removal.parts) if part != "data")
+    return Removal(run=removal.run, dag=removal.dag, parts=parts)
 
 
 def _snapshots(rows: list[RunRow], count: int) -> frozenset[int]:
@@ -173,8 +191,11 @@ def _plan_present(
     dags: Iterable[str],
     now: float,
 ) -> tuple[Removal, ...]:
-    rows = survey(store, runs_dir, retention, dags, now)
-    present = (_present(each, runs_dir) for each in plan(rows, now, retention, keep))
+    named = tuple(dags)
+    rows = survey(store, runs_dir, retention, named, now)
+    pointed_at = {run: data for dag in named for run, data in store.pointed_at(dag).items()}
+    planned = plan(rows, now, retention, keep, pointed_at)
+    present = (_present(each, runs_dir) for each in planned)
     return tuple(removal for removal in present if removal)
 
 
@@ -274,7 +295,8 @@ def after_run(
     problems: tuple[str, ...] = ()
     try:
         if store.run(run_id).state is RunState.SUCCESS:
-            trim(folder, keep)
+            needs_data = store.pointed_at(folder.dag).get(run_id, False)
+            trim(folder, (*keep, "data") if needs_data else keep)
     except PitError as error:
         problems = (str(error),)
     planned = _plan_present(store, runs_dir, retention, lambda _: keep, (folder.dag,), now)

@@ -3,7 +3,7 @@
     runs/20260131_060000.000_claims/    named for the local time of its start and the DAG
         project/        the snapshot that the tasks ran in
         data/           files that the tasks handed to each other
-        logs/           one file per task, `<task>.log`
+        logs/           one file per task, `<task>.log`, such as `report:JFK:S%C3%A3o.log`
         lock            held (flock) for exactly as long as the run is alive
 
 The folder is made as `.pit-new-…`, locked, and only then renamed: nobody ever sees a run's folder
@@ -29,6 +29,8 @@ UNFINISHED = ".pit-new-"
 _RUN_ID = re.compile(r"(\d{8}_\d{6}\.\d{3})_([^/\0]+)")
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 _LONGEST_NAME = 200
+_INSTANCE = re.compile(r"[\w.-]+(?::(?:[\w.-]|%[0-9A-F]{2})+)+", re.ASCII)
+"""The name of an instance of a matrix task, whose values are percent-encoded already."""
 
 
 def is_run_id(name: str) -> bool:
@@ -112,7 +114,7 @@ class RunDir:
             found = sorted(path for path in self.logs.iterdir() if path.suffix == ".log")
         except OSError:
             return {}
-        return {unquote(path.name[: -len(".log")]): path for path in found}
+        return {_task_name(path.name[: -len(".log")]): path for path in found}
 
     def parts(self) -> tuple[str, ...]:
         """Which of project, logs and data are there."""
@@ -145,11 +147,12 @@ def _settle(fresh: Path, runs_dir: Path, dag: str, milliseconds: int) -> str:
 
 
 def _file_name(task: str) -> str:
-    """A task's name as a file name: itself, where it is made of the usual characters.
+    """A task's name as a file name: itself, where it is one that pit.toml may give a task.
 
-    What is too long for a file system keeps its beginning and gets a digest of the whole.
+    Any other is percent-encoded and has no ":", so that each file name means one task. What is
+    too long for a file system keeps its beginning and gets a digest of the whole.
     """
-    name = quote(task, safe=":+@,")
+    name = task if _INSTANCE.fullmatch(task) else quote(task, safe="+@,")
     if name.startswith("."):
         name = f"%2E{name[1:]}"
     if len(name) <= _LONGEST_NAME:
@@ -158,6 +161,10 @@ def _file_name(task: str) -> str:
 
     digest = hashlib.blake2s(task.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     return f"{name[: _LONGEST_NAME - 17]}-{digest}"
+
+
+def _task_name(file_name: str) -> str:
+    return file_name if ":" in file_name else unquote(file_name)
 
 
 def _remove(path: Path) -> None:

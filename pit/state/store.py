@@ -2,22 +2,25 @@
 
 Written through events by one `pit run`, read by every command beside it. The layout and the
 reasons for it stand in `migrations.py`; `recording.py` says what each event writes, `history.py`
-what can be asked. The file, its log (`-wal`), its index (`-shm`) and its reserve (`-reserve`)
-are readable by their owner alone.
+what can be asked of the past, `records.py` what is kept of each task's last success. The file, its
+log (`-wal`), its index (`-shm`) and its reserve (`-reserve`) are readable by their owner alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from pit.errors import StoreUnavailable
-from pit.model import Event, RunStarted, RunState
-from pit.state import history
+from pit.model import Event, RunStarted, RunState, TaskRecord
+from pit.state import digests, history, intents, records
 from pit.state.database import Database, open_for_reading, open_for_writing
-from pit.state.history import AttemptRow, DagSummary, OutputRow, RunRow, TaskRow
+from pit.state.digests import Seen
+from pit.state.history import AttemptRow, DagSummary, LastSuccess, OutputRow, RunRow, TaskRow
+from pit.state.intents import Intent
 from pit.state.recording import is_recorded
+from pit.state.records import NoteRow
 from pit.state.reserve import Reserve
 from pit.state.writer import Writer
 
@@ -150,6 +153,10 @@ class Store:
         """The latest run of a DAG that succeeded and was not a stub."""
         return history.last_success(self._database, dag)
 
+    def last_successes(self, dag: str) -> dict[str, LastSuccess]:
+        """The run that last did each task's work, by task, as far as recent runs tell."""
+        return history.last_successes(self._database, dag)
+
     def open_runs(self, dag: str | None = None) -> tuple[RunRow, ...]:
         """The runs that are `running` as far as the store knows: `recover` asks their locks."""
         return history.open_runs(self._database, dag)
@@ -179,3 +186,85 @@ class Store:
     def forget(self, run_ids: Iterable[str]) -> int:
         """Deletes the rows of these runs, except of running ones; returns how many went."""
         return history.forget(self._database, run_ids)
+
+    # ------------------------------------------------------------------- what makes tasks current
+
+    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
+        """The record of a task for these values of its parameters ("" for none)."""
+        return records.record(self._database, dag, task, params)
+
+    def records(self, dag: str, params: Collection[str] | None = None) -> tuple[TaskRecord, ...]:
+        """The records of a DAG, by task; only those for some texts of parameters if given."""
+        return records.records(self._database, (dag,), params)
+
+    def records_of(self, dags: Iterable[str]) -> tuple[TaskRecord, ...]:
+        """The records of several DAGs, by DAG and task."""
+        return records.records(self._database, dags)
+
+    def text(self, digest: str) -> bytes | None:
+        """A source by its digest, if a record or a recent run kept it."""
+        return records.text(self._database, digest)
+
+    def renew(self, renewed: Iterable[TaskRecord]) -> int:
+        """Keeps today's form of records, durably, where they still are those of the same run.
+
+        Returns how many were; none of a task that has started since.
+        """
+        with self._database.transaction() as connection:
+            return records.renew(connection, renewed)
+
+    def accept(self, record: TaskRecord, note: str = "") -> None:
+        """Keeps a record that a person vouches for, durably, with a line in the history."""
+        records.accept(self._database, record, note)
+
+    def forget_record(self, dag: str, task: str, params: str | None = None, note: str = "") -> int:
+        """Drops a task's record, or those for all its parameters, with a line in the history.
+
+        Returns how many went.
+        """
+        return records.forget(self._database, dag, task, params, note)
+
+    def notes(
+        self, dag: str | None = None, task: str | None = None, limit: int = 50
+    ) -> tuple[NoteRow, ...]:
+        """What people did to records, the latest first."""
+        return records.notes(self._database, dag, task, limit)
+
+    def pointed_at(self, dag: str) -> dict[str, bool]:
+        """The runs that records of a DAG name, and whether products lie in their data folders."""
+        return records.pointed_at(self._database, dag)
+
+    def sweep(self) -> int:
+        """Drops the sources that nothing needs any more, and the digests of files that are gone.
+
+        Returns how many texts went.
+        """
+        digests.sweep(self._database)
+        return records.sweep(self._database)
+
+    def digests(self, *folders: str) -> dict[str, Seen]:
+        """The digest cache by absolute path: of what lies under some folders, or all of it."""
+        return digests.load(self._database, *folders)
+
+    def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
+        """Brings the digest cache up to date, None drops a path; on a read-only store nothing."""
+        if self._writer is not None and changes:
+            digests.save(self._database, changes)
+
+    def add_intent(self, intent: Intent) -> None:
+        """Makes it durable that a task of a run is about to publish, with all emitted before.
+
+        Raises as `barrier` does, and then the task must not publish. The commit that ends the
+        task drops the intent.
+        """
+        self._sink().add(intent)
+        self._sink().flush()
+
+    def intents(self, dag: str | None = None) -> tuple[Intent, ...]:
+        """What is being published, in the order of runs: `recover.stranded` tells which is dead."""
+        return intents.left(self._database, dag)
+
+    def end_intent(self, run_id: str, task: str) -> None:
+        """Drops the intent of a dead run, durably, once it has been finished."""
+        with self._database.transaction() as connection:
+            intents.end(connection, [(run_id, task)])

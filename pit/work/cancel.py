@@ -18,6 +18,8 @@ class Cancel:
 
     def __init__(self) -> None:
         self._pipes: tuple[tuple[int, int], ...] = (os.pipe(), os.pipe())
+        for _, writer in self._pipes:
+            os.set_blocking(writer, False)  # one byte is enough; a full pipe must not stop us
         self._asked = False
         self._at_once = False
         self._reason: Reason | None = None

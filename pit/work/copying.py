@@ -14,7 +14,8 @@ PIECE = 64 << 20
 """How many bytes go at once at most, so that a caller can give up in between."""
 
 _BUFFER = 1 << 20
-_HOLE = 1 << 20
+_SMALL = 1 << 20
+"""Up to this size, what nearly every file has, one call does it and holes are not looked for."""
 _CANNOT = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EISDIR}
 )
@@ -34,8 +35,12 @@ def contents(source: int, target: int, info: os.stat_result, checkpoint: Callabl
 
     `checkpoint` is called between pieces and may raise.
     """
+    if info.st_size <= _SMALL and _in_kernel(source, target, info.st_size) == info.st_size:
+        return info.st_size
+    os.lseek(source, 0, os.SEEK_SET)
+    os.lseek(target, 0, os.SEEK_SET)
     copied = 0
-    sparse = info.st_blocks * 512 < info.st_size - _HOLE and hasattr(os, "SEEK_DATA")
+    sparse = info.st_blocks * 512 < info.st_size - _SMALL and hasattr(os, "SEEK_DATA")
     extents = _extents(source, info.st_size) if sparse else [(0, info.st_size)]
     for start, end in extents:
         if start:
@@ -68,7 +73,7 @@ def _extents(source: int, size: int) -> Iterator[tuple[int, int]]:
 
 def _pieces(source: int, target: int, left: int) -> Iterator[int]:
     """Copies `left` bytes from where the files stand, or what there is; yields each piece."""
-    in_kernel = hasattr(os, "copy_file_range")
+    in_kernel = True
     while left > 0:
         size = _in_kernel(source, target, min(left, PIECE)) if in_kernel else 0
         if not size:
@@ -83,8 +88,11 @@ def _pieces(source: int, target: int, left: int) -> Iterator[int]:
 
 
 def _in_kernel(source: int, target: int, size: int) -> int:
+    """Copies up to `size` bytes; 0 where the system or the file systems cannot."""
     try:
         return os.copy_file_range(source, target, size)
+    except AttributeError:
+        return 0
     except OSError as error:
         if error.errno in _CANNOT:
             return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pit.model import Record
+from pit.work.selection import lies_in
 
 
 class Detached(Record):
@@ -33,7 +34,7 @@ def detach(prefix: Path, project: Path) -> Detached:
         kept = []
         for line in pth.read_text("utf-8", "surrogateescape").splitlines():
             ways = list(_ways(pth.parent, line))
-            if ways and all(way.movable and way.leads_into(root) for way in ways):
+            if ways and all(way.movable and lies_in(way.folder, root) for way in ways):
                 inside |= dict.fromkeys(os.path.relpath(way.folder, root) for way in ways)
                 continue
             outside |= dict.fromkeys(way.folder for way in ways)
@@ -47,9 +48,6 @@ class _Way(NamedTuple):
 
     folder: str
     movable: bool = True
-
-    def leads_into(self, root: str) -> bool:
-        return f"{self.folder}/".startswith(f"{root}/")
 
 
 def _ways(site: Path, line: str) -> Iterator[_Way]:

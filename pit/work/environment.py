@@ -37,6 +37,7 @@ _FORMAT = b"pit environment 1"
 _COMPLETE = "pit.json"
 _ROUNDS = 3
 _BUILT = re.compile(r"build|dist|.*\.egg-info").fullmatch
+_BLOCK = re.compile(rb"^# /// script\r?$.*?^# ///\r?$", re.MULTILINE | re.DOTALL)
 _METADATA = re.compile(rb"^# /// script\r?$", re.MULTILINE)
 
 _RESERVED = frozenset(
@@ -332,6 +333,15 @@ def has_inline_metadata(script: Path) -> bool:
         return False
 
 
+def inline_metadata(script: Path) -> str:
+    """The block with which a script declares its own dependencies (PEP 723); empty without one."""
+    try:
+        found = _BLOCK.search(script.read_bytes())
+    except OSError:
+        return ""
+    return found[0].decode("utf-8", "replace") if found else ""
+
+
 def base_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment that tasks inherit: all but the names that Pit gives a meaning itself.
 
@@ -379,6 +389,6 @@ def task_variables(
 def _twin(path: str, project: Path, snapshot: Path) -> str:
     """The path, in the snapshot if it leads into the live project."""
     real, root = os.path.realpath(path), os.path.realpath(project)
-    if f"{real}/".startswith(f"{root}/"):
+    if selection.lies_in(real, root):
         return os.path.normpath(snapshot / os.path.relpath(real, root))
     return path

@@ -81,17 +81,19 @@ def end_marked_by(variable: bytes, grace: float) -> int:
 
 
 def _end_lost(find: Callable[[], Living], grace: float) -> int:
-    """`end` for processes of which somebody else was the parent, so that none may be overlooked.
+    """`end` for processes of which somebody else is the parent, so that none may be overlooked.
 
-    In the midst of an exec a process seems to carry nothing: so look again after the last.
+    In the midst of an exec a process seems to carry nothing, and one that hands on to a child
+    and dies may slip through a look: so several looks in a row must find nothing.
     """
-    count = 0
-    for _ in range(_LOOKS):
+    count = looks = 0
+    while looks < _LOOKS:
         living = find()
-        count += len(living)
+        looks = 0 if living else looks + 1
+        count = max(count, len(living))
         if living and end(find, grace, freeze=True):
             break
-        time.sleep(0.03)
+        time.sleep(0.02)
     return count
 
 

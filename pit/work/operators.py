@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -76,7 +75,7 @@ def perform(order: Order, tools: Tools) -> Outcome:
                 log.separate(order.attempt, order.attempts)
             outcome = _by_sql(order, tools, log) if order.sql else _by_process(order, tools, log)
             outcome = _with_targets(order, outcome)
-            if outcome.reason is not None and outcome.reason is not Reason.EXIT:
+            if outcome.reason not in _SAID_BY_THE_TASK:
                 _note(log, outcome)
             return outcome
     except InvalidConnection as error:
@@ -167,6 +166,9 @@ def _with_targets(order: Order, outcome: Outcome) -> Outcome:
     )
 
 
+_SAID_BY_THE_TASK = (None, Reason.EXIT, Reason.SQL_ERROR)
+
+
 def _note(log: TaskLog, outcome: Outcome) -> None:
     """The log's last line says why Pit counts this attempt as failed, if the task cannot know."""
     try:
@@ -175,24 +177,11 @@ def _note(log: TaskLog, outcome: Outcome) -> None:
         return  # a full disk: the outcome itself tells
 
 
-Finish = Callable[[Order, Outcome], Outcome]
-
-
-def publisher(project: Path) -> Finish:
-    """The last step of a success: its targets appear in the project, whole, by rename."""
-
-    def finish(order: Order, outcome: Outcome) -> Outcome:
-        if outcome.reason is not None or not order.targets:
-            return outcome
-        try:
-            publish.publish(Path(order.cwd), project, order.targets)
-        except OSError as error:
-            return replace(
-                outcome,
-                reason=disk_reason(error) or Reason.MISSING_TARGET,
-                error=f"cannot publish {os.fspath(error.filename or project)}: {error.strerror}",
-                retryable=False,
-            )
-        return outcome
-
-    return finish
+def unpublished(outcome: Outcome, error: OSError) -> Outcome:
+    """The outcome of a success whose targets could not appear in the project."""
+    return replace(
+        outcome,
+        reason=disk_reason(error) or Reason.MISSING_TARGET,
+        error=f"cannot publish {os.fspath(error.filename or 'its targets')}: {error.strerror}",
+        retryable=False,
+    )

@@ -64,6 +64,7 @@ class Orphans:
         self._foreign: set[int] = set()
         self._strict = False
         self._adopting = False
+        self._died = False
         self._seen: dict[int, set[tuple[int, int]]] = {}
         self._suspects: dict[int, set[int]] = {}
         self._pid = os.getpid()
@@ -135,7 +136,9 @@ class Orphans:
         """
         if not self._adopting:
             return False
-        for pid in tree.children_of_thread(self._pid, self._pid):
+        with self._gate:  # the kernel skips entries while others are taken off the list
+            listed = tree.children_of_thread(self._pid, self._pid)
+        for pid in listed:
             if pid in self._own or pid in self._foreign:
                 continue
             suspects = self._suspects.get(pid)
@@ -163,8 +166,11 @@ class Orphans:
 
     def left_by_anyone(self) -> list[Stat]:
         """The living orphans of all tasks; reaps all that are dead."""
+        if not self._adopting:
+            return []
         with self._gate:
-            return self._sweep() if self._adopting else []
+            found = self._sweep()
+            return [process for process in found if _NOBODY not in self._suspects[process.pid]]
 
     def _scattered(self, root: int) -> list[Stat]:
         """`left_by` where orphans fall to the system: what carries the marker or the session."""
@@ -190,7 +196,12 @@ class Orphans:
             self._gate.notify_all()
 
     def _look(self) -> list[Stat]:
-        orphans = [process for pid in tree.children(self._pid) if (process := self._orphan(pid))]
+        """All living orphans. One that dies meanwhile may have left its children to us: again."""
+        self._died = True
+        while self._died:
+            self._died = False
+            listed = tree.children(self._pid)
+            orphans = [process for pid in listed if (process := self._orphan(pid))]
         living = {process.pid for process in orphans}
         self._suspects = {pid: who for pid, who in self._suspects.items() if pid in living}
         for process in orphans:
@@ -207,7 +218,8 @@ class Orphans:
         if process.alive:
             return process
         with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+            self._died = self._died or ended == pid
         return None
 
     def _judge(self, process: Stat) -> None:

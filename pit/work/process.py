@@ -170,12 +170,17 @@ class _Started:
 
     def living(self) -> Living:
         """All that lives of it: itself, its descendants, the orphans that it has left."""
-        roots = [] if self.exit_code is not None else [self.pid]
-        if not orphans.quiet(self.pid):
-            roots += [orphan.pid for orphan in orphans.left_by(self.pid)]
-        found = tree.descendants(roots)
+        found = _living_below(self._roots)
         self._follow({one.identity for one in found.values() if one.session != self.pid})
         return found
+
+    def _roots(self) -> list[int]:
+        """Itself if it lives, and then, so that none is missed if it did not: the orphans."""
+        own = tree.stat(self.pid) if self.exit_code is None else None
+        roots = [self.pid] if own and own.alive else []
+        if not orphans.quiet(self.pid):
+            roots += [orphan.pid for orphan in orphans.left_by(self.pid)]
+        return roots
 
     def _follow(self, wanderers: set[tuple[int, int]]) -> None:
         """Remember who has left the session: once their parents are gone, nothing else tells."""
@@ -204,6 +209,18 @@ class _Started:
         self._follow(set())
         if self._guardian:
             self._guardian.forgotten(self.pid)
+
+
+def _living_below(roots: Callable[[], list[int]]) -> Living:
+    """The living among `roots()` and all that descends from them.
+
+    If all roots have died in the meantime, what they left has become ours: ask again.
+    """
+    while True:
+        asked = roots()
+        found = tree.descendants(asked)
+        if found or not asked:
+            return found
 
 
 def _start_time(pid: int, before: int | None) -> int:
@@ -550,7 +567,7 @@ def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
     """
 
     def find() -> Living:
-        return tree.descendants([orphan.pid for orphan in orphans.left_by_anyone()])
+        return _living_below(lambda: [orphan.pid for orphan in orphans.left_by_anyone()])
 
     count = len(find())
     if count:

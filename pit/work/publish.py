@@ -35,6 +35,9 @@ from pit.work import copying, kernel, selection
 _NEW = "new"
 _OLD = "old"
 _TRIES = 8
+_LARGE = 64 << 20
+"""Bytes from which on a file that is handed on is linked instead of copied."""
+_CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Never wait for the other end of a FIFO that has taken a file's place.
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -60,7 +63,7 @@ def prepare(snapshot: Path, targets: Iterable[str]) -> None:
     inside = os.path.realpath(snapshot)
     for target in _staged(targets):
         parent = os.path.join(inside, fixed_folder(target.rstrip("/")))
-        if not f"{os.path.realpath(parent)}/".startswith(f"{inside}/"):
+        if not selection.lies_in(os.path.realpath(parent), inside):
             raise OSError(0, "a link on the way leads out of the run's snapshot", parent)
         os.makedirs(parent, exist_ok=True)
         for place in list(selection.matching(inside, target)):
@@ -94,6 +97,37 @@ def publish(snapshot: Path, project: Path, targets: Iterable[str]) -> None:
     finally:
         for each in staged:
             each.clear()
+
+
+def hand_on(project: Path, snapshot: Path, places: Iterable[str]) -> None:
+    """Puts what an earlier run published into the snapshot of this one, where it lacks it.
+
+    `places` are those of `digest.products`; one that ends with a slash is an empty folder. Large
+    files are linked, which is safe as long as tasks do not write into what they only read.
+    """
+    for place in places:
+        source, twin = os.path.join(project, place), os.path.join(snapshot, place)
+        if os.path.isabs(place) or os.path.lexists(twin):
+            continue
+        if place.endswith("/"):
+            os.makedirs(twin, exist_ok=True)
+            continue
+        os.makedirs(os.path.dirname(twin), exist_ok=True)
+        _hand_on_one(source, twin)
+
+
+def _hand_on_one(source: str, twin: str) -> None:
+    info = os.lstat(source)
+    if stat.S_ISLNK(info.st_mode):
+        os.symlink(os.readlink(source), twin)
+    elif info.st_size > _LARGE and info.st_dev == os.stat(os.path.dirname(twin)).st_dev:
+        os.link(source, twin)
+    else:
+        target = os.open(twin, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _fill_file(source, target, flush=False)
+        finally:
+            os.close(target)
 
 
 def sweep(project: Path, targets: Iterable[str]) -> None:
@@ -219,17 +253,25 @@ def _claimed(parent: str, plain: bool) -> tuple[str, int]:
     """A new temporary file or folder in `parent`, and the open file that keeps it locked."""
     while True:
         path = os.path.join(parent, f"{selection.TEMPORARY}{secrets.token_hex(6)}")
-        if plain:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        else:
-            os.mkdir(path, 0o700)
-            descriptor = os.open(path, _FOLDER)
-        # A sweep may have come between making and locking; then the name is gone.
-        with suppress(OSError):
+        try:
+            descriptor = _created(path, plain)
+        except FileNotFoundError:
+            if os.path.isdir(parent):
+                continue
+            raise
+        with suppress(OSError):  # no locks on this file system: then nothing is swept either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A sweep may have come between making and locking; then the name is gone.
         if _stands_at(descriptor, path):
             return path, descriptor
         os.close(descriptor)
+
+
+def _created(path: str, plain: bool) -> int:
+    if plain:
+        return os.open(path, _CREATING, 0o600)
+    os.mkdir(path, 0o700)
+    return os.open(path, _FOLDER)
 
 
 def _stands_at(descriptor: int, path: str) -> bool:
@@ -274,7 +316,7 @@ def _fill_file(source: str, target: int, flush: bool) -> None:
 def _leads_out(path: str, snapshot: str) -> bool:
     """Whether a path is a link to something that is not in the snapshot."""
     real, root = os.path.realpath(path), os.path.realpath(snapshot)
-    return os.path.islink(path) and not real.startswith(f"{root}/")
+    return os.path.islink(path) and not selection.lies_in(real, root)
 
 
 class _Tree:
@@ -310,7 +352,7 @@ class _Tree:
         kernel.flush(disk)
 
     def _file(self, path: str, twin: str) -> None:
-        target = os.open(twin, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        target = os.open(twin, _CREATING, 0o600)
         try:
             _fill_file(path, target, flush=False)
         finally:
@@ -320,7 +362,7 @@ class _Tree:
         real = os.path.realpath(path)
         if _leads_out(path, self._snapshot):
             os.symlink(real, twin)
-        elif os.path.isfile(real) and not real.startswith(f"{self._top}/"):
+        elif os.path.isfile(real) and not selection.lies_in(real, self._top):
             self._file(real, twin)
         else:
             os.symlink(os.path.relpath(real, os.path.dirname(path)), twin)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pit.spec.patterns import compiled, fixed_folder, is_pattern, reaching
+from pit.spec.patterns import ancestors, compiled, fixed_folder, is_pattern, reaching
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -52,6 +52,51 @@ def is_database(name: str) -> bool:
 def is_virtual_environment(names: list[str]) -> bool:
     """Whether a folder that holds these names is a Python environment, whatever it is called."""
     return _VIRTUAL_ENVIRONMENT in names
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is that folder or something below it; both absolute and resolved."""
+    return path == folder or path.startswith(folder if folder == "/" else f"{folder}/")
+
+
+def located(path: str | Path) -> str:
+    """The path with the links among its folders resolved, its own name kept."""
+    head, tail = os.path.split(os.path.abspath(path))
+    return os.path.join(os.path.realpath(head), tail)
+
+
+def shown(path: str) -> str:
+    """A path fit for a message, whatever bytes its name consists of."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class Excluded:
+    """Paths and patterns below the project that are said not to be part of it."""
+
+    def __init__(self, project: Path, paths: Iterable[Path]) -> None:
+        resolve = lru_cache(os.path.realpath)
+        roots = {os.path.abspath(project), os.path.realpath(project)}
+        places = set()
+        for path in map(os.path.abspath, paths):
+            head, tail = os.path.split(path)
+            for spelled in {path, os.path.join(resolve(head), tail)}:
+                places |= {
+                    spelled[len(root) + 1 :] for root in roots if spelled.startswith(f"{root}/")
+                }
+        self._places = frozenset(places)
+        patterns = [compiled(place).pattern for place in places if is_pattern(place)]
+        self._matches = re.compile("|".join(patterns) or r"(?!)", re.DOTALL).fullmatch
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    def covers(self, place: str) -> bool:
+        """Whether this very place is excluded."""
+        return place in self._places or self._matches(place) is not None
+
+    def contains(self, place: str) -> bool:
+        """Whether this place or a folder above it is excluded."""
+        return self.covers(place) or any(map(self.covers, ancestors(place)))
 
 
 class Ignore:

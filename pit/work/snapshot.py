@@ -9,7 +9,7 @@ attributes are not.
 Links stay links when they point inside the project, rewritten if absolute, so that they never
 lead back to the live tree; what lies outside is copied. Ignored files that `inputs` name are
 linked to the live file, and `{workspace}/` and absolute inputs are read where they are: such
-data is not frozen but watched (`changed`), because big data is never duplicated.
+data is not frozen but watched (inputs.py), because big data is never duplicated.
 """
 
 from __future__ import annotations
@@ -19,43 +19,28 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from pit.errors import DiskFull, PitError, SnapshotFailed
 from pit.model import Record
-from pit.spec.patterns import ancestors, compiled, is_pattern
 from pit.state.files import FULL, remove_tree
 from pit.work import copying, selection
-from pit.work.selection import Ignore
+from pit.work import inputs as live_inputs
+from pit.work.inputs import Watch
+from pit.work.listing import YOUNG, Listing, kind, listing
+from pit.work.selection import Excluded, Ignore, shown
 
 LARGE = 1_000_000_000
 """From how many copied bytes on a snapshot says how to become smaller."""
 
 _ROUNDS = 3
-_YOUNG = 0.02
-"""Seconds in which two changes of a file may bear the same time."""
 _VANISHED = (FileNotFoundError, NotADirectoryError)
 # Whatever stands there by now: never follow a link, never wait for a FIFO's other end.
 _READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _DANGLING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-
-Stat = tuple[int, int, int, int, int]
-"""Device, inode, size, and modification and change time in nanoseconds."""
-
-
-class Watch(Record):
-    """A data input that a run reads live: the files it names and how they were at the start.
-
-    `pattern`, below `root`, is expanded again by `changed`; it is empty for files that were
-    linked into the snapshot one by one, where new names cannot appear.
-    """
-
-    files: dict[str, Stat]
-    root: str = ""
-    pattern: str = ""
 
 
 class Snapshot(Record):
@@ -84,12 +69,10 @@ def take(
     so far stays.
     """
     began = time.monotonic()
-    live = os.path.realpath(project)
-    copy = _Copy(live, str(into), _excluded(project, live, (*exclude, into)), checkpoint)
+    live, excluded = os.path.realpath(project), Excluded(project, (*exclude, into))
+    copy = _Copy(live, str(into), excluded, checkpoint)
     copy.take()
-    links = {
-        declared: watch for declared in inputs if (watch := _linked(copy, declared, workspace))
-    }
+    links = _links(copy, inputs, workspace)
     copy.close()
     weights = copy.weights()
     return Snapshot(
@@ -101,41 +84,23 @@ def take(
     )
 
 
-def changed(links: Mapping[str, Watch], inputs: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The live files, of these inputs or of all, that are not as the snapshot found them.
-
-    A file that came or went where an absolute pattern looks counts as changed.
-    """
-    wanted = links if inputs is None else [name for name in inputs if name in links]
-    found: set[str] = set()
-    for watch in (links[name] for name in wanted):
-        now = _stats(_expanded(watch.root, watch.pattern) if watch.pattern else watch.files)
-        found.update(path for path, _ in watch.files.items() ^ now.items())
-    return tuple(sorted(found))
-
-
-def _expanded(root: str, pattern: str) -> Iterator[str]:
-    return (os.path.join(root, place) for place in selection.files(root, pattern))
-
-
-def _stats(paths: Iterable[str]) -> dict[str, Stat]:
-    return {path: key for path in paths if (key := _stat(path)) is not None}
-
-
-def _stat(path: str) -> Stat | None:
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+def _links(copy: _Copy, inputs: Iterable[str], workspace: Path) -> dict[str, Watch]:
+    """Makes the inputs readable that were not copied, and watches them."""
+    links = {}
+    for declared in inputs:
+        watch = live_inputs.in_place(declared, workspace)
+        try:
+            watch = watch or live_inputs.link(
+                declared, copy.live, copy.into, copy.excluded, copy.warnings
+            )
+        except OSError as error:
+            raise _unwritable(error, error.filename2 or error.filename) from error
+        if watch is not None:
+            links[declared] = watch
+    return links
 
 
 # ---------------------------------------------------------------- what is said
-
-
-def shown(path: str) -> str:
-    """A path fit for a message, whatever bytes its name consists of."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _unreadable(error: Exception, path: str, live: str) -> PitError:
@@ -168,43 +133,6 @@ def _too_large(weights: Counter[str]) -> Iterator[str]:
         )
 
 
-# ---------------------------------------------------------------- what is not part of it
-
-
-class _Excluded:
-    """Paths and patterns, relative to the project, that are not part of it."""
-
-    def __init__(self, places: Iterable[str]) -> None:
-        self._places = frozenset(places)
-        self._patterns = [compiled(place).fullmatch for place in self._places if is_pattern(place)]
-
-    def __bool__(self) -> bool:
-        return bool(self._places)
-
-    def covers(self, place: str) -> bool:
-        """Whether this very place is excluded."""
-        return place in self._places or any(match(place) for match in self._patterns)
-
-    def contains(self, place: str) -> bool:
-        """Whether this place or a folder above it is excluded."""
-        return self.covers(place) or any(self.covers(folder) for folder in ancestors(place))
-
-
-def _excluded(project: Path, live: str, paths: Iterable[Path]) -> _Excluded:
-    """Those of `paths` that lie in the project, whether spelled through links or not."""
-    roots = {os.path.abspath(project), live}
-    spellings = [text for path in paths for text in (os.path.abspath(path), _real(path))]
-    return _Excluded(
-        text[len(root) + 1 :] for root in roots for text in spellings if text.startswith(root + "/")
-    )
-
-
-def _real(path: str | Path) -> str:
-    """The path with the links of its parents resolved, its own name kept."""
-    head, tail = os.path.split(os.path.abspath(path))
-    return os.path.join(os.path.realpath(head), tail)
-
-
 # ---------------------------------------------------------------- the copy
 
 
@@ -232,26 +160,11 @@ class _Folder(NamedTuple):
 
     def twin_of(self, path: str) -> str | None:
         """Where in the snapshot the twin of a live path lies; None if it leads out."""
-        real = _real(path)
+        real = selection.located(path)
         for live, twin in self.roots:
-            if real == live or real.startswith(live + "/"):
+            if selection.lies_in(real, live):
                 return twin + real[len(live) :]
         return None
-
-
-class _Found(NamedTuple):
-    """What a folder holds that counts, and how it looked.
-
-    `mark` changes when anything of it does; None while a file is so young that one more change
-    in the same instant could hide.
-    """
-
-    info: os.stat_result
-    ignore: Ignore | None
-    folders: list[str]
-    files: list[tuple[str, os.stat_result]]
-    links: list[str]
-    mark: int | None
 
 
 class _Taken(NamedTuple):
@@ -268,7 +181,7 @@ class _Copy:
     """A snapshot in the making."""
 
     def __init__(
-        self, live: str, into: str, excluded: _Excluded, checkpoint: Callable[[], None]
+        self, live: str, into: str, excluded: Excluded, checkpoint: Callable[[], None]
     ) -> None:
         self.live = live
         self.into = into
@@ -285,7 +198,7 @@ class _Copy:
             moved = self._moved()
             if not moved:
                 return
-            time.sleep(_YOUNG)
+            time.sleep(YOUNG)
             for folder in moved:
                 if folder.twin in self.taken:  # else it went with a folder above it
                     self._walk([folder])
@@ -334,6 +247,9 @@ class _Copy:
         if found is None:
             return
         self._make_folder(folder, found)
+        for name, what in found.others:
+            path = shown(f"{folder.live}/{name}")
+            self.warnings.append(f"{path} is {what}: left out of the snapshot")
         copied = 0
         for name, info in found.files:
             copied += self._file(f"{folder.live}/{name}", f"{folder.twin}/{name}", info)
@@ -343,7 +259,7 @@ class _Copy:
         yield from (each for each in inner if each.twin not in self.taken)
         self.taken[folder.twin] = _Taken(folder, found.info, found.mark, len(found.files), copied)
 
-    def _make_folder(self, folder: _Folder, found: _Found) -> None:
+    def _make_folder(self, folder: _Folder, found: Listing) -> None:
         """Makes the twin, or rids it of all but the sub-folders that still are to be there."""
         try:
             if folder.twin not in self.taken:
@@ -361,81 +277,14 @@ class _Copy:
     def _forget(self, twin: str) -> None:
         """Removes what has vanished from the project since it was copied."""
         remove_tree(Path(twin))
-        for path in [path for path in self.taken if f"{path}/".startswith(f"{twin}/")]:
+        for path in [path for path in self.taken if selection.lies_in(path, twin)]:
             del self.taken[path]
 
-    def _find(self, folder: _Folder) -> _Found | None:
-        """What is to be copied of a folder; None if it has vanished or is left out."""
+    def _find(self, folder: _Folder) -> Listing | None:
         try:
-            info = os.lstat(folder.live)
-            with os.scandir(folder.live) as listing:
-                entries = list(listing)
-            names = [entry.name for entry in entries]
-            if folder.place and selection.is_virtual_environment(names):
-                return None
-            ignore = self._ignore(folder, names)
-            return self._sorted(folder, entries, info, ignore)
-        except _VANISHED:
-            return None
+            return listing(folder.live, folder.place, folder.ignore, self.excluded)
         except OSError as error:
             raise _unreadable(error, error.filename or folder.live, self.live) from error
-
-    def _ignore(self, folder: _Folder, names: list[str]) -> Ignore | None:
-        """The rules that hold in this folder."""
-        path = f"{folder.live}/{selection.IGNORE_FILE}"
-        if selection.IGNORE_FILE not in names or not os.path.isfile(path):
-            return folder.ignore
-        try:
-            return Ignore.read(path, f"{folder.place}/".lstrip("/"), folder.ignore)
-        except ValueError as error:
-            raise SnapshotFailed(
-                f"{shown(path)} has a pattern that makes no sense: {error}"
-            ) from error
-
-    def _sorted(
-        self,
-        folder: _Folder,
-        entries: list[os.DirEntry[str]],
-        info: os.stat_result,
-        ignore: Ignore | None,
-    ) -> _Found:
-        """The entries of a folder by kind, without those that are left out."""
-        folders: list[str] = []
-        files: list[tuple[str, os.stat_result]] = []
-        links: list[str] = []
-        mark, youngest = 0, 0
-        for entry in entries:
-            name = entry.name
-            if selection.is_left_out(name):
-                continue
-            if self.excluded and self.excluded.covers(folder.place_of(name)):
-                continue
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if ignore is not None and _ignored(ignore, folder.place_of(name), entry):
-                continue
-            if is_folder:
-                folders.append(name)
-                mark += hash((name, entry.inode()))
-                continue
-            try:
-                stats = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if selection.is_database(name):
-                continue
-            if stat.S_ISREG(stats.st_mode):
-                files.append((name, stats))
-            elif stat.S_ISLNK(stats.st_mode):
-                links.append(name)
-                mark += hash(_stat(entry.path))
-            else:
-                self.warnings.append(
-                    f"{shown(entry.path)} is {_kind(stats.st_mode)}: left out of the snapshot"
-                )
-            mark += hash((name, stats.st_ino, stats.st_size, stats.st_ctime_ns, stats.st_mode))
-            youngest = max(youngest, stats.st_ctime_ns)
-        young = abs(time.time_ns() - youngest) < _YOUNG * 1e9
-        return _Found(info, ignore, folders, files, links, None if young else mark)
 
     # ------------------------------------------------ files
 
@@ -506,8 +355,8 @@ class _Copy:
             if not selection.is_database(real):
                 self._file(real, folder.twin, info)
         elif not stat.S_ISDIR(info.st_mode):
-            self.warnings.append(f"{shown(path)} leads to {_kind(info.st_mode)}: left out")
-        elif any(f"{live}/".startswith(f"{real}/") for live, _ in folder.roots):
+            self.warnings.append(f"{shown(path)} leads to {kind(info.st_mode)}: left out")
+        elif any(selection.lies_in(live, real) for live, _ in folder.roots):
             self.warnings.append(
                 f"{shown(path)} leads to a folder that contains it; it stays a link, so what "
                 "tasks read through it is not frozen"
@@ -531,20 +380,6 @@ def _rewritten(aim: str, inside: str, folder: str) -> str:
     return os.path.relpath(inside, folder)
 
 
-def _ignored(ignore: Ignore, place: str, entry: os.DirEntry[str]) -> bool:
-    """Whether the rules cover an entry; `data/` covers a link as well, as it may lead to a
-    folder."""
-    if entry.is_dir(follow_symlinks=False):
-        return ignore.covers(f"{place}/")
-    return ignore.covers(place) or (entry.is_symlink() and ignore.covers(f"{place}/"))
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISFIFO(mode):
-        return "a FIFO"
-    return "a socket" if stat.S_ISSOCK(mode) else "a device"
-
-
 def _umask() -> int:
     """The process's umask, without setting it if the system can tell."""
     try:
@@ -557,48 +392,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-# ---------------------------------------------------------------- inputs that are not copied
-
-
-def _linked(copy: _Copy, declared: str, workspace: Path) -> Watch | None:
-    """Makes one declared input readable where it is not copied; None if all of it is."""
-    if declared.startswith(selection.WORKSPACE):
-        return _in_place(str(workspace), declared.removeprefix(selection.WORKSPACE))
-    if os.path.isabs(declared):
-        return _in_place("/", declared.lstrip("/"))
-    found: dict[str, Stat] = {}
-    for place in selection.files(copy.live, declared):
-        path, twin = os.path.join(copy.live, place), os.path.join(copy.into, place)
-        if copy.excluded.contains(place) or os.path.exists(twin) or not os.path.isfile(path):
-            continue
-        if selection.is_database(place):
-            copy.warnings.append(
-                f'input "{shown(place)}" is a database, which no snapshot takes: open it by its '
-                f"path {shown(path)}, or give it as {selection.WORKSPACE}… or absolute"
-            )
-        elif not _link_in(copy, path, twin):
-            continue
-        found |= _stats([path])
-    return Watch(files=found) if found else None
-
-
-def _in_place(root: str, pattern: str) -> Watch:
-    return Watch(files=_stats(_expanded(root, pattern)), root=root, pattern=pattern)
-
-
-def _link_in(copy: _Copy, path: str, twin: str) -> bool:
-    """Links a live file into the snapshot; False where the way to it leads out of it."""
-    parent = os.path.dirname(twin)
-    inside = os.path.realpath(copy.into)
-    if not f"{os.path.realpath(parent)}/".startswith(f"{inside}/"):
-        return False
-    try:
-        os.makedirs(parent, exist_ok=True)
-        if os.path.islink(twin):
-            os.unlink(twin)
-        os.symlink(path, twin)
-    except OSError as error:
-        raise _unwritable(error, twin) from error
-    return True

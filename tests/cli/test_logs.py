@@ -156,3 +156,10 @@ def test_following_one_task_is_byte_for_byte_and_a_past_run_ends_at_once(
     record(logs={"extract": b"\xffno end"})
     assert raw(sales, "sales/extract", "--follow") == b"\xffno end"
     sales.run("logs", "sales", "--follow", "--json").fails(2, "--follow goes with neither")
+
+
+@pytest.mark.parametrize("task", ["report:JFK", "report:JFK:2013", "report:S%C3%A3o%2FPaulo"])
+def test_the_log_of_an_instance_is_found_by_its_name(sales: Pit, record: Record, task: str) -> None:
+    record(logs={"extract": b"", task: b"drawn\n", "report:LGA": b"other\n"})
+    assert raw(sales, f"sales/{task}") == b"drawn\n"
+    assert f"── {task} ──\ndrawn\n" in sales.run("logs", "sales").ok().out

@@ -14,7 +14,7 @@ from pit.engine.attempt import Policy
 from pit.engine.compile import Job, Refusal
 from pit.engine.events import Clock
 from pit.engine.executors import Finished
-from pit.engine.schedule import Scheduler, Verdict
+from pit.engine.schedule import Scheduler, Tally
 from pit.errors import StoreUnavailable
 from pit.model import (
     AttemptEnded,
@@ -100,8 +100,11 @@ class World(Clock):
         self.open.append((self.time + seconds, order))
         self.busiest = max(self.busiest, len(self.open))
 
+    def judge(self, task: str) -> None:
+        raise AssertionError(f"{task} is not tracked")
+
     def close(self) -> None:
-        pass
+        """Nothing is left open."""
 
     def emit(self, event: Event) -> None:
         if self.fails(event):
@@ -113,7 +116,7 @@ class World(Clock):
 
     # ---------------------------------------------------------------- what the tests ask
 
-    def run(self, jobs: list[Job], slots: int = 4, timeout: float | None = None) -> Verdict:
+    def run(self, jobs: list[Job], slots: int = 4, timeout: float | None = None) -> Tally:
         return Scheduler(
             "r",
             "d",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pit.model import Dag, Param, ParamType, Problem, Task
 from pit.spec.check import check
 from pit.spec.findings import Findings
+from pit.spec.project import read_project
 
 
 def problems(project: Path, *tasks: Task, params: tuple[Param, ...] = ()) -> tuple[Problem, ...]:
@@ -87,3 +89,25 @@ def test_two_cycles_are_both_named(project: Path) -> None:
         "dependency cycle: a → b → a",
         "dependency cycle: c → d → c",
     ]
+
+
+def test_places_count_the_entries_that_could_not_be_used(project: Path) -> None:
+    (project / "pit.toml").write_text(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ndepends_on = [1, "b"]\nparams = [true, "day"]\n'
+        'inputs = ["../x", "x", "{y}"]\ntargets = ["", "x"]\n'
+    )
+    found = read_project(project, project.parent).findings.problems()
+    placed = {problem.sentence: (problem.line, problem.column) for problem in found}
+    assert placed['task "a" depends on unknown task "b"'] == (4, 18)
+    assert placed['parameter "day" is not declared in [dag.params]'] == (5, 17)
+    assert placed['unknown name "{y}"'] == (6, 24)
+    assert placed['"x" is both an input and a target of task "a"'] == (6, 19)
+
+
+def test_a_matrix_of_ten_thousand_is_checked_quickly(project: Path) -> None:
+    values = tuple(map(str, range(10_000)))
+    make = Task(name="make", script="a.sh", targets=("m/{n}",), matrix=(("n", values),))
+    read = Task(name="read", script="a.sh", inputs=("m/{n}",), matrix=(("n", values),))
+    start = time.process_time()
+    assert problems(project, make, read) == ()
+    assert time.process_time() - start < 2.0  # 0.2 s where nothing else runs

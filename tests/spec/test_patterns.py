@@ -17,6 +17,7 @@ from pit.spec.patterns import (
     is_pattern,
     matches,
     reaching,
+    wild_span,
 )
 
 TREE = (
@@ -111,3 +112,19 @@ def test_folders_that_a_pattern_reaches() -> None:
     assert reach("data/a/b")
     assert not reach("other")
     assert not reaching("*.csv").fullmatch("data")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "span"),
+    [
+        ("data/*.csv", ("data/", ".csv")),
+        ("src/**/*.c", ("src/", ".c")),
+        ("y[12]?/x", ("y", "/x")),
+        ("[!a]", ("", "")),
+        ("[]]*", ("", "")),
+        ("data/x.csv", None),
+        ("a[b/c]", None),
+    ],
+)
+def test_what_stands_around_the_wildcards(pattern: str, span: tuple[str, str] | None) -> None:
+    assert wild_span(pattern) == span

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import tomli
 
-from pit.model import Dag, Output, Param, Record, Task, WorkspaceConfig
-from pit.spec.keys import CONFIG, DAG, OUTPUT, PARAM, TABLES, TASK, Table
+from pit.model import Dag, MatrixSource, Output, Param, Record, Task, WorkspaceConfig
+from pit.spec.keys import CONFIG, DAG, MATRIX, OUTPUT, PARAM, TABLES, TASK, Table
 from pit.spec.schema import json_schema
 
 SCHEMA = json_schema()
@@ -32,6 +32,7 @@ def test_defaults_are_those_of_the_records() -> None:
     assert dag["overlap"]["default"] == "allow"
     assert task["retries"]["default"] == 0
     assert task["retry_delay"]["default"] == "0s"
+    assert task["always"]["default"] is False
     assert task["retry_backoff"]["default"] == 1.0
     assert "default" not in task["timeout"]
     assert CONFIG.defaults()["keep_artifacts"] == ["logs", "project", "data"]
@@ -47,7 +48,8 @@ def test_defaults_are_those_of_the_records() -> None:
     ("table", "record", "others"),
     [
         (DAG, Dag, {"project", "tasks", "outputs"}),
-        (TASK, Task, set()),
+        (TASK, Task, {"instance_of", "values"}),
+        (MATRIX, MatrixSource, set()),
         (OUTPUT, Output, {"extra"}),
         (PARAM, Param, {"name"}),
         (CONFIG, WorkspaceConfig, {"root"}),
@@ -67,6 +69,7 @@ KINDS: dict[str, Any] = {
     "object": dict,
     "array": list,
     "string": str,
+    "boolean": bool,
     "integer": int,
     "number": (int, float),
 }
@@ -81,7 +84,7 @@ def fits(schema: dict[str, Any], value: Any) -> bool:
     if "enum" in schema and value not in schema["enum"]:
         return False
     kind = KINDS[schema["type"]] if "type" in schema else object
-    if not isinstance(value, kind) or (kind is not object and isinstance(value, bool)):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (object, bool)):
         return False
     return _inside_fits(schema, value)
 
@@ -131,6 +134,8 @@ runner = "$ node"
 retries = 2
 retry_backoff = 1.5
 inputs = []
+always = true
+matrix = { a = ["x", 1], b = { glob = "*.csv" }, c = { file = "c.csv", column = "d" } }
 
 [[outputs]]
 name = "x"
@@ -147,6 +152,7 @@ SEEN_BY_AN_EDITOR = (
     "empty",
     "environment",
     "later_keys",
+    "matrix",
     "names",
     "no_tasks",
     "not_tables",
@@ -167,7 +173,16 @@ def test_an_editor_sees_the_fault_too(fault: str) -> None:
 
 
 def test_an_editor_is_never_stricter_than_pit() -> None:
-    for fault in ("cycle", "targets", "own_targets", "scripts", "unknown_dependencies"):
+    for fault in (
+        "cycle",
+        "matrix_meetings",
+        "matrix_too_large",
+        "names_in_braces",
+        "own_targets",
+        "scripts",
+        "targets",
+        "unknown_dependencies",
+    ):
         data = tomli.loads((BROKEN / fault / "pit.toml").read_text())
         data["tasks"] = [task for task in data["tasks"] if "script" in task]
         for task in data["tasks"]:

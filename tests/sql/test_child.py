@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import msgspec
 import pytest
 
 from pit.sql import wire
+from pit.sql.connect import parse
 from tests.sql.conftest import Conversation, eventually
 
 Hold = Callable[[Path], "subprocess.Popen[bytes]"]
@@ -85,6 +87,8 @@ def test_a_failing_statement_names_the_line_that_is_wrong(talk: Conversation) ->
         ("SELECT 1;\nSELECT *\nFROM nope", 3, False),
         ("\n\nINSERT INTO nope VALUES (1)", 3, False),
         ("SELECT 1;\nSELECT 'x'::INT", 2, False),
+        ("SELECT 1;\nSELECT 'é',\n'x'::INT", 3, False),
+        ("SELECT 1,\ncast(s AS INT) FROM (SELECT 'x' || range AS s FROM range(3))", 2, False),
         ("SELECT a::VARCHAR::DATE FROM (SELECT 1 AS a)", 1, False),
         (
             "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (1);\nINSERT INTO t VALUES ('x')",
@@ -195,9 +199,15 @@ def test_values_are_shown_as_duckdb_writes_them(
 
 
 def test_what_changes_and_returns_rows_shows_them(talk: Conversation) -> None:
+    done = talk.run("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2) RETURNING a, 'x' AS x")
+    assert done.failure is None
+    assert "  1  x\n  2  x\n  2 rows" in talk.log()
+
+
+def test_rows_that_python_cannot_show_fail_nothing(talk: Conversation) -> None:
     done = talk.run("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2) RETURNING a, now() AS n")
     assert done.failure is None
-    assert talk.log().count("\n") == 7
+    assert "pytz" in talk.log() or "  2 rows" in talk.log()
     assert rows(talk.cwd / "w.duckdb", "SELECT count(*) FROM t") == [(2,)]
 
 
@@ -211,8 +221,9 @@ def test_statements_that_duckdb_rewrites(talk: Conversation) -> None:
     )
     assert done.failure is None, done.failure
     titles = [line for line in talk.log().splitlines() if line.startswith("line ")]
-    assert [title.split(":")[0] for title in titles] == [
-        "line 1", "line 2", "line 3", "line 3", "line 5", "line 6", "line 6", "line 7", "line 8",
+    # Before 2.0 DuckDB makes two statements of a PIVOT.
+    assert list(dict.fromkeys(title.split(":")[0] for title in titles)) == [
+        "line 1", "line 2", "line 3", "line 5", "line 6", "line 7", "line 8",
     ]  # fmt: skip
     assert titles[2] == "line 3: PIVOT t ON b USING sum(a)"
 
@@ -280,10 +291,7 @@ def test_a_file_in_use_is_waited_for_and_its_holder_named(talk: Conversation, ho
     holder = hold(talk.cwd / "w.duckdb")
     number = talk.start("SELECT 1")
     talk.until(number, "waiting for")
-    assert talk.log() == (
-        f"waiting for {talk.cwd / 'w.duckdb'}: in use by "
-        f"{Path(os.readlink(f'/proc/{holder.pid}/exe')).name} (pid {holder.pid})"
-    )
+    assert talk.log() == (f"waiting for {talk.cwd / 'w.duckdb'}: in use by {_program(holder.pid)}")
     assert holder.stdin is not None
     holder.stdin.close()
     assert talk.wait(number).failure is None
@@ -294,9 +302,47 @@ def test_a_file_to_attach_is_waited_for_too(talk: Conversation, hold: Hold) -> N
     holder = hold(talk.cwd / "other.duckdb")
     number = talk.start("CREATE TABLE t (a INT);\nATTACH 'other.duckdb' AS o;\nSELECT 1")
     talk.until(number, "waiting for")
+    with pytest.raises(duckdb.IOException, match="lock"):
+        duckdb.connect(str(talk.cwd / "w.duckdb"))
     assert holder.stdin is not None
     holder.stdin.close()
     assert talk.wait(number).failure is None
+
+
+def test_who_waits_with_nothing_done_holds_nothing(talk: Conversation, hold: Hold) -> None:
+    holder = hold(talk.cwd / "other.duckdb")
+    text = "SET threads = 1;\nATTACH 'other.duckdb' AS o;\nCREATE TABLE o.t AS SELECT 1 AS a"
+    program = _program(holder.pid)
+    number = talk.start(text)
+    talk.until(number, "waiting for")
+    eventually(lambda: _opens(talk.cwd / "w.duckdb"))
+    assert holder.stdin is not None
+    holder.stdin.close()
+    done = talk.wait(number)
+    assert done.failure is None
+    assert done.statements == 3
+    lines = [line.split(",")[0] for line in talk.log().splitlines()]
+    assert lines == [
+        "line 1: SET threads = 1",
+        "  done",
+        "line 2: ATTACH 'other.duckdb' AS o",
+        f"waiting for {talk.cwd / 'other.duckdb'}: in use by {program}",
+        "  done",
+        "line 3: CREATE TABLE o.t AS SELECT 1 AS a",
+        "  1 row",
+    ]
+
+
+def _program(pid: int) -> str:
+    return f"{Path(os.readlink(f'/proc/{pid}/exe')).name} (pid {pid})"
+
+
+def _opens(path: Path) -> bool:
+    try:
+        duckdb.connect(str(path)).close()
+    except duckdb.IOException:
+        return False
+    return True
 
 
 def test_waiting_can_be_interrupted(talk: Conversation, hold: Hold) -> None:
@@ -388,6 +434,15 @@ def test_options_of_the_url_are_duckdbs_and_secret_ones_stay_secret(talk: Conver
     assert not unknown.retryable
     shown = talk.run("SELECT 'hunter2' AS s", "duckdb://w.duckdb?nonsense_token=hunter2")
     assert "hunter2" not in f"{talk.log()}{shown}{unknown}"
+
+
+def test_a_kind_of_database_without_a_driver(talk: Conversation) -> None:
+    database = msgspec.structs.replace(parse("w.duckdb", talk.cwd), kind="oracle")
+    talk.send(wire.Run(id=7, script="x.sql", text="SELECT 1", database=database))
+    failure = talk.wait(7).failure
+    assert failure is not None
+    assert failure.message == "ValueError: no driver for oracle"
+    assert talk.run("SELECT 1").failure is None
 
 
 def test_a_full_disk_is_told_as_such(talk: Conversation) -> None:

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pit.sql.places import align, cut, point
+from pit.sql.duck import DuckDB
+from pit.sql.places import point
+
+DRIVER = DuckDB()
 
 
-def lines(text: str) -> list[tuple[int, bool]]:
-    """Line of each statement, and whether its text is the script's."""
-    with duckdb.connect() as connection:
-        queries = [statement.query for statement in connection.extract_statements(text)]
-    places = cut(text, [offset for offset, _ in duckdb.tokenize(text)])
-    return [(place.line, verbatim) for place, verbatim in align(places, queries)]
+def lines(text: str) -> list[int]:
+    """Line of each statement; before 2.0 DuckDB makes several statements of one PIVOT."""
+    found = [statement.line for statement in DRIVER.parse(text)]
+    return [line for line, before in zip(found, [0, *found], strict=False) if line != before]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("SELECT 1", [(1, True)]),
-        ("SELECT 1;;\n;SELECT 2;", [(1, True), (2, True)]),
-        ("-- a;b\nSELECT ';', $$;$$, \";\"\nFROM t;\n/* ; */\n\nSELECT 2", [(2, True), (6, True)]),
-        ("SELECT 'é;日本\n';\nSELECT 2", [(1, True), (3, True)]),
-        ("SELECT 1;\r\nSELECT 2;\r\n", [(1, True), (2, True)]),
-        ("SELECT 1;\nPRAGMA version;\nSELECT 2", [(1, True), (2, False), (3, True)]),
-        ("PIVOT t ON a USING sum(b);\nSELECT 2", [(1, False), (1, False), (2, True)]),
+        ("SELECT 1", [1]),
+        ("SELECT 1;;\n;SELECT 2;", [1, 2]),
+        ("-- a;b\nSELECT ';', $$;$$, \";\"\nFROM t;\n/* ; */\n\nSELECT 2", [2, 6]),
+        ("SELECT 'é;日本\n';\nSELECT 2", [1, 3]),
+        ("SELECT 1;\r\nSELECT 2;\r\n", [1, 2]),
+        ("SELECT 1;\nPRAGMA version;\nSELECT 2", [1, 2, 3]),
+        ("PIVOT t ON a USING sum(b);\nSELECT 2", [1, 2]),
         (
             "PRAGMA version;\nPRAGMA version;\n\nPIVOT t ON a;\nSELECT 1;\nPRAGMA version",
-            [(1, False), (2, False), (4, False), (4, False), (5, True), (6, False)],
+            [1, 2, 4, 5, 6],
         ),
-        ("SELECT 1;\nSELECT 1;\n\nSELECT 1", [(1, True), (2, True), (4, True)]),
+        ("SELECT 1;\nSELECT 1;\n\nSELECT 1", [1, 2, 4]),
     ],
 )
-def test_lines(text: str, expected: list[tuple[int, bool]]) -> None:
+def test_lines(text: str, expected: list[int]) -> None:
     assert lines(text) == expected
 
 
@@ -56,7 +56,7 @@ def test_every_statement_is_found_where_it_was_written(pieces: list[str]) -> Non
         if word >= 0:
             expected.append(text.count("\n") + piece[:word].count("\n") + 1)
         text += piece + ";\n"
-    assert [line for line, _ in lines(text)] == expected
+    assert [statement.line for statement in DRIVER.parse(text)] == expected
 
 
 def test_a_picture_of_the_place() -> None:

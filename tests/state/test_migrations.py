@@ -80,7 +80,7 @@ def test_a_migration_that_fails_changes_nothing(
         store.emit(started(run_id(1)))
     broken = (*migrations.MIGRATIONS, ("ALTER TABLE runs ADD COLUMN extra TEXT", "nonsense"))
     monkeypatch.setattr(migrations, "MIGRATIONS", broken)
-    monkeypatch.setattr(migrations, "VERSION", 2)
+    monkeypatch.setattr(migrations, "VERSION", len(broken))
     with pytest.raises(StoreUnavailable, match="nonsense"):
         Store.open(path)
     monkeypatch.undo()
@@ -96,7 +96,7 @@ def test_an_older_layout_is_migrated_and_readable_without_being_changed(
         store.emit(started(run_id(1)))
     later = (*migrations.MIGRATIONS, ("CREATE TABLE leases (name TEXT)",))
     monkeypatch.setattr(migrations, "MIGRATIONS", later)
-    monkeypatch.setattr(migrations, "VERSION", 2)
+    monkeypatch.setattr(migrations, "VERSION", len(later))
     before = path.read_bytes()
     reader = Store.open_readonly(path)
     assert reader is not None
@@ -106,4 +106,33 @@ def test_an_older_layout_is_migrated_and_readable_without_being_changed(
     assert path.read_bytes() == before
     with Store.open(path) as store:
         assert store.run(run_id(1)).dag == "sales"
-        assert store._database.query("PRAGMA user_version") == [(2,)]
+        assert store._database.query("PRAGMA user_version") == [(len(later),)]
+
+
+def test_a_database_without_records_gets_them_and_keeps_its_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pit.db"
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+    monkeypatch.setattr(migrations, "VERSION", 1)
+    connection = sqlite3.connect(path)
+    migrations.migrate(connection)
+    connection.execute(
+        "INSERT INTO runs (id, dag, state, started_at, run_dir) "
+        "VALUES (?, 'sales', 'success', 1, '/r')",
+        (run_id(1),),
+    )
+    connection.execute(
+        "INSERT INTO tasks (run, task, position, state) VALUES (1, 'load', 0, 'success')"
+    )
+    connection.commit()
+    connection.close()
+    monkeypatch.undo()
+    for opening in (Store.open_readonly, Store.open):
+        store = opening(path)
+        assert store is not None
+        (task,) = store.tasks(run_id(1))
+        assert (task.task, task.why, task.made_by, task.saved) == ("load", "", "", 0.0)
+        assert store.records("sales") == ()
+        assert store.intents() == ()
+        store.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pit.model import Retention, RunState
+from pit.model import FileMark, Fingerprint, Retention, RunState, TaskRecord
 from pit.state import retention
 from pit.state.history import RunRow
 from pit.state.locks import Lock
@@ -88,6 +88,28 @@ def test_parts_that_a_dag_does_not_keep_go() -> None:
 def test_a_stub_is_no_success_that_frees_a_failure() -> None:
     rows = [row(1, F, 99), row(2, S, 98, stub=True)]
     assert [r.run for r in retention.plan(rows, NOW, RULES, lambda _: PARTS)] == [rows[1].id]
+
+
+@pytest.mark.parametrize(
+    ("days", "keep", "needs_data", "expected"),
+    [
+        # Old: the rows outlive a year, the data folder outlives everything.
+        (366, PARTS, False, Removal(run=run_id(1), dag="sales", whole=True)),
+        (366, PARTS, True, Removal(run=run_id(1), dag="sales", parts=("project", "logs"))),
+        (99, PARTS, True, Removal(run=run_id(1), dag="sales", parts=("project", "logs"))),
+        # Young: what the DAG does not keep goes, but for the data.
+        (1, ("logs",), False, Removal(run=run_id(1), dag="sales", parts=("project", "data"))),
+        (1, ("logs",), True, Removal(run=run_id(1), dag="sales", parts=("project",))),
+        (1, ("logs", "project"), True, None),
+    ],
+)
+def test_what_a_record_points_to_is_spared(
+    days: float, keep: tuple[str, ...], needs_data: bool, expected: Removal | None
+) -> None:
+    rows = [row(number, S, days if number == 1 else 0) for number in range(1, 5)]
+    rules = Retention(days=30, runs=3, snapshots=9, history_days=365)
+    planned = retention.plan(rows, NOW, rules, lambda _: keep, {run_id(1): needs_data})
+    assert [r for r in planned if r.run == run_id(1)] == ([expected] if expected else [])
 
 
 def test_each_dag_counts_for_itself() -> None:
@@ -229,6 +251,62 @@ def test_with_nothing_to_keep_the_history_alone_remains(store: Store, tmp_path: 
     retention.after_run(store, runs, folder.id, RULES, (), NOW)
     assert not folder.root.exists()
     assert store.run(folder.id).state is S
+
+
+def accept(store: Store, folder: RunDir, *places: str, task: str = "load") -> None:
+    """A record of a task whose last success was in a run."""
+    mark = FileMark(digest="ab" * 32, size=1)
+    fingerprint = Fingerprint(version=1, products=dict.fromkeys(places, mark))
+    record = TaskRecord(
+        dag=folder.dag,
+        task=task,
+        params="",
+        run=folder.id,
+        at=NOW,
+        seconds=1.0,
+        fingerprint=fingerprint,
+    )
+    store.accept(record)
+
+
+def test_products_in_a_runs_data_folder_stay_while_their_record_does(
+    store: Store, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    saved, published, old = [make_run(store, runs, days) for days in (399, 398, 397)]
+    for days in (9, 8, 7):
+        make_run(store, runs, days)
+    accept(store, saved, "out/a.csv", str(saved.data / "table.parquet"), task="save")
+    accept(store, published, "out/b.csv", "/elsewhere/data/c.csv", task="publish")
+    prune(store, runs)
+    assert saved.parts() == ("data",)
+    assert not published.root.exists()
+    assert not old.root.exists()
+    # What a record names can be looked up, and its folder is nobody's orphan.
+    left = {saved.id, published.id}
+    assert {each.id for each in store.runs_named([saved.id, published.id, old.id])} == left
+    assert retention.prune_plan(store, runs, RULES, lambda _: PARTS, NOW) == ()
+    store.forget_record("sales", "save")
+    store.forget_record("sales", "publish")
+    prune(store, runs)
+    assert not saved.root.exists()
+    assert store.runs_named(left) == ()
+
+
+@pytest.mark.parametrize("keep", [(), ("logs",)])
+def test_a_run_keeps_the_data_that_its_records_need_whatever_its_dag_keeps(
+    store: Store, tmp_path: Path, keep: tuple[str, ...]
+) -> None:
+    runs = tmp_path / "runs"
+    folder = make_run(store, runs, 0)
+    accept(store, folder, str(folder.data / "table.parquet"))
+    retention.after_run(store, runs, folder.id, RULES, keep, NOW)
+    assert folder.parts() == (*keep, "data")
+    later = make_run(store, runs, 0)
+    accept(store, later)
+    retention.after_run(store, runs, later.id, RULES, keep, NOW)
+    assert folder.parts() == keep
+    assert later.parts() == keep
 
 
 def test_the_default_rules_keep_what_the_manual_promises(store: Store, tmp_path: Path) -> None:

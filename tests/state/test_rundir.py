@@ -107,6 +107,11 @@ def test_a_run_id_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     [
         ("extract", "extract.log"),
         ("report:JFK:2013", "report:JFK:2013.log"),
+        ("report:S%C3%A3o%2FPaulo", "report:S%C3%A3o%2FPaulo.log"),
+        ("report:.:..", "report:.:...log"),
+        ("report:São", "report%3AS%C3%A3o.log"),
+        ("report:100%", "report%3A100%25.log"),
+        ("S%C3%A3o", "S%25C3%25A3o.log"),
         ("../escape", "%2E.%2Fescape.log"),
         (".hidden", "%2Ehidden.log"),
         ("mit Leerzeichen ü", "mit%20Leerzeichen%20%C3%BC.log"),
@@ -120,9 +125,10 @@ def test_every_task_has_a_log_file_inside_logs(tmp_path: Path, task: str, name: 
     assert folder.logged() == {task: path}
 
 
-def test_very_long_task_names_still_have_files_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("beginning", ["t" * 300, "report:" + "%C3%A3" * 40])
+def test_very_long_task_names_still_have_files_of_their_own(tmp_path: Path, beginning: str) -> None:
     folder = RunDir.allocate(tmp_path, "claims", NOW)
-    first, second = folder.log_file("t" * 300 + "1"), folder.log_file("t" * 300 + "2")
+    first, second = folder.log_file(f"{beginning}1"), folder.log_file(f"{beginning}2")
     assert first != second
     assert max(len(first.name), len(second.name)) < 255
     first.write_text("")

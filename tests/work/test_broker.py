@@ -20,8 +20,6 @@ from pit.work import process, tree
 from pit.work.broker import Sessions, variables_of
 
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 13"
-# No interrupt is heard within one function call, and this one takes a minute.
-DEAF = "SELECT levenshtein(repeat('ab', 100000), repeat('ba', 100000))"
 
 
 class Bench:
@@ -197,10 +195,12 @@ def test_a_cancel_interrupts(bench: Bench) -> None:
     assert outcome.seconds < 5
 
 
-def test_a_query_that_hears_no_interrupt_ends_with_its_process(bench: Bench) -> None:
-    deaf = bench.start(bench.order(DEAF, "deaf", grace=0.2), timeout=0.5)
+def test_a_process_that_hears_no_interrupt_is_ended(bench: Bench) -> None:
     sibling = bench.start(bench.order(LONG, "sibling"))
     bench.until("line 1", "sibling")
+    deaf = bench.start(bench.order(LONG, "deaf", grace=0.2), timeout=1.0)
+    bench.until("line 1", "deaf")
+    os.kill(bench.pids[0], signal.SIGSTOP)
     outcome, other = deaf.result(30), sibling.result(30)
     assert outcome.reason is Reason.TIMEOUT
     assert outcome.seconds < 5
@@ -222,8 +222,9 @@ def test_a_stopped_process_does_not_stop_the_clock(bench: Bench) -> None:
 
 
 def test_an_urgent_cancel_grants_no_grace(bench: Bench) -> None:
-    start = bench.start(bench.order(DEAF, grace=60.0))
+    start = bench.start(bench.order(LONG, grace=60.0))
     bench.until("line 1")
+    os.kill(bench.pids[0], signal.SIGSTOP)
     bench.cancel.request(2)
     outcome = start.result(20)
     assert outcome.reason is Reason.CANCELLED
@@ -298,6 +299,18 @@ def test_waiting_for_a_file_is_bounded_by_the_time_out(bench: Bench) -> None:
         outcome = bench.run("SELECT 1", timeout=0.6)
     assert outcome.reason is Reason.TIMEOUT
     assert f"(pid {os.getpid()})" in bench.log()
+
+
+def test_two_scripts_that_attach_each_others_database(bench: Bench) -> None:
+    text = (
+        "ATTACH '{0}' AS other; CREATE TABLE {1} AS SELECT 1 AS a; CREATE TABLE other.{1}_o (a INT)"
+    )
+    a, b = bench.root / "a.duckdb", bench.root / "b.duckdb"
+    starts = [
+        bench.start(bench.order(text.format(b, "x"), "x", str(a)), 25),
+        bench.start(bench.order(text.format(a, "y"), "y", str(b)), 25),
+    ]
+    assert [start.result(30).error for start in starts] == ["", ""]
 
 
 def test_many_statements_with_much_to_log(bench: Bench) -> None:

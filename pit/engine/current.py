@@ -1,0 +1,195 @@
+"""What makes a tracked task current: its fingerprint now against that of its last success.
+
+`Records` is what this module needs of the store, `Judge` compares, `Change` is one reason why a
+task is stale. The digests come from `work`; nobody else compares them. Nothing here imports doit,
+so that "nothing to do" is answered without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from pit.model import Dag, FileMark, Fingerprint, Record, Task, TaskRecord
+
+VERSION = 1
+"""The version of the fingerprint; a release that changes what it covers counts it up."""
+
+
+class Records(Protocol):
+    """What the store keeps of tracked tasks."""
+
+    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
+        """The record of a task with these values of its parameters."""
+
+    def text(self, digest: str) -> bytes | None:
+        """A source by its digest, if it was kept."""
+
+
+class Kind(StrEnum):
+    """What sort of thing changed."""
+
+    NO_RECORD = "no_record"
+    UNTRACKED = "untracked"
+    ALWAYS = "always"
+    FORCED = "forced"
+    VERSION = "version"
+    SOURCE = "source"
+    DEFINITION = "definition"
+    ENVIRONMENT = "environment"
+    INPUT = "input"
+    UPSTREAM = "upstream"
+    SUCCESS = "success"
+    DATABASE = "database"
+    PRODUCT = "product"
+
+
+class Change(Record):
+    """One reason why a task is not current.
+
+    `subject` is the file, key or upstream task; `was` and `now` are digests, values or marks as
+    text, empty where there was or is nothing.
+    """
+
+    kind: Kind
+    subject: str = ""
+    was: str = ""
+    now: str = ""
+    maker: str = ""
+
+
+class Verdict(Record):
+    """Whether a task is current, why not, and the fingerprint it would have now.
+
+    `renewed` is the record with today's texts, where only their form has changed.
+    """
+
+    changes: tuple[Change, ...]
+    record: TaskRecord | None
+    fingerprint: Fingerprint
+    renewed: TaskRecord | None = None
+
+    @property
+    def current(self) -> bool:
+        """Whether the task may be skipped."""
+        return not self.changes
+
+
+def is_tracked(task: Task) -> bool:
+    """Whether Pit may skip the task: it declares what it reads, and not that it always runs."""
+    return task.inputs is not None and not task.always
+
+
+def params_key(task: Task, values: Mapping[str, str]) -> str:
+    """The parameter values that a task gets, as the text by which its records are kept apart."""
+    wanted = values if task.params is None else task.params
+    given = {name: values[name] for name in sorted(wanted)}
+    return json.dumps(given, ensure_ascii=False) if given else ""
+
+
+def definition(dag: Dag, task: Task, values: Mapping[str, str]) -> dict[str, str]:
+    """The keys of pit.toml that matter to what a task does, each as canonical JSON."""
+    wanted = values if task.params is None else task.params
+    facts = {
+        "script": task.script,
+        "runner": task.runner,
+        "env": dag.env | task.env,
+        "params": {name: values[name] for name in wanted},
+        "inputs": sorted(task.inputs or ()),
+        "targets": sorted(task.targets),
+        "connection": task.connection or dag.connection,
+        "matrix": task.values,
+    }
+    return {
+        key: json.dumps(value, sort_keys=True, ensure_ascii=False)
+        for key, value in facts.items()
+        if value
+    }
+
+
+def compare(old: TaskRecord, new: Fingerprint, text: Callable[[str], bytes | None]) -> list[Change]:
+    """Every way in which `new` differs from what the last success read; products aside."""
+    was = old.fingerprint
+    if was.version != new.version:
+        return [Change(kind=Kind.VERSION, was=str(was.version), now=str(new.version))]
+    return [
+        *_sources(was.sources, new.sources, text),
+        *_values(Kind.DEFINITION, was.definition, new.definition),
+        *_one(Kind.ENVIRONMENT, was.environment, new.environment),
+        *_marks(Kind.INPUT, was.inputs, new.inputs),
+        *_upstream(was, new),
+        *_values(Kind.SUCCESS, was.successes, new.successes),
+        *_one(Kind.DATABASE, was.database, new.database),
+    ]
+
+
+def products_changed(
+    recorded: Mapping[str, FileMark], present: Mapping[str, FileMark]
+) -> list[Change]:
+    """The products of the last success that are not what it made."""
+    return list(_marks(Kind.PRODUCT, recorded, present))
+
+
+def shown(mark: FileMark | None) -> str:
+    """A mark as people see it: the digest's beginning and the size in bytes; empty for none."""
+    return "" if mark is None else f"{mark.digest[:8]} {mark.size}"
+
+
+def _sources(
+    was: Mapping[str, str], now: Mapping[str, str], text: Callable[[str], bytes | None]
+) -> Iterable[Change]:
+    for path in _all(was, now):
+        one, other = was.get(path, ""), now.get(path, "")
+        if one != other and not _same_meaning(path, one, other, text):
+            yield Change(kind=Kind.SOURCE, subject=path, was=one, now=other)
+
+
+def _same_meaning(path: str, one: str, other: str, text: Callable[[str], bytes | None]) -> bool:
+    from pit.work.meaning import same_meaning  # its parsers are heavy, and most texts are the same
+
+    old, new = (text(digest) if digest else None for digest in (one, other))
+    return old is not None and new is not None and same_meaning(path, old, new)
+
+
+def _values(kind: Kind, was: Mapping[str, str], now: Mapping[str, str]) -> Iterable[Change]:
+    for key in _all(was, now):
+        if was.get(key) != now.get(key):
+            yield Change(kind=kind, subject=key, was=was.get(key, ""), now=now.get(key, ""))
+
+
+def _one(kind: Kind, was: str, now: str) -> Iterable[Change]:
+    if was != now:
+        yield Change(kind=kind, was=was, now=now)
+
+
+def _marks(
+    kind: Kind, was: Mapping[str, FileMark], now: Mapping[str, FileMark], maker: str = ""
+) -> Iterable[Change]:
+    if was == now:
+        return
+    for place in _all(was, now):
+        old, new = was.get(place), now.get(place)
+        if old != new:
+            yield Change(kind=kind, subject=place, was=shown(old), now=shown(new), maker=maker)
+
+
+def _upstream(was: Fingerprint, now: Fingerprint) -> Iterable[Change]:
+    for task in _all(was.upstream, now.upstream):
+        yield from _marks(
+            Kind.UPSTREAM, was.upstream.get(task, {}), now.upstream.get(task, {}), maker=task
+        )
+
+
+def _all(was: Mapping[str, object], now: Mapping[str, object]) -> Sequence[str]:
+    return sorted(was.keys() | now.keys())
+
+
+def relative(path: Path, root: Path) -> str:
+    """A path below `root` as a place, any other as it is."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return str(path)

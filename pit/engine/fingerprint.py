@@ -1,0 +1,178 @@
+"""Takes fingerprints: all that a tracked task would read now, in one place on the disk.
+
+The place is a run's snapshot, or the live project when nothing is to be run. What upstream tasks
+have made is told to it as they end; of those that are not part of the run, it looks at what stands.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pit.engine import current
+from pit.model import Dag, FileMark, Fingerprint, Record, Task
+from pit.spec import graph
+from pit.spec.patterns import matches
+from pit.sql import connect
+from pit.work import digest, environment, source
+from pit.work.digest import Digests
+
+Url = Callable[[Task], str | None]
+
+
+class Surroundings(Record):
+    """What all tasks of a run share: files, parameters, the Python environment, databases."""
+
+    dag: Dag
+    root: Path
+    workspace: Path
+    params: Mapping[str, str]
+    environment: environment.Environment | None
+    url: Url
+
+
+class Fingerprints:
+    """The fingerprints of a DAG's tasks at `root`; threads may share it."""
+
+    def __init__(self, surroundings: Surroundings, digests: Digests) -> None:
+        self._around = surroundings
+        self._digests = digests
+        self._tasks = {task.name: task for task in surroundings.dag.tasks}
+        implied = graph.implied(surroundings.dag)
+        self._makers = {task.name: task.depends_on for task in implied.tasks}
+        self._made: dict[str, dict[str, FileMark]] = {}
+        self._successes: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    # ------------------------------------------------------------------ what is told to it
+
+    def note(self, task: str, run: str, products: Mapping[str, FileMark] | None = None) -> None:
+        """Task `task` has last succeeded in `run`, and made `products` (None: look yourself)."""
+        with self._lock:
+            self._successes[task] = run
+            if products is not None:
+                self._made[task] = dict(products)
+            else:
+                self._made.pop(task, None)
+
+    # ------------------------------------------------------------------ what is asked of it
+
+    def of(self, task: Task) -> Fingerprint:
+        """What the task would read now; OSError if something cannot be read."""
+        around = self._around
+        python = task.runner == "python"
+        env = around.environment if python else None
+        sources = self._sources(task)
+        return Fingerprint(
+            version=current.VERSION,
+            sources=sources,
+            definition=current.definition(around.dag, task, around.params) | self._block(task),
+            environment=env.digest if env else "",
+            packages=self._lock_text() if python else "",
+            inputs=self._inputs(task),
+            upstream={name: made for name in task.depends_on if (made := self.made(name))},
+            successes={
+                name: self._successes.get(name, "")
+                for name in task.depends_on
+                if not self._tasks[name].targets
+            },
+            database=self.database(task),
+        )
+
+    def made(self, name: str) -> dict[str, FileMark]:
+        """What stands at the targets of a task, as it made them."""
+        with self._lock:
+            known = self._made.get(name)
+        if known is None:
+            known = self.products(self._tasks[name])
+            with self._lock:
+                self._made[name] = known
+        return known
+
+    def products(self, task: Task) -> dict[str, FileMark]:
+        """What stands at the task's targets now."""
+        around = self._around
+        return digest.products(around.root, task.targets, self._digests, around.workspace)
+
+    def database(self, task: Task) -> str:
+        """The identity of the database that a task works on; never its password."""
+        url = self._around.url(task)
+        if url is None:
+            return ""
+        found = connect.parse(url, self._around.workspace)
+        return connect.identity(found)
+
+    def text(self, digest_of_text: str) -> bytes | None:
+        """A source that was met while taking fingerprints, by its digest."""
+        path = self._texts.get(digest_of_text)
+        try:
+            return None if path is None else Path(path).read_bytes()
+        except OSError:
+            return None
+
+    def texts(self, fingerprint: Fingerprint) -> dict[str, bytes]:
+        """The texts behind a fingerprint's sources and packages, by digest."""
+        wanted = {*fingerprint.sources.values(), fingerprint.packages} - {""}
+        found = {key: self.text(key) for key in wanted}
+        return {key: text for key, text in found.items() if text is not None}
+
+    # ------------------------------------------------------------------ parts
+
+    def _inputs(self, task: Task) -> dict[str, FileMark]:
+        """What the declared inputs name; what a skipped task made need not stand there yet."""
+        around, patterns = self._around, task.inputs or ()
+        found = digest.marks(
+            around.root, patterns, self._digests, around.workspace, around.dag.project
+        )
+        for name in self._makers[task.name]:
+            made = self._made.get(name, {})
+            found |= {place: mark for place, mark in made.items() if _named(place, patterns)}
+        return found
+
+    def _sources(self, task: Task) -> dict[str, str]:
+        root = self._around.root
+        files: tuple[str, ...] = (task.script,)
+        if task.runner == "python" and self._around.environment is not None:
+            paths = self._around.environment.site_paths
+            files = source.python_sources(task.script, root, paths).files
+        return {place: self._source(root / place) for place in files}
+
+    def _source(self, path: Path) -> str:
+        found = self._digests.of(str(path)).digest
+        self._texts[found] = str(path)
+        return found
+
+    def _lock_text(self) -> str:
+        path = self._around.root / "uv.lock"
+        return self._source(path) if path.is_file() else ""
+
+    def _block(self, task: Task) -> dict[str, str]:
+        """The dependencies that a script brings itself: a comment to Python, but not to us."""
+        if task.runner != "python":
+            return {}
+        block = environment.inline_metadata(self._around.root / task.script)
+        return {"inline metadata": block} if block else {}
+
+
+def present(
+    recorded: Mapping[str, FileMark], project: Path, digests: Digests
+) -> dict[str, FileMark]:
+    """What now stands in the project at the places of recorded products."""
+    found: dict[str, FileMark] = {}
+    for place in recorded:
+        try:
+            found[place] = digests.of(os.path.join(project, place))
+        except OSError:
+            continue
+    return found
+
+
+def _named(place: str, patterns: Iterable[str]) -> bool:
+    """Whether an input names a place, itself or by the folder that it lies in."""
+    return any(
+        matches(pattern, place) or place.startswith(f"{pattern.rstrip('/')}/")
+        for pattern in patterns
+    )

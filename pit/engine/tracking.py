@@ -1,0 +1,247 @@
+"""Tracked tasks in a run: judged before they start, published and recorded when they succeed."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from pit.engine import current
+from pit.engine.compile import Job
+from pit.engine.current import Change, Kind, Records, Verdict
+from pit.engine.executors import Finished
+from pit.engine.fingerprint import Fingerprints, present
+from pit.errors import PitError
+from pit.model import (
+    Dag,
+    Event,
+    FileMark,
+    Order,
+    Outcome,
+    Reason,
+    Record,
+    Task,
+    TaskRecord,
+    TextsKept,
+)
+from pit.spec import graph
+from pit.state.intents import Intent
+from pit.state.locks import Lock
+from pit.work import inputs, operators, publish
+from pit.work.digest import Digests
+from pit.work.snapshot import Snapshot
+
+
+class Keeper(Records, Protocol):
+    """The store as this module needs it."""
+
+    def emit(self, event: Event) -> None:
+        """Keep an event."""
+
+    def add_intent(self, intent: Intent) -> None:
+        """Make it durable that products are about to be published."""
+
+
+class Scene(Record):
+    """Where a run works: its id, the project, its snapshot and when that was taken."""
+
+    run: str
+    project: Path
+    root: Path
+    locks: Path
+    snapshot: Snapshot
+    taken_at: float
+
+
+class Tracking:
+    """Decides, for the tasks of one run, what is skipped, published and recorded."""
+
+    def __init__(
+        self,
+        dag: Dag,
+        params: Mapping[str, str],
+        scene: Scene,
+        fingerprints: Fingerprints,
+        live: Digests,
+        keeper: Keeper,
+        force: bool = False,
+    ) -> None:
+        self._dag, self._params, self._scene = dag, params, scene
+        self._fingerprints, self._live, self._keeper = fingerprints, live, keeper
+        self._force = force
+        self._tasks = {task.name: task for task in dag.tasks}
+        self._upstream: dict[str, tuple[str, ...]] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._to_hand_on: dict[str, TaskRecord] = {}
+        self._claims: dict[str, Lock] = {}
+        self._handing = threading.Lock()
+
+    # ------------------------------------------------------------------ before a task starts
+
+    def params_of(self, task: Task) -> str | None:
+        """The text of a tracked task's parameter values; None for a task that always runs."""
+        return current.params_key(task, self._params) if current.is_tracked(task) else None
+
+    def judge(self, name: str) -> Verdict:
+        """Whether a tracked task is current, its dependencies having ended."""
+        task = self._tasks[name]
+        verdict = verdict_of(
+            task, self._dag.name, self._params, self._fingerprints, self._keeper, self._standing
+        )
+        if self._force:
+            verdict = replace(verdict, changes=(Change(kind=Kind.FORCED),), renewed=None)
+        self._verdicts[name] = verdict
+        if verdict.current and verdict.record is not None:
+            self._fingerprints.note(name, verdict.record.run, verdict.record.fingerprint.products)
+            self._to_hand_on[name] = verdict.record
+        return verdict
+
+    def _standing(self, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
+        return present(recorded, self._scene.project, self._live)
+
+    def claim(self, job: Job) -> bool:
+        """Keep other runs from executing the task at the same time; False if one is at it.
+
+        One that has ended since the task was judged has changed its record: look again.
+        """
+        lock = Lock(
+            self._scene.locks / f"{_short(self._dag.name, job.name, job.params or '')}.lock"
+        )
+        if not lock.acquire():
+            return False
+        latest = self._keeper.record(self._dag.name, job.name, job.params or "")
+        if latest != self._verdicts[job.name].record:
+            lock.release()
+            return False
+        self._claims[job.name] = lock
+        return True
+
+    def release(self, job: Job) -> None:
+        """Let other runs execute the task again."""
+        lock = self._claims.pop(job.name, None)
+        if lock is not None:
+            lock.path.unlink(missing_ok=True)
+            lock.release()
+
+    def hand_on(self, name: str) -> None:
+        """Put what skipped tasks upstream of `name` had made into this run.
+
+        OSError if another run has changed it meanwhile.
+        """
+        if not self._to_hand_on:
+            return
+        with self._handing:
+            for upstream in graph.upstream(self._dag, name) & self._to_hand_on.keys():
+                record = self._to_hand_on.pop(upstream)
+                marks = record.fingerprint.products
+                publish.hand_on(self._scene.project, self._scene.root, marks)
+                standing = self._fingerprints.products(self._tasks[upstream])
+                if standing != marks:
+                    raise OSError(0, "changed while this run was going on", upstream)
+
+    # ------------------------------------------------------------------ after a success
+
+    def conclude(self, order: Order, outcome: Outcome) -> Finished:
+        """Publish what a task has made, and write its record; its outcome may become a failure."""
+        task = self._tasks[order.task]
+        if outcome.reason is not None:
+            return Finished(order=order, outcome=outcome)
+        try:
+            return self._concluded(order, outcome, task)
+        except OSError as error:
+            return Finished(order=order, outcome=operators.unpublished(outcome, error))
+        except PitError as error:
+            failed = replace(outcome, reason=Reason.INTERNAL, error=str(error), retryable=False)
+            return Finished(order=order, outcome=failed)
+
+    def _concluded(self, order: Order, outcome: Outcome, task: Task) -> Finished:
+        products = self._fingerprints.products(task) if task.targets else {}
+        if self._superseded(task):
+            self._fingerprints.note(task.name, self._scene.run, products)
+            return Finished(order=order, outcome=outcome, remark=Reason.SUPERSEDED)
+        self._publish(order, task, products)
+        self._fingerprints.note(task.name, self._scene.run, products)
+        if not current.is_tracked(task):
+            return Finished(order=order, outcome=outcome)
+        if inputs.changed(self._scene.snapshot.links, task.inputs):
+            return Finished(order=order, outcome=outcome, remark=Reason.INPUT_CHANGED)
+        return Finished(order=order, outcome=outcome, record=self._record(task, outcome, products))
+
+    def _superseded(self, task: Task) -> bool:
+        """Whether a run with a newer snapshot has recorded the task meanwhile."""
+        if not current.is_tracked(task):
+            return False
+        key = current.params_key(task, self._params)
+        latest = self._keeper.record(self._dag.name, task.name, key)
+        return latest is not None and latest.at > self._scene.taken_at
+
+    def _publish(self, order: Order, task: Task, products: Mapping[str, FileMark]) -> None:
+        if not task.targets:
+            return
+        places = {place: mark.digest for place, mark in products.items()}
+        self._keeper.add_intent(
+            Intent(
+                run=self._scene.run,
+                at=time.time(),
+                task=task.name,
+                project=str(self._scene.project),
+                places=places,
+            )
+        )
+        publish.publish(self._scene.root, self._scene.project, order.targets)
+
+    def _record(self, task: Task, outcome: Outcome, products: Mapping[str, FileMark]) -> TaskRecord:
+        fingerprint = replace(
+            self._verdicts[task.name].fingerprint,
+            products=dict(products),
+            database=self._fingerprints.database(task),
+        )
+        texts = self._fingerprints.texts(fingerprint)
+        if texts:
+            self._keeper.emit(TextsKept(run=self._scene.run, at=time.time(), texts=texts))
+        return TaskRecord(
+            dag=self._dag.name,
+            task=task.name,
+            params=current.params_key(task, self._params),
+            run=self._scene.run,
+            at=self._scene.taken_at,
+            seconds=outcome.seconds,
+            fingerprint=fingerprint,
+        )
+
+
+def verdict_of(
+    task: Task,
+    dag: str,
+    params: Mapping[str, str],
+    fingerprints: Fingerprints,
+    records: Records,
+    standing: Callable[[Mapping[str, FileMark]], Mapping[str, FileMark]],
+) -> Verdict:
+    """Whether a tracked task is current, its dependencies being what `fingerprints` was told."""
+    fingerprint = fingerprints.of(task)
+    record = records.record(dag, task.name, current.params_key(task, params))
+    if record is None:
+        return Verdict(changes=(Change(kind=Kind.NO_RECORD),), record=None, fingerprint=fingerprint)
+
+    def text(digest: str) -> bytes | None:
+        return fingerprints.text(digest) or records.text(digest)
+
+    recorded = record.fingerprint.products
+    changes: Sequence[Change] = [
+        *current.compare(record, fingerprint, text),
+        *current.products_changed(recorded, standing(recorded)),
+    ]
+    renewed = None
+    if not changes and record.fingerprint.sources != fingerprint.sources:
+        renewed = replace(record, fingerprint=replace(fingerprint, products=recorded))
+    return Verdict(changes=tuple(changes), record=record, fingerprint=fingerprint, renewed=renewed)
+
+
+def _short(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:24]

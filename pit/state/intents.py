@@ -1,0 +1,60 @@
+"""Intents: what a run is about to publish, so that a crash in the middle can be finished.
+
+An intent is durable before the first rename and goes in the commit that ends its task. One that
+is left names a task that had succeeded: whoever recovers its run finishes the renames and ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from pit.model import Event
+from pit.state.database import Database
+
+_INSERT = """
+    INSERT OR REPLACE INTO intents (run, task, at, publishing)
+    VALUES ((SELECT seq FROM runs WHERE id = ?), ?, ?, ?)"""
+_DELETE = "DELETE FROM intents WHERE run = (SELECT seq FROM runs WHERE id = ?) AND task = ?"
+
+
+class Intent(Event, tag="intent"):
+    """The places that a task's products are about to take, each with the digest of its content.
+
+    `project` is the folder that they are relative to. `dag` is known when it is read back.
+    """
+
+    task: str
+    project: str
+    places: dict[str, str]
+    dag: str = ""
+
+
+def write(connection: sqlite3.Connection, intents: Sequence[Intent]) -> None:
+    """Keeps intents, within the caller's transaction."""
+    connection.executemany(_INSERT, [(e.run, e.task, e.at, _json(e)) for e in intents])
+
+
+def _json(intent: Intent) -> str:
+    # The standard library's: it has escapes for file names that are not UTF-8.
+    return json.dumps({"project": intent.project, "places": intent.places})
+
+
+def end(connection: sqlite3.Connection, tasks: Iterable[tuple[str, str]]) -> None:
+    """Drops the intents of tasks (run id, task), within the caller's transaction."""
+    connection.executemany(_DELETE, tasks)
+
+
+def left(database: Database, dag: str | None = None) -> tuple[Intent, ...]:
+    """The intents that are there, of living runs too, in the order of their runs."""
+    found = database.query(
+        """SELECT runs.id, intents.at, runs.dag, task, publishing
+        FROM intents JOIN runs ON runs.seq = intents.run
+        WHERE ?1 IS NULL OR runs.dag = ?1 ORDER BY runs.seq, intents.at""",
+        (dag,),
+    )
+    return tuple(
+        Intent(run=run, at=at, dag=of, task=task, **json.loads(publishing))
+        for run, at, of, task, publishing in found
+    )
