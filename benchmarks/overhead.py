@@ -19,7 +19,7 @@ def build(workspace: Path, count: int) -> Path:
     """A project of `count` independent tasks, with a Makefile and a list for xargs beside it."""
     names = [f"t{number:05}" for number in range(count)]
     entries = (f'[[tasks]]\nname = "{name}"\nscript = "tasks/{name}.sh"\n' for name in names)
-    toml = "[dag]\nconcurrency = 4\nkeep_artifacts = []\n\n" + "\n".join(entries)
+    toml = "[dag]\nconcurrency = 4\n\n" + "\n".join(entries)
     made = project(workspace, "many", toml, dict.fromkeys(names, "true\n"))
     rules = "".join(f"{name}:\n\t@bash tasks/{name}.sh\n" for name in names)
     (workspace / "Makefile").write_text(

@@ -379,7 +379,7 @@ class TextsKept(Event, tag="texts"):
 
 
 class AttemptEnded(Event, tag="attempt_ended"):
-    """An attempt is over; `retry_in` is the delay before the next one, None when it was the last."""
+    """An attempt is over; `retry_in` is the delay before the next, None when it was the last."""
 
     task: str
     attempt: int

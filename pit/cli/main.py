@@ -36,7 +36,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "Work": {
         "validate": Entry("pit.cli.check:validate", "Check every project, and show all problems."),
-        "run": Entry("pit.cli.run:run", "Run a DAG, or one task of it."),
+        "run": Entry("pit.cli.run:run", "Run a DAG, or some of its tasks."),
+        "sync": Entry("pit.cli.sync:sync", "Build the projects' Python environments."),
+        "retry": Entry("pit.cli.retry:retry", "Go on with a run that did not succeed."),
     },
     "Look": {
         "status": Entry(
@@ -45,6 +47,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "logs": Entry("pit.cli.logs:logs", "Show what the tasks of a run wrote."),
         "runs": Entry("pit.cli.show:runs", "List runs, the latest first."),
         "outputs": Entry("pit.cli.show:outputs", "List what the projects declare to produce."),
+        "graph": Entry("pit.cli.graph:graph", "Draw a DAG: on the terminal, as SVG, Mermaid, DOT."),
     },
     "Keep": {
         "prune": Entry("pit.cli.prune:prune", "Remove old runs, as retention says."),

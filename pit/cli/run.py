@@ -13,12 +13,14 @@ from pit.cli.complete import complete_target
 from pit.cli.main import version
 from pit.cli.options import Settings, command
 from pit.cli.summary import Summary
-from pit.engine.run import Finale, Request, Services, execute
-from pit.errors import BadArgument, DiskFull, Overlapping, RunNotSuccessful, UnknownTask
-from pit.model import Dag, Reason, RunState, WorkspaceConfig
+from pit.engine.request import Finale, Request, Services
+from pit.engine.run import execute
+from pit.errors import BadArgument, DiskFull, Overlapping, RunNotSuccessful
+from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec import durations
 from pit.state import recover, retention
+from pit.state.history import TaskRow
 from pit.state.store import Store
 from pit.work import process
 
@@ -51,6 +53,9 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     metavar="DURATION",
     help="Time between asking a task to end and killing it (default: 10s).",
 )
+@click.option("--force", is_flag=True, help="Run everything, current or not.")
+@click.option("--failed", is_flag=True, help="Only what did not succeed, and what follows.")
+@click.option("--dry-run", is_flag=True, help="Start nothing; the same as pit plan.")
 @click.option("--skip-ok", is_flag=True, help='Exit 0 when overlap = "skip" skips this run.')
 @click.option("--json", "as_json", is_flag=True, help="Write one event per line as JSON.")
 @click.option("--trigger", default="manual", hidden=True)
@@ -60,15 +65,24 @@ def run(
     pairs: Sequence[str],
     concurrency: int | None,
     grace: float,
+    force: bool,
+    failed: bool,
+    dry_run: bool,
     skip_ok: bool,
     as_json: bool,
     trigger: str,
 ) -> None:
-    """Run a DAG, or one task of it.
+    """Run a DAG, or some of its tasks, as far as they are not current.
 
     Tasks run in parallel as soon as what they depend on has succeeded, from a frozen copy of the
-    project. Exit code 0 means that every task succeeded, 1 that one failed.
+    project. A task that declares its inputs is skipped when nothing that it reads has changed.
+    DAG/+TASK takes what the task needs as well, DAG/TASK+ what depends on it. Exit code 0 means
+    that every task succeeded or is current, 1 that one failed.
     """
+    if dry_run:
+        from pit.cli.plan import show_plan
+
+        return show_plan(settings, target, pairs, as_json=as_json, force=force)
     config = settings.config()
     dag, only = chosen(config, target)
     request = Request(
@@ -79,6 +93,8 @@ def run(
         concurrency=concurrency,
         trigger=trigger,
         grace=grace,
+        force=force,
+        failed=unsuccessful(config, dag) if failed else None,
         pit_version=version(),
     )
     try:
@@ -88,23 +104,46 @@ def run(
             raise
         settings.console.note(f"skipped: {error}")
         return
+    conclude(finale)
+
+
+def conclude(finale: Finale) -> None:
+    """Raise what gives `pit` its exit code, unless the run succeeded."""
     code = exit_code(finale)
     if code:
         raise RunNotSuccessful(f"run {finale.run} {finale.state}", code)
 
 
+def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
+    """The tasks of the last run that did not succeed; UsageError if all did."""
+    store = Store.open_readonly(config.metadata_db)
+    if store is not None:
+        with store:
+            last = store.last_run(dag.name)
+            tasks = store.tasks(last.id) if last else ()
+    else:
+        tasks = ()
+    found = tuple(
+        task.task for task in tasks if not is_done(task) and task.reason != Reason.SINGLE_TASK
+    )
+    if not found:
+        raise BadArgument(f'the last run of DAG "{dag.name}" left nothing undone', "Nothing failed")
+    return found
+
+
+def is_done(task: TaskRow) -> bool:
+    """Whether a run has a task's products: it succeeded, or they were handed on."""
+    return task.state is TaskState.SUCCESS or bool(task.made_by)
+
+
 def chosen(config: WorkspaceConfig, target: str) -> tuple[Dag, str | None]:
-    """The DAG, and the one task, that `dag` or `dag/task` names."""
+    """The DAG, and the selection of its tasks, that `dag` or `dag/selection` names."""
     name, slash, task = target.partition("/")
     if not name or (slash and not task):
         raise BadArgument(
             f'"{target}" names no {"task" if name else "DAG"}', "Write DAG or DAG/TASK"
         )
-    dag = spec.discover_one(config, name)
-    names = [task.name for task in dag.tasks]
-    if slash and task not in names:
-        raise UnknownTask(name, task, names)
-    return dag, task or None
+    return spec.discover_one(config, name), task or None
 
 
 def parameters(pairs: Sequence[str]) -> dict[str, str]:

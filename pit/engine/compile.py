@@ -9,7 +9,7 @@ from doit.task import Task as DoitTask
 from msgspec import field
 
 from pit.engine.attempt import Policy
-from pit.model import Dag, Order, Reason, Record, Task
+from pit.model import Order, Reason, Record, Task
 
 
 class Refusal(Record):
@@ -48,11 +48,6 @@ def policy(task: Task) -> Policy:
         backoff=task.retry_backoff,
         max_delay=task.retry_max_delay,
     )
-
-
-def selected(dag: Dag, only: str | None) -> tuple[Task, ...]:
-    """The tasks that a run of `dag` (or of its one task `only`) executes."""
-    return dag.tasks if only is None else (dag.task(only),)
 
 
 def doit_tasks(dag: str, jobs: Iterable[Job]) -> list[DoitTask]:

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
-from msgspec import field
 from msgspec.structs import replace
 
 from pit.engine import compile, explain
 from pit.engine.compile import Job, Refusal
-from pit.engine.events import Clock, Durable, Sink, Telling
+from pit.engine.events import Clock, Telling
 from pit.engine.executors import Finished, Threads
 from pit.engine.fingerprint import Fingerprints, Surroundings
+from pit.engine.request import Again, Finale, Request, Services
 from pit.engine.schedule import Scheduler, Tally
-from pit.engine.tracking import Keeper, Scene, Tracking
+from pit.engine.select import prepared, selected, with_downstream
+from pit.engine.tracking import Scene, Tracking
 from pit.errors import (
     DiskFull,
     Overlapping,
     PitError,
     RequirementNotMet,
     SecretsError,
+    SnapshotFailed,
 )
 from pit.model import (
-    Dag,
     EnvironmentHashed,
     Order,
     Output,
     Overlap,
     Reason,
-    Record,
     RunEnded,
     RunStarted,
     RunState,
@@ -45,10 +45,9 @@ from pit.model import (
     TaskEnded,
     TaskState,
     Warned,
-    WorkspaceConfig,
 )
 from pit.spec import durations, graph, params
-from pit.state.digests import Seen
+from pit.state.files import remove_tree
 from pit.state.locks import Lock
 from pit.state.rundir import RunDir
 from pit.state.secrets import Secrets
@@ -57,86 +56,7 @@ from pit.work.broker import Sessions
 from pit.work.digest import Digests
 from pit.work.frozen import Frozen
 from pit.work.guardian import Guardian
-from pit.work.tasklog import Tap, TaskLog
-
-
-class PastRun(Protocol):
-    """What the engine asks about another run."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-
-    @property
-    def dag(self) -> str:
-        """Its DAG."""
-
-    @property
-    def ended_at(self) -> float | None:
-        """Unix seconds, None while it runs."""
-
-
-class History(Durable, Keeper, Protocol):
-    """The store as the engine sees it: a durable sink that also remembers other runs."""
-
-    def last_success(self, dag: str) -> PastRun | None:
-        """The newest real (not stubbed) success of a DAG."""
-
-    def ancestry(self, run: str) -> Sequence[PastRun]:
-        """The run and those that it was started from, innermost first."""
-
-    def open_runs(self, dag: str | None = None) -> Sequence[PastRun]:
-        """Runs that have not ended."""
-
-    def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
-        """The newest success of each task of a DAG, tracked or not."""
-
-    def digests(self, *folders: str) -> Mapping[str, Seen]:
-        """The digest cache."""
-
-    def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
-        """Bring the digest cache up to date."""
-
-
-class LastSuccess(Protocol):
-    """When a task last succeeded."""
-
-    @property
-    def run(self) -> str:
-        """The run's id."""
-
-
-class Request(Record):
-    """What to run; `given` are the parameters as typed, `only` the one task to run."""
-
-    dag: Dag
-    config: WorkspaceConfig
-    only: str | None = None
-    given: dict[str, str] = field(default_factory=dict)
-    concurrency: int | None = None
-    secrets_file: Path | None = None
-    trigger: str = "manual"
-    grace: float = 10.0
-    force: bool = False
-    pit_version: str = ""
-
-
-class Services(Record):
-    """What the composition root plugs in."""
-
-    history: History
-    sinks: tuple[Sink, ...] = ()
-    tap: Tap | None = None
-    waiting: Callable[[str], None] = lambda message: None
-
-
-class Finale(Record):
-    """How a run ended, as the caller sees it."""
-
-    run: str
-    state: RunState
-    reason: Reason | None
-    signal: int | None
+from pit.work.tasklog import TaskLog
 
 
 def execute(request: Request, services: Services) -> Finale:
@@ -145,8 +65,7 @@ def execute(request: Request, services: Services) -> Finale:
     run.resolve()
     with run.place(), run.opened():
         run.check_requirements()
-        run.make_environment()
-        run.take_snapshot()
+        run.freeze()
         run.open_secrets()
         run.track()
         run.drive(run.compiled())
@@ -157,14 +76,12 @@ class _Run:
     """One run and what it holds while it lasts."""
 
     def __init__(self, request: Request, services: Services) -> None:
-        self.dag = graph.implied(request.dag)
         self.config = request.config
         self.request, self.services = request, services
         self.clock = Clock()
         self.tell = Telling(services.history, services.sinks)
         self.mailbox: SimpleQueue[Any] = SimpleQueue()
         self.cancel = process.Cancel()
-        self.tasks = compile.selected(self.dag, request.only)
         self.stack = ExitStack()
         self.env: environment.Environment | None = None
         self.snapshot: snapshot.Snapshot | None = None
@@ -175,14 +92,27 @@ class _Run:
     # ------------------------------------------------------------------ 1 resolve
 
     def resolve(self) -> None:
-        """Parameters and concurrency, before anything is recorded."""
-        self.params = params.resolve(self.dag.params, self.request.given, date.today())
+        """Parameters, matrices, the selection and concurrency, before anything is recorded."""
+        request = self.request
+        self.params = params.resolve(request.dag.params, request.given, date.today())
+        self.declared = prepared(request.dag, self.params)
+        self.dag = graph.implied(self.declared)
+        self.tasks = self._selected()
         self.slots = self.request.concurrency or self.dag.concurrency
+
+    def _selected(self) -> tuple[Task, ...]:
+        names = {task.name for task in self.dag.tasks}
+        if self.request.only is not None:
+            names &= selected(self.declared, self.request.only)
+        if self.request.failed is not None:
+            names &= with_downstream(self.declared, self.request.failed)
+        return tuple(task for task in self.dag.tasks if task.name in names)
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """The run's place among the runs of its DAG, as `overlap` says."""
-        self.dag_lock = Lock(self.config.runs_dir / ".locks" / f"{self.dag.name.lower()}.lock")
+        folder = self.config.runs_dir / ".locks"
+        self.dag_lock = Lock(folder / f"{self.dag.name.lower()}.lock")
         try:
             self._take_place()
             yield
@@ -243,6 +173,7 @@ class _Run:
                 selection=self.request.only,
                 trigger=self.request.trigger,
                 parent=os.environ.get("PIT_RUN_ID"),
+                retry_of=self.request.again.run if self.request.again else None,
                 concurrency=self.slots,
                 pid=os.getpid(),
                 pid_started=_start_of_this_process(),
@@ -301,11 +232,66 @@ class _Run:
                     f"Run it again: pit run {name}",
                 )
 
-    # ------------------------------------------------------------------ environment
+    # ------------------------------------------------------------------ 4 environment, snapshot
 
-    def make_environment(self) -> None:
+    def freeze(self) -> None:
+        """The Python environment and the snapshot, both of the same moment."""
+        if self.request.again is not None:
+            self._take_over(self.request.again)
+        if self.snapshot is not None:
+            self._tell_hashes()
+            return
+        for _ in range(_ROUNDS):
+            self._make_environment()
+            self._take_snapshot()
+            if self._belong_together():
+                break
+            remove_tree(self.dir.project)
+        else:
+            raise SnapshotFailed(
+                f"pyproject.toml or uv.lock of {self.dag.project} kept changing",
+                "Wait until it is at rest, then try again",
+            )
+        self._tell_hashes()
+
+    def _take_over(self, again: Again) -> None:
+        """What the run that this one continues has left: its data, and its code if wanted."""
+        if again.old_code:
+            if not (again.folder / "project").is_dir():
+                raise SnapshotFailed(
+                    f"the snapshot of run {again.run} is gone", "Run today's code: --code new"
+                )
+            os.rename(again.folder / "project", self.dir.project)
+            self.env = environment.kept_environment(self.config.cache_dir, again.hashes)
+            if self.env is None:
+                self._make_environment()
+            self.snapshot = snapshot.again(
+                [pattern for task in self.tasks for pattern in task.inputs or ()],
+                self.config.root,
+            )
+            self.taken = (again.started_at, again.started_at)
+        if (again.folder / "data").is_dir():
+            os.rename(again.folder / "data", self.dir.data)
+
+    def _belong_together(self) -> bool:
+        """Whether the environment is the one that the snapshot's files ask for (law 1)."""
+        known = self.env.hashes if self.env is not None else {}
+        files = {"pyproject": "pyproject.toml", "uv_lock": "uv.lock"}
+        return all(
+            hashlib.sha256(path.read_bytes()).hexdigest() == known[kind]
+            for kind, name in files.items()
+            if kind in known and (path := self.dir.project / name).is_file()
+        )
+
+    def _tell_hashes(self) -> None:
+        toml = (self.dir.project / "pit.toml").read_bytes()
+        hashes = {"pit_toml": hashlib.sha256(toml).hexdigest()}
+        hashes |= self.env.hashes if self.env is not None else {}
+        for kind, digest in hashes.items():
+            self._emit(EnvironmentHashed, dag=self.dag.name, kind=kind, digest=digest)
+
+    def _make_environment(self) -> None:
         """The project's Python environment, built on first use, when a task needs it."""
-        self._hashed("pit_toml", hashlib.sha256(self._toml()).hexdigest())
         if not any(operators.runner_of(task) == "python" for task in self.tasks):
             return
         self.env = environment.python_environment(
@@ -315,23 +301,17 @@ class _Run:
             lambda message: self._step("environment", message),
             lambda: self.cancel.level > 0,
         )
-        for kind, digest in self.env.hashes.items():
-            self._hashed(kind, digest)
-
-    def _toml(self) -> bytes:
-        return (self.dag.project / "pit.toml").read_bytes()
-
-    def _hashed(self, kind: str, digest: str) -> None:
-        self._emit(EnvironmentHashed, dag=self.dag.name, kind=kind, digest=digest)
+        for path in self.env.unfrozen:
+            message = f"{path} is outside the project: its code is neither frozen nor tracked"
+            self._emit(Warned, message=message)
 
     def _capture(self, argv: Sequence[str], **options: Any) -> tuple[int, bytes]:
         return process.capture(argv, cancel=self.cancel, guardian=self.guardian, **options)
 
-    # ------------------------------------------------------------------ 4 snapshot
-
-    def take_snapshot(self) -> None:
+    def _take_snapshot(self) -> None:
         """The frozen copy that every task runs from."""
         self._step("snapshot", "copying the project")
+        publish.sweep(self.dag.project, [t for task in self.dag.tasks for t in task.targets])
         began = self.clock.now()
         patterns = {pattern for task in self.tasks for pattern in task.inputs or ()}
         self.snapshot = snapshot.take(
@@ -369,7 +349,7 @@ class _Run:
         self.live = Digests(history.digests(str(self.dag.project)))
         frozen = Frozen(self.live, self.dir.project, self.dag.project, *self.taken)
         surroundings = Surroundings(
-            dag=self.request.dag,
+            dag=self.declared,
             root=self.dir.project,
             workspace=self.config.root,
             params=self.params,
@@ -429,11 +409,20 @@ class _Run:
             policy=compile.policy(task),
             base=self.python_variables if runner == "python" else self.variables,
             params=self.tracking.params_of(task),
+            done=self._done_before(task.name),
         )
         if runner == "sql":
             return self._sql_job(job, task)
         reserved = task.connection if self.secrets is not None else None
         return self._connected(job, task, reserved, argv=self._argv(task))
+
+    def _done_before(self, name: str) -> str:
+        """The run that has done a task already, if this one continues another."""
+        again = self.request.again
+        run = again.done.get(name, "") if again is not None else ""
+        if run:
+            self.tracking.done_before(name, run)
+        return run
 
     def _sql_job(self, job: Job, task: Task) -> Job:
         script = str(self.dir.project / task.script)
@@ -506,8 +495,13 @@ class _Run:
     def python_variables(self) -> dict[str, str]:
         """The same for Python tasks, with the environment that they run in."""
         assert self.env is not None
-        return self.variables | environment.task_variables(
-            self.env, self.dag.project, self.dir.project, self.variables
+        # Unbuffered, or a task that is killed takes its last words with it.
+        return (
+            {"PYTHONUNBUFFERED": "1"}
+            | self.variables
+            | environment.task_variables(
+                self.env, self.dag.project, self.dir.project, self.variables
+            )
         )
 
     # ------------------------------------------------------------------ 7 drive
@@ -636,3 +630,7 @@ def _reason(error: BaseException) -> Reason:
 def _start_of_this_process() -> float:
     this = tree.stat(os.getpid())
     return 0.0 if this is None else float(this.start)
+
+
+_ROUNDS = 3
+"""How often a project that changes under our hands is looked at again."""

@@ -75,7 +75,7 @@ class Tally(Record):
 class _Entry:
     """One task on its way through the run."""
 
-    __slots__ = ("begun", "job", "life", "node", "recorded", "started_at", "why")
+    __slots__ = ("begun", "job", "life", "node", "recorded", "started_at", "superseded", "why")
 
     def __init__(self, node: ExecNode) -> None:
         self.node = node
@@ -84,7 +84,7 @@ class _Entry:
         self.started_at: float | None = None
         self.begun = 0.0
         self.why = ""
-        self.recorded = False
+        self.recorded = self.superseded = False
 
 
 class Scheduler:
@@ -220,7 +220,9 @@ class Scheduler:
     def _judged(self, message: Judged) -> None:
         """Skip a current task; run a stale one, unless another run is at it, then look again."""
         entry, verdict = self._running.pop(message.task), message.verdict
-        entry.why, entry.recorded = self._explain(verdict), verdict.record is not None
+        entry.why = self._explain(verdict)
+        entry.superseded = verdict.superseded
+        entry.recorded = verdict.record is not None and not verdict.superseded
         if verdict.current and verdict.record is not None:
             record = verdict.record
             self._end(
@@ -257,7 +259,7 @@ class Scheduler:
             task=order.task,
             attempt=order.attempt,
             attempts=order.attempts,
-            forgets=entry.job.params,
+            forgets=None if entry.superseded else entry.job.params,
         )
         if entry.recorded:
             self._tell.barrier()  # the record is dead before the task can change what it stood for

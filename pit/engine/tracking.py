@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from pit.engine.compile import Job
 from pit.engine.current import Change, Kind, Records, Verdict
 from pit.engine.executors import Finished
 from pit.engine.fingerprint import Fingerprints, present
+from pit.engine.verdict import verdict_of
 from pit.errors import PitError
 from pit.model import (
     Dag,
@@ -93,13 +94,25 @@ class Tracking:
         verdict = verdict_of(
             task, self._dag.name, self._params, self._fingerprints, self._keeper, self._standing
         )
-        if self._force:
+        if verdict.record is not None and verdict.record.at > self._scene.taken_at:
+            verdict = replace(verdict, superseded=not verdict.current, renewed=None)
+        elif self._force:
             verdict = replace(verdict, changes=(Change(kind=Kind.FORCED),), renewed=None)
         self._verdicts[name] = verdict
         if verdict.current and verdict.record is not None:
             self._fingerprints.note(name, verdict.record.run, verdict.record.fingerprint.products)
             self._to_hand_on[name] = verdict.record
         return verdict
+
+    def done_before(self, name: str, run: str) -> None:
+        """A task that an earlier run, which this one continues, has done."""
+        task = self._tasks[name]
+        record = self._keeper.record(self._dag.name, name, current.params_key(task, self._params))
+        if record is not None and record.run == run and current.is_tracked(task):
+            self._fingerprints.note(name, run, record.fingerprint.products)
+            self._to_hand_on[name] = record
+        else:
+            self._fingerprints.note(name, run)
 
     def _standing(self, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
         return present(recorded, self._scene.project, self._live)
@@ -161,7 +174,7 @@ class Tracking:
 
     def _concluded(self, order: Order, outcome: Outcome, task: Task) -> Finished:
         products = self._fingerprints.products(task) if task.targets else {}
-        if self._superseded(task):
+        if current.is_tracked(task) and self._verdicts[task.name].superseded:
             self._fingerprints.note(task.name, self._scene.run, products)
             return Finished(order=order, outcome=outcome, remark=Reason.SUPERSEDED)
         self._publish(order, task, products)
@@ -171,14 +184,6 @@ class Tracking:
         if inputs.changed(self._scene.snapshot.links, task.inputs):
             return Finished(order=order, outcome=outcome, remark=Reason.INPUT_CHANGED)
         return Finished(order=order, outcome=outcome, record=self._record(task, outcome, products))
-
-    def _superseded(self, task: Task) -> bool:
-        """Whether a run with a newer snapshot has recorded the task meanwhile."""
-        if not current.is_tracked(task):
-            return False
-        key = current.params_key(task, self._params)
-        latest = self._keeper.record(self._dag.name, task.name, key)
-        return latest is not None and latest.at > self._scene.taken_at
 
     def _publish(self, order: Order, task: Task, products: Mapping[str, FileMark]) -> None:
         if not task.targets:
@@ -213,34 +218,6 @@ class Tracking:
             seconds=outcome.seconds,
             fingerprint=fingerprint,
         )
-
-
-def verdict_of(
-    task: Task,
-    dag: str,
-    params: Mapping[str, str],
-    fingerprints: Fingerprints,
-    records: Records,
-    standing: Callable[[Mapping[str, FileMark]], Mapping[str, FileMark]],
-) -> Verdict:
-    """Whether a tracked task is current, its dependencies being what `fingerprints` was told."""
-    fingerprint = fingerprints.of(task)
-    record = records.record(dag, task.name, current.params_key(task, params))
-    if record is None:
-        return Verdict(changes=(Change(kind=Kind.NO_RECORD),), record=None, fingerprint=fingerprint)
-
-    def text(digest: str) -> bytes | None:
-        return fingerprints.text(digest) or records.text(digest)
-
-    recorded = record.fingerprint.products
-    changes: Sequence[Change] = [
-        *current.compare(record, fingerprint, text),
-        *current.products_changed(recorded, standing(recorded)),
-    ]
-    renewed = None
-    if not changes and record.fingerprint.sources != fingerprint.sources:
-        renewed = replace(record, fingerprint=replace(fingerprint, products=recorded))
-    return Verdict(changes=tuple(changes), record=record, fingerprint=fingerprint, renewed=renewed)
 
 
 def _short(*words: str) -> str:

@@ -38,6 +38,10 @@ class Attended(Protocol):
 
     pid: int
 
+    @property
+    def sessions(self) -> tuple[int, ...]:
+        """The session that is all its own, as long as nobody else can have its id."""
+
     def living(self) -> Living:
         """All that lives of it: itself, its descendants, the orphans that it has left."""
 
@@ -216,7 +220,13 @@ class Attendance:
         """Terminate, grace, kill: until none is left."""
         if self._cancel:
             self._poll.register(self._cancel.urgent_fileno(), select.POLLIN)
-        left = end(self._started.living, self._grace, pause=self._pause, hurry=self._hurry)
+        left = end(
+            self._started.living,
+            self._grace,
+            pause=self._pause,
+            hurry=self._hurry,
+            sessions=self._started.sessions,
+        )
         if self._cancel:
             self._poll.unregister(self._cancel.urgent_fileno())
         if left:

@@ -8,6 +8,7 @@ the interpreter, and the sources of local packages that are not editable. It is 
     .pit/envs/<digest16>/pit.json    written last, so an environment without it is half built
     .pit/envs/<digest16>.lock       held by whoever builds; its time is that of the last use
     .pit/envs/python-<digest16>.json an answer of uv, see interpreter.py
+    .pit/envs/<dag>.log             what uv said when `pit sync` failed, see environments.py
 
 Nothing changes it afterwards, so a `uv sync` or an edit in the project during a run reaches no
 task. Python's own byte code is the exception: interpreters leave it beside the modules, whole or
@@ -66,11 +67,20 @@ class Environment(Record):
     unfrozen: tuple[str, ...] = ()
 
 
+class Standing(Record):
+    """Whether a project's environment stands as its files want it; if not, why not, in words."""
+
+    environment: Environment | None = None
+    why: str = ""
+
+
 class _Complete(Record):
-    """What pit.json says of a finished environment."""
+    """What pit.json says of a finished environment, and of what decided it."""
 
     site_paths: tuple[str, ...]
     unfrozen: tuple[str, ...]
+    project: str = ""
+    parts: dict[str, str] = {}
 
 
 # ---------------------------------------------------------------- building
@@ -102,6 +112,30 @@ def python_environment(
     )
 
 
+def standing(project: Path, cache_dir: Path, capture: uv.Capture) -> Standing:
+    """Whether the environment of a project has been built as its files are now; builds nothing."""
+    if not (project / "pyproject.toml").is_file():
+        return Standing(environment=_without_project())
+    if _lock_file(project) is None:
+        return Standing(why="there is no uv.lock")
+    variables = base_variables(os.environ)
+    tool = uv.Uv(project, capture, variables)
+    work = _Work(project, cache_dir / "envs", tool, variables, lambda _: None, lambda: False)
+    try:
+        recipe = work.recipe()
+    except EnvironmentFailed as error:
+        return Standing(why=str(error))
+    found = recipe.finished()
+    return Standing(environment=found, why="" if found else recipe.difference())
+
+
+def standing_environment(
+    project: Path, cache_dir: Path, capture: uv.Capture
+) -> Environment | None:
+    """The environment of a project as it is now; None where it would have to be built first."""
+    return standing(project, cache_dir, capture).environment
+
+
 def _without_project() -> Environment:
     python = interpreter.own()
     digest = interpreter.digest((_FORMAT, python.path.encode(), python.version.encode()))
@@ -113,11 +147,13 @@ def _without_project() -> Environment:
 class _Recipe(Record):
     """All that decides what is in an environment, and where it is to stand."""
 
+    project: str
     prefix: Path
     interpreter: interpreter.Interpreter
     digest: str
     hashes: dict[str, str]
     local: tuple[str, ...]
+    parts: dict[str, str]
 
     @property
     def lock(self) -> Path:
@@ -127,11 +163,8 @@ class _Recipe(Record):
     def finished(self) -> Environment | None:
         """The environment, if it has been built and its interpreter is still there."""
         python = self.prefix / "bin" / "python"
-        try:
-            complete = msgspec.json.decode((self.prefix / _COMPLETE).read_bytes(), type=_Complete)
-        except (OSError, msgspec.DecodeError):
-            return None
-        if not os.access(python, os.X_OK):
+        complete = _complete(self.prefix)
+        if complete is None or not os.access(python, os.X_OK):
             return None
         with suppress(OSError):  # the time tells retention alone, and a disk may be read-only
             os.utime(self.lock)
@@ -143,6 +176,35 @@ class _Recipe(Record):
             unfrozen=complete.unfrozen,
             hashes=self.hashes,
         )
+
+    def difference(self) -> str:
+        """What has changed since the project's last environment, in words."""
+        if _complete(self.prefix) is not None:
+            return "its interpreter is gone"
+        was = self._last()
+        if was is None:
+            return "it has not been built yet"
+        changed = [name for name, now in self.parts.items() if was.get(name) != now]
+        return f"{' and '.join(changed) or 'something'} changed"
+
+    def _last(self) -> dict[str, str] | None:
+        """The parts of the project's environment that was used last, if it has any."""
+        found = []
+        for path in self.prefix.parent.glob(f"*/{_COMPLETE}"):
+            complete = _complete(path.parent)
+            if complete is not None and complete.project == self.project:
+                with suppress(OSError):
+                    used = path.parent.with_suffix(".lock").stat().st_mtime_ns
+                    found.append((used, path.name, complete.parts))
+        return max(found, key=lambda each: each[:2])[2] if found else None
+
+
+def _complete(prefix: Path) -> _Complete | None:
+    """What an environment says of itself; None if it is not there or half built."""
+    try:
+        return msgspec.json.decode((prefix / _COMPLETE).read_bytes(), type=_Complete)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 class _Work:
@@ -172,24 +234,33 @@ class _Work:
             self._project, pyproject, self._folder, self._tool, self._variables
         )
         local = tuple(_local_sources(lock, lock_file.parent))
+        contents = [part for _, source in local for part in _contents(source)]
         place = os.path.realpath(self._project)
         digest = interpreter.digest(
             (
                 *(_FORMAT, os.fsencode(place), pyproject, lock),
                 *(python.path.encode(), python.version.encode()),
-                *(part for _, source in local for part in _contents(source)),
+                *contents,
             )
         )
+        hashes = {
+            "uv_lock": hashlib.sha256(lock).hexdigest(),
+            "pyproject": hashlib.sha256(pyproject).hexdigest(),
+            "environment": digest,
+        }
         return _Recipe(
+            project=place,
             prefix=self._folder / digest[:16],
             interpreter=python,
             digest=digest,
-            hashes={
-                "uv_lock": hashlib.sha256(lock).hexdigest(),
-                "pyproject": hashlib.sha256(pyproject).hexdigest(),
-                "environment": digest,
-            },
+            hashes=hashes,
             local=tuple(name for name, _ in local),
+            parts={
+                "uv.lock": hashes["uv_lock"],
+                "pyproject.toml": hashes["pyproject"],
+                "Python": f"{python.version} {python.path}",
+                "a local package": interpreter.digest(contents),
+            },
         )
 
     def built(self, recipe: _Recipe) -> Environment | None:
@@ -236,7 +307,12 @@ class _Work:
         detached = editable.detach(recipe.prefix, self._project)
         if self.recipe().digest != recipe.digest:
             return None
-        complete = _Complete(site_paths=detached.inside, unfrozen=detached.outside)
+        complete = _Complete(
+            site_paths=detached.inside,
+            unfrozen=detached.outside,
+            project=recipe.project,
+            parts=recipe.parts,
+        )
         descriptor = os.open(recipe.prefix, os.O_RDONLY | os.O_CLOEXEC)
         try:
             kernel.flush(descriptor)

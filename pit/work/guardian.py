@@ -20,7 +20,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -55,20 +55,21 @@ def end(
     pause: Pause | None = None,
     hurry: Callable[[], bool] = lambda: False,
     freeze: bool = False,
+    sessions: Collection[int] = (),
 ) -> Living:
     """End all that `find` finds, now and later; what could not be ended is returned.
 
     `hurry` cuts the grace short. With `freeze` everything is stopped for a moment before it
     is told to terminate, so that no child is born unseen: for callers to whom an orphan of
-    an ended process would be lost.
+    an ended process would be lost. `sessions` are known to hold nothing but such processes.
     """
     pause = pause or wait_for_any
-    living = _freeze(find) if freeze else find()
+    living = _freeze(find, sessions) if freeze else find()
     if living and grace > 0 and not hurry():
         living = _terminate(find, living, time.monotonic() + grace, pause, hurry)
     limit = time.monotonic() + PATIENCE
     while living and time.monotonic() < limit:
-        if not _kill(_freeze(find)):
+        if not _kill(_freeze(find, sessions), sessions):
             break
         pause(living, 0.2)
         living = find()
@@ -80,7 +81,7 @@ def end_marked_by(variable: bytes, grace: float) -> int:
     return _end_lost(_Marked(variable), grace)
 
 
-def _end_lost(find: Callable[[], Living], grace: float) -> int:
+def _end_lost(find: Callable[[], Living], grace: float, sessions: Collection[int] = ()) -> int:
     """`end` for processes of which somebody else is the parent, so that none may be overlooked.
 
     In the midst of an exec a process seems to carry nothing, and one that hands on to a child
@@ -91,7 +92,7 @@ def _end_lost(find: Callable[[], Living], grace: float) -> int:
         living = find()
         looks = 0 if living else looks + 1
         count = max(count, len(living))
-        if living and end(find, grace, freeze=True):
+        if living and end(find, grace, freeze=True, sessions=sessions):
             break
         time.sleep(0.02)
     return count
@@ -127,7 +128,7 @@ def _ask(processes: Iterable[Stat], told: set[tuple[int, int]]) -> None:
             send(process, signal.SIGCONT)
 
 
-def _freeze(find: Callable[[], Living]) -> Living:
+def _freeze(find: Callable[[], Living], sessions: Collection[int]) -> Living:
     """Stop all that `find` finds until it finds nothing new: then nobody is left to fork.
 
     A fork that is under way when the signal arrives is abandoned by the kernel, so a look
@@ -143,26 +144,31 @@ def _freeze(find: Callable[[], Living]) -> Living:
         for process in moving:
             stopped.add(process.identity)
             send(process, signal.SIGSTOP)
-        _signal_groups(moving, signal.SIGSTOP)
+        _signal_groups(living, signal.SIGSTOP, sessions)
 
 
-def _kill(living: Living) -> bool:
+def _kill(living: Living, sessions: Collection[int]) -> bool:
     """Kill all; False if not one of them may be signalled (they belong to another user)."""
-    _signal_groups(living.values(), signal.SIGKILL)
+    _signal_groups(living, signal.SIGKILL, sessions)
     allowed = [send(process, signal.SIGKILL) for process in living.values()]
     return any(allowed) or not living
 
 
-def _signal_groups(processes: Iterable[Stat], number: int) -> None:
+def _signal_groups(living: Living, number: int, sessions: Collection[int]) -> None:
     """Signal whole process groups, each at one instant, which no fork bomb outruns.
 
-    Only for groups with a stopped member: their id cannot pass to others in the meantime.
+    Only in sessions that are ours as a whole: those given, and those whose leader is among
+    the living, for nobody enters a session but by birth. The living have been stopped, and a
+    group with a stopped member keeps its id.
     """
-    own = os.getsid(0)
-    for group in {process.group for process in processes if process.session != own}:
-        if group > 1:
-            with suppress(OSError):
-                os.killpg(group, number)
+    groups = {
+        process.group
+        for process in living.values()
+        if process.session in sessions or process.session in living
+    }
+    for group in groups - {0, 1}:
+        with suppress(OSError):
+            os.killpg(group, number)
 
 
 def send(process: Stat, number: int) -> bool:
@@ -386,7 +392,8 @@ def _guard(pipe: int, locks: set[int], table: _Table, run_id: str, grace: float)
         poll.register(pipe, 0)
         poll.poll()
         if os.read(pipe, 1) != _FAREWELL:
-            _end_lost(_Abandoned(table, run_id), grace)
+            find = _Abandoned(table, run_id)
+            _end_lost(find, grace, find.sessions)
     finally:
         # Whatever happened, never return into the code of Pit, of which this is a copy.
         os._exit(0)
@@ -424,7 +431,7 @@ class _Abandoned(_Marked):
         super().__init__(b"PIT_RUN_ID=" + os.fsencode(run_id))
         entries = table.entries()
         self._known |= {(pid, start) for pid, start, _ in entries}
-        self._sessions = {pid: start for pid, start, leader in entries if leader}
+        self.sessions = {pid: start for pid, start, leader in entries if leader}
 
     def _is_root(self, process: Stat) -> bool:
         return self._in_session(process) or super()._is_root(process)
@@ -435,7 +442,7 @@ class _Abandoned(_Marked):
         A session outlives its leader, and while it lasts its id is given to nobody else. So it
         is another one only if its leader is seen to be another process.
         """
-        begun = self._sessions.get(process.session)
+        begun = self.sessions.get(process.session)
         if begun is None or process.start < begun:
             return False
         leader = tree.stat(process.session)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -43,7 +44,8 @@ def choose(
     output = tool.must(f"no Python for project {project}", "python", "find", "--system")
     path = next((line for line in reversed(output.splitlines()) if line.startswith("/")), "")
     found = Interpreter(path=path, version=_version(path, tool), file=_file(path))
-    write_whole(memory, msgspec.json.encode(found))
+    with suppress(OSError):  # the answer stands, and where it cannot be kept uv is asked again
+        write_whole(memory, msgspec.json.encode(found))
     return found
 
 

@@ -153,16 +153,17 @@ class Orphans:
         look at a tree that changes meanwhile may miss somebody.
         """
         with self._gate:
-            before = self._seen.get(root, set()) - processes
-            self._seen[root] = processes | {who for who in before if _is_there(*who)}
+            if root in self._own:
+                before = self._seen.get(root, set()) - processes
+                self._seen[root] = processes | {who for who in before if _is_there(*who)}
 
-    def left_by(self, root: int) -> list[Stat]:
-        """The living orphans that are `root`'s; reaps all that are dead."""
+    def left_by(self, own: Own) -> list[Stat]:
+        """The living orphans that are `own`'s; reaps all that are dead."""
         if not self._adopting:
-            return self._scattered(root)
+            return _scattered(own)
         with self._gate:
             found = self._sweep()
-            return [process for process in found if self._suspects[process.pid] <= {root}]
+            return [process for process in found if self._suspects[process.pid] <= {own.pid}]
 
     def left_by_anyone(self) -> list[Stat]:
         """The living orphans of all tasks; reaps all that are dead."""
@@ -171,19 +172,6 @@ class Orphans:
         with self._gate:
             found = self._sweep()
             return [process for process in found if _NOBODY not in self._suspects[process.pid]]
-
-    def _scattered(self, root: int) -> list[Stat]:
-        """`left_by` where orphans fall to the system: what carries the marker or the session."""
-        own = self._own.get(root)
-        if own is None:
-            return []
-        return [
-            process
-            for process in tree.everyone()
-            if process.alive
-            and process.pid != root
-            and (process.session == root or tree.carries(process.pid, own.marker))
-        ]
 
     def _sweep(self) -> list[Stat]:
         self._sweeping += 1
@@ -261,6 +249,17 @@ class Orphans:
             time.sleep(0.002)
             carried = tree.environment(pid)
         return carried
+
+
+def _scattered(own: Own) -> list[Stat]:
+    """`left_by` where orphans fall to the system: what carries the marker or is in the session."""
+    return [
+        process
+        for process in tree.everyone()
+        if process.alive
+        and process.pid != own.pid
+        and (process.session == own.pid or tree.carries(process.pid, own.marker))
+    ]
 
 
 def _is_there(pid: int, start: int) -> bool:

@@ -146,22 +146,22 @@ class _Started:
         guardian: Guardian | None,
     ) -> None:
         marker = marker or os.urandom(8).hex()
-        pipe = os.fstat(files[1]).st_ino
+        variable, pipe = f"PIT_MARKER={marker}", os.fstat(files[1]).st_ino
         orphans.expect()
         try:
             before = tree.clock()
             self._popen = _popen(argv, cwd, {**env, "PIT_MARKER": marker}, files)
             self.pid = self._popen.pid
-            begun = _start_time(self.pid, before)
+            self._own = Own(self.pid, _start_time(self.pid, before), os.fsencode(variable), pipe)
         except BaseException:
             orphans.give_up()
             raise
-        orphans.register(Own(self.pid, begun, b"PIT_MARKER=" + marker.encode(), pipe))
+        orphans.register(self._own)
         self.usage: resource.struct_rusage | None = None
         self._guardian = guardian
         self._wanderers: set[tuple[int, int]] = set()
         if guardian:
-            guardian.told(self.pid, begun)
+            guardian.told(self.pid, self._own.start)
 
     @property
     def exit_code(self) -> int | None:
@@ -179,7 +179,7 @@ class _Started:
         own = tree.stat(self.pid) if self.exit_code is None else None
         roots = [self.pid] if own and own.alive else []
         if not orphans.quiet(self.pid):
-            roots += [orphan.pid for orphan in orphans.left_by(self.pid)]
+            roots += [orphan.pid for orphan in orphans.left_by(self._own)]
         return roots
 
     def _follow(self, wanderers: set[tuple[int, int]]) -> None:
@@ -194,8 +194,26 @@ class _Started:
                 self._guardian.told(pid, start, leader=False)
         self._wanderers = wanderers
 
+    @property
+    def sessions(self) -> tuple[int, ...]:
+        """The session that is all its own, as long as nobody else can have its id."""
+        return () if self.exit_code is not None else (self.pid,)
+
+    def peek(self) -> int | None:
+        """Its exit code if it has ended; it is not reaped, for its id still stands for its tree."""
+        if self.exit_code is not None:
+            return self.exit_code
+        try:
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except (AttributeError, ChildProcessError):
+            self.reap()
+            return self.exit_code
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+
     def reap(self) -> bool:
-        """Take its exit status if it has ended; True if so, from then on its id is free."""
+        """Take its exit status if it has ended; True if so."""
         if self._popen.returncode is None:
             ended = orphans.reap(self.pid)
             if ended is None:
@@ -206,9 +224,10 @@ class _Started:
 
     def forget(self) -> None:
         """Tell the guardian that nothing of it is left."""
-        self._follow(set())
         if self._guardian:
-            self._guardian.forgotten(self.pid)
+            for pid in (self.pid, *(pid for pid, _ in self._wanderers)):
+                self._guardian.forgotten(pid)
+        self._wanderers = set()
 
 
 def _living_below(roots: Callable[[], list[int]]) -> Living:
@@ -471,8 +490,7 @@ class Child:
     def returncode(self) -> int | None:
         """Exit code, minus the signal's number if one ended it, None while it runs."""
         with self._lock:
-            self._started.reap()
-            return self._started.exit_code
+            return self._started.peek()
 
     def send(self, data: bytes) -> None:
         """Write all of it to the child's stdin; BrokenPipeError if it is gone."""
@@ -497,7 +515,7 @@ class Child:
         Those who read from it get what is left of its output, and then the end.
         """
         if self.returncode is None or not orphans.quiet(self.pid):
-            end(self._started.living, grace)
+            end(self._started.living, grace, sessions=self._started.sessions)
         with self._lock:
             self._started.reap()
             self._started.forget()

@@ -635,6 +635,8 @@ def test_end_marked_ends_only_what_carries_the_run(tmp_path: Path) -> None:
     script = """
         setsid -f env PIT_RUN_ID=$RUN bash -c 'trap "" TERM; echo $$ > mine; env -i sleep 60; true'
         setsid -f env PIT_RUN_ID=${RUN}0 bash -c 'echo $$ > other; exec sleep 60'
+        sleep 60 & echo $! > neighbour
+        PIT_RUN_ID=$RUN sleep 60 & echo $! > beside
         until [ -s mine ] && [ -s other ]; do sleep 0.01; done
         echo; until [ -e stop ]; do sleep 0.01; done
     """
@@ -656,10 +658,11 @@ def test_end_marked_ends_only_what_carries_the_run(tmp_path: Path) -> None:
     ]
     env = {**os.environ, "PYTHONPATH": str(Path(process.__file__).parents[2])}
     code, output = process.capture(helper, cwd=tmp_path, env=env)
-    mine, other = (int((tmp_path / name).read_text()) for name in ("mine", "other"))
-    survived = alive(mine), alive(other)
+    names = ("mine", "beside", "other", "neighbour")
+    pids = [int((tmp_path / name).read_text()) for name in names]
+    survived = [alive(pid) for pid in pids]
     (tmp_path / "stop").touch()
     thread.join()
-    assert (code, survived) == (0, (False, True))
-    assert int(output) >= 1
-    assert not alive(other)
+    assert (code, survived) == (0, [False, False, True, True])
+    assert int(output) >= 2
+    assert not any(map(alive, pids))

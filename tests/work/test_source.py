@@ -444,7 +444,41 @@ place = st.builds(
 )
 body = st.lists(st.one_of(common, common, common, statement), max_size=3)
 graph = st.dictionaries(place, body, min_size=1, max_size=12)
-plain = st.dictionaries(place, st.lists(common, max_size=3), min_size=4, max_size=16)
+
+
+@st.composite
+def woven(draw: st.DrawFn) -> tuple[dict[str, list[str]], list[str]]:
+    """Modules whose imports mostly lead to one another, and the lines of a script."""
+    places = st.tuples(
+        st.sampled_from(["tasks", "src", "src"]),
+        st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(tuple),
+        st.booleans(),
+    )
+    made = draw(st.lists(places, min_size=4, max_size=16, unique_by=lambda each: each[:2]))
+    targets = st.sampled_from([parts for _, parts, _ in made])
+    modules = {}
+    for folder, parts, is_package in made:
+        package = parts if is_package else parts[:-1]
+        lines = [
+            draw(statements_to(draw(targets), package)) for _ in range(draw(st.integers(0, 3)))
+        ]
+        end = "/__init__.py" if is_package else ".py"
+        modules["/".join((folder, *parts)) + end] = lines
+    return modules, [draw(statements_to(draw(targets), ())) for _ in range(draw(st.integers(1, 3)))]
+
+
+def statements_to(target: tuple[str, ...], package: tuple[str, ...]) -> st.SearchStrategy[str]:
+    """The ways in which a module of `package` may import `target`."""
+    *above, last = target
+    ways = [f"import {'.'.join(target)}", f"from {'.'.join(target)} import *"]
+    if above:
+        ways += [f"from {'.'.join(above)} import {last}", f"from {'.'.join(above)} import *"]
+    common = os.path.commonprefix([above, list(package)])
+    if package:
+        start = "." * (len(package) - len(common) + 1) + ".".join(above[len(common) :])
+        ways += [f"from {start} import {last}", f"from {start} import *"] * 2
+    return st.sampled_from(ways)
+
 
 AT_END = """
 import atexit, sys as _sys, json as _json
@@ -508,8 +542,8 @@ def test_python_loads_nothing_that_is_not_in_the_answer(
 
 
 @random_graphs
-@given(plain, st.lists(common, min_size=2, max_size=4), st.booleans())
+@given(woven(), st.booleans())
 def test_plain_imports_are_followed_as_python_does(
-    modules: dict[str, list[str]], script: list[str], all_names: bool
+    project: tuple[dict[str, list[str]], list[str]], all_names: bool
 ) -> None:
-    check(modules, script, 0, all_names)
+    check(*project, 0, all_names)

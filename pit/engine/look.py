@@ -1,0 +1,211 @@
+"""A look at a DAG without running it: what is current, what would run, and why.
+
+The same comparison as in a run, but on the live project. What depends on something that would be
+made anew cannot be told before it has been made; such a task is deferred.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from pit.engine import current
+from pit.engine.current import Change, Kind, Records
+from pit.engine.fingerprint import Fingerprints, Surroundings, present
+from pit.engine.verdict import verdict_of
+from pit.errors import SecretsError
+from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
+from pit.spec import graph
+from pit.state.digests import Seen
+from pit.state.secrets import Secrets
+from pit.work import environment
+from pit.work.digest import Digests
+
+Capture = Callable[..., tuple[int, bytes]]
+
+
+class Success(Protocol):
+    """When a task last succeeded, and how long that took."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the work took."""
+
+
+class Memory(Records, Protocol):
+    """The store as this module needs it."""
+
+    def last_successes(self, dag: str) -> Mapping[str, Success]:
+        """The newest success of each task of a DAG, tracked or not."""
+
+    def digests(self, *folders: str) -> Mapping[str, Seen]:
+        """The digest cache."""
+
+    def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
+        """Bring the digest cache up to date."""
+
+
+class Action(StrEnum):
+    """What a run would do with a task."""
+
+    RUN = "run"
+    SKIP = "skip"
+    DEFER = "defer"
+
+
+class Outlook(Record):
+    """What a run would do with one task; `seconds` is how long it took the last time."""
+
+    task: str
+    action: Action
+    changes: tuple[Change, ...] = ()
+    after: tuple[str, ...] = ()
+    record: TaskRecord | None = None
+    seconds: float | None = None
+
+
+class Subject(Record):
+    """What is looked at."""
+
+    dag: Dag
+    config: WorkspaceConfig
+    params: Mapping[str, str]
+    secrets: Secrets | None = None
+
+
+class Look:
+    """One look at a DAG; `save` keeps the digests that it had to take."""
+
+    def __init__(self, subject: Subject, memory: Memory, capture: Capture) -> None:
+        self._subject, self._memory = subject, memory
+        self._dag = graph.implied(subject.dag)
+        self._tasks = {task.name: task for task in self._dag.tasks}
+        self._digests = Digests(memory.digests(str(subject.dag.project)))
+        self._successes = memory.last_successes(subject.dag.name)
+        self._fingerprints = Fingerprints(
+            Surroundings(
+                dag=subject.dag,
+                root=subject.dag.project,
+                workspace=subject.config.root,
+                params=subject.params,
+                environment=self._environment(capture),
+                url=self._url,
+            ),
+            self._digests,
+        )
+
+    def _environment(self, capture: Capture) -> environment.Environment | None:
+        if not any(task.runner == "python" for task in self._dag.tasks):
+            return None
+        cache = self._subject.config.cache_dir
+        return environment.standing_environment(self._subject.dag.project, cache, capture)
+
+    def _url(self, task: Task) -> str | None:
+        shared = self._subject.dag.connection if task.runner == "sql" else None
+        name = task.connection or shared
+        if name is None or self._subject.secrets is None:
+            return None
+        try:
+            return self._subject.secrets.connection_url(self._subject.dag.name, name)
+        except SecretsError:
+            return None
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """The fingerprints that this look takes."""
+        return self._fingerprints
+
+    def outlooks(self, among: Sequence[str] | None = None, force: bool = False) -> list[Outlook]:
+        """What a run of these tasks (all by default) would do, in topological order."""
+        chosen = set(self._tasks if among is None else among)
+        busy: dict[str, Action] = {}
+        found = []
+        for name in graph.topological(self._dag):
+            if name not in chosen:
+                self._note(name)
+                continue
+            outlook = self._outlook(self._tasks[name], busy, force)
+            if outlook.action is not Action.SKIP:
+                busy[name] = outlook.action
+            found.append(outlook)
+        return found
+
+    def save(self) -> None:
+        """Keep the digests for the next look."""
+        self._memory.save_digests(self._digests.changes())
+
+    def _note(self, name: str, record: TaskRecord | None = None) -> None:
+        """A task that would not run is as it last was."""
+        if record is not None:
+            self._fingerprints.note(name, record.run, record.fingerprint.products)
+        elif name in self._successes:
+            self._fingerprints.note(name, self._successes[name].run)
+
+    def _outlook(self, task: Task, busy: Mapping[str, Action], force: bool) -> Outlook:
+        took = self._successes.get(task.name)
+        facts: dict[str, Any] = {
+            "task": task.name,
+            "seconds": None if took is None else took.seconds,
+            "after": tuple(name for name in task.depends_on if name in busy),
+        }
+        if force:
+            return Outlook(action=Action.RUN, changes=(Change(kind=Kind.FORCED),), **facts)
+        if not current.is_tracked(task):
+            kind = Kind.ALWAYS if task.always else Kind.UNTRACKED
+            return Outlook(action=Action.RUN, changes=(Change(kind=kind),), **facts)
+        return self._tracked(task, busy, facts)
+
+    def _tracked(self, task: Task, busy: Mapping[str, Action], facts: dict[str, Any]) -> Outlook:
+        moved = [name for name in facts["after"] if not self._tasks[name].targets]
+        sure = [name for name in moved if busy[name] is Action.RUN]
+        verdict = verdict_of(
+            task,
+            self._dag.name,
+            self._subject.params,
+            self._fingerprints,
+            self._memory,
+            self._standing,
+        )
+        facts["record"] = verdict.record
+        if verdict.changes:
+            return Outlook(action=Action.RUN, changes=verdict.changes, **facts)
+        if sure:
+            changes = tuple(Change(kind=Kind.SUCCESS, subject=name) for name in sure)
+            return Outlook(action=Action.RUN, changes=changes, **facts)
+        if facts["after"]:
+            return Outlook(action=Action.DEFER, **facts)
+        self._note(task.name, verdict.record)
+        return Outlook(action=Action.SKIP, **facts)
+
+    def _standing(self, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
+        return present(recorded, self._subject.dag.project, self._digests)
+
+
+def missing_inputs(dag: Dag, root: Path) -> dict[str, tuple[str, ...]]:
+    """The literal inputs, by task, that neither exist nor are made by another task."""
+    made = {target.rstrip("/") for task in dag.tasks for target in task.targets}
+    return {task.name: lost for task in dag.tasks if (lost := tuple(_lost(task, made, root)))}
+
+
+def _lost(task: Task, made: set[str], root: Path) -> Sequence[str]:
+    return [
+        path
+        for path in task.inputs or ()
+        if not any(sign in path for sign in "*?[{")
+        and not _is_made(path.rstrip("/"), made)
+        and not os.path.lexists(root / path)
+    ]
+
+
+def _is_made(path: str, made: set[str]) -> bool:
+    return any(
+        path == target or path.startswith(f"{target}/") or target.startswith(f"{path}/")
+        for target in made
+    )

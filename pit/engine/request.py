@@ -1,0 +1,113 @@
+"""What a run is asked for and given: the request, the services plugged in, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import field
+
+from pit.engine.events import Durable, Sink
+from pit.engine.tracking import Keeper
+from pit.model import Dag, Reason, Record, RunState, WorkspaceConfig
+from pit.state.digests import Seen
+from pit.work.tasklog import Tap
+
+
+class PastRun(Protocol):
+    """What the engine asks about another run."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def dag(self) -> str:
+        """Its DAG."""
+
+    @property
+    def ended_at(self) -> float | None:
+        """Unix seconds, None while it runs."""
+
+
+class History(Durable, Keeper, Protocol):
+    """The store as the engine sees it: a durable sink that also remembers other runs."""
+
+    def last_success(self, dag: str) -> PastRun | None:
+        """The newest real (not stubbed) success of a DAG."""
+
+    def ancestry(self, run: str) -> Sequence[PastRun]:
+        """The run and those that it was started from, innermost first."""
+
+    def open_runs(self, dag: str | None = None) -> Sequence[PastRun]:
+        """Runs that have not ended."""
+
+    def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
+        """The newest success of each task of a DAG, tracked or not."""
+
+    def digests(self, *folders: str) -> Mapping[str, Seen]:
+        """The digest cache."""
+
+    def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
+        """Bring the digest cache up to date."""
+
+
+class LastSuccess(Protocol):
+    """When a task last succeeded."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+
+
+class Again(Record):
+    """The run that this one continues: `done` maps its finished tasks to the run that did each.
+
+    With `old_code` its snapshot is taken over, and the Python environment that `hashes` name.
+    """
+
+    run: str
+    folder: Path
+    started_at: float
+    done: dict[str, str]
+    old_code: bool = True
+    hashes: dict[str, str] = field(default_factory=dict)
+
+
+class Request(Record):
+    """What to run; `given` are the parameters as typed, `only` selects tasks.
+
+    `failed` are the tasks of an earlier run that `--failed` selects, with what depends on them.
+    """
+
+    dag: Dag
+    config: WorkspaceConfig
+    only: str | None = None
+    failed: tuple[str, ...] | None = None
+    again: Again | None = None
+    given: dict[str, str] = field(default_factory=dict)
+    concurrency: int | None = None
+    secrets_file: Path | None = None
+    trigger: str = "manual"
+    grace: float = 10.0
+    force: bool = False
+    pit_version: str = ""
+
+
+class Services(Record):
+    """What the composition root plugs in."""
+
+    history: History
+    sinks: tuple[Sink, ...] = ()
+    tap: Tap | None = None
+    waiting: Callable[[str], None] = lambda message: None
+
+
+class Finale(Record):
+    """How a run ended, as the caller sees it."""
+
+    run: str
+    state: RunState
+    reason: Reason | None
+    signal: int | None

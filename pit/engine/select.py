@@ -1,0 +1,52 @@
+"""Which tasks of a DAG a command means: `load`, `load+`, `+load`, `report` (a matrix), `load_*`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from pit.errors import UnknownTask
+from pit.model import Dag
+from pit.spec import graph, matrix
+from pit.work.selection import matching
+
+
+def prepared(dag: Dag, params: Mapping[str, str]) -> Dag:
+    """The DAG with its matrix tasks expanded and its parameters put into paths.
+
+    InvalidConfig or BadParameter if that does not work out.
+    """
+    return matrix.with_params(matrix.expand(dag, dag.project, matching), params)
+
+
+def selected(dag: Dag, text: str) -> frozenset[str]:
+    """The names of the tasks that `text` selects; UnknownTask if there is none.
+
+    A `+` before a task takes what it needs as well, one after it what depends on it.
+    """
+    word = text.removeprefix("+").removesuffix("+")
+    implied = graph.implied(dag)
+    found = set(_named(dag, word))
+    if not found:
+        raise UnknownTask(dag.name, word, [task.name for task in dag.tasks])
+    for name in tuple(found):
+        if text.startswith("+"):
+            found |= graph.upstream(implied, name)
+        if text.endswith("+"):
+            found |= graph.downstream(implied, name)
+    return frozenset(found)
+
+
+def with_downstream(dag: Dag, names: Iterable[str]) -> frozenset[str]:
+    """These tasks and all that depend on them; names that the DAG no longer has are left out."""
+    implied = graph.implied(dag)
+    known = {task.name for task in dag.tasks} & set(names)
+    return frozenset(known.union(*(graph.downstream(implied, name) for name in known)))
+
+
+def _named(dag: Dag, word: str) -> Iterable[str]:
+    instances = matrix.instances(dag)
+    if word in instances:
+        return instances[word]
+    names = [task.name for task in dag.tasks]
+    return [word] if word in names else [name for name in names if fnmatchcase(name, word)]

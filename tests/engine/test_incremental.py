@@ -1,0 +1,270 @@
+"""Tracked tasks by the real command: what is skipped, what runs, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.builder import Pit
+from tests.engine.test_run import rows, wait_for
+
+TWO = """
+[[tasks]]
+name = "clean"
+script = "clean.sh"
+inputs = ["data/*.csv"]
+targets = ["out/clean.csv"]
+[[tasks]]
+name = "report"
+script = "report.sh"
+inputs = ["out/clean.csv"]
+targets = ["out/report.txt"]
+"""
+
+
+@pytest.fixture
+def two(pit: Pit) -> Pit:
+    """A project of two tracked tasks that has run once."""
+    pit.project("m").toml(TWO).file("data/x.csv", "b\na\n")
+    pit.file("clean.sh", "sort data/*.csv | grep -v '^#' > out/clean.csv\n")
+    pit.file("report.sh", "wc -l < out/clean.csv > out/report.txt\n")
+    pit.run("run", "m").ok()
+    return pit
+
+
+def ran(pit: Pit, *arguments: str) -> set[str]:
+    """The tasks that a run executes."""
+    events = pit.run("run", *(arguments or ("m",)), "--json").ok().events
+    return {event["task"] for event in events if event["event"] == "attempt_started"}
+
+
+def test_nothing_changed_and_nothing_runs(two: Pit) -> None:
+    assert ran(two) == set()
+    assert rows(two, "select distinct state, reason from tasks where made_by <> ''") == [
+        ("skipped", "current")
+    ]
+
+
+def test_a_touch_changes_nothing_an_edit_does(two: Pit) -> None:
+    os.utime(two.folder / "data/x.csv")
+    assert ran(two) == set()
+    two.file("data/x.csv", "b\nc\na\n")
+    assert ran(two) == {"clean", "report"}
+    assert (two.folder / "out/report.txt").read_text().strip() == "3"
+
+
+def test_an_edit_of_same_size_and_time_is_seen(two: Pit) -> None:
+    path = two.folder / "data/x.csv"
+    before = path.stat()
+    path.write_text("z\na\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "clean" in ran(two)
+    assert (two.folder / "out/clean.csv").read_text() == "a\nz\n"
+
+
+def test_an_identical_target_stops_the_wave(two: Pit) -> None:
+    two.file("data/y.csv", "# only a comment\n")
+    assert ran(two) == {"clean"}
+
+
+@pytest.mark.parametrize("how", ["delete", "edit"])
+def test_a_target_that_is_not_what_was_made_is_made_again(two: Pit, how: str) -> None:
+    target = two.folder / "out/report.txt"
+    target.unlink() if how == "delete" else target.write_text("mine\n")
+    assert ran(two) == {"report"}
+    assert target.read_text().strip() == "2"
+
+
+def test_what_a_skipped_task_made_stands_in_the_run(two: Pit) -> None:
+    two.toml(TWO.replace('inputs = ["out/clean.csv"]', "inputs = []\ndepends_on = ['clean']"))
+    two.file("report.sh", "cat out/clean.csv > out/report.txt\n")
+    assert ran(two) == {"report"}
+    assert (two.folder / "out/report.txt").read_text() == "a\nb\n"
+
+
+def test_force_failed_and_selections(two: Pit) -> None:
+    assert ran(two, "m", "--force") == {"clean", "report"}
+    assert ran(two, "m/clean+", "--force") == {"clean", "report"}
+    assert ran(two, "m/+report", "--force") == {"clean", "report"}
+    assert ran(two, "m/report", "--force") == {"report"}
+    assert ran(two, "m/r*", "--force") == {"report"}
+    two.file("report.sh", "exit 1")
+    two.run("run", "m").fails(1)
+    two.file("report.sh", "echo ok > out/report.txt")
+    assert ran(two, "m", "--failed") == {"report"}
+    two.run("run", "m", "--failed").fails(2, "nothing undone")
+
+
+def test_the_form_of_code_does_not_matter_its_meaning_does(pit: Pit) -> None:
+    pit.project("p").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.py"\ninputs = ["in.txt"]\ntargets = ["out.txt"]\n'
+        '[[tasks]]\nname = "b"\nscript = "b.py"\ninputs = []\n'
+    )
+    pit.file("in.txt", "1").file("src/lib.py", "X = 1\n").file("src/other.py", "Y = 1\n")
+    pit.file("a.py", "import lib\nopen('out.txt', 'w').write(str(lib.X))\n").file("b.py", "1\n")
+    pit.run("run", "p").ok()
+    pit.file("a.py", "# a comment\nimport   lib\nopen('out.txt','w').write(str( lib.X ))\n")
+    pit.file("src/lib.py", "X  =  1  # one\n").file("src/other.py", "Y = 2\n")
+    assert ran(pit, "p") == set()
+    pit.file("src/lib.py", "X = 2\n")
+    assert ran(pit, "p") == {"a"}
+    assert (pit.folder / "out.txt").read_text() == "2"
+
+
+def test_definitions_count_but_not_retries_or_order(two: Pit) -> None:
+    two.toml(TWO.replace('script = "clean.sh"', 'retries = 2\ntimeout = "1h"\nscript = "clean.sh"'))
+    assert ran(two) == set()
+    two.toml(TWO + 'env = { X = "1" }\n')
+    assert ran(two) == {"report"}
+
+
+def test_parameters_have_records_of_their_own(pit: Pit) -> None:
+    pit.project("p").toml(
+        '[dag.params]\nday = { type = "string" }\n'
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["in.txt"]\ntargets = ["out/{day}.txt"]\n'
+    )
+    pit.file("in.txt", "x").file("a.sh", 'echo "$PIT_PARAM_DAY" > out/$PIT_PARAM_DAY.txt\n')
+    for day in ("mon", "tue"):
+        assert ran(pit, "p", "-p", f"day={day}") == {"a"}
+    for day in ("mon", "tue"):
+        assert ran(pit, "p", "-p", f"day={day}") == set()
+
+
+def test_an_edit_during_the_run_is_not_lost(pit: Pit) -> None:
+    pit.project("m").toml(TWO).file("data/x.csv", "a\n").file("report.sh", "echo > out/report.txt")
+    pit.file("clean.sh", "touch $PIT_WORKSPACE/in; sleep 1; cat data/x.csv > out/clean.csv\n")
+    process = pit.start("run", "m")
+    wait_for(lambda: (pit.root / "in").exists())
+    pit.file("data/x.csv", "b\n")
+    process.communicate(timeout=30)
+    assert (pit.folder / "out/clean.csv").read_text() == "a\n"
+    assert "clean" in ran(pit)
+    assert (pit.folder / "out/clean.csv").read_text() == "b\n"
+
+
+def test_an_input_read_in_place_is_watched(pit: Pit, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.csv"
+    outside.write_text("1\n")
+    pit.project("m").toml(
+        f'[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["{outside}"]\ntargets = ["o.txt"]\n'
+    )
+    pit.file("a.sh", f"cat {outside} > o.txt; echo 2 > {outside}\n")
+    pit.run("run", "m").ok()
+    assert rows(pit, "select state, reason from tasks") == [("success", "input_changed")]
+    pit.file("a.sh", f"cat {outside} > o.txt\n")
+    assert ran(pit) == {"a"}
+    assert ran(pit) == set()
+
+
+def test_two_runs_never_execute_a_tracked_task_at_once(pit: Pit) -> None:
+    pit.project("m").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\ntargets = ["o.txt"]\n'
+    ).file("a.sh", "echo $PIT_RUN_ID >> $PIT_WORKSPACE/did; sleep 0.5; echo > o.txt\n")
+    started = [pit.start("run", "m") for _ in range(6)]
+    assert [process.wait(60) for process in started] == [0] * 6
+    for process in started:
+        process.communicate()
+    assert len((pit.root / "did").read_text().split()) == 1
+    assert len(rows(pit, "select * from tasks where reason = 'current'")) == 5
+
+
+def test_a_failed_attempt_kills_the_record(two: Pit) -> None:
+    good = "wc -l < out/clean.csv > out/report.txt\n"
+    two.file("report.sh", "exit 1\n")
+    two.run("run", "m").fails(1)
+    two.file("report.sh", good)
+    assert ran(two) == {"report"}, "the edit was undone, but the task did run meanwhile"
+
+
+def test_an_older_snapshot_does_not_overwrite_a_newer_result(pit: Pit) -> None:
+    pit.project("m").toml(
+        '[[tasks]]\nname = "slow"\nscript = "slow.sh"\n'
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["in.txt"]\ntargets = ["o.txt"]\n'
+        'depends_on = ["slow"]\n'
+    )
+    pit.file("in.txt", "old\n").file("a.sh", "cat in.txt > o.txt\n")
+    gate = "while [ ! -e $PIT_WORKSPACE/go ]; do sleep 0.05; done"
+    pit.file("slow.sh", f"touch $PIT_WORKSPACE/in; {gate}\n")
+    older = pit.start("run", "m")
+    wait_for(lambda: (pit.root / "in").exists())
+    pit.file("in.txt", "new\n").file("slow.sh", "true")
+    pit.run("run", "m").ok()
+    (pit.root / "go").touch()
+    older.communicate(timeout=30)
+    assert (pit.folder / "o.txt").read_text() == "new\n"
+    assert ("success", "superseded") in rows(pit, "select state, reason from tasks")
+
+
+def test_retry_goes_on_where_the_run_stopped(pit: Pit) -> None:
+    pit.project("m").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+        '[[tasks]]\nname = "b"\nscript = "b.sh"\ndepends_on = ["a"]\n'
+        '[[tasks]]\nname = "c"\nscript = "c.sh"\ndepends_on = ["b"]\n'
+    )
+    pit.file("a.sh", "echo x >> $PIT_WORKSPACE/a; echo made > here.txt; echo 1 > $PIT_DATA_DIR/d\n")
+    pit.file("b.sh", "set -e; cat here.txt $PIT_DATA_DIR/d; test -e $PIT_WORKSPACE/fixed\n")
+    pit.file("c.sh", "echo old\n")
+    pit.run("run", "m").fails(1)
+    pit.file("c.sh", "echo new\n")
+    (pit.root / "fixed").touch()
+    pit.run("retry", "m").ok()
+    assert (pit.root / "a").read_text() == "x\n"
+    assert pit.log("b") == "made\n1\n"
+    assert pit.log("c") == "old\n"
+    assert rows(pit, "select reason from tasks where task = 'a' order by run") == [
+        (None,),
+        ("succeeded_before",),
+    ]
+    pit.run("retry", "m").fails(2, "succeeded")
+    (pit.root / "fixed").unlink()
+    pit.run("run", "m").fails(1)
+    (pit.root / "fixed").touch()
+    pit.run("retry", "m", "--code", "new").fails(1)  # here.txt was in the old snapshot
+
+
+def test_matrix_instances_are_tasks_of_their_own(pit: Pit) -> None:
+    pit.project("m").toml(
+        textwrap.dedent("""
+        [[tasks]]
+        name = "report"
+        script = "report.sh"
+        inputs = ["data/{airport}.csv"]
+        targets = ["out/{airport}.txt"]
+        [tasks.matrix]
+        airport = { glob = "data/*.csv" }
+        [[tasks]]
+        name = "all"
+        script = "all.sh"
+        inputs = ["out/*.txt"]
+        depends_on = ["report"]
+        targets = ["all.txt"]
+        """)
+    )
+    pit.file("report.sh", "cat data/$PIT_MATRIX_AIRPORT.csv > out/$PIT_MATRIX_AIRPORT.txt\n")
+    pit.file("all.sh", "cat out/*.txt > all.txt\n")
+    for airport in ("JFK", "LGA", "EWR"):
+        pit.file(f"data/{airport}.csv", f"{airport}\n")
+    assert ran(pit) == {"report:EWR", "report:JFK", "report:LGA", "all"}
+    assert ran(pit) == set()
+    pit.file("data/JFK.csv", "JFK 2\n")
+    assert ran(pit) == {"report:JFK", "all"}
+    assert (pit.folder / "all.txt").read_text() == "EWR\nJFK 2\nLGA\n"
+    assert ran(pit, "m/report", "--force") == {"report:EWR", "report:JFK", "report:LGA"}
+
+
+def test_a_kill_while_publishing_is_mended(two: Pit) -> None:
+    two.file("data/x.csv", "".join(f"{n}\n" for n in range(50)))
+    for delay in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3):
+        two.file("data/y.csv", f"{delay}\n")
+        process = two.start("run", "m", "--grace", "0s")
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+    two.run("run", "m").ok()
+    lines = (two.folder / "out/clean.csv").read_text().splitlines()
+    assert sorted(lines) == sorted([*map(str, range(50)), "0.3"])
+    assert (two.folder / "out/report.txt").read_text().strip() == "51"
