@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from pit.model import Problem
+from pit.spec.sizes import format as size
 
 _CODES = {
     "bold": "1",
@@ -221,18 +222,6 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h{whole % 3600 // 60:02}m"
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
-
-
-def size(count: int) -> str:
-    """A number of bytes at a glance: `812 B`, `3.4 kB`, `1.2 GB`."""
-    if count < 1000:
-        return f"{count} B"
-    amount = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
-        amount /= 1000
-        if amount < 999.95 or unit == "TB":
-            break
-    return f"{amount:.1f} {unit}"
 
 
 def moment(at: float) -> str:

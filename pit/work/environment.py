@@ -136,6 +136,23 @@ def standing_environment(
     return standing(project, cache_dir, capture).environment
 
 
+def kept_environment(cache_dir: Path, hashes: Mapping[str, str]) -> Environment | None:
+    """The environment that an earlier run had, by what the store kept of it, if it still stands."""
+    digest = hashes.get("environment", "")
+    if (without := _without_project()).digest == digest:
+        return without
+    recipe = _Recipe(
+        project="",
+        prefix=cache_dir / "envs" / digest[:16],
+        interpreter=interpreter.own(),
+        digest=digest,
+        hashes=dict(hashes),
+        local=(),
+        parts={},
+    )
+    return recipe.finished() if digest else None
+
+
 def _without_project() -> Environment:
     python = interpreter.own()
     digest = interpreter.digest((_FORMAT, python.path.encode(), python.version.encode()))

@@ -87,6 +87,7 @@ def synced(projects: Sequence[Project], site: Site) -> Iterator[Report]:
 
     `site.tell` is called with a project's name and what is being done, from several threads.
     """
+    uv.executable()  # asks sysconfig, whose first answer must not be asked for by two threads
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sync") as pool:
         for done in as_completed([pool.submit(_synced, each, site) for each in projects]):
             yield done.result()
