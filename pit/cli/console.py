@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from pit.model import Problem
-from pit.spec.sizes import format as size
+from pit.spec.sizes import size as size
 
 _CODES = {
     "bold": "1",

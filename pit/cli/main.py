@@ -52,6 +52,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Keep": {
         "prune": Entry("pit.cli.prune:prune", "Remove old runs, as retention says."),
         "schema": Entry("pit.cli.check:schema", "Print the JSON Schema of pit.toml."),
+        "doit": Entry("pit.cli.doit:doit", "Call doit, on the tasks of this workspace."),
         "completion": Entry(
             "pit.cli.complete:completion", "Print the completion script of a shell."
         ),
@@ -175,7 +176,7 @@ def _guarded(given: Given, arguments: list[str]) -> int:
     except RunNotSuccessful as error:
         return error.exit_code
     except PitError as error:
-        return _failed(given.console, error)
+        return failed(given.console, error)
     except click.ClickException as error:
         return _misused(given.console, error)
     except (KeyboardInterrupt, click.Abort):
@@ -186,7 +187,8 @@ def _guarded(given: Given, arguments: list[str]) -> int:
         return _crashed(given, error)
 
 
-def _failed(console: Console, error: PitError) -> int:
+def failed(console: Console, error: PitError) -> int:
+    """Show an error that the user can meet, and give its exit code."""
     if isinstance(error, InvalidConfig):
         for problem in error.problems:
             console.problem(problem)

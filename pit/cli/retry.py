@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from pit.cli.complete import complete_target
 from pit.cli.main import version
 from pit.cli.options import Settings, command
-from pit.cli.run import conclude, is_done, perform
+from pit.cli.perform import conclude, perform
+from pit.cli.run import is_done
 from pit.engine.request import Again, Request
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed
 from pit.model import Dag, RunState, WorkspaceConfig

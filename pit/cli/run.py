@@ -1,34 +1,31 @@
-"""`pit run`: the composition root, where the engine meets the store, the terminal and the files."""
+"""`pit run`: what is asked for, and the short answer where there is nothing to do.
+
+The engine is imported only when something has to run: most runs find nothing to do.
+"""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pit.cli import progress
 from pit.cli.complete import complete_target
-from pit.cli.main import version
 from pit.cli.options import Settings, command
-from pit.cli.summary import Summary
-from pit.engine.request import Finale, Request, Services
-from pit.engine.run import execute
-from pit.errors import BadArgument, DiskFull, Overlapping, RunNotSuccessful
-from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
-from pit.spec import config as spec
-from pit.spec import durations
-from pit.state import recover, retention
-from pit.state.history import TaskRow
-from pit.state.store import Store
-from pit.work import process
+from pit.errors import BadArgument, Overlapping
+from pit.model import Dag, Reason, TaskState, WorkspaceConfig
 
-_EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
+if TYPE_CHECKING:
+    from pit.engine.seal import Seal
+    from pit.state.history import TaskRow
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     """A duration on the command line, such as "10s", in seconds."""
+    from pit.spec import durations
+
     try:
         return durations.parse(value)
     except ValueError as error:
@@ -83,13 +80,19 @@ def run(
         from pit.cli.plan import show_plan
 
         return show_plan(settings, target, pairs, as_json=as_json, force=force)
-    config = settings.config()
+    config, given = settings.config(), parameters(pairs)
+    if not (force or failed) and _idle(settings, config, target, given, trigger, as_json):
+        return None
+    from pit.cli import perform
+    from pit.cli.main import version
+    from pit.engine.request import Request
+
     dag, only = chosen(config, target)
     request = Request(
         dag=dag,
         config=config,
         only=only,
-        given=parameters(pairs),
+        given=given,
         concurrency=concurrency,
         trigger=trigger,
         grace=grace,
@@ -98,24 +101,104 @@ def run(
         pit_version=version(),
     )
     try:
-        finale = perform(settings, request, as_json)
+        finale = perform.perform(settings, request, as_json)
     except Overlapping as error:
         if not skip_ok or dag.overlap != "skip":
             raise
         settings.console.note(f"skipped: {error}")
+        return None
+    perform.conclude(finale)
+
+
+def _idle(
+    settings: Settings,
+    config: WorkspaceConfig,
+    target: str,
+    given: Mapping[str, str],
+    trigger: str,
+    as_json: bool,
+) -> bool:
+    """Whether there was nothing to do, and has been said so."""
+    from pit.engine import current, place, seal
+    from pit.state.store import Store
+
+    began = time.monotonic()
+    name, selection = split(target)
+    if not config.metadata_db.exists():
+        return False
+    with Store.open(config.metadata_db) as store:
+        if store.open_runs():
+            return False  # alive or interrupted: the long way says which
+        path = seal.place(config.cache_dir, name, selection or "", given)
+        found = seal.unbroken(path, str(current.VERSION), store.mark(name))
+        if found is None:
+            found = _look(config, name, selection, given, store)
+            if found is None:
+                return False
+            seal.write(path, found)
+        place.check_requirements(name, found.requires, store, time.time())
+        from pit.engine import idle
+
+        row = idle.Row(
+            dag=name,
+            project=found.project,
+            selection=selection,
+            trigger=trigger,
+            parent=os.environ.get("PIT_RUN_ID"),
+            params=found.params,
+            began=began,
+        )
+        events = idle.record(row, config.runs_dir, store)
+    if events is None:
+        return False
+    _say_idle(settings, name, found.tasks, time.monotonic() - began, events, as_json)
+    return True
+
+
+def _look(
+    config: WorkspaceConfig, name: str, selection: str | None, given: Mapping[str, str], store: Any
+) -> Seal | None:
+    """The seal of a DAG that a proper look finds current, where the last run promises that."""
+    last = store.last_run(name)
+    if last is None or last.state != "success" or last.stub:
+        return None
+    from pit.engine import current, sealing
+    from pit.spec import config as spec
+    from pit.work import process
+
+    question = sealing.Question(
+        dag=spec.discover_one(config, name),
+        config=config,
+        selection=selection,
+        given=given,
+        version=str(current.VERSION),
+    )
+    return sealing.look(question, store, process.capture)
+
+
+def _say_idle(
+    settings: Settings, dag: str, tasks: int, seconds: float, events: Sequence[Any], as_json: bool
+) -> None:
+    from pit.cli.console import count, duration
+
+    console = settings.console
+    if as_json:
+        import msgspec
+
+        for event in events:
+            console.out(msgspec.json.encode(event).decode())
         return
-    conclude(finale)
-
-
-def conclude(finale: Finale) -> None:
-    """Raise what gives `pit` its exit code, unless the run succeeded."""
-    code = exit_code(finale)
-    if code:
-        raise RunNotSuccessful(f"run {finale.run} {finale.state}", code)
+    head = f"{console.paint(dag, 'bold')}  {console.paint('current', 'green')}"
+    noun = "is" if tasks == 1 else "are"
+    console.out(
+        f"{head}  {duration(seconds)}  nothing to do: {count(tasks, 'task')} {noun} current"
+    )
 
 
 def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
     """The tasks of the last run that did not succeed; UsageError if all did."""
+    from pit.state.store import Store
+
     store = Store.open_readonly(config.metadata_db)
     if store is not None:
         with store:
@@ -138,12 +221,20 @@ def is_done(task: TaskRow) -> bool:
 
 def chosen(config: WorkspaceConfig, target: str) -> tuple[Dag, str | None]:
     """The DAG, and the selection of its tasks, that `dag` or `dag/selection` names."""
+    from pit.spec.config import discover_one
+
+    name, selection = split(target)
+    return discover_one(config, name), selection
+
+
+def split(target: str) -> tuple[str, str | None]:
+    """The DAG's name and the selection in `dag` or `dag/selection`."""
     name, slash, task = target.partition("/")
     if not name or (slash and not task):
         raise BadArgument(
             f'"{target}" names no {"task" if name else "DAG"}', "Write DAG or DAG/TASK"
         )
-    return spec.discover_one(config, name), task or None
+    return name, task or None
 
 
 def parameters(pairs: Sequence[str]) -> dict[str, str]:
@@ -157,67 +248,3 @@ def parameters(pairs: Sequence[str]) -> dict[str, str]:
             raise BadArgument(f'parameter "{name}" is given twice')
         given[name] = value
     return given
-
-
-def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
-    """Run it with the store, the view and the summary plugged in; then apply retention."""
-    console, config = settings.console, request.config
-    with ExitStack() as stack:
-        store = Store.open(config.metadata_db)
-        stack.callback(store.close)
-        report_interrupted(settings, config, store)
-        view = progress.view_for(console, as_json=as_json, verbose=settings.verbose)
-        summary = Summary(console, again=settings.again)
-        try:
-            finale = execute(
-                request,
-                Services(
-                    history=store,
-                    sinks=(view,) if as_json else (view, summary),
-                    tap=view.output if settings.verbose else None,
-                    waiting=console.note,
-                ),
-            )
-        finally:
-            view.close()
-            if not as_json:
-                summary.close()
-        tidy(settings, request, store, finale)
-    return finale
-
-
-def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store) -> None:
-    """Give an end to runs whose process was killed, end what they left, and say so."""
-    for past in recover.recover(store, config.runs_dir):
-        ended = process.end_marked(past.id)
-        left = f"; ended {ended} of its processes" if ended else ""
-        settings.console.warning(
-            f"run {past.id} was interrupted{left}",
-            f"See it with: {settings.again(f'status {past.dag}')}",
-        )
-
-
-def tidy(settings: Settings, request: Request, store: Store, finale: Finale) -> None:
-    """Remove what `keep_artifacts` and retention no longer want."""
-    keep = request.dag.keep_artifacts
-    keep = request.config.keep_artifacts if keep is None else keep
-    config = request.config
-    done = retention.after_run(
-        store, config.runs_dir, finale.run, config.retention, keep, time.time()
-    )
-    for problem in done.problems:
-        settings.console.warning(problem)
-
-
-def exit_code(finale: Finale) -> int:
-    """0 success, 1 failed, 25 disk full, 124 timed out, 129, 130 or 143 ended by a signal."""
-    match finale.state, finale.reason:
-        case RunState.SUCCESS, _:
-            return 0
-        case RunState.CANCELLED, _:
-            return _EXIT_SIGNAL + (finale.signal or _SIGINT)
-        case _, Reason.TIMEOUT:
-            return _EXIT_TIMEOUT
-        case _, Reason.DISK_FULL:
-            return DiskFull.exit_code
-    return _EXIT_FAILED

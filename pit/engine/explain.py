@@ -1,55 +1,239 @@
-"""Why a task runs, in words: one sentence for each change, the most telling one first."""
+"""Why a task runs, in words: one clause for each change, the most telling one first.
+
+A clause completes "it runs because …" and tells the actual difference. What `text` answers is the
+source behind a digest; without it a clause says that something changed, and not what.
+"""
 
 from __future__ import annotations
 
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 from pit.engine.current import Change, Kind, Verdict
+from pit.spec.sizes import size
+
+Text = Callable[[str], bytes | None]
+"""A source by its digest, None if it is not kept."""
+
+# What somebody did comes before what follows from it.
+_ORDER = (
+    Kind.FORCED,
+    Kind.ALWAYS,
+    Kind.UNTRACKED,
+    Kind.NO_RECORD,
+    Kind.VERSION,
+    Kind.SOURCE,
+    Kind.DEFINITION,
+    Kind.ENVIRONMENT,
+    Kind.DATABASE,
+    Kind.INPUT,
+    Kind.UPSTREAM,
+    Kind.SUCCESS,
+    Kind.PRODUCT,
+)
+_LONGEST_VALUE = 60
+_PACKAGES = 3
 
 
-def verdict(found: Verdict) -> str:
+def verdict(found: Verdict, text: Text = lambda digest: None) -> str:
     """Why a task runs, or since when it is current."""
     if found.current and found.record is not None:
-        return f"current since run {found.record.run}"
-    text = sentence(found.changes[0])
-    more = len(found.changes) - 1
-    return f"{text}, and {more} more" if more else text
+        run = found.record.run
+        return f"current since run {run}" if run else f"accepted: {found.record.note}"
+    changes = ordered(found.changes)
+    first = _told(changes[0], found, text)
+    more = len(changes) - 1
+    return f"{first}, and {more} more" if more else first
+
+
+def _told(change: Change, found: Verdict, text: Text) -> str:
+    if change.kind is Kind.NO_RECORD:
+        return no_record(found.fingerprint.definition.get("params", ""))
+    if change.kind is Kind.ENVIRONMENT and found.record is not None:
+        was, now = found.record.fingerprint.packages, found.fingerprint.packages
+        return environment(change, packages(text(was), text(now)))
+    return sentence(change)
+
+
+def ordered(changes: Iterable[Change]) -> list[Change]:
+    """Changes, the most telling first; a file that is told of twice, as input and as somebody's
+    target, once."""
+    found = list(changes)
+    made = {change.subject for change in found if change.kind is Kind.UPSTREAM}
+    unbuilt = any(change.kind is Kind.ENVIRONMENT and not change.now for change in found)
+    kept = [
+        change
+        for change in found
+        if not (change.kind is Kind.INPUT and change.subject in made)
+        # Without its environment nobody knows what a script imports: those files are not gone.
+        and not (unbuilt and change.kind is Kind.SOURCE and not change.now)
+    ]
+    return sorted(kept, key=lambda change: _ORDER.index(change.kind))
 
 
 def sentence(change: Change) -> str:
     """One change as a clause that completes "it runs because …"."""
     match change.kind:
         case Kind.NO_RECORD:
-            return "it has not succeeded before with these parameters"
+            return no_record("")
         case Kind.UNTRACKED:
             return "it declares no inputs, so it always runs"
         case Kind.ALWAYS:
-            return "always = true"
+            return "it always runs (always = true)"
         case Kind.FORCED:
-            return "--force"
+            return "everything runs (--force)"
         case Kind.VERSION:
-            return "this version of Pit takes other fingerprints than the one that recorded it"
+            return "this version of Pit compares more than the one that recorded it"
         case Kind.ENVIRONMENT:
-            return "its Python environment changed"
+            return environment(change, ())
         case Kind.DATABASE:
-            return f"its database is another one ({_difference(change)})"
+            return f"its database is another one ({_values(change.was, change.now)})"
         case Kind.DEFINITION:
-            return f"pit.toml: {change.subject} changed ({_difference(change)})"
+            return _definition(change)
         case Kind.SUCCESS:
-            return f"{change.subject} ran"
+            return f"{change.subject} ran" if change.now else f"{change.subject} would run"
         case Kind.SOURCE | Kind.INPUT:
-            return _file(change)
+            return _file(change.subject, change)
         case Kind.UPSTREAM:
-            return f"{_file(change)}, made by {change.maker}"
+            return _file(f"{change.subject}, made by {change.maker},", change)
         case Kind.PRODUCT:
-            return f"its target {_file(change)}"
+            return _product(change)
 
 
-def _file(change: Change) -> str:
-    if not change.was:
-        return f"{change.subject} is new"
+def no_record(params: str) -> str:
+    """Why a task without a record runs; `params` are its parameters as JSON, if it has any."""
+    if not params:
+        return "no success of it is on record"
+    values = json.loads(params)
+    pairs = ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
+    return f"no success with {pairs} is on record"
+
+
+def environment(change: Change, moved: Sequence[str]) -> str:
+    """Why another Python environment is another; `moved` are the packages that changed."""
     if not change.now:
-        return f"{change.subject} is gone"
-    return f"{change.subject} changed"
+        return "its Python environment has not been built yet"
+    if not moved:
+        return "its Python environment changed"
+    more = f", and {len(moved) - _PACKAGES} more" if len(moved) > _PACKAGES else ""
+    return f"uv.lock: {', '.join(moved[:_PACKAGES])}{more}"
 
 
-def _difference(change: Change) -> str:
-    return f"was {change.was or 'absent'}; now {change.now or 'absent'}"
+# ---------------------------------------------------------------- files
+
+
+def _file(name: str, change: Change) -> str:
+    if not change.was:
+        return f"{name.removesuffix(',')} is new"
+    if not change.now:
+        return f"{name.removesuffix(',')} is gone"
+    sizes = _values(mark(change.was), mark(change.now)) if " " in change.was else ""
+    return f"{name} changed ({sizes})" if sizes else f"{name} changed"
+
+
+def _product(change: Change) -> str:
+    if not change.now:
+        return f"its target {change.subject} is gone"
+    values = _values(mark(change.was), mark(change.now))
+    return f"its target {change.subject} is not what it made ({values})"
+
+
+def mark(shown: str) -> str:
+    """A file's content for people: `3f2a91bc, 120.0 kB`."""
+    digest, _, count = shown.partition(" ")
+    return f"{digest}, {size(int(count))}" if count else digest
+
+
+def _values(was: str, now: str) -> str:
+    return f"was {was or 'absent'}; now {now or 'absent'}"
+
+
+# ---------------------------------------------------------------- pit.toml
+
+
+def _definition(change: Change) -> str:
+    if change.subject == "inline metadata":
+        return "the dependencies that its script brings itself changed"
+    was, now = _value(change.was), _value(change.now)
+    if isinstance(was, list) or isinstance(now, list):
+        return f"pit.toml: {change.subject}: {_list_difference(was or [], now or [])}"
+    if isinstance(was, dict) or isinstance(now, dict):
+        return f"pit.toml: {_table_difference(change.subject, was or {}, now or {})}"
+    return f"pit.toml: {change.subject} changed ({_values(_short(was), _short(now))})"
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
+
+
+def _list_difference(was: Sequence[Any], now: Sequence[Any]) -> str:
+    added = [f"{_short(item)} added" for item in now if item not in was]
+    removed = [f"{_short(item)} removed" for item in was if item not in now]
+    return ", ".join([*added, *removed]) or "their order changed"
+
+
+def _table_difference(name: str, was: dict[str, Any], now: dict[str, Any]) -> str:
+    moved = [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]
+    told = [
+        f"{name} {key} changed ({_values(_short(was.get(key)), _short(now.get(key)))})"
+        for key in moved[:_PACKAGES]
+    ]
+    more = [f"{len(moved) - _PACKAGES} more"] if len(moved) > _PACKAGES else []
+    return ", ".join([*told, *more])
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return ""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+# ---------------------------------------------------------------- packages
+
+
+def packages(was: bytes | None, now: bytes | None) -> list[str]:
+    """The packages of two uv.lock files that differ: `pandas 2.2.3 → 2.3.0`."""
+    if was is None or now is None or was == now:
+        return []
+    before, after = _locked(was), _locked(now)
+    names = sorted(before.keys() | after.keys())
+    return [
+        _moved(name, before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _moved(name: str, was: str | None, now: str | None) -> str:
+    if was is None:
+        return f"{name} {now} added"
+    return f"{name} {was} removed" if now is None else f"{name} {was} → {now}"
+
+
+def _locked(lock: bytes) -> dict[str, str]:
+    """The versions in a uv.lock by package; several of one package are joined."""
+    try:
+        found = tomllib.loads(lock.decode("utf-8")).get("package", [])
+    except (ValueError, AttributeError):
+        return {}
+    versions: dict[str, set[str]] = {}
+    for package in found:
+        if isinstance(package, dict) and "version" in package:
+            versions.setdefault(str(package.get("name")), set()).add(str(package["version"]))
+    return {name: " and ".join(sorted(of)) for name, of in versions.items()}
+
+
+def environment_parts(was: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What of an environment changed but its packages, by the hashes that runs keep."""
+    files = {"pyproject": "pyproject.toml", "uv_lock": "uv.lock"}
+    known = [kind for kind in files if kind in was and kind in now]
+    moved = [f"{files[kind]} changed" for kind in known if was[kind] != now[kind]]
+    if not moved and len(known) == len(files):
+        return ["the Python interpreter, or a local package, is another one"]
+    return moved

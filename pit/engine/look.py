@@ -7,7 +7,7 @@ made anew cannot be told before it has been made; such a task is deferred.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -83,11 +83,17 @@ class Subject(Record):
 class Look:
     """One look at a DAG; `save` keeps the digests that it had to take."""
 
-    def __init__(self, subject: Subject, memory: Memory, capture: Capture) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        memory: Memory,
+        capture: Capture,
+        digests: Digests | None = None,
+    ) -> None:
         self._subject, self._memory = subject, memory
         self._dag = graph.implied(subject.dag)
         self._tasks = {task.name: task for task in self._dag.tasks}
-        self._digests = Digests(memory.digests(str(subject.dag.project)))
+        self._digests = digests or Digests(memory.digests(str(subject.dag.project)))
         self._successes = memory.last_successes(subject.dag.name)
         self._fingerprints = Fingerprints(
             Surroundings(
@@ -122,8 +128,16 @@ class Look:
         """The fingerprints that this look takes."""
         return self._fingerprints
 
-    def outlooks(self, among: Sequence[str] | None = None, force: bool = False) -> list[Outlook]:
-        """What a run of these tasks (all by default) would do, in topological order."""
+    def outlooks(
+        self,
+        among: Iterable[str] | None = None,
+        force: bool = False,
+        until_stale: bool = False,
+    ) -> list[Outlook]:
+        """What a run of these tasks (all by default) would do, in topological order.
+
+        With `until_stale` the first task that is not current is the last that is looked at.
+        """
         chosen = set(self._tasks if among is None else among)
         busy: dict[str, Action] = {}
         found = []
@@ -135,6 +149,8 @@ class Look:
             if outlook.action is not Action.SKIP:
                 busy[name] = outlook.action
             found.append(outlook)
+            if until_stale and outlook.action is not Action.SKIP:
+                break
         return found
 
     def save(self) -> None:

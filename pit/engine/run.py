@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pit.engine import compile, explain
+from pit.engine import compile, explain, place
 from pit.engine.compile import Job, Refusal
 from pit.engine.events import Clock, Telling
 from pit.engine.executors import Finished, Threads
@@ -46,9 +46,8 @@ from pit.model import (
     TaskState,
     Warned,
 )
-from pit.spec import durations, graph, params
+from pit.spec import graph, params
 from pit.state.files import remove_tree
-from pit.state.locks import Lock
 from pit.state.rundir import RunDir
 from pit.state.secrets import Secrets
 from pit.work import environment, operators, process, publish, snapshot, tree
@@ -111,8 +110,7 @@ class _Run:
     @contextmanager
     def place(self) -> Iterator[None]:
         """The run's place among the runs of its DAG, as `overlap` says."""
-        folder = self.config.runs_dir / ".locks"
-        self.dag_lock = Lock(folder / f"{self.dag.name.lower()}.lock")
+        self.dag_lock = place.lock_of(self.config.runs_dir, self.dag.name)
         try:
             self._take_place()
             yield
@@ -217,20 +215,9 @@ class _Run:
 
     def check_requirements(self) -> None:
         """Every DAG in `[dag.requires]` succeeded, and recently enough."""
-        for name, max_age in self.dag.requires.items():
-            success = self.services.history.last_success(name)
-            if success is None:
-                raise RequirementNotMet(
-                    f'DAG "{self.dag.name}" requires "{name}", which never succeeded',
-                    f"Run it first: pit run {name}",
-                )
-            age = self.clock.now() - (success.ended_at or 0.0)
-            if age > max_age:
-                raise RequirementNotMet(
-                    f'DAG "{self.dag.name}" requires a success of "{name}" within '
-                    f"{durations.format(max_age)}; the last was {durations.format(round(age))} ago",
-                    f"Run it again: pit run {name}",
-                )
+        place.check_requirements(
+            self.dag.name, self.dag.requires, self.services.history, self.clock.now()
+        )
 
     # ------------------------------------------------------------------ 4 environment, snapshot
 
@@ -366,7 +353,7 @@ class _Run:
             run=self.dir.id,
             project=self.dag.project,
             root=self.dir.project,
-            locks=self.config.runs_dir / ".locks",
+            locks=place.locks(self.config.runs_dir),
             snapshot=self.snapshot,
             taken_at=self.taken[0],
         )

@@ -1,4 +1,7 @@
-"""Which tasks of a DAG a command means: `load`, `load+`, `+load`, `report` (a matrix), `load_*`."""
+"""Which tasks of a DAG a command means: `load`, `load+`, `+load`, `report` (a matrix), `load_*`.
+
+Several are joined by commas: `extract,+load`.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,16 @@ def prepared(dag: Dag, params: Mapping[str, str]) -> Dag:
 
 
 def selected(dag: Dag, text: str) -> frozenset[str]:
-    """The names of the tasks that `text` selects; UnknownTask if there is none.
+    """The names of the tasks that `text` selects; UnknownTask for a part that selects none.
 
     A `+` before a task takes what it needs as well, one after it what depends on it.
     """
-    word = text.removeprefix("+").removesuffix("+")
     implied = graph.implied(dag)
+    return frozenset().union(*(_selected(dag, implied, part) for part in text.split(",")))
+
+
+def _selected(dag: Dag, implied: Dag, text: str) -> set[str]:
+    word = text.removeprefix("+").removesuffix("+")
     found = set(_named(dag, word))
     if not found:
         raise UnknownTask(dag.name, word, [task.name for task in dag.tasks])
@@ -34,7 +41,7 @@ def selected(dag: Dag, text: str) -> frozenset[str]:
             found |= graph.upstream(implied, name)
         if text.endswith("+"):
             found |= graph.downstream(implied, name)
-    return frozenset(found)
+    return found
 
 
 def with_downstream(dag: Dag, names: Iterable[str]) -> frozenset[str]:

@@ -307,3 +307,12 @@ def notes(
         NoteRow(at=at, dag=dag, task=task, what=what, note=note)
         for at, dag, task, what, note in found
     )
+
+
+def mark(database: Database, dag: str) -> tuple[int, int]:
+    """The number of the last run of a DAG that did more than look, and that of the last note."""
+    run = database.query(
+        "SELECT max(seq) FROM runs WHERE dag = ? AND coalesce(reason, '') <> 'current'", (dag,)
+    )
+    note = database.query("SELECT max(seq) FROM notes")
+    return (run[0][0] or 0, note[0][0] or 0)

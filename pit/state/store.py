@@ -201,6 +201,10 @@ class Store:
         """The records of several DAGs, by DAG and task."""
         return records.records(self._database, dags)
 
+    def mark(self, dag: str) -> tuple[int, int]:
+        """Numbers that grow with every run of a DAG that has tasks, and with every note."""
+        return records.mark(self._database, dag)
+
     def text(self, digest: str) -> bytes | None:
         """A source by its digest, if a record or a recent run kept it."""
         return records.text(self._database, digest)

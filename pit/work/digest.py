@@ -103,6 +103,11 @@ class Digests:
             return FileMark(digest=known[5], size=known[2])
         return None
 
+    def seen(self, path: str) -> tuple[int, int, int, int, int] | None:
+        """How a file looked when it was last asked for; None if that cannot be relied on."""
+        known = self._known.get(path)
+        return None if known is None else known[:5]
+
     def learn(self, path: str, info: os.stat_result, digest: str) -> None:
         """Remember what was read from a copy of a file that looked like `info`."""
         self._known[path] = self._changes[path] = _seen(info, digest)
@@ -373,13 +378,33 @@ def _marked_file(
 def _mark_inputs(
     top: str, pattern: str, prefix: str, digests: Digests, found: dict[str, FileMark]
 ) -> None:
-    for place in selection.files(top or "/", pattern):
+    for place in _inputs(top, pattern):
         path = f"{top}/{place}"
-        if os.path.isdir(path):  # a link to a folder, in a folder that is named literally
-            for inner in _through(path):
-                _mark(f"{path}/{inner}", f"{prefix}{place}/{inner}", digests, found)
+        if os.path.isdir(path):
+            found[_spelled(prefix + place)] = _kind_mark("link", _aim(path, os.path.realpath(top)))
         else:
             _mark(path, prefix + place, digests, found)
+
+
+def _mark_databases(live: str, pattern: str, digests: Digests, found: dict[str, FileMark]) -> None:
+    for place in _inputs(live, pattern):
+        if selection.is_database(place):
+            _mark(f"{live}/{place}", place, digests, found)
+
+
+def _inputs(top: str, pattern: str) -> Iterator[str]:
+    """The files that a pattern names, through links in a folder that is named literally; a link
+    that leads back into that folder stands for itself, as its files have names of their own."""
+    for place in selection.files(top or "/", pattern):
+        path = f"{top}/{place}"
+        if os.path.isdir(path) and not _leads_back(path, f"{top}/{pattern}"):
+            yield from (f"{place}/{inner}" for inner in _through(path))
+        else:
+            yield place
+
+
+def _leads_back(link: str, folder: str) -> bool:
+    return selection.lies_in(os.path.realpath(link), os.path.realpath(folder))
 
 
 def _through(folder: str) -> Iterator[str]:
@@ -395,12 +420,6 @@ def _through(folder: str) -> Iterator[str]:
             elif real not in entered:
                 entered.add(real)
                 inner.append(f"{below}{place}/")
-
-
-def _mark_databases(live: str, pattern: str, digests: Digests, found: dict[str, FileMark]) -> None:
-    for place in selection.files(live, pattern):
-        if selection.is_database(place):
-            _mark(f"{live}/{place}", place, digests, found)
 
 
 def _mark(path: str, place: str, digests: Digests, found: dict[str, FileMark]) -> None:

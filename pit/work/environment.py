@@ -129,9 +129,7 @@ def standing(project: Path, cache_dir: Path, capture: uv.Capture) -> Standing:
     return Standing(environment=found, why="" if found else recipe.difference())
 
 
-def standing_environment(
-    project: Path, cache_dir: Path, capture: uv.Capture
-) -> Environment | None:
+def standing_environment(project: Path, cache_dir: Path, capture: uv.Capture) -> Environment | None:
     """The environment of a project as it is now; None where it would have to be built first."""
     return standing(project, cache_dir, capture).environment
 

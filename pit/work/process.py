@@ -32,6 +32,10 @@ from pit.work.guardian import Guardian, Living, end, end_marked_by, wait_for_any
 from pit.work.orphans import Own, orphans
 
 _CAPTURED = 1 << 20
+_MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
+
+# No program that has begun its work uses less memory than this.
+_A_PROGRAM = 1 << 20
 
 
 class Exit(Record, frozen=True):
@@ -418,11 +422,17 @@ def _exit(
 def _peak(sampled: int, usage: resource.struct_rusage | None) -> int | None:
     """The most memory in bytes: the samples, or the kernel's word where it can be believed.
 
-    A child begins with the peak of the process that forked it, so only a higher one is its own.
+    A child begins with the peak of the process that forked it, so only a higher one is its
+    own. One that ended before it could be sampled, or was only sampled before it came to
+    anything, is told by its page faults: each brought in a page, and few were given back.
     """
+    if usage is None:
+        return sampled or None
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    told = usage.ru_maxrss if usage and usage.ru_maxrss > own else 0
-    return max(sampled, told * (1024 if sys.platform == "linux" else 1)) or None
+    told = usage.ru_maxrss * _MAXRSS_UNIT if usage.ru_maxrss > own else 0
+    if max(sampled, told) >= _A_PROGRAM:
+        return max(sampled, told)
+    return max(sampled, (usage.ru_minflt + usage.ru_majflt) * resource.getpagesize())
 
 
 # ---------------------------------------------------------------- other ways to run something

@@ -24,7 +24,7 @@ WORKSPACE = "{workspace}/"
 TEMPORARY = ".pit-"
 """How the names of Pit's own temporary files and folders begin."""
 
-_NAMES = frozenset(
+LEFT_OUT = frozenset(
     {
         ".git", ".hg", ".svn", ".jj",
         ".venv", "__pycache__", "node_modules",
@@ -41,7 +41,7 @@ _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 
 def is_left_out(name: str) -> bool:
     """Whether a snapshot never takes a file or folder of this name."""
-    return name in _NAMES or name.startswith(TEMPORARY) or name.endswith(".pyc")
+    return name in LEFT_OUT or name.startswith(TEMPORARY) or name.endswith(".pyc")
 
 
 def is_database(name: str) -> bool:

@@ -501,6 +501,13 @@ def test_a_short_peak_above_our_own_is_seen_without_a_sample(sh: Runner) -> None
     assert ran.exit.peak_memory > own + 50 * MB
 
 
+def test_even_the_shortest_program_has_a_peak(tmp_path: Path) -> None:
+    for _ in range(50):
+        exited = process.run(["true"], cwd=tmp_path, env=ENV, output=lambda _: None)
+        assert exited.peak_memory is not None
+        assert 100 * KB < exited.peak_memory < 20 * MB
+
+
 # ---------------------------------------------------------------- capture
 
 

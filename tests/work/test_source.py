@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -473,7 +474,7 @@ def statements_to(target: tuple[str, ...], package: tuple[str, ...]) -> st.Searc
     ways = [f"import {'.'.join(target)}", f"from {'.'.join(target)} import *"]
     if above:
         ways += [f"from {'.'.join(above)} import {last}", f"from {'.'.join(above)} import *"]
-    common = os.path.commonprefix([above, list(package)])
+    common = list(takewhile(lambda each: each[0] == each[1], zip(above, package, strict=False)))
     if package:
         start = "." * (len(package) - len(common) + 1) + ".".join(above[len(common) :])
         ways += [f"from {start} import {last}", f"from {start} import *"] * 2

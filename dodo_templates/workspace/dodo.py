@@ -1,0 +1,14 @@
+"""doit's own commands in this workspace: `doit list`, `doit info DAG:TASK`, `doit run DAG`.
+
+The tasks stand in projects/*/pit.toml, and Pit carries them out. From a folder below: `doit list -k`.
+"""
+
+try:
+    from pit.cli.doit import workspace
+except ImportError as error:
+    raise SystemExit(
+        f"this dodo.py needs Pit where doit is installed: {error}\n"
+        "Install both: uv tool install pit-orchestrator --with-executables-from doit"
+    ) from None
+
+tasks = workspace(__file__)

@@ -1,0 +1,90 @@
+"""The composition root of a run: where the engine meets the store, the terminal and the files."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from pit.cli import progress
+from pit.cli.options import Settings
+from pit.cli.summary import Summary
+from pit.engine.request import Finale, Request, Services
+from pit.engine.run import execute
+from pit.errors import DiskFull, RunNotSuccessful
+from pit.model import Reason, RunState, WorkspaceConfig
+from pit.state import recover, retention
+from pit.state.store import Store
+from pit.work import process
+
+_EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
+
+
+def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
+    """Run it with the store, the view and the summary plugged in; then apply retention."""
+    console, config = settings.console, request.config
+    with ExitStack() as stack:
+        store = Store.open(config.metadata_db)
+        stack.callback(store.close)
+        report_interrupted(settings, config, store)
+        view = progress.view_for(console, as_json=as_json, verbose=settings.verbose)
+        summary = Summary(console, again=settings.again)
+        try:
+            finale = execute(
+                request,
+                Services(
+                    history=store,
+                    sinks=(view,) if as_json else (view, summary),
+                    tap=view.output if settings.verbose else None,
+                    waiting=console.note,
+                ),
+            )
+        finally:
+            view.close()
+            if not as_json:
+                summary.close()
+        tidy(settings, request, store, finale)
+    return finale
+
+
+def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store) -> None:
+    """Give an end to runs whose process was killed, end what they left, and say so."""
+    for past in recover.recover(store, config.runs_dir):
+        ended = process.end_marked(past.id)
+        left = f"; ended {ended} of its processes" if ended else ""
+        settings.console.warning(
+            f"run {past.id} was interrupted{left}",
+            f"See it with: {settings.again(f'status {past.dag}')}",
+        )
+
+
+def tidy(settings: Settings, request: Request, store: Store, finale: Finale) -> None:
+    """Remove what `keep_artifacts` and retention no longer want."""
+    keep = request.dag.keep_artifacts
+    keep = request.config.keep_artifacts if keep is None else keep
+    config = request.config
+    done = retention.after_run(
+        store, config.runs_dir, finale.run, config.retention, keep, time.time()
+    )
+    for problem in done.problems:
+        settings.console.warning(problem)
+
+
+def exit_code(finale: Finale) -> int:
+    """0 success, 1 failed, 25 disk full, 124 timed out, 129, 130 or 143 ended by a signal."""
+    match finale.state, finale.reason:
+        case RunState.SUCCESS, _:
+            return 0
+        case RunState.CANCELLED, _:
+            return _EXIT_SIGNAL + (finale.signal or _SIGINT)
+        case _, Reason.TIMEOUT:
+            return _EXIT_TIMEOUT
+        case _, Reason.DISK_FULL:
+            return DiskFull.exit_code
+    return _EXIT_FAILED
+
+
+def conclude(finale: Finale) -> None:
+    """Raise what gives `pit` its exit code, unless the run succeeded."""
+    code = exit_code(finale)
+    if code:
+        raise RunNotSuccessful(f"run {finale.run} {finale.state}", code)

@@ -1,0 +1,309 @@
+"""Why a task would (not) run, followed from task to task back to what somebody did.
+
+A cause is one link: what changed for a task, and below it why that changed. Where the maker of a
+changed file would run too, its own causes follow; where it has run already, what its run said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from pit.engine import current, explain
+from pit.engine.current import Change, Kind
+from pit.engine.look import Action, Outlook
+from pit.model import Dag, Record, Task, TaskRecord
+from pit.spec import graph
+from pit.spec.patterns import matches
+
+_DEEPEST = 40
+_DIFF_LINES = 12
+
+
+class Cause(Record):
+    """One link of a chain: `sentence` says why task `task` runs, `causes` why that is so.
+
+    `kind` is one of `Kind`, or: `would_run` and `ran`, of an upstream task; `deferred`;
+    `last_time`, of an earlier attempt. `diff` are lines of a short diff.
+    """
+
+    task: str
+    kind: str
+    sentence: str
+    subject: str = ""
+    was: str = ""
+    now: str = ""
+    run: str = ""
+    at: float | None = None
+    diff: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()
+
+
+class PastTask(Protocol):
+    """What became of a task in a run."""
+
+    @property
+    def task(self) -> str:
+        """Its name."""
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried; 0 if it did not run."""
+
+    @property
+    def started_at(self) -> float | None:
+        """Unix seconds."""
+
+    @property
+    def why(self) -> str:
+        """Why it ran, as was told then."""
+
+
+class Success(Protocol):
+    """Where a task last succeeded."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+
+
+class Past(Protocol):
+    """The store as this module needs it."""
+
+    def tasks(self, run_id: str) -> Sequence[PastTask]:
+        """The tasks of a run."""
+
+    def last_successes(self, dag: str) -> Mapping[str, Success]:
+        """The newest success of each task of a DAG."""
+
+    def environments(self, run_id: str) -> dict[str, str]:
+        """The digests that a run was executed with, by kind."""
+
+    def text(self, digest: str) -> bytes | None:
+        """A source by its digest, if it was kept."""
+
+
+class Causes:
+    """The chains behind the outlooks of one DAG."""
+
+    def __init__(
+        self,
+        dag: Dag,
+        outlooks: Iterable[Outlook],
+        past: Past,
+        text: Callable[[str], bytes | None],
+    ) -> None:
+        self._dag = graph.implied(dag)
+        self._tasks = {task.name: task for task in self._dag.tasks}
+        self._outlooks = {outlook.task: outlook for outlook in outlooks}
+        self._past = past
+        self._text = text
+        self._runs: dict[str, dict[str, PastTask]] = {}
+        self._told: set[str] = set()
+
+    def of(self, name: str) -> tuple[Cause, ...]:
+        """Why a task would run, or may; empty if it is current."""
+        self._told = {name}
+        return tuple(self._now(self._outlooks[name], 0))
+
+    # ------------------------------------------------------------------ what would run now
+
+    def _now(self, outlook: Outlook, depth: int) -> Iterator[Cause]:
+        for change in explain.ordered(outlook.changes):
+            if outlook.action is not Action.DEFER:
+                yield self._changed(outlook, change, depth)
+        if outlook.action is Action.DEFER:
+            for upstream in outlook.after:
+                yield self._deferred(outlook.task, upstream, depth)
+
+    def _changed(self, outlook: Outlook, change: Change, depth: int) -> Cause:
+        sentence, diff = self._words(outlook, change)
+        return Cause(
+            task=outlook.task,
+            kind=change.kind,
+            sentence=sentence,
+            subject=change.subject,
+            was=change.was,
+            now=change.now,
+            diff=diff,
+            causes=tuple(self._behind(outlook.task, change, depth + 1)),
+        )
+
+    def _deferred(self, name: str, upstream: str, depth: int) -> Cause:
+        return Cause(
+            task=name,
+            kind="deferred",
+            subject=upstream,
+            sentence=f"it depends on what {upstream} makes",
+            causes=(self._would_run(upstream, depth + 1),),
+        )
+
+    def _behind(self, name: str, change: Change, depth: int) -> Iterator[Cause]:
+        """Why a file or a success upstream changed."""
+        maker = self._maker(name, change)
+        if not maker:
+            return
+        outlook = self._outlooks.get(maker)
+        if outlook is not None and outlook.action is not Action.SKIP:
+            yield self._would_run(maker, depth)
+            return
+        success = self._past.last_successes(self._dag.name).get(maker)
+        if success is not None:
+            yield from self._ran(maker, success.run, depth)
+
+    def _maker(self, name: str, change: Change) -> str:
+        if change.kind is Kind.UPSTREAM:
+            return change.maker
+        if change.kind is Kind.SUCCESS:
+            return change.subject
+        if change.kind is Kind.INPUT:
+            makers = (self._tasks[upstream] for upstream in self._tasks[name].depends_on)
+            return next((task.name for task in makers if _makes(task, change.subject)), "")
+        return ""
+
+    def _would_run(self, name: str, depth: int) -> Cause:
+        outlook = self._outlooks[name]
+        may = "may run" if outlook.action is Action.DEFER else "would run"
+        cause = Cause(task=name, kind="would_run", subject=name, sentence=f"{name} {may}")
+        if name in self._told:
+            return _with(cause, sentence=f"{name} {may}, as said above")
+        self._told.add(name)
+        if depth > _DEEPEST:
+            return _with(cause, sentence=f"{name} {may}; in the end because {self._root(name)}")
+        return _with(cause, causes=tuple(self._now(outlook, depth + 1)))
+
+    def _root(self, name: str) -> str:
+        """The first cause of a long chain, without what lies between."""
+        outlook = self._outlooks[name]
+        while outlook.action is Action.DEFER:
+            outlook = self._outlooks[outlook.after[0]]
+        first = explain.ordered(outlook.changes)[0]
+        return f"{outlook.task}: {self._words(outlook, first)[0]}"
+
+    # ------------------------------------------------------------------ what has run
+
+    def in_run(self, name: str, run: str) -> tuple[Cause, ...]:
+        """Why a task ran in an earlier run, as was told then."""
+        self._told = set()
+        return tuple(cause for ran in self._ran(name, run, 0) for cause in ran.causes)
+
+    def _ran(self, name: str, run: str, depth: int) -> Iterator[Cause]:
+        row = self._rows(run).get(name)
+        if row is None or name in self._told or depth > _DEEPEST:
+            return
+        self._told.add(name)
+        yield Cause(
+            task=name,
+            kind="ran",
+            subject=name,
+            sentence=f"{name} ran",
+            run=run,
+            at=row.started_at,
+            causes=tuple(self._reason_then(row, run, depth + 1)),
+        )
+
+    def _reason_then(self, row: PastTask, run: str, depth: int) -> Iterator[Cause]:
+        if not row.why:
+            task = self._tasks.get(row.task)
+            if task is not None and not current.is_tracked(task):
+                kind = Kind.ALWAYS if task.always else Kind.UNTRACKED
+                yield Cause(task=row.task, kind=kind, sentence=explain.sentence(Change(kind=kind)))
+            return
+        upstream = [name for name in self._depends_on(row.task) if _names(row.why, name)]
+        ran = [name for name in upstream if (u := self._rows(run).get(name)) and u.attempts]
+        yield Cause(
+            task=row.task,
+            kind="last_time",
+            sentence=row.why,
+            run=run,
+            causes=tuple(cause for name in ran for cause in self._ran(name, run, depth + 1)),
+        )
+
+    def _depends_on(self, name: str) -> Sequence[str]:
+        task = self._tasks.get(name)
+        return () if task is None else task.depends_on
+
+    def _rows(self, run: str) -> dict[str, PastTask]:
+        if run not in self._runs:
+            self._runs[run] = {row.task: row for row in self._past.tasks(run)}
+        return self._runs[run]
+
+    # ------------------------------------------------------------------ words and differences
+
+    def _words(self, outlook: Outlook, change: Change) -> tuple[str, tuple[str, ...]]:
+        """A change as a clause, and the lines of a diff if there is one to show."""
+        record = outlook.record
+        if change.kind is Kind.ENVIRONMENT and record is not None:
+            return self._environment(change, record)
+        if change.kind is Kind.SOURCE:
+            return explain.sentence(change), self._source_diff(change)
+        if change.subject == "inline metadata":
+            return explain.sentence(change), _text_diff(change.was, change.now)
+        if change.kind is Kind.SUCCESS and change.now:
+            was = f" ({change.was} before)" if change.was else ""
+            return f"{change.subject} ran in run {change.now}{was}", ()
+        return explain.sentence(change), ()
+
+    def _source_diff(self, change: Change) -> tuple[str, ...]:
+        old, new = self._text(change.was), self._text(change.now)
+        if not change.was or not change.now or old is None or new is None:
+            return ()
+        return _diff(old, new, change.subject)
+
+    def _environment(self, change: Change, record: TaskRecord) -> tuple[str, tuple[str, ...]]:
+        lock = _read(self._dag.project / "uv.lock")
+        moved = explain.packages(self._text(record.fingerprint.packages), lock)
+        sentence = explain.environment(change, moved)
+        if moved or not change.now:
+            return sentence, tuple(moved) if len(moved) > 1 else ()
+        files = {"pyproject": "pyproject.toml", "uv_lock": "uv.lock"}
+        now = {
+            kind: hashlib.sha256(data).hexdigest()
+            for kind, name in files.items()
+            if (data := _read(self._dag.project / name)) is not None
+        }
+        parts = explain.environment_parts(self._past.environments(record.run), now)
+        return f"{sentence}: {', '.join(parts)}" if parts else sentence, ()
+
+
+def _with(cause: Cause, sentence: str = "", causes: tuple[Cause, ...] = ()) -> Cause:
+    return Cause(
+        task=cause.task,
+        kind=cause.kind,
+        subject=cause.subject,
+        sentence=sentence or cause.sentence,
+        causes=causes,
+    )
+
+
+def _makes(task: Task, place: str) -> bool:
+    return any(
+        matches(target, place) or place.startswith(f"{target.rstrip('/')}/")
+        for target in task.targets
+    )
+
+
+def _names(why: str, task: str) -> bool:
+    """Whether a sentence of an earlier run says that a task upstream was its cause."""
+    return f"made by {task}" in why or why.startswith(f"{task} ran") or " more" in why
+
+
+def _text_diff(was: str, now: str) -> tuple[str, ...]:
+    old, new = (explain.plain(value).encode() for value in (was, now))
+    return _diff(old, new, "")
+
+
+def _diff(old: bytes, new: bytes, path: str) -> tuple[str, ...]:
+    from pit.work.meaning import diff  # heavy, and seldom needed
+
+    lines = diff(old, new, path, _DIFF_LINES).splitlines()
+    return tuple(lines[1:] if lines[:1] == [path] else lines)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,124 @@
+"""Seals: how every file looked when all of a DAG was current, so that "nothing to do" is one pass.
+
+A look at ten thousand tasks costs a second, and most runs find nothing to do. So when a look has
+found everything current, the stats of all that it depended on are kept in `.pit/seals/`: each file
+that it read, each folder of the project (a new or missing name moves its time), the files that
+configure the workspace, and how far the store had come. While all that stands, nothing else can
+have changed. A seal may be deleted at any time; the next run then looks properly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from pit.model import Record
+
+FORMAT = 1
+_YOUNG = 100_000_000
+"""Nanoseconds in which two changes may bear the same time, generously."""
+
+Stat = tuple[int, int, int, int, int]
+"""Device, inode, size, and modification and change time in nanoseconds."""
+
+
+class Seal(Record):
+    """What stood when all was current; `mark` is how far the store had come, `tasks` how many.
+
+    `requires` are the DAG's requirements, which age, so they are checked each time.
+    """
+
+    format: int
+    version: str
+    dag: str
+    project: str
+    day: str
+    mark: tuple[int, int]
+    tasks: int
+    requires: dict[str, float]
+    params: dict[str, str]
+    paths: list[str]
+    stats: list[Stat]
+    absent: list[str]
+
+
+def place(cache_dir: Path, dag: str, selection: str, given: Mapping[str, str]) -> Path:
+    """Where the seal of a DAG, a selection and parameters as typed is kept."""
+    words = (dag, selection, *(f"{name}={value}" for name, value in sorted(given.items())))
+    name = hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()
+    return cache_dir / "seals" / name[:32]
+
+
+def today() -> str:
+    """The day that a seal is good for: parameters may default to it."""
+    return time.strftime("%Y-%m-%d")
+
+
+def unbroken(path: Path, version: str, mark: tuple[int, int]) -> Seal | None:
+    """The seal at `path` if everything is as it says, else None."""
+    try:
+        seal = msgspec.msgpack.decode(path.read_bytes(), type=Seal)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    told = (seal.format, seal.version, seal.day, seal.mark)
+    if told != (FORMAT, version, today(), mark) or any(map(os.path.lexists, seal.absent)):
+        return None
+    stat = os.stat
+    try:
+        for name, was in zip(seal.paths, seal.stats, strict=True):
+            info = stat(name)
+            if was != (
+                info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns,
+            ):  # fmt: skip
+                return None
+    except OSError:
+        return None
+    return seal
+
+
+def write(path: Path, seal: Seal) -> None:
+    """Keep a seal; a disk that cannot be written keeps none."""
+    temporary = path.with_name(f".pit-{path.name}-{os.getpid()}")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.write_bytes(msgspec.msgpack.encode(seal))
+        os.replace(temporary, path)
+
+
+def settled(paths: Iterable[str], known: Mapping[str, Stat], now: int) -> dict[str, Stat] | None:
+    """The stats of these paths, `known` ones as they were; None if one is too young to rely on."""
+    found: dict[str, Stat] = {}
+    for path in paths:
+        stat = known.get(path) or _stat(path)
+        if stat is None or max(stat[3], stat[4]) > now - _YOUNG:
+            return None
+        found[path] = stat
+    return found
+
+
+def folders(root: str, left_out: frozenset[str]) -> Iterator[str]:
+    """`root` and every folder below it, but for the names that are left out and links."""
+    todo = [root]
+    while todo:
+        folder = todo.pop()
+        yield folder
+        with suppress(OSError), os.scandir(folder) as entries:
+            todo.extend(
+                entry.path
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and entry.name not in left_out
+            )
+
+
+def _stat(path: str) -> Stat | None:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)

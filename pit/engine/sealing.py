@@ -1,0 +1,139 @@
+"""Sealing: a proper look at a DAG, and the seal of one of which everything is current.
+
+Whenever anything is not quite as it should be the answer is None, and a real run finds out.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Protocol
+
+from pit.engine import current, seal
+from pit.engine.look import Action, Look, Memory, Subject
+from pit.engine.seal import Seal
+from pit.engine.select import prepared, selected
+from pit.errors import PitError
+from pit.model import (
+    Dag,
+    FileMark,
+    Record,
+    Task,
+    WorkspaceConfig,
+)
+from pit.spec import params
+from pit.spec.patterns import is_pattern
+from pit.state.secrets import Secrets
+from pit.work import selection
+from pit.work.digest import Digests
+
+Capture = Callable[..., tuple[int, bytes]]
+
+
+class Marked(Memory, Protocol):
+    """The store, and how far it has come with a DAG."""
+
+    def mark(self, dag: str) -> tuple[int, int]:
+        """Numbers that grow with every run that changes a record, and every note."""
+
+
+class Question(Record):
+    """What might have nothing to do; `given` are the parameters as typed."""
+
+    dag: Dag
+    config: WorkspaceConfig
+    selection: str | None
+    given: Mapping[str, str]
+    version: str
+
+
+def look(question: Question, memory: Marked, capture: Capture) -> Seal | None:
+    """The seal of a DAG of which everything is current, if it can be sealed; else None."""
+    try:
+        return _looked(question, memory, capture)
+    except (PitError, OSError, ValueError):
+        return None  # whatever it is, a real run meets it again and says it properly
+
+
+def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None:
+    dag, config = question.dag, question.config
+    mark = memory.mark(dag.name)
+    values = params.resolve(dag.params, question.given, date.today())
+    declared = prepared(dag, values)
+    chosen = None if question.selection is None else selected(declared, question.selection)
+    tasks = [task for task in declared.tasks if chosen is None or task.name in chosen]
+    if not all(current.is_tracked(task) and _sealable(task) for task in tasks):
+        return None
+    secrets = Secrets.load(config.secrets_file) if config.secrets_file else None
+    if secrets is None and any(task.runner == "sql" for task in tasks):
+        return None
+    digests = Asked(memory.digests(str(dag.project)))
+    subject = Subject(dag=declared, config=config, params=values, secrets=secrets)
+    view = Look(subject, memory, capture, digests)
+    outlooks = view.outlooks(chosen, until_stale=True)
+    view.save()
+    if any(outlook.action is not Action.SKIP for outlook in outlooks):
+        return None
+    return _sealed(question, digests, mark, len(tasks), values)
+
+
+def _sealable(task: Task) -> bool:
+    """Whether all that the task reads and makes can be told by the project's folders."""
+    return not any(
+        is_pattern(path) or path.endswith("/") or os.path.isdir(path)
+        for path in (*(task.inputs or ()), *task.targets)
+        if path.startswith(selection.WORKSPACE) or os.path.isabs(path)
+    )
+
+
+def _sealed(
+    question: Question,
+    digests: Asked,
+    mark: tuple[int, int],
+    tasks: int,
+    values: dict[str, str],
+) -> Seal | None:
+    config, project = question.config, question.dag.project
+    settings = [config.root / "pit_config.toml", project / "uv.lock", project / "pyproject.toml"]
+    settings += [*(config.root / "projects").glob("*/pit.toml")]
+    settings += [config.secrets_file] if config.secrets_file else []
+    there = [str(path) for path in settings if path.exists()]
+    below = [*seal.folders(str(project), selection.LEFT_OUT), str(config.root / "projects")]
+    now = time.time_ns()
+    stats = seal.settled([*there, *below, *digests.asked], digests.looks(), now)
+    if stats is None:
+        return None
+    return Seal(
+        format=seal.FORMAT,
+        version=question.version,
+        dag=question.dag.name,
+        project=str(project),
+        day=seal.today(),
+        mark=mark,
+        tasks=tasks,
+        requires=question.dag.requires,
+        params=values,
+        paths=list(stats),
+        stats=list(stats.values()),
+        absent=[str(path) for path in settings if not path.exists()],
+    )
+
+
+class Asked(Digests):
+    """Digests that remember which files were asked for."""
+
+    def __init__(self, known: Mapping[str, tuple[int, int, int, int, int, str]]) -> None:
+        super().__init__(known)
+        self.asked: dict[str, None] = {}
+
+    def of(self, path: str, info: os.stat_result | None = None) -> FileMark:
+        """The mark of a file, as `Digests` has it."""
+        self.asked[path] = None
+        return super().of(path, info)
+
+    def looks(self) -> dict[str, seal.Stat]:
+        """How each file looked when it was asked for; young ones are missing."""
+        found = ((path, self.seen(path)) for path in self.asked)
+        return {path: stat for path, stat in found if stat is not None}
