@@ -26,15 +26,18 @@ PitError
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pit.model import Problem
+if TYPE_CHECKING:
+    from pit.model import Problem
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The name in `known` that a person most likely meant by `word`, or None."""
+    import difflib  # only for those who mistype
+
     choices = {name.lower(): name for name in known}
     found = difflib.get_close_matches(word.lower(), choices, n=1, cutoff=0.6)
     return choices[found[0]] if found else None

@@ -1,6 +1,6 @@
 """doit's own commands in this workspace: `doit list`, `doit info DAG:TASK`, `doit run DAG`.
 
-The tasks stand in projects/*/pit.toml, and Pit carries them out. From a folder below: `doit list -k`.
+The tasks stand in projects/*/pit.toml, and Pit carries them out. In a folder below, add -k.
 """
 
 try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import click
 
 from pit.cli.console import count
@@ -29,11 +31,12 @@ def validate(settings: Settings, as_json: bool) -> None:
     workspace = settings.workspace()
     if not workspace.projects:
         raise NoProjects(config.root)
+    problems = (*workspace.problems, *_of_matrices(workspace.dags.values()))
     report = Report(
-        valid=not workspace.problems,
+        valid=not problems,
         projects=workspace.projects,
         dags=tuple(sorted(workspace.dags)),
-        problems=workspace.problems,
+        problems=problems,
         notes=tuple(note for dag in workspace.dags.values() for note in notes(dag)),
     )
     if as_json:
@@ -46,9 +49,27 @@ def validate(settings: Settings, as_json: bool) -> None:
     settings.console.out(_all_is_well(workspace))
 
 
+def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
+    """What is wrong with matrices that take their values from files."""
+    from pit.spec import matrix
+    from pit.work.selection import matching
+
+    for dag in dags:
+        try:
+            matrix.expand(dag, dag.project, matching)
+        except InvalidConfig as error:
+            yield from error.problems
+
+
 def notes(dag: Dag) -> list[str]:
     """What is allowed and yet worth knowing."""
-    return [
+    untracked = [
+        f"{dag.name}/{task.name} has targets but no inputs, so it always runs; with inputs, or "
+        "inputs = [], Pit skips it when it is current"
+        for task in dag.tasks
+        if task.targets and task.inputs is None
+    ]
+    return untracked + [
         f"{dag.name}/{task.name} writes {target} itself: outside of the project Pit checks that "
         "a target is there, and cannot make it appear whole"
         for task in dag.tasks

@@ -12,10 +12,12 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from pit.model import Problem
 from pit.spec.sizes import size as size
+
+if TYPE_CHECKING:
+    from pit.model import Problem
 
 _CODES = {
     "bold": "1",
@@ -139,6 +141,14 @@ class Console:
         """Write one line to standard error, at once: what goes beside the result."""
         self._err.write(text + "\n")
         self._err.flush()
+
+    def ask(self, question: str) -> bool | None:
+        """Ask a question that only a yes answers; None where nobody is there to answer."""
+        if not (sys.stdin.isatty() and self._err.isatty()):
+            return None
+        self._err.write(f"{question} [y/N] ")
+        self._err.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def error(self, sentence: str, hint: str = "") -> None:
         """Say what went wrong, and below it what to do next."""

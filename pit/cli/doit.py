@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pit.cli import past
 from pit.cli.console import Console
 from pit.cli.main import failed, main
 from pit.cli.options import Settings, command
 from pit.errors import RunNotSuccessful
+from pit.model import WorkspaceConfig
 
 if TYPE_CHECKING:
     from pit.engine.face import Face
+    from pit.engine.look import Outlook
 
 
 @command(
@@ -53,18 +54,24 @@ def _folder(dodo: str) -> Path:
 
 
 def _face(root: Path, console: Console, only: Path | None = None) -> Face:
+    from pit.cli import target
     from pit.engine.face import Face
-    from pit.engine.standing import Outside
-    from pit.work import process
+    from pit.engine.standing import Outside, Subject
 
-    return Face(
-        root,
-        Outside(
-            pit=main,
-            failed=lambda error: failed(console, error),
-            warn=console.warning,
-            memory=past.history,
-            capture=process.capture,
-        ),
-        only,
+    settings = Settings(console=console, root=root)
+
+    def look(config: WorkspaceConfig, subject: Subject) -> Sequence[Outlook]:
+        aim = target.Aim(config=config, dag=subject.dag, params=dict(subject.params), chosen=())
+        with target.remembered(config) as memory:
+            seen = target.look(settings, aim, memory)
+            found = seen.outlooks()
+            seen.save()
+            return found
+
+    outside = Outside(
+        pit=main,
+        failed=lambda error: failed(console, error),
+        warn=console.warning,
+        look=look,
     )
+    return Face(root, outside, only)

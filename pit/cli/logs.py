@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,10 +28,14 @@ _JSON_BYTES = 1 << 24
 
 
 class LogView(Record):
-    """The log of a task in JSON; `truncated` if `text` is only its end (16 MB, `--lines`)."""
+    """The log of a task in JSON; `truncated` if `text` is only its end (16 MB, `--lines`).
+
+    `run` is the run that wrote it: an earlier one, where the task was skipped as current.
+    """
 
     task: str
     state: TaskState | None
+    run: str
     path: str
     size: int
     text: str
@@ -124,29 +128,67 @@ class _Logs:
         if place is None:
             raise BadArgument(f'run "{run.id}" has no folder')
         self._folder = place
+        self._borrowed: dict[str, str] = {}
+        self._lenders: dict[str, RunDir] | None = None
         known = [row.task for row in self._rows()]
         if task and task not in {*known, *place.logged()}:
             raise UnknownTask(run.dag, task, known)
 
     def _rows(self) -> tuple[TaskRow, ...]:
-        return self._store.tasks(self._run.id)
+        return past.tasks(self._store, self._run)
 
     def _files(self) -> dict[str, Path]:
-        """The log files that are there, by task, in the order of pit.toml."""
+        """The log files that are there, by task, in the order of pit.toml.
+
+        Of a task whose products another run had made, its log there.
+        """
         there = self._folder.logged()
-        order = [self._task] if self._task else [row.task for row in self._rows()]
+        rows = self._rows()
+        order = [self._task] if self._task else [row.task for row in rows]
         expected = {task: self._folder.log_file(task) for task in order}
-        files = {task: path for task, path in expected.items() if path in there.values()}
+        own = set(there.values())
+        lent = self._lent(
+            [row for row in rows if row.made_by and expected.get(row.task) not in own]
+        )
+        files = {
+            task: path if path in own else lent[task]
+            for task, path in expected.items()
+            if path in own or task in lent
+        }
         if not self._task:
             known = set(expected.values())
             files |= {task: path for task, path in there.items() if path not in known}
         return files
+
+    def _lent(self, rows: Sequence[TaskRow]) -> dict[str, Path]:
+        """The logs of tasks that were skipped, in the runs that made what they hand on."""
+        if not rows:
+            return {}
+        if self._lenders is None:
+            makers = self._store.runs_named({row.made_by for row in rows})
+            found = {run.id: past.folder(self._config, run) for run in makers}
+            self._lenders = {name: place for name, place in found.items() if place is not None}
+        lent = {}
+        for row in rows:
+            lender = self._lenders.get(row.made_by)
+            if lender is not None and lender.log_file(row.task).is_file():
+                lent[row.task] = lender.log_file(row.task)
+                self._borrowed[row.task] = row.made_by
+        return lent
+
+    def _say_whose(self) -> None:
+        """Of a single task's log that is another run's: say so, beside it."""
+        made_by = self._borrowed.get(self._task)
+        if made_by:
+            said = f"{self._task} was skipped in run {self._run.id}{self._reason()}"
+            self._console.note(f"{said}\nthis is its log of run {made_by}")
 
     def print(self, lines: int | None) -> None:
         """Write the logs; one alone byte for byte, several under headings."""
         files = self._files()
         if not files:
             self._say_there_is_none()
+        self._say_whose()
         states = {row.task: row for row in self._rows()}
         for task, path in files.items():
             if not self._task:
@@ -165,11 +207,16 @@ class _Logs:
         state, _ = past.task_state(run, row)
         seconds = past.took(row.seconds, row.started_at, time.time(), state is TaskState.RUNNING)
         told = self._console.paint(state, STATE_STYLES[state])
-        self._console.out(f"{bar} {name}  {'  '.join(filter(None, (told, seconds)))} {bar}")
+        lender = f"log of run {self._borrowed[task]}" if task in self._borrowed else ""
+        parts = "  ".join(filter(None, (told, seconds, lender)))
+        self._console.out(f"{bar} {name}  {parts} {bar}")
 
     def _say_there_is_none(self) -> None:
         what = f'task "{self._task}"' if self._task else "this run"
-        if not self._folder.logs.is_dir():
+        row = next((row for row in self._rows() if row.task == self._task), None)
+        if row is not None and row.made_by:
+            said = f"{what} was skipped, and its log of run {row.made_by} has been removed"
+        elif not self._folder.logs.is_dir():
             said = f"the logs of run {self._run.id} have been removed"
         else:
             said = f"{what} wrote no log in run {self._run.id}"
@@ -177,11 +224,11 @@ class _Logs:
 
     def _reason(self) -> str:
         run = past.state_of(self._config, self._run)
-        if not self._task:
-            return ""
-        for row in self._rows():
+        for row in self._rows() if self._task else ():
             if row.task == self._task:
                 state, reason = past.task_state(run, row)
+                if row.made_by:
+                    return f": {past.task_why(row, reason)}"
                 return f": {state}, {past.why(reason, row.error)}" if reason else f": {state}"
         return ""
 
@@ -189,12 +236,18 @@ class _Logs:
         """Write the logs as one JSON document."""
         run = past.state_of(self._config, self._run)
         states = {row.task: past.task_state(run, row)[0] for row in self._rows()}
-        views = [_view(task, states.get(task), p, lines) for task, p in self._files().items()]
+        files = self._files()
+        views = [
+            _view(task, states.get(task), path, lines, self._borrowed.get(task, self._run.id))
+            for task, path in files.items()
+        ]
         self._console.json(LogsView(run=past.view(self._config, self._run), logs=tuple(views)))
 
     def follow(self, lines: int | None) -> None:
         """Write what is there, then what comes, until nobody holds the run's lock any more."""
         followed = _Followed(self._files, lines, prefixed=not self._task)
+        self._files()
+        self._say_whose()
         while True:
             alive = self._folder.is_alive()
             data = followed.read()
@@ -310,7 +363,7 @@ def _newlines(piece: bytes, most: int) -> Iterator[int]:
     return reversed(found)
 
 
-def _view(task: str, state: TaskState | None, path: Path, lines: int | None) -> LogView:
+def _view(task: str, state: TaskState | None, path: Path, lines: int | None, run: str) -> LogView:
     with _opened(path) as file:
         total = file.seek(0, os.SEEK_END)
         if lines is not None:
@@ -320,7 +373,13 @@ def _view(task: str, state: TaskState | None, path: Path, lines: int | None) -> 
         file.seek(start)
         text = file.read(total - start).decode("utf-8", "replace")
     return LogView(
-        task=task, state=state, path=str(path), size=total, text=text, truncated=start > 0
+        task=task,
+        state=state,
+        run=run,
+        path=str(path),
+        size=total,
+        text=text,
+        truncated=start > 0,
     )
 
 

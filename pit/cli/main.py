@@ -38,18 +38,23 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "validate": Entry("pit.cli.check:validate", "Check every project, and show all problems."),
         "run": Entry("pit.cli.run:run", "Run a DAG, or some of its tasks."),
         "sync": Entry("pit.cli.sync:sync", "Build the projects' Python environments."),
+        "plan": Entry("pit.cli.plan:plan", "Show what a run would do, and why."),
         "retry": Entry("pit.cli.retry:retry", "Go on with a run that did not succeed."),
     },
     "Look": {
         "status": Entry(
             "pit.cli.status:status", "Show how each DAG stands, or one with its tasks."
         ),
+        "why": Entry("pit.cli.why:why", "Explain why a task would run, or would not."),
         "logs": Entry("pit.cli.logs:logs", "Show what the tasks of a run wrote."),
         "runs": Entry("pit.cli.show:runs", "List runs, the latest first."),
         "outputs": Entry("pit.cli.show:outputs", "List what the projects declare to produce."),
         "graph": Entry("pit.cli.graph:graph", "Draw a DAG: on the terminal, as SVG, Mermaid, DOT."),
     },
     "Keep": {
+        "accept": Entry("pit.cli.records:accept", "Take a task's targets as current."),
+        "forget": Entry("pit.cli.records:forget", "Drop what is known of tasks: they run again."),
+        "clean": Entry("pit.cli.records:clean", "Remove what tasks have made."),
         "prune": Entry("pit.cli.prune:prune", "Remove old runs, as retention says."),
         "schema": Entry("pit.cli.check:schema", "Print the JSON Schema of pit.toml."),
         "doit": Entry("pit.cli.doit:doit", "Call doit, on the tasks of this workspace."),

@@ -17,6 +17,16 @@ from pit.cli.options import Settings, command
 from pit.errors import BadArgument, ProjectExists
 
 _SCAFFOLD = Path(__file__).parent / "scaffold"
+_FACES = next(
+    (
+        folder
+        for above in Path(__file__).parents[
+            1:3
+        ]  # in a wheel beside the code, else beside the package
+        if (folder := above / "dodo_templates").is_dir()
+    ),
+    _SCAFFOLD,
+)
 _FIRST = "sample_pipeline"
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 _RESERVED = ("global", "acl", "pit")
@@ -44,6 +54,7 @@ def new(settings: Settings, path: str, kind: str) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     with _aside(root.parent) as made:
         _copy(_SCAFFOLD / "workspace", made, {"workspace_name": root.name})
+        _copy(_FACES / "workspace", made, {})
         _write_schema(made)
         _copy_project(kind, made / "projects" / _FIRST, _FIRST)
         if kind == "sql":
@@ -72,6 +83,8 @@ def init(settings: Settings, name: str, kind: str) -> None:
         made.rename(projects / name)
     if not (settings.root / "pit.schema.json").exists():
         _write_schema(settings.root)
+    if not os.path.lexists(settings.root / "dodo.py"):
+        _copy(_FACES / "workspace", settings.root, {})
     out = settings.console.out
     out(f'Created the {_LABELS[kind]} project "{name}" in projects/{name}.')
     wired = kind != "sql" or _wire_secrets(settings.root)
@@ -137,6 +150,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _copy_project(kind: str, into: Path, name: str) -> None:
     _copy(_SCAFFOLD / kind, into, {"project_name": name, "package_name": package_name(name)})
+    _copy(_FACES / "project", into, {})
 
 
 def _copy(template: Path, into: Path, words: dict[str, str]) -> None:

@@ -10,21 +10,22 @@ import functools
 import os
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from pit.cli.console import Console
 from pit.errors import BadArgument
-from pit.model import Record, WorkspaceConfig
 
 if TYPE_CHECKING:
+    from pit.model import WorkspaceConfig
     from pit.spec.config import Workspace
 
 
-class Given(msgspec.Struct):
+@dataclass  # not a msgspec record: `pit --help` shall not pay for that
+class Given:
     """The global options as far as they have been read; the object of click's context."""
 
     console: Console
@@ -33,7 +34,8 @@ class Given(msgspec.Struct):
     verbose: bool = False
 
 
-class Settings(Record):
+@dataclass(frozen=True, kw_only=True)
+class Settings:
     """The global options, resolved: where the workspace is, how much to say, and where."""
 
     console: Console
@@ -49,12 +51,14 @@ class Settings(Record):
 
     def config(self) -> WorkspaceConfig:
         """The workspace's configuration, with `--secrets` in place of what the file says."""
+        from msgspec.structs import replace
+
         from pit.spec.config import load_workspace_config
 
         config = load_workspace_config(self.root)
         if self.secrets is None:
             return config
-        return msgspec.structs.replace(config, secrets_file=self.secrets)
+        return replace(config, secrets_file=self.secrets)
 
     def workspace(self) -> Workspace:
         """Every project of the workspace, the broken ones as problems."""

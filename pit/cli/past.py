@@ -6,15 +6,25 @@ as `interrupted`, which is what the next command that may write will record.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pit.cli.console import STATE_STYLES, Cell, duration
+from pit.cli.console import STATE_STYLES, Cell, duration, printable
 from pit.cli.options import Settings
 from pit.cli.progress import told
+from pit.engine import explain
 from pit.errors import BadArgument, InvalidConfig, PitError, UnknownDag, UnknownRun
-from pit.model import Dag, Reason, Record, RunState, TaskState, WorkspaceConfig
+from pit.model import (
+    Dag,
+    Reason,
+    Record,
+    RunState,
+    TaskRecord,
+    TaskState,
+    WorkspaceConfig,
+)
 from pit.spec import config as spec
 from pit.state.history import RunRow, TaskRow
 from pit.state.rundir import RunDir
@@ -68,6 +78,53 @@ def why(reason: str | None, error: str) -> str:
     if reason and known is None:
         return f"{reason}: {error}" if error else reason
     return told(known, error)
+
+
+def tasks(store: Store, run: RunRow) -> tuple[TaskRow, ...]:
+    """The tasks of a run; of one that found nothing to do, what their records say.
+
+    Such a run keeps a row for itself alone.
+    """
+    rows = store.tasks(run.id)
+    if rows or run.reason != Reason.CURRENT:
+        return rows
+    earlier = store.runs(run.dag, before_seq=run.seq, limit=_EARLIER)
+    before = next((each for each in map(store.tasks, (r.id for r in earlier)) if each), ())
+    records = {r.task: r for r in store.records(run.dag) if _fits(r.params, run.params)}
+    return tuple(_handed_on(row, records[row.task]) for row in before if row.task in records)
+
+
+_EARLIER = 50
+
+
+def _fits(params: str, values: dict[str, str]) -> bool:
+    """Whether a record's parameters are those of a run, as far as its task gets them."""
+    wanted = json.loads(params) if params else {}
+    return all(values.get(name) == value for name, value in wanted.items())
+
+
+def _handed_on(row: TaskRow, record: TaskRecord) -> TaskRow:
+    return TaskRow(
+        task=row.task,
+        position=row.position,
+        state=TaskState.SKIPPED,
+        reason=Reason.CURRENT,
+        error="",
+        attempts=0,
+        started_at=None,
+        ended_at=None,
+        seconds=None,
+        why=explain.since(record),
+        made_by=record.run,
+        saved=record.seconds,
+    )
+
+
+def task_why(task: TaskRow, reason: str | None) -> str:
+    """Why a task ended so; of one that did as it should, why it ran, or needed not to."""
+    if task.why and reason in (None, Reason.CURRENT):
+        return printable(task.why)
+    return why(reason, task.error)
 
 
 def took(seconds: float | None, started_at: float | None, now: float, running: bool) -> str:

@@ -199,7 +199,7 @@ def ending(event: TaskEnded) -> str:
     parts: list[str] = [event.state]
     if event.attempts:
         parts.append(duration(event.seconds))
-    return "  ".join(filter(None, (*parts, told(event.reason, event.error))))
+    return "  ".join(filter(None, (*parts, reasoned(event.reason, event.error, event.why))))
 
 
 def told(reason: Reason | None, error: str) -> str:
@@ -208,6 +208,13 @@ def told(reason: Reason | None, error: str) -> str:
     if not reason or (first and reason in _TOLD_BY_ERROR) or first == reason:
         return first
     return f"{reason}: {first}" if first else reason
+
+
+def reasoned(reason: Reason | None, error: str, why: str) -> str:
+    """Why a task ended as it did; of one that did as it should, why it ran or needed not to."""
+    if why and reason in (None, Reason.CURRENT):
+        return printable(why)
+    return told(reason, error)
 
 
 _TOLD_BY_ERROR = (Reason.EXIT, Reason.SIGNAL, Reason.SQL_ERROR, Reason.UPSTREAM_FAILED)
@@ -392,7 +399,7 @@ class Picture:
                 STATE_STYLES[task.state],
                 duration(task.seconds) if task.attempts else "-",
                 task.task,
-                told(task.reason, task.error),
+                reasoned(task.reason, task.error, task.why),
             )
             for task in ended
         ]

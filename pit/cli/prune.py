@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import click
+from msgspec.structs import replace
 
 from pit.cli.console import Column, count, size
 from pit.cli.options import Settings, command, json_option
@@ -28,13 +29,17 @@ class RemovalView(Record):
 
 
 class PruneView(Record):
-    """The shape of `pit prune --json`; `bytes` are those freed, or to be freed."""
+    """The shape of `pit prune --json`; `bytes` are those freed, or to be freed.
+
+    `texts` are the sources kept for comparison that nothing needed any more.
+    """
 
     dry_run: bool
     removals: tuple[RemovalView, ...]
     runs: int
     bytes: int
     problems: tuple[str, ...]
+    texts: int = 0
 
 
 class NotPruned(PitError):
@@ -59,7 +64,8 @@ def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
         planned = retention.prune_plan(store, config.runs_dir, config.retention, _keep(config))
         removals = tuple(_removal(config, each) for each in planned)
         done = Pruned() if dry_run else retention.apply(planned, store, config.runs_dir)
-    _say(settings, _view(removals, done, dry_run), as_json)
+        texts = 0 if dry_run else store.sweep()
+    _say(settings, replace(_view(removals, done, dry_run), texts=texts), as_json)
     if done.problems:
         raise NotPruned("\n".join(done.problems), "The rest has been removed.")
 

@@ -166,12 +166,14 @@ def _look(
     from pit.spec import config as spec
     from pit.work import process
 
+    began = time.time_ns()
     question = sealing.Question(
         dag=spec.discover_one(config, name),
         config=config,
         selection=selection,
         given=given,
         version=str(current.VERSION),
+        began=began,
     )
     return sealing.look(question, store, process.capture)
 

@@ -44,7 +44,11 @@ class StatusView(Record):
 
 
 class TaskView(Record):
-    """One task in `pit status DAG --json`, with what its attempts used."""
+    """One task in `pit status DAG --json`, with what its attempts used.
+
+    `why` is why it ran, or since when it is current; then `made_by` is the run whose products it
+    hands on, and `saved` are the seconds that this saved.
+    """
 
     task: str
     state: TaskState
@@ -56,6 +60,9 @@ class TaskView(Record):
     cpu_seconds: float | None
     peak_memory: int | None
     exit_code: int | None
+    why: str
+    made_by: str
+    saved: float
 
 
 class DagStatusView(Record):
@@ -209,7 +216,7 @@ def _one(
         spec.discover(config).dag(name)
     summary = summaries.get(name)
     view = _dag_view(config, name, dag, summary)
-    tasks = _task_views(store, view.last)
+    tasks = _task_views(store, summary, view.last)
     if as_json:
         settings.console.json(DagStatusView(dag=view, tasks=tuple(tasks)))
         return
@@ -223,14 +230,17 @@ def _one(
         _hints(settings, view.last, tasks)
 
 
-def _task_views(store: Store | None, last: past.RunView | None) -> list[TaskView]:
-    if store is None or last is None:
+def _task_views(
+    store: Store | None, summary: DagSummary | None, last: past.RunView | None
+) -> list[TaskView]:
+    if store is None or summary is None or last is None:
         return []
     attempts: dict[str, list[AttemptRow]] = {}
     for attempt in store.attempts(last.run):
         attempts.setdefault(attempt.task, []).append(attempt)
     return [
-        _task_view(last.state, row, attempts.get(row.task, [])) for row in store.tasks(last.run)
+        _task_view(last.state, row, attempts.get(row.task, []))
+        for row in past.tasks(store, summary.last)
     ]
 
 
@@ -249,6 +259,9 @@ def _task_view(run: RunState, row: TaskRow, attempts: list[AttemptRow]) -> TaskV
         cpu_seconds=sum(cpu) if cpu else None,
         peak_memory=max(peaks, default=None),
         exit_code=attempts[-1].exit_code if attempts else None,
+        why=past.task_why(row, reason),
+        made_by=row.made_by,
+        saved=row.saved,
     )
 
 
@@ -325,11 +338,14 @@ def _task_table(settings: Settings, tasks: Iterable[TaskView]) -> None:
             "" if task.cpu_seconds is None else duration(task.cpu_seconds),
             "" if task.peak_memory is None else size(task.peak_memory),
             str(task.attempts) if task.attempts else "",
-            past.why(task.reason, task.error),
+            task.why,
         )
         for task in tasks
     ]
     settings.console.table(columns, rows)
+    saved = sum(task.saved for task in tasks)
+    if saved >= 0.05:
+        settings.console.out(f"\nSkipping what is current saved {duration(saved)}.")
 
 
 def _hints(settings: Settings, run: past.RunView, tasks: Iterable[TaskView]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pit.cli.console import STATE_STYLES, Cell, Column, Console, count, duration, fit, printable
-from pit.cli.progress import told
+from pit.cli.progress import reasoned, told
 from pit.model import (
     AttemptStarted,
     Event,
@@ -112,10 +112,16 @@ class Summary:
             shown = [t for t in worst if t.state is not TaskState.SUCCESS][:_TASK_LINES]
         if shown:
             self._console.out()
-            columns = (Column(""), Column(""), Column("", right=True), Column(""))
+            columns = (Column(""), Column(""), Column("", right=True), Column("", flexible=True))
             self._console.table(columns, [self._row(task) for task in shown])
         if len(tasks) > _TASK_LINES or len(tasks) > 5:
             self._console.out(f"\n  {_tally(tasks)}")
+        saved = sum(task.saved for task in tasks)
+        if saved >= 0.05:
+            current = sum(task.reason is Reason.CURRENT for task in tasks)
+            verb = "is" if current == 1 else "are"
+            text = f"{count(current, 'task')} {verb} current, which saved {duration(saved)}"
+            self._console.out(f"\n  {text}")
         if others:
             text = f"  {count(len(others), 'other task')} not selected"
             self._console.out(self._console.paint(text, "dim"))
@@ -123,7 +129,8 @@ class Summary:
     def _row(self, task: TaskEnded) -> list[Cell]:
         of = self._of.get(task.task, 1)
         again = f"attempt {task.attempts} of {of}" if task.attempts > 1 else ""
-        why = "  ".join(filter(None, (told(task.reason, task.error), again)))
+        told_why = reasoned(task.reason, task.error, task.why)
+        why = "  ".join(filter(None, (told_why, again)))
         return [
             Cell(f"  {task.state}", STATE_STYLES[task.state]),
             Cell(task.task),

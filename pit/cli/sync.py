@@ -42,7 +42,7 @@ STYLES: Mapping[State, str] = {
 _TOLD = {
     State.CURRENT: "",
     State.NONE: "no pyproject.toml: Pit's own Python is used",
-    State.CANCELLED: "cancelled",
+    State.CANCELLED: "",
 }
 
 
@@ -225,7 +225,7 @@ def _counts(states: Mapping[State, int]) -> str:
 
 def told(report: Report) -> str:
     """What there is to say of a project beside its state."""
-    return printable(report.error or _TOLD.get(report.state) or report.why)
+    return printable(report.error or _TOLD.get(report.state, report.why))
 
 
 def _conclude(settings: Settings, reports: Sequence[Report], as_json: bool) -> None:

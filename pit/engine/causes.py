@@ -13,10 +13,9 @@ from typing import Protocol
 
 from pit.engine import current, explain
 from pit.engine.current import Change, Kind
-from pit.engine.look import Action, Outlook
+from pit.engine.look import Action, Outlook, makes
 from pit.model import Dag, Record, Task, TaskRecord
 from pit.spec import graph
-from pit.spec.patterns import matches
 
 _DEEPEST = 40
 _DIFF_LINES = 12
@@ -92,14 +91,17 @@ class Causes:
         self,
         dag: Dag,
         outlooks: Iterable[Outlook],
+        params: Mapping[str, str],
         past: Past,
         text: Callable[[str], bytes | None],
+        absent: Callable[[Task], tuple[Cause, ...]] = lambda task: (),
     ) -> None:
         self._dag = graph.implied(dag)
         self._tasks = {task.name: task for task in self._dag.tasks}
         self._outlooks = {outlook.task: outlook for outlook in outlooks}
-        self._past = past
-        self._text = text
+        self._params, self._past = params, past
+        self._text, self._absent = text, absent
+        self._successes = past.last_successes(dag.name)
         self._runs: dict[str, dict[str, PastTask]] = {}
         self._told: set[str] = set()
 
@@ -131,17 +133,28 @@ class Causes:
             causes=tuple(self._behind(outlook.task, change, depth + 1)),
         )
 
+    def brief(self, name: str) -> str:
+        """Why a task would run, or may, in one line."""
+        outlook = self._outlooks[name]
+        if outlook.action is Action.DEFER:
+            return f"depends on what {_listed(outlook.after)} makes"
+        changes = explain.ordered(outlook.changes)
+        return explain.listed([self._words(outlook, change)[0] for change in changes])
+
     def _deferred(self, name: str, upstream: str, depth: int) -> Cause:
+        would = self._would_run(upstream, depth + 1)
         return Cause(
             task=name,
             kind="deferred",
             subject=upstream,
-            sentence=f"it depends on what {upstream} makes",
-            causes=(self._would_run(upstream, depth + 1),),
+            sentence=f"{name} depends on what {upstream} makes, and {would.sentence}",
+            causes=would.causes,
         )
 
     def _behind(self, name: str, change: Change, depth: int) -> Iterator[Cause]:
-        """Why a file or a success upstream changed."""
+        """Why a record is missing, or a file or a success upstream changed."""
+        if change.kind is Kind.NO_RECORD:
+            yield from self._absent(self._tasks[name])
         maker = self._maker(name, change)
         if not maker:
             return
@@ -149,7 +162,7 @@ class Causes:
         if outlook is not None and outlook.action is not Action.SKIP:
             yield self._would_run(maker, depth)
             return
-        success = self._past.last_successes(self._dag.name).get(maker)
+        success = self._successes.get(maker)
         if success is not None:
             yield from self._ran(maker, success.run, depth)
 
@@ -160,7 +173,7 @@ class Causes:
             return change.subject
         if change.kind is Kind.INPUT:
             makers = (self._tasks[upstream] for upstream in self._tasks[name].depends_on)
-            return next((task.name for task in makers if _makes(task, change.subject)), "")
+            return next((task.name for task in makers if makes(task, change.subject)), "")
         return ""
 
     def _would_run(self, name: str, depth: int) -> Cause:
@@ -217,7 +230,6 @@ class Causes:
             task=row.task,
             kind="last_time",
             sentence=row.why,
-            run=run,
             causes=tuple(cause for name in ran for cause in self._ran(name, run, depth + 1)),
         )
 
@@ -239,6 +251,9 @@ class Causes:
             return self._environment(change, record)
         if change.kind is Kind.SOURCE:
             return explain.sentence(change), self._source_diff(change)
+        if change.kind is Kind.NO_RECORD:
+            wanted = current.params_key(self._tasks[outlook.task], self._params)
+            return explain.no_record(wanted), ()
         if change.subject == "inline metadata":
             return explain.sentence(change), _text_diff(change.was, change.now)
         if change.kind is Kind.SUCCESS and change.now:
@@ -278,11 +293,9 @@ def _with(cause: Cause, sentence: str = "", causes: tuple[Cause, ...] = ()) -> C
     )
 
 
-def _makes(task: Task, place: str) -> bool:
-    return any(
-        matches(target, place) or place.startswith(f"{target.rstrip('/')}/")
-        for target in task.targets
-    )
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _names(why: str, task: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pit.engine.current import Change, Kind, Verdict
+from pit.model import TaskRecord
 from pit.spec.sizes import size
 
 Text = Callable[[str], bytes | None]
@@ -35,17 +36,26 @@ _ORDER = (
 )
 _LONGEST_VALUE = 60
 _PACKAGES = 3
+_REASONS = 3
 
 
 def verdict(found: Verdict, text: Text = lambda digest: None) -> str:
     """Why a task runs, or since when it is current."""
     if found.current and found.record is not None:
-        run = found.record.run
-        return f"current since run {run}" if run else f"accepted: {found.record.note}"
-    changes = ordered(found.changes)
-    first = _told(changes[0], found, text)
-    more = len(changes) - 1
-    return f"{first}, and {more} more" if more else first
+        return since(found.record)
+    return listed([_told(change, found, text) for change in ordered(found.changes)])
+
+
+def since(record: TaskRecord) -> str:
+    """Since when the task of a record is current."""
+    accepted = f"accepted: {record.note}" if record.note else ""
+    return accepted or f"current since run {record.run}"
+
+
+def listed(reasons: Sequence[str]) -> str:
+    """The first reasons in one line, the others counted."""
+    more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+    return "; ".join(reasons[:_REASONS]) + more
 
 
 def _told(change: Change, found: Verdict, text: Text) -> str:
@@ -126,9 +136,9 @@ def environment(change: Change, moved: Sequence[str]) -> str:
 
 def _file(name: str, change: Change) -> str:
     if not change.was:
-        return f"{name.removesuffix(',')} is new"
+        return f"{name} is new"
     if not change.now:
-        return f"{name.removesuffix(',')} is gone"
+        return f"{name} is gone"
     sizes = _values(mark(change.was), mark(change.now)) if " " in change.was else ""
     return f"{name} changed ({sizes})" if sizes else f"{name} changed"
 
@@ -162,6 +172,12 @@ def _definition(change: Change) -> str:
     if isinstance(was, dict) or isinstance(now, dict):
         return f"pit.toml: {_table_difference(change.subject, was or {}, now or {})}"
     return f"pit.toml: {change.subject} changed ({_values(_short(was), _short(now))})"
+
+
+def plain(text: str) -> str:
+    """A value of a definition as text, without JSON around it."""
+    value = _value(text)
+    return value if isinstance(value, str) else text
 
 
 def _value(text: str) -> Any:

@@ -1,9 +1,9 @@
 """doit's own commands on Pit's tasks: what takes the place of each, and of doit's database.
 
-A `dodo.py` makes a `Face`, doit finds the tasks in it, and from then on, in this process, `list` and
-`info` show what Pit knows, `run`, `forget` and `clean` are carried out as `pit` command lines, and
-the rest answers with the Pit command to use. doit's names for that are private, so it is done for
-the version of doit that it was written against, and refused for any other.
+A `dodo.py` makes a `Face`, and doit finds the tasks in it. From then on, in this process, `list`
+and `info` show what Pit knows, `run`, `forget` and `clean` are carried out as `pit` command lines,
+and the rest answers with the Pit command to use. That relies on doit's inner names, so it is done
+for the version of doit that it was written against, and refused for any other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from doit.task import Task as DoitTask
 
 from pit.engine.mirror import Mirror
 from pit.engine.standing import DEFERRED, Outside, Status
-from pit.errors import BadArgument, SetupError
+from pit.errors import BadArgument, SetupError, nearest
 from pit.model import Dag
 from pit.spec import graph
 
@@ -225,8 +225,8 @@ class Commands:
             *([f"--concurrency={num_process}"] if num_process else []),
             *(["--verbose"] if verbosity == 2 else []),
         ]
-        self._mirror.check_named(command.sel_tasks or ())
         control = TaskControl(command.task_list)
+        self._check_names(command.sel_tasks or (), control.tasks, control.targets)
         control.process(command.sel_tasks)
         selection = self._selection(control.selected_tasks)
         needs = "" if single else "+"
@@ -235,13 +235,13 @@ class Commands:
     def forget(
         self, command: Any, forget_sub: bool, forget_disable_default: bool, forget_all: bool
     ) -> int:
-        """`doit forget`: `pit forget` for each DAG or task."""
+        """`doit forget`: one `pit forget` for each DAG."""
         names = None if forget_all else command.sel_tasks
         if names is None and not forget_all and forget_disable_default:
             raise BadArgument("no task is named", "Name one, or forget all with --all")
         options = ["--all-params"] if forget_all else []
         selection = self._selected(command, names, forget_sub)
-        return self._each(("forget", *each, options) for each in self._one_by_one(selection))
+        return self._each(("forget", *each, options) for each in self._at_once(selection))
 
     def clean(
         self,
@@ -252,11 +252,11 @@ class Commands:
         cleanforget: bool,
         pos_args: list[str],
     ) -> int:
-        """`doit clean`: `pit clean`, which forgets as well, for each DAG or task."""
+        """`doit clean`: one `pit clean`, which forgets as well, for each DAG."""
         names = None if cleanall else pos_args or command.sel_tasks
         options = ["--dry-run"] if dryrun else ["--yes"]
         selection = self._selected(command, names, cleandep)
-        return self._each(("clean", *each, options) for each in self._one_by_one(selection))
+        return self._each(("clean", *each, options) for each in self._at_once(selection))
 
     def ignore(self, command: Any, pos_args: list[str]) -> int:
         """`doit ignore`, which Pit does not have."""
@@ -286,8 +286,7 @@ class Commands:
         known = [task.name for task in command.task_list]
         if names is None:
             return self._selection(known)
-        self._mirror.check_named(names)
-        cmd_base.check_tasks_exist(known, names, skip_wildcard=True)
+        self._check_names(names, known)
         chosen = [found for name in names for found in fnmatch.filter(known, name)]
         selection = self._selection(chosen)
         if deps:
@@ -295,6 +294,15 @@ class Commands:
                 implied = self._implied(dag)
                 tasks.update(*[graph.upstream(implied, task) for task in tuple(tasks)])
         return selection
+
+    def _check_names(self, names: Sequence[str], known: Collection[str], *more: Any) -> None:
+        """An error for a name that is neither known, nor a pattern or an option."""
+        self._mirror.check_named(names)
+        for name in names:
+            if "*" not in name and name[:1] != "-" and not any(name in k for k in (known, *more)):
+                near = nearest(name, known)
+                hint = f'Did you mean "{near}"?' if near else "List the tasks with: doit list --all"
+                raise BadArgument(f'"{name}" is no task', hint)
 
     def _selection(self, names: Iterable[str]) -> dict[str, set[str]]:
         """Tasks by DAG; a group stands for its tasks."""
@@ -310,21 +318,14 @@ class Commands:
         return found
 
     def _at_once(
-        self, selection: Mapping[str, set[str]], needs: str
+        self, selection: Mapping[str, set[str]], needs: str = ""
     ) -> Iterator[tuple[str, str]]:
-        """Each DAG with one target for `pit` that names all its chosen tasks; required ones first."""
+        """Each DAG with one target for `pit` that names all its tasks; required DAGs first."""
         for dag in self._mirror.ordered(selection):
             tasks = self._in_order(dag, selection[dag])
             whole = len(tasks) == len(self._mirror.subjects[dag].dag.tasks)
             chosen = ",".join(needs + task for task in tasks)
             yield dag, dag if whole else f"{dag}/{chosen}"
-
-    def _one_by_one(self, selection: Mapping[str, set[str]]) -> Iterator[tuple[str, str]]:
-        """Each DAG, or else each of its chosen tasks, with a target for `pit`."""
-        for dag in self._mirror.ordered(selection):
-            tasks = self._in_order(dag, selection[dag])
-            whole = len(tasks) == len(self._mirror.subjects[dag].dag.tasks)
-            yield from [(dag, dag)] if whole else [(dag, f"{dag}/{task}") for task in tasks]
 
     def _in_order(self, dag: str, chosen: set[str]) -> list[str]:
         return [task for task in graph.topological(self._implied(dag)) if task in chosen]

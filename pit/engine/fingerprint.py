@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pit.engine import current
 from pit.model import Dag, FileMark, Fingerprint, Record, Task
 from pit.spec import graph
-from pit.spec.patterns import matches
+from pit.spec.patterns import is_pattern, matches
 from pit.sql import connect
 from pit.work import digest, environment, source
 from pit.work.digest import Digests
@@ -97,6 +98,10 @@ class Fingerprints:
         around = self._around
         return digest.products(around.root, task.targets, self._digests, around.workspace)
 
+    def standing(self, task: Task, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
+        """What stands now of what a success of the task has made, as `present` has it."""
+        return present(task, recorded, self._around.root, self._around.workspace, self._digests)
+
     def database(self, task: Task) -> str:
         """The identity of the database that a task works on; never its password."""
         url = self._around.url(task)
@@ -109,9 +114,11 @@ class Fingerprints:
         """A source that was met while taking fingerprints, by its digest."""
         path = self._texts.get(digest_of_text)
         try:
-            return None if path is None else Path(path).read_bytes()
+            text = None if path is None else Path(path).read_bytes()
         except OSError:
             return None
+        # A task may have written over its own source since.
+        return text if text is not None and digest.digest_bytes(text) == digest_of_text else None
 
     def texts(self, fingerprint: Fingerprint) -> dict[str, bytes]:
         """The texts behind a fingerprint's sources and packages, by digest."""
@@ -122,13 +129,16 @@ class Fingerprints:
     # ------------------------------------------------------------------ parts
 
     def _inputs(self, task: Task) -> dict[str, FileMark]:
-        """What the declared inputs name; what a skipped task made need not stand there yet."""
+        """What the declared inputs name; what a skipped task made need not stand there yet.
+
+        What a task made counts as its product, down to the empty folders, whoever looks.
+        """
         around, patterns = self._around, task.inputs or ()
         found = digest.marks(
             around.root, patterns, self._digests, around.workspace, around.dag.project
         )
         for name in self._makers[task.name]:
-            made = self._made.get(name, {})
+            made = self.made(name)
             found |= {place: mark for place, mark in made.items() if _named(place, patterns)}
         return found
 
@@ -158,15 +168,22 @@ class Fingerprints:
 
 
 def present(
-    recorded: Mapping[str, FileMark], project: Path, digests: Digests
+    task: Task, recorded: Mapping[str, FileMark], project: Path, workspace: Path, digests: Digests
 ) -> dict[str, FileMark]:
-    """What now stands in the project at the places of recorded products."""
+    """What now stands in the project of a task's products.
+
+    A folder counts with all that it holds; what else a pattern matches is not the task's.
+    """
     found: dict[str, FileMark] = {}
-    for place in recorded:
-        try:
+    for target in task.targets:
+        with suppress(OSError):  # what cannot be read is not what was made
+            made = digest.products(project, (target,), digests, workspace)
+            if is_pattern(target):
+                made = {place: mark for place, mark in made.items() if place in recorded}
+            found |= made
+    for place in recorded.keys() - found.keys():
+        with suppress(OSError):
             found[place] = digests.of(os.path.join(project, place))
-        except OSError:
-            continue
     return found
 
 

@@ -43,9 +43,7 @@ def forecast(dag: Dag, outlooks: Sequence[Outlook], slots: int) -> Forecast:
     )
 
 
-def _length(
-    seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]], slots: int
-) -> float:
+def _length(seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]], slots: int) -> float:
     """When the last of these tasks ends, `slots` at once, each as soon as it may."""
     waits = {name: {up for up in edges[name] if up in seconds} for name in seconds}
     dependants: dict[str, list[str]] = {}
@@ -68,9 +66,7 @@ def _length(
     return now
 
 
-def _critical(
-    seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]]
-) -> tuple[str, ...]:
+def _critical(seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The chain of tasks that takes longest, however many run at once."""
     ends: dict[str, float] = {}
     before: dict[str, str] = {}

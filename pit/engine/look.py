@@ -19,6 +19,7 @@ from pit.engine.verdict import verdict_of
 from pit.errors import SecretsError
 from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
 from pit.spec import graph
+from pit.spec.patterns import matches
 from pit.state.digests import Seen
 from pit.state.secrets import Secrets
 from pit.work import environment
@@ -190,7 +191,7 @@ class Look:
             self._standing,
         )
         facts["record"] = verdict.record
-        if verdict.changes:
+        if any(not self._may_pass(change, facts["after"]) for change in verdict.changes):
             return Outlook(action=Action.RUN, changes=verdict.changes, **facts)
         if sure:
             changes = tuple(Change(kind=Kind.SUCCESS, subject=name) for name in sure)
@@ -200,8 +201,24 @@ class Look:
         self._note(task.name, verdict.record)
         return Outlook(action=Action.SKIP, **facts)
 
-    def _standing(self, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
-        return present(recorded, self._subject.dag.project, self._digests)
+    def _may_pass(self, change: Change, after: Sequence[str]) -> bool:
+        """Whether what differs now will be made anew before, and may be the same again then."""
+        if change.kind is Kind.UPSTREAM:
+            return change.maker in after
+        makers = (self._tasks[name] for name in after)
+        return change.kind is Kind.INPUT and any(makes(task, change.subject) for task in makers)
+
+    def _standing(self, task: Task, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
+        project, workspace = self._subject.dag.project, self._subject.config.root
+        return present(task, recorded, project, workspace, self._digests)
+
+
+def makes(task: Task, place: str) -> bool:
+    """Whether a place is among a task's targets, or inside one that is a folder."""
+    return any(
+        matches(target, place) or place.startswith(f"{target.rstrip('/')}/")
+        for target in task.targets
+    )
 
 
 def missing_inputs(dag: Dag, root: Path) -> dict[str, tuple[str, ...]]:

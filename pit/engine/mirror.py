@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Mirror:
         self._given: Mapping[str, str] = {}
         with self.guarded():
             self.config = spec.load_workspace_config(root)
-        self.standing = Standing(self.subjects, self.config, outside)
+        self.standing = Standing(self.subjects, partial(outside.look, self.config))
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -52,7 +53,7 @@ class Mirror:
         return self.outside.pit(("--project-dir", str(self.root), *words))
 
     def parameters(self, dag: str) -> Iterator[str]:
-        """The options for those values on doit's command line (`date=2026-01-31`) that a DAG has."""
+        """The options for what doit's command line gives (`date=2026-01-31`) and a DAG takes."""
         for param in self.subjects[dag].dag.params:
             if param.name in self._given:
                 yield f"--param={param.name}={self._given[param.name]}"
@@ -139,7 +140,8 @@ def _check_known(given: Mapping[str, str], dags: Sequence[Dag]) -> None:
     known = {param.name for dag in dags for param in dag.params}
     for name in given:
         if name not in known:
-            raise BadParameter(f'no DAG here has a parameter "{name}"', "doit takes NAME=VALUE so")
+            hint = "NAME=VALUE on doit's command line is a parameter of a DAG"
+            raise BadParameter(f'no DAG here has a parameter "{name}"', hint)
 
 
 def _the_one(workspace: spec.Workspace, project: Path) -> Dag:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from pit.engine import compile, explain, place
 from pit.engine.compile import Job, Refusal
+from pit.engine.current import Verdict
 from pit.engine.events import Clock, Telling
 from pit.engine.executors import Finished, Threads
 from pit.engine.fingerprint import Fingerprints, Surroundings
@@ -343,14 +344,11 @@ class _Run:
             environment=self.env,
             url=self._url,
         )
-        fingerprints = Fingerprints(surroundings, frozen)
-        chosen = {task.name for task in self.tasks}
-        for name, success in history.last_successes(self.dag.name).items():
-            if name not in chosen:
-                fingerprints.note(name, success.run)
+        fingerprints = self.fingerprints = Fingerprints(surroundings, frozen)
         assert self.snapshot is not None
         scene = Scene(
             run=self.dir.id,
+            workspace=self.config.root,
             project=self.dag.project,
             root=self.dir.project,
             locks=place.locks(self.config.runs_dir),
@@ -366,6 +364,11 @@ class _Run:
             history,
             force=self.request.force,
         )
+        chosen = {task.name for task in self.tasks}
+        needed = graph.above(self.dag, chosen)
+        for name, success in history.last_successes(self.dag.name).items():
+            if name not in chosen:
+                self.tracking.left_out(name, success.run, name in needed)
 
     def _url(self, task: Task) -> str | None:
         """The URL of the database that a task works on, if it has one and the secrets know it."""
@@ -541,12 +544,17 @@ class _Run:
             show_stub=self._show_stub,
             claim=self.tracking.claim,
             release=self.tracking.release,
-            explain=explain.verdict,
+            explain=self._explained,
         )
         try:
             return scheduler.run()
         finally:
             executor.close()
+
+    def _explained(self, verdict: Verdict) -> str:
+        """Why a task runs, with what the sources say that were kept."""
+        history = self.services.history
+        return explain.verdict(verdict, lambda d: self.fingerprints.text(d) or history.text(d))
 
     def _skip_unselected(self) -> None:
         chosen = {task.name for task in self.tasks}

@@ -83,37 +83,42 @@ def unbroken(path: Path, version: str, mark: tuple[int, int]) -> Seal | None:
 
 
 def write(path: Path, seal: Seal) -> None:
-    """Keep a seal; a disk that cannot be written keeps none."""
+    """Keep a seal; a disk that cannot be written keeps none, nor a name that is not UTF-8."""
     temporary = path.with_name(f".pit-{path.name}-{os.getpid()}")
-    with suppress(OSError):
+    with suppress(OSError, UnicodeEncodeError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary.write_bytes(msgspec.msgpack.encode(seal))
         os.replace(temporary, path)
 
 
-def settled(paths: Iterable[str], known: Mapping[str, Stat], now: int) -> dict[str, Stat] | None:
-    """The stats of these paths, `known` ones as they were; None if one is too young to rely on."""
+def settled(paths: Iterable[str], known: Mapping[str, Stat], when: int) -> dict[str, Stat] | None:
+    """The stats of these paths, `known` ones as they were; None if one may have changed since
+    `when`, in nanoseconds of Unix time."""
     found: dict[str, Stat] = {}
     for path in paths:
         stat = known.get(path) or _stat(path)
-        if stat is None or max(stat[3], stat[4]) > now - _YOUNG:
+        if stat is None or max(stat[3], stat[4]) > when - _YOUNG:
             return None
         found[path] = stat
     return found
 
 
 def folders(root: str, left_out: frozenset[str]) -> Iterator[str]:
-    """`root` and every folder below it, but for the names that are left out and links."""
-    todo = [root]
+    """`root` and every folder below it, through links too, but for the names that are left out."""
+    todo, linked = [root], {os.path.realpath(root)}
     while todo:
         folder = todo.pop()
         yield folder
         with suppress(OSError), os.scandir(folder) as entries:
-            todo.extend(
-                entry.path
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) and entry.name not in left_out
-            )
+            for entry in entries:
+                if entry.name in left_out or not entry.is_dir():
+                    continue
+                if entry.is_symlink():
+                    real = os.path.realpath(entry.path)
+                    if real in linked:
+                        continue
+                    linked.add(real)
+                todo.append(entry.path)
 
 
 def _stat(path: str) -> Stat | None:

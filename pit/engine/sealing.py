@@ -6,9 +6,9 @@ Whenever anything is not quite as it should be the answer is None, and a real ru
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import Protocol
 
 from pit.engine import current, seal
@@ -26,7 +26,7 @@ from pit.model import (
 from pit.spec import params
 from pit.spec.patterns import is_pattern
 from pit.state.secrets import Secrets
-from pit.work import selection
+from pit.work import publish, selection
 from pit.work.digest import Digests
 
 Capture = Callable[..., tuple[int, bytes]]
@@ -40,13 +40,17 @@ class Marked(Memory, Protocol):
 
 
 class Question(Record):
-    """What might have nothing to do; `given` are the parameters as typed."""
+    """What might have nothing to do; `given` are the parameters as typed.
+
+    `began` is when, in nanoseconds of Unix time, before anything of it was read.
+    """
 
     dag: Dag
     config: WorkspaceConfig
     selection: str | None
     given: Mapping[str, str]
     version: str
+    began: int
 
 
 def look(question: Question, memory: Marked, capture: Capture) -> Seal | None:
@@ -64,7 +68,7 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
     declared = prepared(dag, values)
     chosen = None if question.selection is None else selected(declared, question.selection)
     tasks = [task for task in declared.tasks if chosen is None or task.name in chosen]
-    if not all(current.is_tracked(task) and _sealable(task) for task in tasks):
+    if not all(current.is_tracked(task) and _sealable(task, config.root) for task in tasks):
         return None
     secrets = Secrets.load(config.secrets_file) if config.secrets_file else None
     if secrets is None and any(task.runner == "sql" for task in tasks):
@@ -79,12 +83,12 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
     return _sealed(question, digests, mark, len(tasks), values)
 
 
-def _sealable(task: Task) -> bool:
-    """Whether all that the task reads and makes can be told by the project's folders."""
-    return not any(
-        is_pattern(path) or path.endswith("/") or os.path.isdir(path)
-        for path in (*(task.inputs or ()), *task.targets)
-        if path.startswith(selection.WORKSPACE) or os.path.isabs(path)
+def _sealable(task: Task, workspace: Path) -> bool:
+    """Whether all that the task reads and makes can be told by the project's folders, or by the
+    files themselves: elsewhere nothing tells of new names."""
+    places = publish.anchored((*(task.inputs or ()), *task.targets), workspace)
+    return all(
+        os.path.isfile(path) and not is_pattern(path) for path in places if os.path.isabs(path)
     )
 
 
@@ -101,8 +105,8 @@ def _sealed(
     settings += [config.secrets_file] if config.secrets_file else []
     there = [str(path) for path in settings if path.exists()]
     below = [*seal.folders(str(project), selection.LEFT_OUT), str(config.root / "projects")]
-    now = time.time_ns()
-    stats = seal.settled([*there, *below, *digests.asked], digests.looks(), now)
+    # What has changed since the look began may have changed after it was looked at.
+    stats = seal.settled([*there, *below, *digests.asked], digests.looks(), question.began)
     if stats is None:
         return None
     return Seal(

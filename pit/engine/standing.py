@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 
 from pit.engine import explain, look
-from pit.engine.look import Action, Capture, Look, Memory, Outlook
-from pit.errors import PitError, SecretsError
-from pit.model import Dag, Record, TaskRecord, WorkspaceConfig
+from pit.engine.look import Action, Outlook
+from pit.errors import PitError
+from pit.model import Dag, Record, WorkspaceConfig
 from pit.spec import matrix
-from pit.state.digests import Seen
-from pit.state.secrets import Secrets
 
 CURRENT, RUN, DEFERRED, ERROR = "up-to-date", "run", "deferred", "error"
 """What doit calls the state of a task; `deferred` is Pit's own, shown as D."""
 
 _MANY = 10
-
-
-class Outside(Record):
-    """What the composition root plugs in.
-
-    `pit` carries out a command line and returns its exit code; `failed` shows an error and returns
-    its exit code; `warn` shows a sentence and a hint; `memory` opens the store for reading.
-    """
-
-    pit: Callable[[Sequence[str]], int]
-    failed: Callable[[PitError], int]
-    warn: Callable[[str, str], None]
-    memory: Callable[[WorkspaceConfig], AbstractContextManager[Memory | None]]
-    capture: Capture
 
 
 class Subject(Record):
@@ -39,6 +22,19 @@ class Subject(Record):
     dag: Dag
     params: Mapping[str, str]
     lacking: str = ""
+
+
+class Outside(Record):
+    """What the composition root plugs in.
+
+    `pit` carries out a command line and returns its exit code; `failed` shows an error and returns
+    its exit code; `warn` shows a sentence and a hint; `look` takes a look at a DAG.
+    """
+
+    pit: Callable[[Sequence[str]], int]
+    failed: Callable[[PitError], int]
+    warn: Callable[[str, str], None]
+    look: Callable[[WorkspaceConfig, Subject], Sequence[Outlook]]
 
 
 class Status(Record):
@@ -52,11 +48,12 @@ class Standing:
     """The state of every task of a face, each DAG looked at when it is first asked for."""
 
     def __init__(
-        self, subjects: Mapping[str, Subject], config: WorkspaceConfig, outside: Outside
+        self,
+        subjects: Mapping[str, Subject],
+        looks: Callable[[Subject], Sequence[Outlook]],
     ) -> None:
-        self._subjects, self._config, self._outside = subjects, config, outside
+        self._subjects, self._looks = subjects, looks
         self._known: dict[str, Mapping[str, Status]] = {}
-        self._secrets: list[Secrets | None] = []
 
     def of(self, name: str) -> Status:
         """How the task or group of this doit name stands."""
@@ -77,7 +74,7 @@ class Standing:
         if subject.lacking:
             return dict.fromkeys(names, Status(status=RUN, reasons=(subject.lacking,)))
         try:
-            found = {outlook.task: _status(outlook) for outlook in self._outlooks(subject)}
+            found = {outlook.task: _status(outlook) for outlook in self._looks(subject)}
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             why = f"{place}{error.strerror or error}"
@@ -86,33 +83,6 @@ class Standing:
             why = f"{', '.join(lost)} does not exist, and no task makes it"
             found[name] = Status(status=ERROR, reasons=(why,))
         return found
-
-    def _outlooks(self, subject: Subject) -> Sequence[Outlook]:
-        with self._outside.memory(self._config) as memory:
-            seen = Look(
-                look.Subject(
-                    dag=subject.dag,
-                    config=self._config,
-                    params=subject.params,
-                    secrets=self._opened_secrets(),
-                ),
-                memory or Nothing(),
-                self._outside.capture,
-            )
-            found = seen.outlooks()
-            seen.save()
-            return found
-
-    def _opened_secrets(self) -> Secrets | None:
-        """The secrets file, for the identity of databases; None if there is none to be read."""
-        path = self._config.secrets_file
-        if not self._secrets:
-            self._secrets.append(None)
-            try:
-                self._secrets[0] = None if path is None else Secrets.load(path)
-            except SecretsError as error:
-                self._outside.warn(str(error), error.hint)
-        return self._secrets[0]
 
 
 def _status(outlook: Outlook) -> Status:
@@ -135,26 +105,3 @@ def _together(parts: Mapping[str, Status]) -> Status:
     told = [f"{name} {words[s.status]}" for name, s in parts.items() if s.status != CURRENT]
     more = [f"and {len(told) - _MANY} more"] if len(told) > _MANY else []
     return Status(status=worst, reasons=(*told[:_MANY], *more))
-
-
-class Nothing:
-    """The store of a workspace where nothing has run yet."""
-
-    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
-        """No task has one."""
-        return None
-
-    def text(self, digest: str) -> bytes | None:
-        """None was kept."""
-        return None
-
-    def last_successes(self, dag: str) -> Mapping[str, look.Success]:
-        """There are none."""
-        return {}
-
-    def digests(self, *folders: str) -> Mapping[str, Seen]:
-        """Nothing has been read yet."""
-        return {}
-
-    def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
-        """There is no place to keep them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from pit.model import (
     Dag,
     Event,
     FileMark,
+    Fingerprint,
     Order,
     Outcome,
     Reason,
@@ -52,6 +54,7 @@ class Scene(Record):
     """Where a run works: its id, the project, its snapshot and when that was taken."""
 
     run: str
+    workspace: Path
     project: Path
     root: Path
     locks: Path
@@ -99,6 +102,8 @@ class Tracking:
         elif self._force:
             verdict = replace(verdict, changes=(Change(kind=Kind.FORCED),), renewed=None)
         self._verdicts[name] = verdict
+        if verdict.renewed is not None:
+            self._keep_texts(verdict.renewed.fingerprint)
         if verdict.current and verdict.record is not None:
             self._fingerprints.note(name, verdict.record.run, verdict.record.fingerprint.products)
             self._to_hand_on[name] = verdict.record
@@ -114,8 +119,32 @@ class Tracking:
         else:
             self._fingerprints.note(name, run)
 
-    def _standing(self, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
-        return present(recorded, self._scene.project, self._live)
+    def left_out(self, name: str, run: str, needed: bool) -> None:
+        """A task that last succeeded in `run` and is no part of this run.
+
+        What it has made, if it stands as recorded, is handed on to those that need it: a snapshot
+        lacks some of it, such as databases. Else they get what the snapshot has.
+        """
+        self._fingerprints.note(name, run)
+        task = self._tasks.get(name)
+        if task is None or not needed or not task.targets or not current.is_tracked(task):
+            return
+        record = self._keeper.record(self._dag.name, name, current.params_key(task, self._params))
+        if record is None:
+            return
+        marks = record.fingerprint.products
+        if self._standing(task, marks) == marks:
+            self._fingerprints.note(name, record.run, marks)
+            self._to_hand_on[name] = record
+
+    def _standing(self, task: Task, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
+        return present(task, recorded, self._scene.project, self._scene.workspace, self._live)
+
+    def _keep_texts(self, fingerprint: Fingerprint) -> None:
+        """Have the store keep what the next comparison of meaning will need."""
+        texts = self._fingerprints.texts(fingerprint)
+        if texts:
+            self._keeper.emit(TextsKept(run=self._scene.run, at=time.time(), texts=texts))
 
     def claim(self, job: Job) -> bool:
         """Keep other runs from executing the task at the same time; False if one is at it.
@@ -150,12 +179,11 @@ class Tracking:
             return
         with self._handing:
             for upstream in graph.upstream(self._dag, name) & self._to_hand_on.keys():
-                record = self._to_hand_on.pop(upstream)
-                marks = record.fingerprint.products
+                marks = self._to_hand_on[upstream].fingerprint.products
                 publish.hand_on(self._scene.project, self._scene.root, marks)
-                standing = self._fingerprints.products(self._tasks[upstream])
-                if standing != marks:
+                if self._fingerprints.standing(self._tasks[upstream], marks) != marks:
                     raise OSError(0, "changed while this run was going on", upstream)
+                del self._to_hand_on[upstream]  # not before: the next that needs it fails as well
 
     # ------------------------------------------------------------------ after a success
 
@@ -181,9 +209,24 @@ class Tracking:
         self._fingerprints.note(task.name, self._scene.run, products)
         if not current.is_tracked(task):
             return Finished(order=order, outcome=outcome)
-        if inputs.changed(self._scene.snapshot.links, task.inputs):
+        if self._changed_inputs(task):
             return Finished(order=order, outcome=outcome, remark=Reason.INPUT_CHANGED)
         return Finished(order=order, outcome=outcome, record=self._record(task, outcome, products))
+
+    def _changed_inputs(self, task: Task) -> list[str]:
+        """The inputs read live that are not as they were, but for what this run has made."""
+        made: dict[str, FileMark] = {}
+        for name in task.depends_on:
+            for place, mark in self._fingerprints.made(name).items():
+                made[os.path.join(self._scene.project, place)] = mark
+        changed = inputs.changed(self._scene.snapshot.links, task.inputs)
+        return [path for path in changed if not self._holds(path, made.get(path))]
+
+    def _holds(self, path: str, mark: FileMark | None) -> bool:
+        try:
+            return mark is not None and self._live.of(path) == mark
+        except OSError:
+            return False
 
     def _publish(self, order: Order, task: Task, products: Mapping[str, FileMark]) -> None:
         if not task.targets:
@@ -199,6 +242,20 @@ class Tracking:
             )
         )
         publish.publish(self._scene.root, self._scene.project, order.targets)
+        publish.withdraw(self._scene.project, task.targets, self._outdated(task, products))
+
+    def _outdated(self, task: Task, products: Mapping[str, FileMark]) -> list[str]:
+        """What the task's last success had made and this one has not, if nobody has changed it."""
+        verdict = self._verdicts.get(task.name)
+        if verdict is None or verdict.record is None:
+            return []
+        recorded = verdict.record.fingerprint.products
+        standing = self._standing(task, recorded)
+        return [
+            place
+            for place in recorded.keys() - products.keys()
+            if standing.get(place) == recorded[place]
+        ]
 
     def _record(self, task: Task, outcome: Outcome, products: Mapping[str, FileMark]) -> TaskRecord:
         fingerprint = replace(
@@ -206,9 +263,7 @@ class Tracking:
             products=dict(products),
             database=self._fingerprints.database(task),
         )
-        texts = self._fingerprints.texts(fingerprint)
-        if texts:
-            self._keeper.emit(TextsKept(run=self._scene.run, at=time.time(), texts=texts))
+        self._keep_texts(fingerprint)
         return TaskRecord(
             dag=self._dag.name,
             task=task.name,

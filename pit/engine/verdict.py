@@ -18,7 +18,7 @@ def verdict_of(
     params: Mapping[str, str],
     fingerprints: Fingerprints,
     records: Records,
-    standing: Callable[[Mapping[str, FileMark]], Mapping[str, FileMark]],
+    standing: Callable[[Task, Mapping[str, FileMark]], Mapping[str, FileMark]],
 ) -> Verdict:
     """Whether a tracked task is current, its dependencies being what `fingerprints` was told."""
     fingerprint = fingerprints.of(task)
@@ -32,7 +32,7 @@ def verdict_of(
     recorded = record.fingerprint.products
     changes: Sequence[Change] = [
         *current.compare(record, fingerprint, text),
-        *current.products_changed(recorded, standing(recorded)),
+        *current.products_changed(recorded, standing(task, recorded)),
     ]
     renewed = None
     if not changes and record.fingerprint.sources != fingerprint.sources:

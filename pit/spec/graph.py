@@ -153,12 +153,22 @@ def downstream(dag: Dag, name: str) -> frozenset[str]:
     return _reached(name, dependants)
 
 
+def above(dag: Dag, names: Iterable[str]) -> frozenset[str]:
+    """All tasks that any of `names` depends on, but for those that are among them."""
+    given = set(names)
+    return _reached_from(given, edges(dag))
+
+
 def _reached(start: str, graph: Edges) -> frozenset[str]:
-    seen = {start}
-    queue = [start]
+    return _reached_from({start}, graph)
+
+
+def _reached_from(start: set[str], graph: Edges) -> frozenset[str]:
+    seen = set(start)
+    queue = list(start)
     while queue:
         for name in graph[queue.pop()]:
             if name not in seen:
                 seen.add(name)
                 queue.append(name)
-    return frozenset(seen - {start})
+    return frozenset(seen - start)

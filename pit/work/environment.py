@@ -80,7 +80,7 @@ class _Complete(Record):
     site_paths: tuple[str, ...]
     unfrozen: tuple[str, ...]
     project: str = ""
-    parts: dict[str, str] = {}
+    parts: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- building

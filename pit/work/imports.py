@@ -52,7 +52,7 @@ _MOVING_NAMES = frozenset({"__path__", "addsitedir", "extend_path", "PYTHONPATH"
 _SCRIPT = re.compile(r"[\w./-]+\.py\b")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
-_LONGEST = 500
+_LONGEST = 10_000
 
 
 class Import(Record, array_like=True):

@@ -7,9 +7,10 @@ too often, never one that is skipped wrongly.
 * Python: the syntax trees, without positions, and the blocks of inline metadata (PEP 723), which
   are comments with a meaning. Docstrings count.
 * SQL: the tokens, without comments and without the case of words that are keywords everywhere.
-  Nobody can say by the text alone which database it is for, so text is only called a comment or
-  mere spacing where every dialect agrees. General SQL tokenizers guess there: one takes the rest
-  of `E'it\\'s -- '`, of `$$ -- $$` or of `[a--b]` for a comment, and so would miss an edit.
+  The text alone does not tell which database it is for, so something is only called a comment
+  or mere spacing where Postgres, DuckDB, SQLite, SQL Server and their like agree. General SQL
+  tokenizers guess there: sqlglot's takes the rest of `E'it\\'s -- '`, of `$$ -- $$` or of
+  `[a--b]` for a comment, and so would miss an edit.
 * Anything else: the bytes.
 """
 
@@ -78,9 +79,17 @@ def _metadata(text: bytes) -> list[str]:
 # ---------------------------------------------------------------- SQL
 
 
+_PLAIN = r"""[^][\\'"`/$-]|-(?!-)|/(?!\*)"""
+"""A character that begins no text of its own in any dialect."""
+
+# What stands right before a quote belongs to it, as in E'…'. Oracle's q'[…]' is beyond us.
+_NOT_ORACLE = r"(?![nN]?[qQ]')"
+_PREFIX = _NOT_ORACLE + r"(?:[\w@#][\w.$@#]*+)?"
+
+
 def _bracketed(depth: int) -> str:
     """A pattern for `[…]`, a list or a quoted name, whose end is the same in both readings."""
-    inside = r"""[^][\\'"`/$-]|-(?!-)|/(?!\*)|'[^][\\']*+'|"[^][\\"]*+\""""
+    inside = rf"""{_PLAIN}|'[^][\\']*+'|"[^][\\"]*+\""""
     if depth:
         inside += f"|{_bracketed(depth - 1)}"
     return rf"\[(?:{inside})*+\]"
@@ -91,11 +100,11 @@ _TOKEN = re.compile(
       (?P<space>  [ \t\r\n\f\v]++ | --++(?![+\d(@.])[^\r\n]*+
                 | /\*(?![+!])(?:(?!/\*|\*/).)*+\*/ )
     | (?P<exact>  /\*[+!](?:(?!/\*|\*/).)*+\*/ | --\+[^\r\n]*+ | {_bracketed(3)} )
-    | (?P<quoted> [\w.$@#]*+' (?:[^'\\]|''|\\[^'])*+ '
-                | [\w.$@#]*+" (?:[^"\\]|""|\\[^"])*+ "
-                | `[^`\\]*+`
+    | (?P<quoted> {_PREFIX}' (?:[^'\\]|''|\\[^'])*+ '
+                | {_PREFIX}" (?:[^"\\]|""|\\[^"])*+ "
+                | `(?:{_PLAIN})*+`
                 | (?P<tag>\$(?:[A-Za-z_]\w*+)?\$) .*? (?P=tag) )
-    | (?P<word>   (?:\#++(?=\w))? [\w.@] [\w.$@#]*+ | \$\w++ | (?<!:):\w++ )
+    | (?P<word>   {_NOT_ORACLE} (?:\#++(?=\w))? [\w.@] [\w.$@#]*+ | \$\w++ | (?<!:):\w++ )
     | (?P<mark>   [(),;{{}}] | (?: (?!--|/\*|(?<!:):\w) [-+*/<>=~!%^&|?:] | \#(?=[>=-]) )++ )
     """,
     re.VERBOSE | re.DOTALL,

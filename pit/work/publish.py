@@ -22,13 +22,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from pit.spec.patterns import fixed_folder, is_pattern
+from pit.spec.patterns import ancestors, fixed_folder, is_pattern, matches
 from pit.state.files import remove_tree
 from pit.work import copying, kernel, selection
 
@@ -41,6 +42,7 @@ _CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Never wait for the other end of a FIFO that has taken a file's place.
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPELLED = re.compile(rb"\\x([89a-f][0-9a-f])")
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
@@ -105,7 +107,8 @@ def hand_on(project: Path, snapshot: Path, places: Iterable[str]) -> None:
     `places` are those of `digest.products`; one that ends with a slash is an empty folder. Large
     files are linked, which is safe as long as tasks do not write into what they only read.
     """
-    for place in places:
+    for spelled in places:
+        place = _named(project, spelled)
         source, twin = os.path.join(project, place), os.path.join(snapshot, place)
         if os.path.isabs(place) or os.path.lexists(twin):
             continue
@@ -114,6 +117,13 @@ def hand_on(project: Path, snapshot: Path, places: Iterable[str]) -> None:
             continue
         os.makedirs(os.path.dirname(twin), exist_ok=True)
         _hand_on_one(source, twin)
+
+
+def _named(project: Path, place: str) -> str:
+    """A place as it is on the disk: digests spell bytes that are not UTF-8 with backslashes."""
+    if "\\x" not in place or os.path.lexists(os.path.join(project, place)):
+        return place
+    return os.fsdecode(_SPELLED.sub(lambda byte: bytes.fromhex(byte[1].decode()), place.encode()))
 
 
 def _hand_on_one(source: str, twin: str) -> None:
@@ -128,6 +138,24 @@ def _hand_on_one(source: str, twin: str) -> None:
             _fill_file(source, target, flush=False)
         finally:
             os.close(target)
+
+
+def withdraw(project: Path, targets: Iterable[str], places: Iterable[str]) -> None:
+    """Removes from the project what a task used to make and makes no more.
+
+    Only what its target patterns match: a literal target is always made, and a folder goes as a
+    whole when it is exchanged. A folder that is empty then goes if a pattern matches it.
+    """
+    patterns = [target for target in _staged(targets) if is_pattern(target)]
+    for place in places:
+        owned = [place, *ancestors(place)]
+        while owned and not any(matches(pattern, owned[-1]) for pattern in patterns):
+            owned.pop()
+        if owned:
+            with suppress(OSError):  # gone already, or a folder that still holds something
+                os.unlink(os.path.join(project, owned[0]))
+                for folder in owned[1:]:
+                    os.rmdir(os.path.join(project, folder))
 
 
 def sweep(project: Path, targets: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pit.model import Record
+from pit.spec.patterns import ancestors
 from pit.work import imports, selection
 from pit.work.digest import Digests
 from pit.work.imports import Import, Imports
@@ -130,8 +131,9 @@ class Finder:
         yield from self._inside([os.path.dirname(os.path.realpath(f"{self._root}/{script}"))])
 
     def _all_folders(self) -> list[str]:
-        """Every folder of the project from which a module might be imported."""
-        return [folder for folder in self._below("") if self._folder(folder).modules]
+        """Every folder of the project from which a module might be imported, or a package."""
+        holding = [folder for folder in self._below("") if self._folder(folder).modules]
+        return sorted({"", *holding, *(above for each in holding for above in ancestors(each))})
 
     def _uninvited(self, roots: Roots) -> Iterator[str]:
         """Modules that come before those of the standard library, whoever imports them."""

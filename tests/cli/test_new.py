@@ -42,6 +42,7 @@ def test_a_workspace_has_its_files_and_editors_find_the_schema(pit: Pit) -> None
     assert made == {
         ".gitignore",
         "README.md",
+        "dodo.py",
         "pit.schema.json",
         "pit_config.toml",
         "projects",

@@ -270,11 +270,17 @@ def test_a_changed_import_path_makes_every_folder_count(project: Project, code: 
     project.file("lib/python/helper.py", "import deeper\n")
     project.file("lib/python/deeper.py")
     project.file("lib/python/unused.py")
+    project.file("more/vendor/helper/__init__.py")
 
     found = project.sources()
 
     assert found.dynamic
-    assert found.files == ("tasks/run.py", "lib/python/deeper.py", "lib/python/helper.py")
+    assert found.files == (
+        "tasks/run.py",
+        "lib/python/deeper.py",
+        "lib/python/helper.py",
+        "more/vendor/helper/__init__.py",
+    )
 
 
 def test_what_is_loaded_by_a_made_up_name_may_itself_change_the_import_path(

@@ -1,6 +1,6 @@
 """Reads one table from the package and writes build/<table>.parquet.
 
-By hand, from the project's folder:  TABLE=airlines uv run tasks/extract.py
+By hand, from the project's folder:  PIT_MATRIX_TABLE=airlines uv run tasks/extract.py
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from flights_ingest import source
 from flights_ingest.tables import TABLES
 
-table = TABLES[os.environ["TABLE"]]
+table = TABLES[os.environ["PIT_MATRIX_TABLE"]]
 frame = source.read(table)
 
 Path("build").mkdir(exist_ok=True)

@@ -1,0 +1,237 @@
+"""`pit plan`: what a run would do, why, and how long it would take; nothing is started."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import click
+
+from pit.cli.complete import complete_target
+from pit.cli.console import Cell, Column, ago, count, duration
+from pit.cli.options import Settings, command, json_option
+from pit.cli.target import Aim, Memory, aim, look, param_option, remembered
+from pit.engine.causes import Causes
+from pit.engine.current import Change
+from pit.engine.forecast import Forecast, Gap, forecast, gaps
+from pit.engine.look import Action, Look, Outlook
+from pit.errors import PitError
+from pit.model import Record, TaskRecord
+from pit.spec import config as spec
+
+_LINES = 50
+_STYLES = {Action.RUN: "cyan", Action.DEFER: "yellow", Action.SKIP: "dim"}
+
+
+class Since(Record):
+    """Since when a task is current; `note` is what somebody said who accepted it by hand."""
+
+    run: str
+    at: float
+    seconds: float
+    note: str
+
+
+class TaskPlan(Record):
+    """What a run would do with one task; `seconds` is null if it has never succeeded."""
+
+    task: str
+    action: Action
+    why: str
+    changes: tuple[Change, ...]
+    after: tuple[str, ...]
+    seconds: float | None
+    since: Since | None
+
+
+class PlanView(Record):
+    """The shape of `pit plan --json`."""
+
+    dag: str
+    selection: str
+    params: dict[str, str]
+    concurrency: int
+    tasks: tuple[TaskPlan, ...]
+    forecast: Forecast
+    gaps: tuple[Gap, ...]
+
+
+class CannotRun(PitError):
+    """The plan cannot be carried out: an input is not there, and nothing in it makes it."""
+
+
+@command("plan", short_help="Show what a run would do, and why; start nothing.")
+@click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
+@param_option
+@click.option("--force", is_flag=True, help="As if everything had to run.")
+@json_option
+def plan(settings: Settings, target: str, pairs: Sequence[str], force: bool, as_json: bool) -> None:
+    """Show what a run would do, why, and how long it would take. Nothing is started.
+
+    A task that depends on something that would be made anew is deferred: it runs only if what is
+    made differs from what was there. Exit code 1 if an input is missing that no task makes.
+    """
+    show_plan(settings, target, pairs, as_json=as_json, force=force)
+
+
+def show_plan(
+    settings: Settings, target: str, pairs: Sequence[str], *, as_json: bool, force: bool
+) -> None:
+    """Write the plan of a run; CannotRun if it could not be carried out."""
+    found = aim(settings, target, pairs)
+    with remembered(found.config) as memory:
+        seen = look(settings, found, memory)
+        outlooks = seen.outlooks(found.chosen, force)
+        seen.save()
+        view = _view(found, seen, memory, outlooks)
+    if as_json:
+        settings.console.json(view)
+    else:
+        _show(settings, view)
+    if view.gaps:
+        raise CannotRun(*_told(settings, view))
+
+
+def since(record: TaskRecord) -> Since:
+    """Since when the task of a record is current."""
+    return Since(run=record.run, at=record.at, seconds=record.seconds, note=record.note)
+
+
+def current_since(record: Since, now: float) -> str:
+    """The same in words."""
+    if record.note:
+        return f'accepted {ago(record.at, now)}: "{record.note}"'
+    return f"current since run {record.run}, {ago(record.at, now)}"
+
+
+def _view(found: Aim, seen: Look, memory: Memory, outlooks: list[Outlook]) -> PlanView:
+    causes = Causes(
+        found.dag,
+        outlooks,
+        found.params,
+        memory,
+        lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
+    )
+    lacking = gaps(found.dag, [o.task for o in outlooks], found.config.root, ())
+    if lacking:
+        dags = spec.discover(found.config).dags.values()
+        others = [dag for dag in dags if dag.name != found.dag.name]
+        lacking = gaps(found.dag, [o.task for o in outlooks], found.config.root, others)
+    return PlanView(
+        dag=found.dag.name,
+        selection=found.selection,
+        params=found.params,
+        concurrency=found.dag.concurrency,
+        tasks=tuple(_task(outlook, causes) for outlook in outlooks),
+        forecast=forecast(found.dag, outlooks, found.dag.concurrency),
+        gaps=tuple(lacking),
+    )
+
+
+def _task(outlook: Outlook, causes: Causes) -> TaskPlan:
+    if outlook.action is Action.SKIP and outlook.record is not None:
+        why, known = current_since(since(outlook.record), time.time()), since(outlook.record)
+    else:
+        why, known = causes.brief(outlook.task), None
+    return TaskPlan(
+        task=outlook.task,
+        action=outlook.action,
+        why=why,
+        changes=outlook.changes,
+        after=outlook.after,
+        seconds=outlook.seconds,
+        since=known,
+    )
+
+
+# ---------------------------------------------------------------- on the screen
+
+
+def _show(settings: Settings, view: PlanView) -> None:
+    out, paint = settings.console.out, settings.console.paint
+    counts = Counter(task.action for task in view.tasks)
+    params = f"  {parameters_of(view.params)}" if view.params else ""
+    out(f"{paint(view.dag, 'bold')}{params}  {_extent(counts, len(view.tasks))}")
+    shown = _shown(settings, view)
+    if shown:
+        out()
+        columns = (Column(""), Column(""), Column("", right=True), Column("", flexible=True))
+        settings.console.table(columns, [_row(task) for task in shown])
+    if len(shown) < len(view.tasks):
+        out(f"\n  … and {count(len(view.tasks) - len(shown), 'task')} more (--verbose shows all)")
+    lines = list(_times(view))
+    if lines:
+        out()
+    for line in lines:
+        out(line)
+
+
+def parameters_of(values: dict[str, str]) -> str:
+    """Parameters as people write them."""
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _extent(counts: Counter[Action], tasks: int) -> str:
+    if counts[Action.SKIP] == tasks:
+        return f"nothing to do: {'it is' if tasks == 1 else f'all {tasks:,} tasks are'} current"
+    words = {Action.RUN: "to run", Action.DEFER: "deferred", Action.SKIP: "current"}
+    parts = [f"{counts[each]:,} {word}" for each, word in words.items() if counts[each]]
+    return f"{count(tasks, 'task')}: {', '.join(parts)}"
+
+
+def _shown(settings: Settings, view: PlanView) -> list[TaskPlan]:
+    if settings.verbose or len(view.tasks) <= _LINES:
+        return list(view.tasks)
+    return [task for task in view.tasks if task.action is not Action.SKIP][:_LINES]
+
+
+def _row(task: TaskPlan) -> list[Cell]:
+    took = "" if task.seconds is None or task.action is Action.SKIP else duration(task.seconds)
+    return [
+        Cell(f"  {task.action}", _STYLES[task.action]),
+        Cell(task.task),
+        Cell(took),
+        Cell(task.why),
+    ]
+
+
+def _times(view: PlanView) -> list[str]:
+    told, lines = view.forecast, []
+    if told.seconds:
+        text = f"Takes about {duration(told.at_least)}"
+        if told.seconds - told.at_least >= 0.05:
+            text += f", or {duration(told.seconds)} if all that is deferred has to run"
+        lines.append(f"{text}, {view.concurrency} at a time, going by the last times.")
+    if len(told.critical) > 1:
+        lines.append(f"Critical path: {_path(told.critical)}")
+    if told.unknown and told.seconds:
+        names = ", ".join(told.unknown[:5]) + (" …" if len(told.unknown) > 5 else "")
+        lines.append(f"Not counted, because they never succeeded before: {names}")
+    if told.saved >= 0.05:
+        lines.append(f"Skipping what is current saves {duration(told.saved)} of work.")
+    return lines
+
+
+def _path(names: Sequence[str]) -> str:
+    if len(names) > 8:
+        names = (*names[:4], "…", *names[-3:])
+    return " → ".join(names)
+
+
+def _told(settings: Settings, view: PlanView) -> tuple[str, str]:
+    """What is missing, and what to run for it."""
+    lines = [
+        f"{view.dag}/{gap.task} needs {gap.input}, which is not there"
+        + (f"; {gap.maker} makes it" if gap.maker else ", and no task makes it")
+        for gap in view.gaps[:10]
+    ]
+    if len(view.gaps) > 10:
+        lines.append(f"… and {len(view.gaps) - 10} more")
+    makers = dict.fromkeys(
+        gap.maker if "/" in gap.maker else f"{view.dag}/{gap.maker}"
+        for gap in view.gaps
+        if gap.maker
+    )
+    hints = [f"Run first: {settings.again(f'run {maker}')}" for maker in list(makers)[:3]]
+    return "\n".join(lines), "\n".join(hints)

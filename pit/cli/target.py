@@ -1,0 +1,173 @@
+"""What `DAG[/TASK]` and `-p` mean on a command line, and a look at it that starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pit.cli.options import Settings
+from pit.cli.run import chosen, parameters
+from pit.engine import place
+from pit.engine.current import params_key
+from pit.engine.look import Look, Subject
+from pit.engine.select import prepared, selected
+from pit.errors import BadArgument, PitError
+from pit.model import Dag, Record, Task, TaskRecord, WorkspaceConfig
+from pit.spec import params
+from pit.state.digests import Seen
+from pit.state.history import LastSuccess
+from pit.state.secrets import Secrets
+from pit.state.store import Store
+
+param_option = click.option(
+    "-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a run parameter."
+)
+"""`-p name=value`, the same on every command that takes parameters."""
+
+
+class Aim(Record):
+    """What a command is about: a DAG with its matrices expanded, parameters, and chosen tasks.
+
+    `selection` is what stands after the slash, empty for the whole DAG.
+    """
+
+    config: WorkspaceConfig
+    dag: Dag
+    params: dict[str, str]
+    chosen: tuple[str, ...]
+    selection: str = ""
+
+    @property
+    def locks(self) -> Path:
+        """Where runs keep the locks on tasks."""
+        return place.locks(self.config.runs_dir)
+
+    def tasks(self) -> tuple[Task, ...]:
+        """The chosen tasks."""
+        names = set(self.chosen)
+        return tuple(task for task in self.dag.tasks if task.name in names)
+
+
+def aim(settings: Settings, target: str, pairs: Sequence[str]) -> Aim:
+    """What `target` and the `-p` options name; UsageError or InvalidConfig if nothing."""
+    config = settings.config()
+    declared, selection = chosen(config, target)
+    values = params.resolve(declared.params, parameters(pairs), date.today())
+    dag = prepared(declared, values)
+    names = selected(dag, selection) if selection else {task.name for task in dag.tasks}
+    return Aim(
+        config=config,
+        dag=dag,
+        params=values,
+        chosen=tuple(task.name for task in dag.tasks if task.name in names),
+        selection=selection or "",
+    )
+
+
+def one(found: Aim) -> Task:
+    """The one task that is aimed at."""
+    if not found.selection:
+        raise BadArgument(f'"{found.dag.name}" is a whole DAG', "Write DAG/TASK")
+    if len(found.chosen) > 1:
+        names = ", ".join(found.chosen[:5]) + (" …" if len(found.chosen) > 5 else "")
+        raise BadArgument(
+            f'"{found.selection}" means {len(found.chosen)} tasks', f"Name one of: {names}"
+        )
+    return found.dag.task(found.chosen[0])
+
+
+# ---------------------------------------------------------------- looking
+
+
+class Memory:
+    """The store as far as there is one: opened for reading, so that any disk will do.
+
+    What a look has digested is kept if the store can be written; if not, the next look pays.
+    """
+
+    def __init__(self, path: Path, store: Store | None) -> None:
+        self._path, self.store = path, store
+        self._records: dict[tuple[str, str], TaskRecord] = {}
+
+    def recall(self, dag: str, params: Collection[str]) -> None:
+        """Read the records of a DAG for some texts of parameters, all at once."""
+        if self.store is not None:
+            found = self.store.records(dag, params)
+            self._records = {(record.task, record.params): record for record in found}
+
+    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
+        """The record of a task, among those that have been recalled."""
+        return self._records.get((task, params))
+
+    def text(self, digest: str) -> bytes | None:
+        """A source by its digest, if it was kept."""
+        return None if self.store is None else self.store.text(digest)
+
+    def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
+        """The newest success of each task of a DAG."""
+        return {} if self.store is None else self.store.last_successes(dag)
+
+    def digests(self, *folders: str) -> Mapping[str, Seen]:
+        """The digest cache."""
+        return {} if self.store is None else self.store.digests(*folders)
+
+    def environments(self, run_id: str) -> dict[str, str]:
+        """The digests that a run was executed with."""
+        return {} if self.store is None else self.store.environments(run_id)
+
+    def tasks(self, run_id: str) -> Sequence[Any]:
+        """The tasks of a run."""
+        return () if self.store is None else self.store.tasks(run_id)
+
+    def runs(self, dag: str, limit: int) -> Sequence[Any]:
+        """The latest runs of a DAG first."""
+        return () if self.store is None else self.store.runs(dag, limit)
+
+    def attempts(self, run_id: str, task: str) -> Sequence[Any]:
+        """The attempts of a task in a run."""
+        return () if self.store is None else self.store.attempts(run_id, task)
+
+    def notes(self, dag: str, task: str, limit: int) -> Sequence[Any]:
+        """What people did to the records of a task, the latest first."""
+        return () if self.store is None else self.store.notes(dag, task, limit)
+
+    def records(self, dag: str) -> Sequence[TaskRecord]:
+        """The records of a DAG."""
+        return () if self.store is None else self.store.records(dag)
+
+    def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
+        """Bring the digest cache up to date, where that is possible."""
+        if self.store is not None and changes:
+            with suppress(PitError), Store.open(self._path) as store:
+                store.save_digests(changes)
+
+
+@contextmanager
+def remembered(config: WorkspaceConfig) -> Iterator[Memory]:
+    """What the workspace remembers, open for reading while the `with` lasts."""
+    store = Store.open_readonly(config.metadata_db)
+    try:
+        yield Memory(config.metadata_db, store)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def look(settings: Settings, found: Aim, memory: Memory) -> Look:
+    """A look at the DAG as it stands in the project."""
+    from pit.work import process  # only for asking uv about Python
+
+    path = found.config.secrets_file
+    subject = Subject(
+        dag=found.dag,
+        config=found.config,
+        params=found.params,
+        secrets=Secrets.load(path) if path is not None else None,
+    )
+    memory.recall(found.dag.name, {params_key(task, found.params) for task in found.dag.tasks})
+    return Look(subject, memory, process.capture)

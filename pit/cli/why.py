@@ -1,0 +1,150 @@
+"""`pit why`: the chain of causes behind a task that would run, or since when it is current."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+
+from pit.cli.complete import complete_target
+from pit.cli.console import ago, count, duration, printable
+from pit.cli.options import Settings, command, json_option
+from pit.cli.plan import Since, parameters_of, since
+from pit.cli.target import Aim, Memory, aim, look, one, param_option, remembered
+from pit.engine import absence
+from pit.engine.causes import Cause, Causes
+from pit.engine.current import params_key
+from pit.engine.look import Action, Look, Outlook
+from pit.model import Record, Task
+
+_CAUSES = 6
+
+
+class WhyView(Record):
+    """The shape of `pit why --json`.
+
+    `since` is null unless the task is current; then `then` says why it ran the last time. `causes`
+    say why it would run now, or may.
+    """
+
+    dag: str
+    task: str
+    params: dict[str, str]
+    action: Action
+    since: Since | None
+    seconds: float | None
+    causes: tuple[Cause, ...]
+    then: tuple[Cause, ...]
+
+
+@command("why", short_help="Explain why a task would run, or why it would not.")
+@click.argument("target", metavar="DAG/TASK", shell_complete=complete_target)
+@param_option
+@json_option
+def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) -> None:
+    """Explain why a task would run, back to what somebody changed; or since when it is current.
+
+    Nothing is started, and nothing is changed.
+    """
+    found = aim(settings, target, pairs)
+    task = one(found)
+    with remembered(found.config) as memory:
+        seen = look(settings, found, memory)
+        outlooks = seen.outlooks()
+        seen.save()
+        view = _view(found, task, seen, memory, outlooks)
+    if as_json:
+        settings.console.json(view)
+    else:
+        _Screen(settings).show(view)
+
+
+def _view(found: Aim, task: Task, seen: Look, memory: Memory, outlooks: list[Outlook]) -> WhyView:
+    outlook = next(each for each in outlooks if each.task == task.name)
+    causes = Causes(
+        found.dag,
+        outlooks,
+        found.params,
+        memory,
+        lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
+        lambda each: _absent(found, each, memory),
+    )
+    record = outlook.record if outlook.action is Action.SKIP else None
+    return WhyView(
+        dag=found.dag.name,
+        task=task.name,
+        params=found.params,
+        action=outlook.action,
+        since=since(record) if record is not None else None,
+        seconds=outlook.seconds,
+        causes=causes.of(task.name),
+        then=causes.in_run(task.name, record.run) if record is not None else (),
+    )
+
+
+def _absent(found: Aim, task: Task, memory: Memory) -> tuple[Cause, ...]:
+    return absence.reasons(task, found.dag.name, params_key(task, found.params), memory)
+
+
+# ---------------------------------------------------------------- on the screen
+
+
+class _Screen:
+    """Writes a view as lines, each cause below what it causes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._console = settings.console
+        self._arrow = "←" if settings.console.unicode else "<-"
+        self._now = time.time()
+
+    def show(self, view: WhyView) -> None:
+        """Write it."""
+        name = self._console.paint(f"{view.dag}/{view.task}", "bold")
+        params = f" ({parameters_of(view.params)})" if view.params else ""
+        if view.since is not None:
+            self._current(f"{name}{params}", view, view.since)
+            return
+        verb = "may run" if view.action is Action.DEFER else "would run"
+        self._console.out(f"{name}{params} {verb}:\n")
+        self._write(self._lines(view.causes, 1))
+
+    def _current(self, name: str, view: WhyView, known: Since) -> None:
+        out = self._console.out
+        run = f" since run {known.run}" if known.run else ""
+        out(f"{name} is current{run}, {ago(known.at, self._now)}")
+        if known.note:
+            out(f'  Somebody accepted it as it stands: "{printable(known.note)}"')
+        if known.seconds:
+            out(f"  Skipping it saves {duration(known.seconds)}.")
+        if view.then:
+            out("\nIt ran the last time because:\n")
+            self._write(self._lines(view.then, 1))
+
+    def _write(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._console.out(line)
+
+    def _lines(self, causes: Sequence[Cause], depth: int) -> Iterator[str]:
+        shown = len(causes) if self._settings.verbose else _CAUSES
+        indent = "  " * depth
+        arrow = f"{self._arrow} " if depth > 1 else ""
+        for cause in causes[:shown]:
+            yield f"{indent}{arrow}{printable(cause.sentence)}{self._when(cause)}"
+            yield from (f"{indent}    {self._coloured(line)}" for line in cause.diff)
+            yield from self._lines(cause.causes, depth + 1)
+        if len(causes) > shown:
+            yield f"{indent}{arrow}… and {count(len(causes) - shown, 'more cause')}"
+
+    def _when(self, cause: Cause) -> str:
+        words = []
+        if cause.at is not None:
+            words.append(ago(cause.at, self._now))
+        if cause.run:
+            words.append(f"in run {cause.run}")
+        return f" ({', '.join(words)})" if words else ""
+
+    def _coloured(self, line: str) -> str:
+        styles = {"+": "green", "-": "red", "@": "dim"}
+        return self._console.paint(printable(line), styles.get(line[:1], ""))

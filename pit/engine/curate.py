@@ -1,0 +1,225 @@
+"""What people do to records by hand: accept what stands, forget a success, clean its targets.
+
+All hold the claim on a task while they change its record, so that no run executes it meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from pit.engine import current
+from pit.engine.claims import claimed
+from pit.engine.look import Look
+from pit.errors import BadArgument, Overlapping
+from pit.model import Dag, Event, Record, Task, TaskRecord, TextsKept
+from pit.state.files import remove_tree
+from pit.work import publish, selection
+
+
+class Keeper(Protocol):
+    """The store as this module needs it."""
+
+    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
+        """The record of a task with these values of its parameters."""
+
+    def records(self, dag: str) -> Sequence[TaskRecord]:
+        """The records of a DAG."""
+
+    def emit(self, event: Event) -> None:
+        """Keep an event."""
+
+    def barrier(self) -> None:
+        """Return when everything emitted is durable."""
+
+    def accept(self, record: TaskRecord, note: str = "") -> None:
+        """Keep a record that a person vouches for."""
+
+    def forget_record(self, dag: str, task: str, params: str | None = None, note: str = "") -> int:
+        """Drop the record of a task, or those for all its parameters."""
+
+
+class Success(Protocol):
+    """Where a task last succeeded."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the work took."""
+
+
+class Ground(Record):
+    """Where a command works: the DAG, its parameters, the workspace, the folder of the claims."""
+
+    dag: Dag
+    params: Mapping[str, str]
+    workspace: Path
+    locks: Path
+
+    def key(self, task: Task) -> str:
+        """The text of the parameter values that a task gets."""
+        return current.params_key(task, self.params)
+
+
+# ---------------------------------------------------------------- accept
+
+
+def accept(
+    ground: Ground,
+    task: Task,
+    look: Look,
+    keeper: Keeper,
+    note: str,
+    success: Success | None = None,
+) -> TaskRecord:
+    """Makes what stands at a task's targets current, as if it had been made just now.
+
+    `look` must have been told of the tasks upstream; `success` is when it last did its work.
+    BadArgument says why it cannot be accepted, Overlapping that a run is at it.
+    """
+    _check_acceptable(ground, task)
+    key = ground.key(task)
+    with claimed(ground.locks, ground.dag.name, task.name, key) as held:
+        if not held:
+            raise _busy(ground.dag.name, task.name)
+        record = _as_it_stands(ground, task, look, keeper.record(ground.dag.name, task.name, key))
+        if success is not None and not record.run:
+            record = replace(record, run=success.run, seconds=success.seconds)
+        texts = look.fingerprints.texts(record.fingerprint)
+        if texts:
+            keeper.emit(TextsKept(run=record.run, at=record.at, texts=texts))
+            keeper.barrier()
+        keeper.accept(record, note)
+    return record
+
+
+def _check_acceptable(ground: Ground, task: Task) -> None:
+    name = f"{ground.dag.name}/{task.name}"
+    if not current.is_tracked(task):
+        why = "says always = true" if task.always else "declares no inputs"
+        raise BadArgument(
+            f"{name} {why}, so it always runs: there is nothing to accept",
+            "Declare in its pit.toml what it reads: inputs = […]",
+        )
+    lacking = publish.missing(ground.dag.project, publish.anchored(task.targets, ground.workspace))
+    if lacking:
+        raise BadArgument(
+            f"{name} cannot be accepted: its target {', '.join(lacking)} is not there",
+            f"Make it with: pit run {name}",
+        )
+
+
+def _as_it_stands(ground: Ground, task: Task, look: Look, before: TaskRecord | None) -> TaskRecord:
+    at = time.time()
+    fingerprint = look.fingerprints.of(task)
+    if task.runner == "python" and not fingerprint.environment:
+        raise BadArgument(
+            f"the Python environment of {ground.dag.name} has not been built yet",
+            "Build it with: pit sync",
+        )
+    products = look.fingerprints.products(task) if task.targets else {}
+    return TaskRecord(
+        dag=ground.dag.name,
+        task=task.name,
+        params=ground.key(task),
+        run=before.run if before else "",
+        at=at,
+        seconds=before.seconds if before else 0.0,
+        fingerprint=replace(fingerprint, products=products),
+    )
+
+
+def _busy(dag: str, task: str) -> Overlapping:
+    return Overlapping(
+        f"{dag}/{task} is being executed by a run just now", "Wait until it has ended"
+    )
+
+
+# ---------------------------------------------------------------- forget
+
+
+def forget(
+    ground: Ground, task: str, params: Collection[str], keeper: Keeper, note: str = ""
+) -> int:
+    """Drops the records of a task for parameters of these texts; returns how many went."""
+    gone = 0
+    for key in params:
+        with claimed(ground.locks, ground.dag.name, task, key) as held:
+            if not held:
+                raise _busy(ground.dag.name, task)
+            gone += keeper.forget_record(ground.dag.name, task, key, note)
+    return gone
+
+
+# ---------------------------------------------------------------- clean
+
+
+class Made(Record):
+    """What `clean` would remove of a task: places in the project, and what it must leave alone."""
+
+    task: str
+    places: tuple[str, ...]
+    bytes: int
+    kept: dict[str, str]
+
+
+def made(ground: Ground, task: Task) -> Made:
+    """What stands at the declared targets of a task inside the project."""
+    places: list[str] = []
+    kept: dict[str, str] = {}
+    for target in task.targets:
+        if os.path.isabs(target) or target.startswith(selection.WORKSPACE):
+            kept[target] = "it lies outside the project"
+            continue
+        for place in selection.matching(str(ground.dag.project), target):
+            why = _why_not(ground, place)
+            if why:
+                kept[place] = why
+            else:
+                places.append(place)
+    total = sum(_size(ground.dag.project / place) for place in places)
+    return Made(task=task.name, places=tuple(places), bytes=total, kept=kept)
+
+
+def clean(ground: Ground, task: Task, found: Made, keeper: Keeper) -> int:
+    """Drops a task's record, then removes what it made; returns how many records went."""
+    with claimed(ground.locks, ground.dag.name, task.name, ground.key(task)) as held:
+        if not held:
+            raise _busy(ground.dag.name, task.name)
+        gone = keeper.forget_record(ground.dag.name, task.name, ground.key(task), "pit clean")
+        for place in found.places:
+            if not _why_not(ground, place):
+                remove_tree(ground.dag.project / place)
+    return gone
+
+
+def _why_not(ground: Ground, place: str) -> str:
+    """Why a place must not be removed; empty if it may."""
+    project = os.path.realpath(ground.dag.project)
+    path = os.path.normpath(os.path.join(project, place))
+    if path == project or not selection.lies_in(selection.located(path), project):
+        return "it lies outside the project"
+    for own in ("pit.toml", *(task.script for task in ground.dag.tasks)):
+        if selection.lies_in(os.path.join(project, own), path):
+            return f"{own} is part of it"
+    return ""
+
+
+def _size(path: Path) -> int:
+    return sum(each.lstat().st_size for each in _files(path))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not path.is_symlink():
+        below: Iterable[Path] = path.rglob("*")
+        yield from (each for each in below if not each.is_dir() or each.is_symlink())
+    else:
+        yield path

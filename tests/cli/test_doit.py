@@ -1,0 +1,72 @@
+"""`pit doit`, and the dodo.py files that `pit new` and `pit init` write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.builder import Pit
+from tests.doit import TEMPLATES, doit
+
+TASK = '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+
+
+def test_new_and_init_write_faces_that_work(pit: Pit) -> None:
+    pit.run("new", "demo", "--type", "shell").ok()
+    demo = Pit(pit.root / "demo")
+    demo.run("init", "second", "--type", "shell").ok()
+    listed = doit(demo.root, "list", "--all").ok().out
+    assert [line.split()[0] for line in listed.splitlines()] == [
+        "sample_pipeline",
+        "sample_pipeline:clean",
+        "sample_pipeline:totals",
+        "second",
+        "second:clean",
+        "second:totals",
+    ]
+    doit(demo.root / "projects/second", "run", "second:clean").ok()
+    assert (demo.root / "projects/second/out/orders.csv").is_file()
+    assert not (demo.root / "projects/sample_pipeline/out").exists()
+
+
+def test_a_dodo_file_that_is_there_already_is_left_alone(pit: Pit) -> None:
+    pit.file("dodo.py", "# mine\n").run("init", "sales", "--type", "shell").ok()
+    assert (pit.root / "dodo.py").read_text() == "# mine\n"
+    (pit.root / "dodo.py").unlink()
+    pit.run("init", "marts", "--type", "shell").ok()
+    assert (pit.root / "dodo.py").read_text() == (TEMPLATES / "workspace/dodo.py").read_text()
+
+
+def test_arguments_reach_doit_as_they_are(pit: Pit) -> None:
+    pit.project("sales").toml(TASK).file("a.sh", "echo done\n")
+    assert pit.run("doit", "list", "--all", "--status", "-q").ok().out.split() == [
+        *("R", "sales"),
+        *("R", "sales:a"),
+    ]
+    assert "PURPOSE" in pit.run("doit", "help", "run").ok().out
+    assert pit.run("doit", "--version").ok().out.startswith("0.37")
+    assert "Usage: pit doit" in pit.run("doit", "--help").ok().out
+    pit.run("doit", "run", "-v", "2", "sales:a").ok()
+    assert pit.log("a") == "done\n"
+    pit.run("doit", "run", "nope").fails(2, '"nope" is no task')
+    pit.run("doit", "list", "nope").fails(3, "'nope' is not a task")
+    pit.run("doit", "dumpdb").fails(2, "pit why")
+
+
+def test_it_needs_no_dodo_file_and_uses_the_one_that_is_there(pit: Pit, tmp_path: Path) -> None:
+    pit.project("sales").toml(TASK).file("a.sh", "")
+    assert pit.run("doit", "list").ok().out.split() == ["sales"]
+    text = (TEMPLATES / "workspace/dodo.py").read_text()
+    (tmp_path / "dodo.py").write_text(text + '\nDOIT_CONFIG = {"default_tasks": ["sales:a"]}\n')
+    pit.run("doit").ok()
+    (run,) = pit.run("runs", "--json").ok().json
+    assert run["state"] == "success"
+    broken = "raise SystemExit('this file is not for you')\n"
+    (tmp_path / "dodo.py").write_text(broken)
+    pit.run("doit", "list").fails(22, "error: this file is not for you")
+
+
+def test_problems_end_it_with_the_exit_code_of_pit(pit: Pit) -> None:
+    pit.run("doit", "list").fails(10, "no projects found")
+    pit.project("sales").toml("[dag")
+    result = pit.run("doit", "list").fails(11, "projects/sales/pit.toml:1:")
+    assert "Traceback" not in result.err
