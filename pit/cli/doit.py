@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,8 @@ import click
 
 from pit.cli.console import Console
 from pit.cli.main import failed, main
-from pit.cli.options import Settings, command
+from pit.cli.options import Given, Settings, command, settings_of
 from pit.errors import RunNotSuccessful
-from pit.model import WorkspaceConfig
 
 if TYPE_CHECKING:
     from pit.engine.face import Face
@@ -33,34 +33,46 @@ def doit(settings: Settings, arguments: Sequence[str]) -> None:
     """
     from pit.engine import face
 
-    code = face.main(arguments, settings.root, lambda: _face(settings.root, settings.console))
+    code = face.main(arguments, settings.root, lambda: _face(settings))
     if code:
         raise RunNotSuccessful("doit was not successful", code)
 
 
 def workspace(dodo: str) -> Face:
     """What the dodo.py of a workspace hands to doit: the tasks of all its projects."""
-    return _face(_folder(dodo), Console())
+    return _face(_settings(_folder(dodo)))
 
 
 def project(dodo: str) -> Face:
     """What the dodo.py in a project's folder hands to doit: its tasks alone."""
     folder = _folder(dodo)
-    return _face(folder.parent.parent, Console(), only=folder)
+    return _face(_settings(folder.parent.parent), only=folder)
 
 
 def _folder(dodo: str) -> Path:
     return Path(os.path.abspath(dodo)).parent
 
 
-def _face(root: Path, console: Console, only: Path | None = None) -> Face:
+def _settings(root: Path) -> Settings:
+    """Those of the `pit doit` that reads the dodo.py; bare ones where doit itself does."""
+    context = click.get_current_context(silent=True)
+    given = context.find_object(Given) if context else None
+    return settings_of(replace(given or Given(console=Console()), project_dir=str(root)))
+
+
+def _face(settings: Settings, only: Path | None = None) -> Face:
     from pit.cli import target
     from pit.engine.face import Face
     from pit.engine.standing import Outside, Subject
 
-    settings = Settings(console=console, root=root)
+    shared = [f"--project-dir={settings.root}"]
+    if settings.secrets:
+        shared.append(f"--secrets={settings.secrets}")
+    if settings.verbose:
+        shared.append("--verbose")
 
-    def look(config: WorkspaceConfig, subject: Subject) -> Sequence[Outlook]:
+    def look(subject: Subject) -> Sequence[Outlook]:
+        config = settings.config()
         aim = target.Aim(config=config, dag=subject.dag, params=dict(subject.params), chosen=())
         with target.remembered(config) as memory:
             seen = target.look(settings, aim, memory)
@@ -69,9 +81,10 @@ def _face(root: Path, console: Console, only: Path | None = None) -> Face:
             return found
 
     outside = Outside(
-        pit=main,
-        failed=lambda error: failed(console, error),
-        warn=console.warning,
+        config=settings.config,
+        pit=lambda words: main([*shared, *words]),
+        failed=lambda error: failed(settings.console, error),
+        warn=settings.console.warning,
         look=look,
     )
-    return Face(root, outside, only)
+    return Face(settings.root, outside, only)

@@ -61,7 +61,7 @@ class CannotRun(PitError):
     """The plan cannot be carried out: an input is not there, and nothing in it makes it."""
 
 
-@command("plan", short_help="Show what a run would do, and why; start nothing.")
+@command("plan", short_help="Show what a run would do, and why.")
 @click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
 @param_option
 @click.option("--force", is_flag=True, help="As if everything had to run.")

@@ -62,7 +62,7 @@ def _ground(found: Aim) -> Ground:
 # ---------------------------------------------------------------- accept
 
 
-@command("accept", short_help="Take what stands at a task's targets as current.")
+@command("accept", short_help="Take a task's targets as current.")
 @click.argument("target", metavar="DAG/TASK", shell_complete=complete_target)
 @click.option("-m", "--message", required=True, metavar="TEXT", help="Why; kept in the history.")
 @param_option
@@ -98,7 +98,7 @@ def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[
     seen.outlooks(())  # from here on, every task counts as it last was
     successes = store.last_successes(found.dag.name)
     done = []
-    for task in found.tasks():
+    for task in found.implied():
         if task.name in stale:
             curate.accept(_ground(found), task, seen, store, message, successes.get(task.name))
         done.append(AcceptedView(task=task.name, accepted=task.name in stale))
@@ -109,7 +109,7 @@ def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[
 # ---------------------------------------------------------------- forget
 
 
-@command("forget", short_help="Drop what is known of tasks, so that they run again.")
+@command("forget", short_help="Drop what is known of tasks: they run again.")
 @click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
 @param_option
 @click.option("--all-params", is_flag=True, help="Whatever their parameters were.")
@@ -166,7 +166,7 @@ def _known(found: Aim, store: Store, all_params: bool) -> dict[str, list[str]]:
 # ---------------------------------------------------------------- clean
 
 
-@command("clean", short_help="Remove what tasks have made, so that they make it anew.")
+@command("clean", short_help="Remove what tasks have made.")
 @click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
 @param_option
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")

@@ -18,7 +18,7 @@ from pit.engine.look import Look, Subject
 from pit.engine.select import prepared, selected
 from pit.errors import BadArgument, PitError
 from pit.model import Dag, Record, Task, TaskRecord, WorkspaceConfig
-from pit.spec import params
+from pit.spec import graph, params
 from pit.state.digests import Seen
 from pit.state.history import LastSuccess
 from pit.state.secrets import Secrets
@@ -48,9 +48,14 @@ class Aim(Record):
         return place.locks(self.config.runs_dir)
 
     def tasks(self) -> tuple[Task, ...]:
-        """The chosen tasks."""
+        """The chosen tasks, as pit.toml declares them."""
         names = set(self.chosen)
         return tuple(task for task in self.dag.tasks if task.name in names)
+
+    def implied(self) -> tuple[Task, ...]:
+        """The chosen tasks with the dependencies that their inputs imply."""
+        tasks = {task.name: task for task in graph.implied(self.dag).tasks}
+        return tuple(tasks[name] for name in self.chosen)
 
 
 def aim(settings: Settings, target: str, pairs: Sequence[str]) -> Aim:

@@ -38,7 +38,7 @@ class WhyView(Record):
     then: tuple[Cause, ...]
 
 
-@command("why", short_help="Explain why a task would run, or why it would not.")
+@command("why", short_help="Explain why a task would run, or would not.")
 @click.argument("target", metavar="DAG/TASK", shell_complete=complete_target)
 @param_option
 @json_option

@@ -64,6 +64,10 @@ class Ended(Protocol):
     def reason(self) -> str | None:
         """Why it ended so."""
 
+    @property
+    def why(self) -> str:
+        """Why it ran, as was told then."""
+
 
 class Note(Protocol):
     """What somebody did to a record."""
@@ -109,7 +113,8 @@ def reasons(task: Task, dag: str, params: str, memory: Memory) -> tuple[Cause, .
     ]
     latest = max(told, key=lambda cause: cause.at or 0.0, default=None)
     if latest is None:
-        latest = Cause(task=task.name, kind="never", sentence="it has never run")
+        never = "it has never run with these parameters" if params else "it has never run"
+        latest = Cause(task=task.name, kind="never", sentence=never)
     others = _others(task, dag, params, memory)
     return (latest, others) if others else (latest,)
 
@@ -130,20 +135,26 @@ def _last_attempt(task: Task, dag: str, params: str, memory: Memory) -> Cause | 
             continue
         attempts = memory.attempts(run.id, task.name)
         if attempts:
-            last = attempts[-1]
-            sentence = _became(task, run.id, last, memory)
-            return Cause(
-                task=task.name,
-                kind="last_time",
-                sentence=sentence,
-                run=run.id,
-                at=last.started_at,
-            )
+            return _became(task, run.id, attempts[-1], memory)
     return None
 
 
-def _became(task: Task, run: str, last: Attempt, memory: Memory) -> str:
+def _became(task: Task, run: str, last: Attempt, memory: Memory) -> Cause:
     row = next((row for row in memory.tasks(run) if row.task == task.name), None)
+    then = [row.why] if row is not None and row.why else []
+    return Cause(
+        task=task.name,
+        kind="last_time",
+        sentence=_outcome(row, last),
+        run=run,
+        at=last.started_at,
+        causes=tuple(
+            Cause(task=task.name, kind="ran", sentence=f"it ran because {why}") for why in then
+        ),
+    )
+
+
+def _outcome(row: Ended | None, last: Attempt) -> str:
     reason = (row.reason if row is not None else None) or last.reason
     if reason is not None and reason in _LEFT_NONE:
         return f"the last time, {_LEFT_NONE[reason]}"

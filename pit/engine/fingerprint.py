@@ -22,9 +22,15 @@ from pit.work.digest import Digests
 
 Url = Callable[[Task], str | None]
 
+_CODE = (".py", ".sql", ".sh")
+"""Of which files the text is kept: to compare meaning, and to show what has changed."""
+
 
 class Surroundings(Record):
-    """What all tasks of a run share: files, parameters, the Python environment, databases."""
+    """What all tasks of a run share: files, parameters, the Python environment, databases.
+
+    `steady` says that no task writes at `root` meanwhile.
+    """
 
     dag: Dag
     root: Path
@@ -32,6 +38,7 @@ class Surroundings(Record):
     params: Mapping[str, str]
     environment: environment.Environment | None
     url: Url
+    steady: bool = False
 
 
 class Fingerprints:
@@ -46,6 +53,7 @@ class Fingerprints:
         self._made: dict[str, dict[str, FileMark]] = {}
         self._successes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        self._steady: source.Finder | None = None
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------ what is told to it
@@ -121,8 +129,9 @@ class Fingerprints:
         return text if text is not None and digest.digest_bytes(text) == digest_of_text else None
 
     def texts(self, fingerprint: Fingerprint) -> dict[str, bytes]:
-        """The texts behind a fingerprint's sources and packages, by digest."""
-        wanted = {*fingerprint.sources.values(), fingerprint.packages} - {""}
+        """The texts of code behind a fingerprint, and of uv.lock, by digest."""
+        wanted = {key for place, key in fingerprint.sources.items() if place.endswith(_CODE)}
+        wanted |= {fingerprint.packages} - {""}
         found = {key: self.text(key) for key in wanted}
         return {key: text for key, text in found.items() if text is not None}
 
@@ -146,9 +155,21 @@ class Fingerprints:
         root = self._around.root
         files: tuple[str, ...] = (task.script,)
         if task.runner == "python" and self._around.environment is not None:
-            paths = self._around.environment.site_paths
-            files = source.python_sources(task.script, root, paths).files
-        return {place: self._source(root / place) for place in files}
+            files = self._finder(self._around.environment.site_paths).sources(task.script).files
+        return {
+            place: self._source(root / place)
+            for place in files
+            if not _named(place, task.targets)  # what it makes itself is no code of its own
+        }
+
+    def _finder(self, paths: tuple[str, ...]) -> source.Finder:
+        """Knows what it has looked at once, which is sound where no task writes meanwhile."""
+        if self._steady is not None:
+            return self._steady
+        finder = source.Finder(self._around.root, paths, self._digests)
+        if self._around.steady:
+            self._steady = finder
+        return finder
 
     def _source(self, path: Path) -> str:
         found = self._digests.of(str(path)).digest

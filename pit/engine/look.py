@@ -104,6 +104,7 @@ class Look:
                 params=subject.params,
                 environment=self._environment(capture),
                 url=self._url,
+                steady=True,
             ),
             self._digests,
         )

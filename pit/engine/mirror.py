@@ -10,7 +10,6 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,8 @@ class Mirror:
         self.broken: Mapping[str, tuple[Problem, ...]] = {}
         self._given: Mapping[str, str] = {}
         with self.guarded():
-            self.config = spec.load_workspace_config(root)
-        self.standing = Standing(self.subjects, partial(outside.look, self.config))
+            self.config = outside.config()
+        self.standing = Standing(self.subjects, outside.look)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -50,7 +49,7 @@ class Mirror:
     def pit(self, *words: str) -> int:
         """Carries out one `pit` command line, from where doit was called; its exit code."""
         os.chdir(loader.initial_workdir or ".")
-        return self.outside.pit(("--project-dir", str(self.root), *words))
+        return self.outside.pit(words)
 
     def parameters(self, dag: str) -> Iterator[str]:
         """The options for what doit's command line gives (`date=2026-01-31`) and a DAG takes."""

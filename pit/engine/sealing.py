@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pit.engine import current, seal
-from pit.engine.look import Action, Look, Memory, Subject
+from pit.engine.look import Action, Look, Memory, Outlook, Subject
 from pit.engine.seal import Seal
 from pit.engine.select import prepared, selected
 from pit.errors import PitError
@@ -26,7 +26,7 @@ from pit.model import (
 from pit.spec import params
 from pit.spec.patterns import is_pattern
 from pit.state.secrets import Secrets
-from pit.work import publish, selection
+from pit.work import digest, publish, selection
 from pit.work.digest import Digests
 
 Capture = Callable[..., tuple[int, bytes]]
@@ -78,9 +78,15 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
     view = Look(subject, memory, capture, digests)
     outlooks = view.outlooks(chosen, until_stale=True)
     view.save()
-    if any(outlook.action is not Action.SKIP for outlook in outlooks):
+    if any(outlook.action is not Action.SKIP or _dangles(outlook) for outlook in outlooks):
         return None
     return _sealed(question, digests, mark, len(tasks), values)
+
+
+def _dangles(outlook: Outlook) -> bool:
+    """Whether an input is a link to nothing, which may lead to a place that nobody watches."""
+    record = outlook.record
+    return record is not None and digest.dangling() in record.fingerprint.inputs.values()
 
 
 def _sealable(task: Task, workspace: Path) -> bool:

@@ -27,14 +27,16 @@ class Subject(Record):
 class Outside(Record):
     """What the composition root plugs in.
 
-    `pit` carries out a command line and returns its exit code; `failed` shows an error and returns
-    its exit code; `warn` shows a sentence and a hint; `look` takes a look at a DAG.
+    `config` reads the workspace's configuration; `pit` carries out a command line and returns its
+    exit code; `failed` shows an error and returns its exit code; `warn` shows a sentence and a
+    hint; `look` takes a look at a DAG.
     """
 
+    config: Callable[[], WorkspaceConfig]
     pit: Callable[[Sequence[str]], int]
     failed: Callable[[PitError], int]
     warn: Callable[[str, str], None]
-    look: Callable[[WorkspaceConfig, Subject], Sequence[Outlook]]
+    look: Callable[[Subject], Sequence[Outlook]]
 
 
 class Status(Record):

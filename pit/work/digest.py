@@ -19,6 +19,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -344,6 +345,12 @@ def _aim(link: str, base: str) -> str:
     return os.path.relpath(real, base) if selection.lies_in(real, base) else real
 
 
+@cache
+def dangling() -> FileMark:
+    """The mark of an input that is a link to nothing."""
+    return _kind_mark("dangling")
+
+
 def _kind_mark(kind: str, text: str = "") -> FileMark:
     """The mark of what is no file: no file of size 0 has such a digest."""
     return FileMark(digest=digest_bytes(os.fsencode(f"{kind}\0{text}")), size=0)
@@ -428,7 +435,7 @@ def _mark(path: str, place: str, digests: Digests, found: dict[str, FileMark]) -
     except OSError:
         if not os.path.lexists(path):
             raise _vanished(path) from None
-        found[_spelled(place)] = _kind_mark("dangling")
+        found[_spelled(place)] = dangling()
         return
     if _IS_FILE(info.st_mode):
         found[_spelled(place)] = digests.of(path, info)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from doit.doit_cmd import DoitMain
+
 from tests.builder import Pit
+from tests.docs.pages import DOCS, code, first_cells, sections
 from tests.doit import TEMPLATES, doit
 
 TASK = '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
@@ -65,8 +68,30 @@ def test_it_needs_no_dodo_file_and_uses_the_one_that_is_there(pit: Pit, tmp_path
     pit.run("doit", "list").fails(22, "error: this file is not for you")
 
 
+def test_global_options_count_for_what_doit_carries_out(pit: Pit) -> None:
+    pit.file("keys.toml", '[global]\nwarehouse = "duckdb://w.duckdb"\n', mode=0o600)
+    text = (TEMPLATES / "workspace/dodo.py").read_text()
+    pit.file("dodo.py", text).project("sales").file("a.sql", "SELECT 41 + 1 AS answer;\n").toml(
+        '[dag.sql]\nconnection = "warehouse"\n'
+        '[[tasks]]\nname = "a"\nscript = "a.sql"\ninputs = []\n'
+    )
+    pit.run("doit", "run").ok()
+    assert "not executed" in pit.log("a")
+    out = pit.run("doit", "--secrets", "keys.toml", "--verbose", "run").ok().out
+    assert "[a] " in out
+    assert "42" in pit.log("a")
+    listed = pit.run("--secrets", "keys.toml", "doit", "list", "-s", "sales:a").ok().out
+    assert listed.split()[0] == "U"
+
+
 def test_problems_end_it_with_the_exit_code_of_pit(pit: Pit) -> None:
     pit.run("doit", "list").fails(10, "no projects found")
     pit.project("sales").toml("[dag")
     result = pit.run("doit", "list").fails(11, "projects/sales/pit.toml:1:")
     assert "Traceback" not in result.err
+
+
+def test_the_manual_names_every_command_of_doit() -> None:
+    rows = first_cells(sections(DOCS / "doit.md")["What each command does"])
+    commands = [command.get_name() for command in DoitMain.DOIT_CMDS]
+    assert sorted(name for row in rows for name in code(row)) == sorted(commands)

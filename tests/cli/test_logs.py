@@ -121,6 +121,7 @@ def test_json(sales: Pit, record: Record) -> None:
         {
             "task": "extract",
             "state": "success",
+            "run": folder.id,
             "path": str(folder.log_file("extract")),
             "size": 4,
             "text": "\ufffd\n",

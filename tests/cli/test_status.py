@@ -107,6 +107,9 @@ def test_json_of_all_and_of_one(sales: Pit, record: Record) -> None:
         "cpu_seconds": 1.5,
         "peak_memory": 50_000_000,
         "exit_code": 0,
+        "why": "",
+        "made_by": "",
+        "saved": 0.0,
     }
 
 

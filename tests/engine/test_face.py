@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.builder import Pit, Result
-from tests.doit import TEMPLATES, doit
+from tests.doit import DOIT, TEMPLATES, doit
 
 SALES = """
 [dag]
@@ -339,3 +339,36 @@ def test_a_workspace_that_cannot_be_written_can_be_listed(sales: Pit) -> None:
         sales.root.chmod(0o755)
     assert states(listed)["sales:load"] == "U"
     assert os.access(sales.root, os.W_OK)
+
+
+def test_a_signal_ends_the_run_and_what_it_started(sales: Pit) -> None:
+    sales.scripts(extract="echo started; exec sleep 4321.7\n")
+    running = subprocess.Popen(
+        [DOIT, "run", "-v", "2"], cwd=sales.root, env=sales.env, stdout=subprocess.PIPE
+    )
+    assert running.stdout is not None
+    with running.stdout:
+        assert any(b"[extract] started" in line for line in running.stdout)
+        running.terminate()
+        assert b"cancelled" in running.stdout.read()
+    assert running.wait(30) == 143
+    assert not list(sales.marked("sleep\x004321.7"))
+    (run,) = sales.run("runs", "--json").json
+    assert run["state"] == "cancelled"
+
+
+def test_runs_of_doit_and_pit_at_once_do_each_task_once(sales: Pit) -> None:
+    sales.scripts(
+        extract="echo >> $PIT_WORKSPACE/count; sleep 1; cat data/*.csv > out/orders.csv\n"
+    )
+    command = [DOIT, "run", "sales:load"]
+    both = [
+        subprocess.Popen(command, cwd=sales.root, env=sales.env, stdout=subprocess.DEVNULL),
+        sales.start("run", "sales/+load"),
+    ]
+    for each in both:
+        with each:
+            each.communicate(timeout=60)
+        assert each.returncode == 0
+    assert (sales.root / "count").read_text() == "\n"
+    assert len(sales.runs()) == 2

@@ -44,8 +44,14 @@ def ran(pit: Pit, *arguments: str) -> set[str]:
 
 def test_nothing_changed_and_nothing_runs(two: Pit) -> None:
     assert ran(two) == set()
-    assert rows(two, "select distinct state, reason from tasks where made_by <> ''") == [
-        ("skipped", "current")
+    assert rows(two, "select state, reason from runs order by seq desc limit 1") == [
+        ("success", "current")
+    ]
+    assert len(two.runs()) == 1, "it makes no folder"
+    two.file("data/y.csv", "# no line of data\n")
+    assert ran(two) == {"clean"}
+    assert rows(two, "select task, state, reason from tasks where made_by <> ''") == [
+        ("report", "skipped", "current")
     ]
 
 

@@ -251,11 +251,12 @@ def duckdb_reads(text: str) -> Any:
 
 
 def _without_places(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {
-            key: _without_places(value) for key, value in tree.items() if key != "query_location"
-        }
-    return [_without_places(each) for each in tree] if isinstance(tree, list) else tree
+    if isinstance(tree, list):
+        return [_without_places(each) for each in tree]
+    if not isinstance(tree, dict):
+        return tree
+    kept = {key: value for key, value in tree.items() if not key.startswith("query_location")}
+    return {key: _without_places(value) for key, value in kept.items()}
 
 
 def sqlite_reads(text: str) -> Any:
