@@ -12,12 +12,14 @@ import click
 
 from pit.cli.console import Console
 from pit.cli.main import failed, main
-from pit.cli.options import Given, Settings, command, settings_of
+from pit.cli.options import Settings, command
 from pit.errors import RunNotSuccessful
 
 if TYPE_CHECKING:
     from pit.engine.face import Face
     from pit.engine.look import Outlook
+
+_SETTINGS = "pit.doit.settings"
 
 
 @command(
@@ -33,6 +35,7 @@ def doit(settings: Settings, arguments: Sequence[str]) -> None:
     """
     from pit.engine import face
 
+    click.get_current_context().meta[_SETTINGS] = settings
     code = face.main(arguments, settings.root, lambda: _face(settings))
     if code:
         raise RunNotSuccessful("doit was not successful", code)
@@ -56,8 +59,8 @@ def _folder(dodo: str) -> Path:
 def _settings(root: Path) -> Settings:
     """Those of the `pit doit` that reads the dodo.py; bare ones where doit itself does."""
     context = click.get_current_context(silent=True)
-    given = context.find_object(Given) if context else None
-    return settings_of(replace(given or Given(console=Console()), project_dir=str(root)))
+    around: Settings | None = context.meta.get(_SETTINGS) if context else None
+    return replace(around, root=root) if around else Settings(console=Console(), root=root)
 
 
 def _face(settings: Settings, only: Path | None = None) -> Face:

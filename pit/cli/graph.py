@@ -260,9 +260,10 @@ def _text(picture: Picture, form: str, compact: bool) -> str:
 
 def _show(console: Console, picture: Picture, compact: bool) -> None:
     """Boxes where they fit, else a line for each task; below it what the signs mean."""
-    title = console.paint(picture.title, "bold")
-    about = f"{title}  {picture.description}" if picture.description else title
-    console.out(f"{fit(about, console.width) if console.width else about}\n")
+    head = "  ".join(filter(None, (picture.title, picture.description)))
+    head = fit(head, console.width) if console.width else head
+    name, about = head[: len(picture.title)], head[len(picture.title) :]
+    console.out(f"{console.paint(name, 'bold')}{about}\n")
     edges = reduced(picture.edges)
     drawn = None
     if not compact and len(picture.shapes) <= _MOST_BOXES:

@@ -17,16 +17,9 @@ from pit.cli.options import Settings, command
 from pit.errors import BadArgument, ProjectExists
 
 _SCAFFOLD = Path(__file__).parent / "scaffold"
-_FACES = next(
-    (
-        folder
-        for above in Path(__file__).parents[
-            1:3
-        ]  # in a wheel beside the code, else beside the package
-        if (folder := above / "dodo_templates").is_dir()
-    ),
-    _SCAFFOLD,
-)
+_PACKAGE = Path(__file__).parents[1]
+_SHIPPED = _PACKAGE / "dodo_templates"  # in a wheel; in a checkout they lie beside the package
+_FACES = _SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent / "dodo_templates"
 _FIRST = "sample_pipeline"
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 _RESERVED = ("global", "acl", "pit")

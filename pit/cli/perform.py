@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pit.cli import progress
 from pit.cli.options import Settings
 from pit.cli.summary import Summary
+from pit.engine import recovery
 from pit.engine.request import Finale, Request, Services
 from pit.engine.run import execute
 from pit.errors import DiskFull, RunNotSuccessful
@@ -48,6 +49,8 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
 
 def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store) -> None:
     """Give an end to runs whose process was killed, end what they left, and say so."""
+    for intent in recover.stranded(store, config.runs_dir):
+        recovery.finish(intent, config.runs_dir, store)
     for past in recover.recover(store, config.runs_dir):
         ended = process.end_marked(past.id)
         left = f"; ended {ended} of its processes" if ended else ""

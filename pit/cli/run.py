@@ -32,7 +32,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
         raise click.BadParameter(str(error), ctx, param) from error
 
 
-@command("run", short_help="Run a DAG, or one task of it.")
+@command("run", short_help="Run a DAG, or some of its tasks.")
 @click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
 @click.option(
     "-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a run parameter."

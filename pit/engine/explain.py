@@ -236,10 +236,10 @@ def _locked(lock: bytes) -> dict[str, str]:
     """The versions in a uv.lock by package; several of one package are joined."""
     try:
         found = tomllib.loads(lock.decode("utf-8")).get("package", [])
-    except (ValueError, AttributeError):
+    except ValueError:
         return {}
     versions: dict[str, set[str]] = {}
-    for package in found:
+    for package in found if isinstance(found, list) else ():
         if isinstance(package, dict) and "version" in package:
             versions.setdefault(str(package.get("name")), set()).add(str(package["version"]))
     return {name: " and ".join(sorted(of)) for name, of in versions.items()}

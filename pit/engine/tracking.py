@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from pit.engine import current
+from pit.engine.claims import claim_of, let_go
 from pit.engine.compile import Job
 from pit.engine.current import Change, Kind, Records, Verdict
 from pit.engine.executors import Finished
@@ -151,9 +151,7 @@ class Tracking:
 
         One that has ended since the task was judged has changed its record: look again.
         """
-        lock = Lock(
-            self._scene.locks / f"{_short(self._dag.name, job.name, job.params or '')}.lock"
-        )
+        lock = claim_of(self._scene.locks, self._dag.name, job.name, job.params or "")
         if not lock.acquire():
             return False
         latest = self._keeper.record(self._dag.name, job.name, job.params or "")
@@ -167,8 +165,7 @@ class Tracking:
         """Let other runs execute the task again."""
         lock = self._claims.pop(job.name, None)
         if lock is not None:
-            lock.path.unlink(missing_ok=True)
-            lock.release()
+            let_go(lock)
 
     def hand_on(self, name: str) -> None:
         """Put what skipped tasks upstream of `name` had made into this run.
@@ -239,6 +236,7 @@ class Tracking:
                 task=task.name,
                 project=str(self._scene.project),
                 places=places,
+                targets=order.targets,
             )
         )
         publish.publish(self._scene.root, self._scene.project, order.targets)
@@ -273,7 +271,3 @@ class Tracking:
             seconds=outcome.seconds,
             fingerprint=fingerprint,
         )
-
-
-def _short(*words: str) -> str:
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:24]

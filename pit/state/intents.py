@@ -10,6 +10,8 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from pit.model import Event
 from pit.state.database import Database
 
@@ -22,12 +24,14 @@ _DELETE = "DELETE FROM intents WHERE run = (SELECT seq FROM runs WHERE id = ?) A
 class Intent(Event, tag="intent"):
     """The places that a task's products are about to take, each with the digest of its content.
 
-    `project` is the folder that they are relative to. `dag` is known when it is read back.
+    `project` is the folder that they are relative to, `targets` are what was declared. `dag` is
+    known when it is read back.
     """
 
     task: str
     project: str
     places: dict[str, str]
+    targets: tuple[str, ...] = ()
     dag: str = ""
 
 
@@ -38,7 +42,8 @@ def write(connection: sqlite3.Connection, intents: Sequence[Intent]) -> None:
 
 def _json(intent: Intent) -> str:
     # The standard library's: it has escapes for file names that are not UTF-8.
-    return json.dumps({"project": intent.project, "places": intent.places})
+    facts = {"project": intent.project, "places": intent.places, "targets": intent.targets}
+    return json.dumps(facts)
 
 
 def end(connection: sqlite3.Connection, tasks: Iterable[tuple[str, str]]) -> None:
@@ -55,6 +60,10 @@ def left(database: Database, dag: str | None = None) -> tuple[Intent, ...]:
         (dag,),
     )
     return tuple(
-        Intent(run=run, at=at, dag=of, task=task, **json.loads(publishing))
+        msgspec.convert(
+            {"run": run, "at": at, "dag": of, "task": task, "event": "intent"}
+            | json.loads(publishing),
+            Intent,
+        )
         for run, at, of, task, publishing in found
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from doit.doit_cmd import DoitMain
@@ -80,8 +81,17 @@ def test_global_options_count_for_what_doit_carries_out(pit: Pit) -> None:
     out = pit.run("doit", "--secrets", "keys.toml", "--verbose", "run").ok().out
     assert "[a] " in out
     assert "42" in pit.log("a")
-    listed = pit.run("--secrets", "keys.toml", "doit", "list", "-s", "sales:a").ok().out
-    assert listed.split()[0] == "U"
+    (pit.root / "keys.toml").rename(pit.root / "projects/keys.toml")
+    words = ["--project-dir", "..", "--secrets", "keys.toml", "doit", "list", "-s", "sales:a"]
+    listed = subprocess.run(
+        [*pit.argv()[:3], *words],
+        cwd=pit.root / "projects",
+        env=pit.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listed.stdout.split()[0] == "U"
 
 
 def test_problems_end_it_with_the_exit_code_of_pit(pit: Pit) -> None:

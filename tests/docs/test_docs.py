@@ -13,8 +13,7 @@ import click
 import pytest
 
 from pit import errors
-from pit.cli import main
-from pit.cli import run as run_command
+from pit.cli import main, perform
 from pit.cli.options import global_options
 from pit.errors import PitError
 from pit.model import Reason
@@ -186,8 +185,8 @@ def error_classes(base: type[PitError] = PitError) -> Iterator[type[PitError]]:
 def exit_codes() -> set[int]:
     """Every code that the program can end with."""
     boundary = {value for name, value in vars(main).items() if name.startswith("EXIT_")}
-    of_runs = {run_command._EXIT_FAILED, run_command._EXIT_TIMEOUT}
-    signals = {run_command._EXIT_SIGNAL + number for number in (2, 15)}
+    of_runs = {perform._EXIT_FAILED, perform._EXIT_TIMEOUT}
+    signals = {perform._EXIT_SIGNAL + number for number in (2, 15)}
     return {0, *(kind.exit_code for kind in error_classes()), *boundary, *of_runs, *signals}
 
 

@@ -60,6 +60,8 @@ def test_the_wheel_holds_types_scaffolds_and_licence(wheel: Path) -> None:
     }
     assert scaffold <= set(names)
     assert "pit/py.typed" in names
+    for face in ("workspace", "project"):
+        assert f"pit/dodo_templates/{face}/dodo.py" in names
     assert any(name.endswith("LICENSE") for name in names)
     assert not any(name.startswith(("tests", "examples", "benchmarks")) for name in names)
 

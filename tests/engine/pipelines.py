@@ -63,9 +63,10 @@ class Step(NamedTuple):
         return f"code/{self.name}.{'py' if self.python else 'sh'}"
 
     def owns(self, place: str) -> bool:
-        """Whether a place belongs to its targets."""
+        """Whether a place is one of its targets or lies in one."""
+        parts = place.split("/")
         return any(
-            place.startswith(target) if target.endswith("/") else fnmatchcase(place, target)
+            fnmatchcase("/".join(parts[: target.rstrip("/").count("/") + 1]), target.rstrip("/"))
             for target in self.targets
         )
 

@@ -70,6 +70,12 @@ def rows(source: Path, table: str) -> Iterator[Row]:
             yield from csv.DictReader(file)
 
 
+def executed(pit: Pit, *arguments: str) -> set[str]:
+    """The tasks that a run executes; the others are current."""
+    events = pit.run("run", *arguments, "--json", timeout=600).ok().events
+    return {event["task"] for event in events if event["event"] == "attempt_started"}
+
+
 def weather_word(row: Row) -> str:
     """What the mart calls the weather of one observation."""
     if float(row["visib"]) < 3:
@@ -145,17 +151,54 @@ def test_the_warehouse_holds_every_row_of_the_package(flights: Pit, source: Path
         assert query(flights, f"SELECT count(*) FROM raw.{table}") == [(expected,)]
 
 
-def test_targets_are_published_and_what_is_no_target_stays_in_the_run(
-    flights: Pit, ingested: Result
-) -> None:
+def test_targets_are_published(flights: Pit, ingested: Result) -> None:
     ingested.ok()
     project = flights.root / "projects" / "flights_ingest"
+    tables = [f"{t}.parquet" for t in ("airlines", "airports", "flights", "planes", "weather")]
+    assert sorted(path.name for path in (project / "build").iterdir()) == tables
     published = sorted(path.name for path in (project / "out").iterdir())
-    assert published == [
-        f"{t}.parquet" for t in ("airlines", "airports", "flights", "planes", "weather")
-    ]
-    assert not (project / "build").exists()
+    assert published == sorted([*tables, "loaded.csv"])
     assert (project / "uv.lock").is_file()
+
+
+def test_nothing_changed_and_nothing_is_to_do(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    for dag, tasks in (("flights_ingest", 7), ("flights_marts", 11)):
+        told = flights.run("run", dag).ok().out
+        assert f"nothing to do: {tasks} tasks are current" in told
+
+
+def test_a_mart_that_is_changed_runs_with_its_dependants(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    mart = flights.root / "projects" / "flights_marts" / "marts" / "mart_delays.sql"
+    text = mart.read_text()
+    mart.write_text(f"-- Another remark.\n{text}")
+    assert executed(flights, "flights_marts") == set()
+    mart.write_text(text.replace("minutes > 15)", "minutes > 3 * 5)"))
+    try:
+        assert executed(flights, "flights_marts") == {"mart_delays", "checks", "worst_routes"}
+    finally:
+        mart.write_text(text)
+    assert executed(flights, "flights_marts") == {"mart_delays", "checks", "worst_routes"}
+
+
+def test_the_marts_follow_the_receipt_of_the_ingest(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    assert executed(flights, "flights_ingest/load", "--force") == {"load"}
+    assert executed(flights, "flights_marts") == set(), "the same data was loaded again"
+    load = flights.root / "projects" / "flights_ingest" / "tasks" / "load.sql"
+    text = load.read_text()
+    some = text.replace("'out/planes.parquet';", "'out/planes.parquet' WHERE seats > 2;")
+    load.write_text(some)
+    try:
+        assert executed(flights, "flights_ingest") == {"load"}
+        reread = executed(flights, "flights_marts")
+    finally:
+        load.write_text(text)
+    assert {"dim_planes", "fact_flights", "worst_routes"} <= reread
+    assert not {"schemas", "dim_dates"} & reread
+    assert executed(flights, "flights_ingest") == {"load"}
+    assert executed(flights, "flights_marts") == reread
 
 
 def test_the_mart_agrees_cell_by_cell_with_plain_python(
@@ -217,7 +260,8 @@ def test_the_table_of_the_worst_routes_shows_what_plain_python_finds(
 ) -> None:
     marts.ok()
     if least_flights != 365:
-        flights.run("run", "flights_marts", "-p", f"min_flights={least_flights}").ok()
+        asked = ("flights_marts", "-p", f"min_flights={least_flights}")
+        assert executed(flights, *asked) == {"worst_routes"}, "the only one that gets it"
     shown = shown_table(flights.run("logs", "flights_marts/worst_routes").ok().out)
     expected = worst_routes(tallies, least_flights)
     assert [row[:2] for row in shown] == [row[:2] for row in expected]
@@ -231,6 +275,7 @@ def test_the_archive_really_is_tried_twice(flights: Pit, marts: Result) -> None:
     log = flights.run("logs", "nightly_maintenance/archive").ok().out
     assert "attempt 1: the archive was asleep" in log
     assert "attempt 2: archived" in log
+    assert executed(flights, "nightly_maintenance") == {"sizes", "room_left", "report"}
     archived = (flights.root / "archive" / "warehouse.duckdb").read_bytes()
     assert archived == (flights.root / "warehouse.duckdb").read_bytes()
 

@@ -15,7 +15,8 @@ body { margin: 0 auto; padding: 2rem; max-width: 1760px; background: #f2f4f7; co
        font-family: system-ui, "Segoe UI", Helvetica, Arial, sans-serif }
 h1 { margin: 0 0 .3rem } h2 { margin: 2.5rem 0 .2rem } p { margin: 0 0 1rem; color: #4f5b69 }
 nav a { margin-right: .8rem; color: inherit }
-section div { display: grid; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); gap: 1rem }
+section div { display: grid; gap: 1rem;
+              grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)) }
 svg { width: 100%; box-shadow: 0 1px 3px #0002; border-radius: 10px }
 """
 
@@ -42,12 +43,13 @@ def section(month: str, remark: str) -> str:
     return f"<section>{heading}<div>\n{charts}</div></section>\n"
 
 
+sections = "".join(section(month, remark) for month, remark in months.items())
 links = "".join(f'<a href="#{month}">{title(month).split()[0]}</a>' for month in months)
 page = (
     f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Weather in New York</title>\n'
     f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>\n'
     f"<h1>The weather at New York's airports</h1>\n<p>{escape(', '.join(airports.values()))}</p>\n"
-    f"<nav>{links}</nav>\n{''.join(section(month, remark) for month, remark in months.items())}</html>\n"
+    f"<nav>{links}</nav>\n{sections}</html>\n"
 )
 Path("out").mkdir(exist_ok=True)
 Path("out/index.html").write_text(page)

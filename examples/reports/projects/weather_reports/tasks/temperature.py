@@ -1,6 +1,7 @@
 """Draws the temperatures of a month: each day from its coldest to its warmest hour, and the mean.
 
-By hand, after month.py:  PIT_MATRIX_AIRPORT=EWR PIT_MATRIX_MONTH=2013-02 uv run tasks/temperature.py
+By hand, after month.py:
+  PIT_MATRIX_AIRPORT=EWR PIT_MATRIX_MONTH=2013-02 uv run tasks/temperature.py
 """
 
 from statistics import fmean

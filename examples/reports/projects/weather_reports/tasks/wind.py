@@ -9,8 +9,16 @@ from statistics import fmean
 from weather_reports.card import BOTTOM, LEFT, PALE, RIGHT, RULE, TOP, Card, Scale, minus
 from weather_reports.readings import Reading, this_month
 
-POINTS = "N NNE NE ENE E ESE SE SSE S SSW SW WSW W WNW NW NNW".split()
-CLASSES = [(12, "#bfe3dd"), (25, "#6fc0b8"), (38, "#2f8f94"), (999, "#17526b")]  # km/h, colour
+POINTS = (
+    *("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE"),
+    *("S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW"),
+)
+CLASSES = [
+    (12, "#bfe3dd"),
+    (25, "#6fc0b8"),
+    (38, "#2f8f94"),
+    (float("inf"), "#17526b"),
+]  # km/h, colour
 GUST = "#e0784f"
 X, Y, RADIUS = 128, 166, 80
 

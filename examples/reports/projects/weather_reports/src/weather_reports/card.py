@@ -98,7 +98,8 @@ class Card:
 
     def gradient(self, up: Scale, stops: list[tuple[float, str]]) -> str:
         """A fill that changes its colour with the value that a height stands for."""
-        name = f"{self.measure}-{self.month.airport}-{self.month.number}"  # one of many on a page
+        month = self.month  # in the name, because a page may hold many cards
+        name = f"{self.measure}-{month.airport}-{month.year}-{month.number}"
         low, high = stops[0][0], stops[-1][0]
         colours = "".join(
             f'<stop offset="{(value - low) / (high - low):.3g}" stop-color="{colour}"/>'

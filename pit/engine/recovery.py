@@ -1,0 +1,47 @@
+"""What a killed run was publishing is published: its task had succeeded.
+
+The run's own folder still holds what was made. Where that is not what the intent says, or where a
+later run has recorded the task since, nothing is touched.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from pit.errors import PitError
+from pit.model import TaskRecord
+from pit.state.intents import Intent
+from pit.state.rundir import RunDir
+from pit.work import digest, publish
+from pit.work.digest import Digests
+
+
+class Keeper(Protocol):
+    """The store as this module needs it."""
+
+    def records(self, dag: str) -> tuple[TaskRecord, ...]:
+        """The records of a DAG."""
+
+    def end_intent(self, run_id: str, task: str) -> None:
+        """Drop an intent."""
+
+
+def finish(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
+    """Publish what a dead run was about to publish; whether it did. The intent is dropped."""
+    done = False
+    with suppress(OSError, PitError):  # then the next run makes the targets anew
+        done = _finished(intent, runs_dir, keeper)
+    keeper.end_intent(intent.run, intent.task)
+    return done
+
+
+def _finished(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
+    root = RunDir.at(runs_dir, intent.run).project
+    later = [r for r in keeper.records(intent.dag) if r.task == intent.task and r.at > intent.at]
+    made = digest.products(root, intent.targets, Digests())
+    if later or {place: mark.digest for place, mark in made.items()} != intent.places:
+        return False
+    publish.publish(root, Path(intent.project), intent.targets)
+    return True

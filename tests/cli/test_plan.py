@@ -1,0 +1,139 @@
+"""`pit plan`: what would run, without running it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.builder import Pit, Result
+
+CHAIN = """
+[[tasks]]
+name = "clean"
+script = "clean.sh"
+inputs = ["data/*.csv"]
+targets = ["out/clean.csv"]
+[[tasks]]
+name = "report"
+script = "report.sh"
+inputs = ["out/clean.csv"]
+targets = ["out/report.txt"]
+[[tasks]]
+name = "mail"
+script = "mail.sh"
+depends_on = ["report"]
+"""
+
+
+@pytest.fixture
+def chain(pit: Pit) -> Pit:
+    """Two tracked tasks and one that always runs."""
+    pit.project("sales").toml(CHAIN).file("data/x.csv", "b\na\n").file("mail.sh", "true\n")
+    pit.file("clean.sh", "sleep 0.1; sort data/*.csv > out/clean.csv\n")
+    return pit.file("report.sh", "sleep 0.1; wc -l < out/clean.csv > out/report.txt\n")
+
+
+def actions(planned: Result) -> dict[str, str]:
+    """What is to be done with each task."""
+    return {task["task"]: task["action"] for task in planned.json["tasks"]}
+
+
+def test_before_the_first_run_everything_would_run_and_nothing_does(chain: Pit) -> None:
+    planned = chain.run("plan", "sales").ok()
+    assert planned.out.splitlines() == [
+        "sales  3 tasks: 3 to run",
+        "",
+        "  run  clean     no success of it is on record",
+        "  run  report    no success of it is on record",
+        "  run  mail      it declares no inputs, so it always runs",
+    ]
+    assert not (chain.root / "runs").exists()
+    assert not (chain.root / "pit_metadata.db").exists()
+
+
+def test_after_a_run_and_after_an_edit(chain: Pit) -> None:
+    chain.run("run", "sales").ok()
+    assert actions(chain.run("plan", "sales", "--json").ok()) == {
+        "clean": "skip",
+        "report": "skip",
+        "mail": "run",
+    }
+    chain.file("data/x.csv", "c\n")
+    planned = chain.run("plan", "sales").ok().out
+    assert re.search(r"run +clean +\d+ms  data/x.csv changed \(was \w{8}, 4 B; now", planned)
+    assert re.search(r"defer +report +\d+ms  depends on what clean makes", planned)
+    assert "Critical path: clean → report → mail" in planned
+    assert re.search(r"Takes about \d+ms, or \d+ms if all that is deferred has to run", planned)
+    assert chain.run("run", "sales", "--dry-run").ok().out == planned
+    assert actions(chain.run("plan", "sales/report", "--json").ok()) == {"report": "skip"}
+    assert actions(chain.run("plan", "sales/report", "--force", "--json").ok()) == {"report": "run"}
+    assert len(chain.runs()) == 1
+
+
+def test_a_target_that_will_be_made_anew_defers_what_reads_it(chain: Pit) -> None:
+    chain.run("run", "sales").ok()
+    (chain.folder / "out/clean.csv").unlink()
+    planned = chain.run("plan", "sales", "--json").ok()
+    assert actions(planned) == {"clean": "run", "report": "defer", "mail": "run"}
+    assert planned.json["tasks"][0]["changes"][0]["kind"] == "product"
+
+
+def test_a_missing_input_fails_the_plan(chain: Pit) -> None:
+    toml = CHAIN.replace('inputs = ["data/*.csv"]', 'inputs = ["{workspace}/projects/raw/a.csv"]')
+    chain.toml(toml)
+    failed = chain.run("plan", "sales")
+    failed.fails(1, "sales/clean needs {workspace}/projects/raw/a.csv, which is not there")
+    assert "no task makes it" in failed.err
+    chain.project("raw").file("get.sh", "").toml(
+        '[[tasks]]\nname = "get"\nscript = "get.sh"\ntargets = ["a.csv"]\n'
+    )
+    failed = chain.run("plan", "sales", "--json")
+    failed.fails(1, "raw/get makes it", "Run first: pit run raw/get")
+    assert failed.json["gaps"][0]["maker"] == "raw/get"
+    chain.project("sales")
+    chain.run("plan", "sales/report").fails(1, "clean makes it", "Run first: pit run sales/clean")
+
+
+def test_parameters_and_unknown_tasks(chain: Pit) -> None:
+    chain.toml(CHAIN + '[dag.params]\nday = { type = "date" }\n')
+    chain.run("plan", "sales").fails(2, 'parameter "day" is required')
+    out = chain.run("plan", "sales", "-p", "day=2026-01-31").ok().out
+    assert "no success with day=2026-01-31 is on record" in out
+    chain.run("plan", "sales/cleen", "-p", "day=2026-01-31").fails(2, 'Did you mean "clean"?')
+
+
+def test_doit_is_not_loaded(chain: Pit) -> None:
+    code = (
+        "import sys; from pit.cli.main import main; main(sys.argv[1:])\n"
+        "print('doit' in sys.modules)"
+    )
+    for command in ("plan sales", "why sales/clean"):
+        done = subprocess.run(
+            [*chain.argv()[:1], "-c", code, "--project-dir", str(chain.root), *command.split()],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=chain.env,
+        )
+        assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a file system read-only")
+def test_on_a_read_only_disk(chain: Pit) -> None:
+    chain.run("run", "sales").ok()
+    root = str(chain.root)
+    mount = f"{shutil.which('mount') or 'mount'} --bind -o ro {root} {root}"
+    commands = [chain.argv("plan", "sales"), chain.argv("why", "sales/report")]
+    script = " && ".join([mount, *(" ".join(command) for command in commands)])
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], env=chain.env, capture_output=True, text=True
+    )
+    if "mount" in done.stderr or "unshare" in done.stderr:
+        pytest.skip("mounting is not allowed here")
+    assert done.returncode == 0, done.stderr
+    assert "2 current" in done.stdout
+    assert "sales/report is current since run" in done.stdout
