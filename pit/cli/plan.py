@@ -46,7 +46,7 @@ class TaskPlan(Record):
 
 
 class PlanView(Record):
-    """The shape of `pit plan --json`."""
+    """The shape of `pit plan --json`; `stub` if SQL tasks would be shown and not executed."""
 
     dag: str
     selection: str
@@ -55,6 +55,7 @@ class PlanView(Record):
     tasks: tuple[TaskPlan, ...]
     forecast: Forecast
     gaps: tuple[Gap, ...]
+    stub: bool
 
 
 class CannotRun(PitError):
@@ -126,6 +127,7 @@ def _view(found: Aim, seen: Look, memory: Memory, outlooks: list[Outlook]) -> Pl
         tasks=tuple(_task(outlook, causes) for outlook in outlooks),
         forecast=forecast(found.dag, outlooks, found.dag.concurrency),
         gaps=tuple(lacking),
+        stub=found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks()),
     )
 
 
@@ -210,6 +212,8 @@ def _times(view: PlanView) -> list[str]:
         lines.append(f"Not counted, because they never succeeded before: {names}")
     if told.saved >= 0.05:
         lines.append(f"Skipping what is current saves {duration(told.saved)} of work.")
+    if view.stub:
+        lines.append("There is no secrets file: SQL tasks would be shown, and not executed.")
     return lines
 
 

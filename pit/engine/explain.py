@@ -123,12 +123,12 @@ def no_record(params: str) -> str:
 
 def environment(change: Change, moved: Sequence[str]) -> str:
     """Why another Python environment is another; `moved` are the packages that changed."""
-    if not change.now:
-        return "its Python environment has not been built yet"
-    if not moved:
-        return "its Python environment changed"
     more = f", and {len(moved) - _PACKAGES} more" if len(moved) > _PACKAGES else ""
-    return f"uv.lock: {', '.join(moved[:_PACKAGES])}{more}"
+    packages = f"uv.lock: {', '.join(moved[:_PACKAGES])}{more}" if moved else ""
+    if not change.now:
+        unbuilt = "its Python environment has not been built yet"
+        return f"{unbuilt} ({packages})" if packages else unbuilt
+    return packages or "its Python environment changed"
 
 
 # ---------------------------------------------------------------- files

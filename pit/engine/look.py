@@ -197,9 +197,9 @@ class Look:
         if sure:
             changes = tuple(Change(kind=Kind.SUCCESS, subject=name) for name in sure)
             return Outlook(action=Action.RUN, changes=changes, **facts)
+        self._note(task.name, verdict.record)
         if facts["after"]:
             return Outlook(action=Action.DEFER, **facts)
-        self._note(task.name, verdict.record)
         return Outlook(action=Action.SKIP, **facts)
 
     def _may_pass(self, change: Change, after: Sequence[str]) -> bool:
