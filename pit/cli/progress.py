@@ -177,8 +177,8 @@ def sentence(event: Event, room: int = 0) -> str:
             why = told(event.outcome.reason, event.outcome.error)
             what = f"attempt {event.attempt} failed: {why}; next in {duration(delay)}"
             return f"{event.task:<{room}}  {what}"
-        case TaskEnded(reason=Reason.SINGLE_TASK):
-            return ""
+        case TaskEnded(reason=Reason.SINGLE_TASK | Reason.CURRENT):
+            return ""  # the summary has them; a thousand lines about nothing hide the one
         case TaskEnded():
             return f"{event.task:<{room}}  {ending(event)}"
         case SetupStep():

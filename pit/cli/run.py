@@ -76,6 +76,8 @@ def run(
     DAG/+TASK takes what the task needs as well, DAG/TASK+ what depends on it. Exit code 0 means
     that every task succeeded or is current, 1 that one failed.
     """
+    if dry_run and failed:
+        raise BadArgument("--dry-run cannot tell what --failed would run", "Use one of the two")
     if dry_run:
         from pit.cli.plan import show_plan
 

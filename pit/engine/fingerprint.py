@@ -70,8 +70,12 @@ class Fingerprints:
     # ------------------------------------------------------------------ what is asked of it
 
     def of(self, task: Task) -> Fingerprint:
-        """What the task would read now; OSError if something cannot be read."""
-        around = self._around
+        """What the task would read now; OSError if something cannot be read.
+
+        A dependency that an input implies counts by that input alone, so the task is taken as it
+        was declared.
+        """
+        around, task = self._around, self._tasks[task.name]
         python = task.runner == "python"
         env = around.environment if python else None
         sources = self._sources(task)

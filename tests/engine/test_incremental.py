@@ -77,6 +77,15 @@ def test_an_identical_target_stops_the_wave(two: Pit) -> None:
     assert ran(two) == {"clean"}
 
 
+def test_an_implied_dependency_counts_by_the_file_that_is_read(two: Pit) -> None:
+    toml = TWO.replace('["out/clean.csv"]\n[[', '["out/clean.csv", "out/lines.txt"]\n[[')
+    two.toml(toml)
+    two.file("clean.sh", "sort data/x.csv > out/clean.csv; cat data/*.csv > out/lines.txt\n")
+    assert ran(two) == {"clean"}
+    two.file("data/y.csv", "only for the other target\n")
+    assert ran(two) == {"clean"}
+
+
 @pytest.mark.parametrize("how", ["delete", "edit"])
 def test_a_target_that_is_not_what_was_made_is_made_again(two: Pit, how: str) -> None:
     target = two.folder / "out/report.txt"
