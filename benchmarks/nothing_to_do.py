@@ -42,7 +42,9 @@ def measure(count: int, rounds: int) -> None:
     for name in AHEAD_OF:
         if name in found:
             ratio = f"{pit_seconds / found[name]:.2f} of {name}"
-            report(f"{count:,} tasks, nothing to do, ahead of {name}", pit_seconds, found[name], ratio)
+            report(
+                f"{count:,} tasks, nothing to do, ahead of {name}", pit_seconds, found[name], ratio
+            )
 
 
 if __name__ == "__main__":

@@ -127,15 +127,15 @@ def _ninja() -> Sequence[str] | None:
 
 
 def _doit() -> Sequence[str]:
-    return (sys.executable, "-m", "doit", "-n4", "-Pthread")  # it is a dependency of Pit
+    return (sys.executable, "-m", "doit", "-n4", "-Pthread")  # a dependency of Pit
 
 
 def _go_task() -> Sequence[str] | None:
     """go-task, whose command may be called like that or `task`, as another tool is, too."""
     for name in ("go-task", "task"):
         if shutil.which(name):
-            told = subprocess.run([name, "--help"], capture_output=True, text=True).stdout
-            if "[task...]" in told:
+            told = subprocess.run([name, "--help"], capture_output=True, text=True)
+            if "[task...]" in told.stdout + told.stderr:
                 return (name, "--concurrency", "4")
     return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from functools import partial
 
 from measure import folder, medians, report
 from peers import Peer, names, peers
@@ -30,9 +31,7 @@ def measure(count: int, rounds: int) -> None:
 
     with folder() as root:
         there = peers(root, count)
-        found = medians(
-            {name: (lambda peer=peer: rebuild(peer)) for name, peer in there.items()}, rounds
-        )
+        found = medians({name: partial(rebuild, peer) for name, peer in there.items()}, rounds)
     ratio = found["pit"] / found[PROMISED]
     figures = ", ".join(f"{name} {value:.3f} s" for name, value in found.items())
     report(f"{count:,} tasks, one of them to do, ≤ {PROMISED}", ratio, 1, f"{ratio:.2f}: {figures}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.engine.pipelines import LIVE, SOURCES, Pipeline, Step, Tree, made_by
+from tests.engine.pipelines import DANGLING, LIVE, SOURCES, Pipeline, Step, Tree, made_by
 
 
 class Success(NamedTuple):
@@ -43,17 +43,20 @@ class Outcome(NamedTuple):
 
 
 def scan(project: Path) -> Tree:
-    """The data in a project: all but Pit's own files, the code and the controls."""
+    """The data in a project: all but Pit's own and temporary files, the code and the controls."""
     found: Tree = {}
     for at, folders, names in os.walk(project):
         here = Path(at).relative_to(project).as_posix()
         if here == ".":
             folders[:] = [name for name in folders if name not in ("code", "ctl")]
             names = [name for name in names if name not in ("pit.toml", ".pitignore")]
+        folders[:] = [name for name in folders if not name.startswith(".pit-")]
+        names = [name for name in names if not name.startswith(".pit-")]
         if here.startswith("o/t") and not folders and not names:
             found[f"{here}/"] = ""
         for name in names:
-            found[f"{here}/{name}"] = (Path(at) / name).read_text()
+            path = Path(at) / name
+            found[f"{here}/{name}"] = path.read_text() if path.exists() else DANGLING
     return found
 
 

@@ -23,6 +23,8 @@ SOURCES = ("s/a", "s/b", "s/c.x", "s/d.x", "f/p", "f/q/r", "big/u", "big/v")
 INPUTS = ("s/a", "s/b", "s/*.x", "s/*", "f", "big/*", "big/u", "s/missing")
 KINDS = ("file", "folder", "glob", "pair", "none")
 LIVE = "big/"
+DANGLING = "\0dangling"
+"""The content of a link to nothing, which no script reads."""
 
 
 class Step(NamedTuple):
@@ -95,7 +97,7 @@ def made_by(step: Step, tree: Mapping[str, str], mode: str) -> Tree:
     heads: Tree = {}
     for pattern in step.inputs or ():
         for place in matching(pattern, tree):
-            if not place.endswith("/"):
+            if not place.endswith("/") and tree[place] != DANGLING:
                 lines += [place, tree[place].rstrip("\n")]
                 heads[tree[place][:1]] = place
     text = "".join(f"{line}\n" for line in lines)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pit.engine import seal, sealing
@@ -24,7 +24,7 @@ from pit.engine.look import Action, Look, Subject
 from pit.engine.request import Request, Services
 from pit.engine.run import execute
 from pit.engine.select import prepared
-from pit.model import AttemptStarted, Event
+from pit.model import AttemptStarted, Event, TaskEnded
 from pit.spec import config as spec
 from pit.state.store import Store
 from pit.work import process
@@ -112,8 +112,10 @@ class Bench:
         )
         execute(request, Services(history=self.store, sinks=(_Sink(seen.append),)))
         ran = {event.task for event in seen if isinstance(event, AttemptStarted)}
-        assert ran == due.ran
+        why = {event.task: event.why for event in seen if isinstance(event, TaskEnded)}
+        assert ran == due.ran, why
         assert scan(self.project) == due.tree
+        assert not list(self.project.rglob(".pit-*"))
         if not plan.force:
             self.agree(outlooks, sealed, due)
         self.check_from_scratch(plan, before, due)
@@ -314,6 +316,7 @@ def bench(pipeline: Pipeline) -> Iterator[Bench]:
     deadline=None,
     database=None,
     print_blob=True,
+    phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
 @given(pipelines(), st.lists(turns, min_size=1, max_size=6))

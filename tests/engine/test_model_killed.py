@@ -1,0 +1,98 @@
+"""Tracked pipelines by the real command, killed at random instants and run again.
+
+Whatever the instant: each target is the old one or the new one, whole, and the next run that is
+left alone makes what a build from scratch would make.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+import psutil
+
+from tests.builder import Pit
+from tests.engine.foretold import first_sources, from_scratch, scan
+from tests.engine.pipelines import SOURCES, Pipeline, Step, Tree
+from tests.engine.test_run import rows
+
+KILLS = int(os.environ.get("PIT_TEST_KILLS", "20"))
+
+PIPELINE = Pipeline(
+    (
+        Step("t0", "pair", ("s/a", "big/*"), ()),
+        Step("t1", "folder", ("s/*", "o/t0.1"), ()),
+        Step("t2", "glob", ("f", "o/deep/t0.2"), ()),
+        Step("t3", "none", ("s/b",), ("t0",)),
+        Step("t4", "file", ("o/t1/", "o/t2-*.txt"), ("t2", "t3")),
+    )
+)
+
+
+def test_killed_runs_leave_whole_targets_and_the_next_run_makes_all_right(pit: Pit) -> None:
+    dice = random.Random(20 if KILLS == 20 else None)
+    pit.project("m")
+    for place, content in first_sources().items():
+        pit.file(place, content)
+    for step in PIPELINE.steps:
+        pit.file(f"ctl/{step.name}", "sleep 0.03\n")
+    PIPELINE.write(pit.folder)
+    pit.run("run", "m").ok()
+    for kill in range(KILLS):
+        before = scan(pit.folder)
+        pit.file(dice.choice(SOURCES), f"{dice.randrange(10)}\n")
+        new = from_scratch(PIPELINE, scan(pit.folder), "1")
+        _kill(pit, dice)
+        for step in PIPELINE.steps:
+            _check_whole(step, before, scan(pit.folder), new)
+        if kill % 2:
+            continue  # the next run may find what two have left
+        pit.run("run", "m").ok()
+        _check_made(scan(pit.folder), new)
+        assert rows(pit, "select id from runs where state = 'running'") == []
+        assert rows(pit, "select run from intents") == []
+        assert list(pit.folder.rglob(".pit-*")) == []
+
+
+def _kill(pit: Pit, dice: random.Random) -> None:
+    """Start a run and kill it, in half of the cases with all that it has started."""
+    known = len(pit.runs())
+    run = pit.start("run", "m")
+    until = time.monotonic() + dice.uniform(0.3, 0.9)
+    while time.monotonic() < until and run.poll() is None:
+        time.sleep(0.01)
+        if len(pit.runs()) > known:
+            break
+    with suppress(subprocess.TimeoutExpired):
+        run.wait(dice.uniform(0.0, 0.45))
+    doomed = []
+    if dice.random() < 0.5:
+        with suppress(psutil.NoSuchProcess):
+            doomed = psutil.Process(run.pid).children(recursive=True)
+    run.send_signal(signal.SIGKILL)
+    for process in doomed:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    run.communicate()
+
+
+def _check_whole(step: Step, before: Tree, now: Tree, new: Tree) -> None:
+    old, current, due = (
+        {place: tree[place] for place in tree if step.owns(place)} for tree in (before, now, new)
+    )
+    if step.kind == "folder":
+        assert current in (old, due)
+    for place, content in current.items():
+        assert content in (old.get(place), due.get(place))
+    assert old.keys() & due.keys() <= current.keys()
+
+
+def _check_made(now: Tree, new: Tree) -> None:
+    """All is there, and nothing else but what a glob target matched before a crash."""
+    assert {place: now.get(place) for place in new} == new
+    left = [place for place in now if place.startswith("o/") and place not in new]
+    assert all(PIPELINE.step("t2").owns(place) for place in left)

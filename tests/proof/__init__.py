@@ -1,0 +1,1 @@
+"""Proofs on real things that nobody here has made."""
