@@ -1,4 +1,4 @@
-"""The whole program in a temporary workspace: `Pit(tmp).project("sales").toml(…).run("validate")`."""
+"""The whole program in a workspace: `Pit(tmp).project("sales").toml(…).run("validate")`."""
 
 from __future__ import annotations
 
