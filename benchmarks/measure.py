@@ -44,7 +44,7 @@ def run(argv: list[str], cwd: Path) -> None:
         argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if done.returncode != 0:
-        sys.exit(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout.decode()}")
+        sys.exit(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout[-4000:].decode()}")
 
 
 @contextmanager

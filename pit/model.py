@@ -353,7 +353,10 @@ class Warned(Event, tag="warning"):
 
 
 class EnvironmentHashed(Event, tag="environment"):
-    """What a run executed with: `kind` is pit_toml, uv_lock, pyproject or environment."""
+    """What a run executed with: `kind` is pit_toml, uv_lock, pyproject or environment.
+
+    With the kind snapshot, `digest` is the id of the run that took the snapshot.
+    """
 
     dag: str
     kind: str
@@ -405,6 +408,22 @@ class TaskEnded(Event, tag="task_ended"):
     made_by: str = ""
     saved: float = 0.0
     record: TaskRecord | None = None
+
+
+class Learned(Event, tag="learned"):
+    """What `pit run --learn` saw of a task of pit.toml.
+
+    `inputs` and `targets` are the whole lists that it should have, None where they are complete;
+    `unread` are inputs that it never opened. `by` is what watched: "strace", "python" (which sees
+    only what Python itself opens), or nothing.
+    """
+
+    task: str
+    by: str = ""
+    inputs: tuple[str, ...] | None = None
+    targets: tuple[str, ...] | None = None
+    unread: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class RunEnded(Event, tag="run_ended"):

@@ -6,6 +6,7 @@ import time
 from contextlib import ExitStack
 
 from pit.cli import progress
+from pit.cli.lessons import Lessons
 from pit.cli.options import Settings
 from pit.cli.summary import Summary
 from pit.engine import recovery
@@ -14,6 +15,7 @@ from pit.engine.run import execute
 from pit.errors import DiskFull, RunNotSuccessful
 from pit.model import Reason, RunState, WorkspaceConfig
 from pit.state import recover, retention
+from pit.state.history import RunRow
 from pit.state.store import Store
 from pit.work import process
 
@@ -28,13 +30,13 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
         stack.callback(store.close)
         report_interrupted(settings, config, store)
         view = progress.view_for(console, as_json=as_json, verbose=settings.verbose)
-        summary = Summary(console, again=settings.again)
+        summary, lessons = Summary(console, again=settings.again), Lessons(console)
         try:
             finale = execute(
                 request,
                 Services(
                     history=store,
-                    sinks=(view,) if as_json else (view, summary),
+                    sinks=(view,) if as_json else (view, summary, lessons),
                     tap=view.output if settings.verbose else None,
                     waiting=console.note,
                 ),
@@ -43,6 +45,7 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
             view.close()
             if not as_json:
                 summary.close()
+                lessons.close()
         tidy(settings, request, store, finale)
     return finale
 
@@ -51,9 +54,13 @@ def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store
     """Give an end to runs whose process was killed, end what they left, and say so."""
     for intent in recover.stranded(store, config.runs_dir):
         recovery.finish(intent, config.runs_dir, store)
-    for past in recover.recover(store, config.runs_dir):
-        ended = process.end_marked(past.id)
-        left = f"; ended {ended} of its processes" if ended else ""
+    ended: dict[str, int] = {}
+
+    def bury(dead: RunRow) -> None:
+        ended[dead.id] = process.end_marked(dead.id)
+
+    for past in recover.recover(store, config.runs_dir, bury):
+        left = f"; ended {ended[past.id]} of its processes" if ended[past.id] else ""
         settings.console.warning(
             f"run {past.id} was interrupted{left}",
             f"See it with: {settings.again(f'status {past.dag}')}",

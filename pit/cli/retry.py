@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -10,14 +13,13 @@ from msgspec.structs import replace
 from pit.cli.complete import complete_target
 from pit.cli.main import version
 from pit.cli.options import Settings, command
-from pit.cli.perform import conclude, perform
+from pit.cli.perform import conclude, perform, report_interrupted
 from pit.cli.run import is_done
 from pit.engine.request import Again, Request
-from pit.errors import BadArgument, InvalidConfig, SnapshotFailed
-from pit.model import Dag, RunState, WorkspaceConfig
+from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
+from pit.model import Dag, Reason, RunState, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec.project import read_project
-from pit.state import recover
 from pit.state.history import RunRow
 from pit.state.rundir import RunDir
 from pit.state.store import Store
@@ -41,23 +43,15 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
     """
     config = settings.config()
     with Store.open(config.metadata_db) as store:
-        recover.recover(store, config.runs_dir)
+        report_interrupted(settings, config, store)
         run = _run(store, target)
-        tasks, hashes = store.tasks(run.id), store.environments(run.id)
-    folder = RunDir.at(config.runs_dir, run.id).root
-    dag = _old_dag(config, run, folder) if code == "old" else spec.discover_one(config, run.dag)
-    again = Again(
-        run=run.id,
-        folder=folder,
-        started_at=run.started_at,
-        done={task.task: task.made_by or run.id for task in tasks if is_done(task)},
-        old_code=code == "old",
-        hashes=hashes,
-    )
+        again, left_out = _again(store, config, _lineage(store, run), old_code=code == "old")
+    dag = _old_dag(config, run, again) if again.project else spec.discover_one(config, run.dag)
     request = Request(
         dag=dag,
         config=config,
         only=run.selection,
+        failed=left_out,
         given=run.params,
         again=again,
         pit_version=version(),
@@ -75,13 +69,77 @@ def _run(store: Store, target: str) -> RunRow:
     return run
 
 
-def _old_dag(config: WorkspaceConfig, run: RunRow, folder: Path) -> Dag:
+def _lineage(store: Store, run: RunRow) -> list[RunRow]:
+    """The run, the one that it continued, and so on, as far as the store remembers them.
+
+    A retry that could not be set up or was stopped has not come to what had succeeded before it.
+    """
+    found = [run]
+    with suppress(UnknownRun):
+        while found[-1].retry_of is not None:
+            found.append(store.run(found[-1].retry_of))
+    return found
+
+
+def _again(
+    store: Store, config: WorkspaceConfig, lineage: Sequence[RunRow], old_code: bool
+) -> tuple[Again, tuple[str, ...] | None]:
+    """What a retry goes on with, and the tasks that it is about if the run had left some out."""
+    tasks = {row.id: store.tasks(row.id) for row in lineage}
+    done = {
+        task.task: task.made_by or row.id
+        for row in reversed(lineage)
+        for task in tasks[row.id]
+        if is_done(task)
+    }
+    run = lineage[0]
+    chosen = tuple(t.task for t in tasks[run.id] if t.reason != Reason.SINGLE_TASK)
+    again = Again(run=run.id, done=done, data=_newest(config, lineage, "data"))
+    if old_code:
+        again = _with_snapshot(store, config, lineage, again)
+    return again, chosen if len(chosen) < len(tasks[run.id]) else None
+
+
+def _newest(config: WorkspaceConfig, runs: Iterable[RunRow], part: str) -> Path | None:
+    """The first of the runs' folders of this kind that has something in it."""
+    folders = (RunDir.at(config.runs_dir, run.id).root / part for run in runs)
+    return next((folder for folder in folders if folder.is_dir() and os.listdir(folder)), None)
+
+
+def _with_snapshot(
+    store: Store, config: WorkspaceConfig, lineage: Sequence[RunRow], again: Again
+) -> Again:
+    """With the snapshot of the latest run whose snapshot was known to be whole.
+
+    A later run that ended before that has either taken it over already, or has begun one of its
+    own, which nothing may be executed from.
+    """
+    hashes = [store.environments(run.id) for run in lineage]
+    known = next((n for n, kept in enumerate(hashes) if "snapshot" in kept), len(lineage))
+    taken_by = hashes[known]["snapshot"] if known < len(lineage) else ""
+    whole = _newest(config, reversed(lineage[: known + 1]), "project") if taken_by else None
+    latest = _newest(config, lineage, "project")
+    if latest is None:
+        raise SnapshotFailed(f"the snapshot of run {again.run} is gone", _NEW_CODE)
+    if latest != whole:
+        raise SnapshotFailed(f"run {again.run} ended before its snapshot was complete", _NEW_CODE)
+    took = [run.started_at for run in lineage if run.id == taken_by]
+    return replace(
+        again,
+        project=whole,
+        taken_by=taken_by,
+        taken_at=took[0] if took else 0.0,  # forgotten: anything recorded since is newer
+        hashes=hashes[known],
+    )
+
+
+def _old_dag(config: WorkspaceConfig, run: RunRow, again: Again) -> Dag:
     """The DAG as the old run's snapshot declares it, for the project that it was taken of."""
-    if not (folder / "project").is_dir():
-        raise SnapshotFailed(
-            f"the snapshot of run {run.id} is gone", "Go on with today's code: --code new"
-        )
-    found = read_project(folder / "project", config.root)
+    assert again.project is not None
+    found = read_project(again.project, config.root)
     if found.dag is None or found.findings:
         raise InvalidConfig(found.findings.problems())
     return replace(found.dag, name=run.dag, project=Path(run.project))
+
+
+_NEW_CODE = "Go on with today's code: --code new"

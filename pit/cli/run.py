@@ -52,6 +52,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
 )
 @click.option("--force", is_flag=True, help="Run everything, current or not.")
 @click.option("--failed", is_flag=True, help="Only what did not succeed, and what follows.")
+@click.option("--learn", is_flag=True, help="Watch what tasks open; say what pit.toml lacks.")
 @click.option("--dry-run", is_flag=True, help="Start nothing; the same as pit plan.")
 @click.option("--skip-ok", is_flag=True, help='Exit 0 when overlap = "skip" skips this run.')
 @click.option("--json", "as_json", is_flag=True, help="Write one event per line as JSON.")
@@ -64,6 +65,7 @@ def run(
     grace: float,
     force: bool,
     failed: bool,
+    learn: bool,
     dry_run: bool,
     skip_ok: bool,
     as_json: bool,
@@ -83,7 +85,7 @@ def run(
 
         return show_plan(settings, target, pairs, as_json=as_json, force=force)
     config, given = settings.config(), parameters(pairs)
-    if not (force or failed) and _idle(settings, config, target, given, trigger, as_json):
+    if not (force or failed or learn) and _idle(settings, config, target, given, trigger, as_json):
         return None
     from pit.cli import perform
     from pit.cli.main import version
@@ -100,6 +102,7 @@ def run(
         grace=grace,
         force=force,
         failed=unsuccessful(config, dag) if failed else None,
+        learn=learn,
         pit_version=version(),
     )
     try:

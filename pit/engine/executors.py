@@ -13,7 +13,9 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from pit.engine.current import Verdict
+from pit.errors import PitError
 from pit.model import Order, Outcome, Reason, Record, TaskRecord
+from pit.work import operators
 
 
 class Finished(Record):
@@ -37,6 +39,7 @@ class Broken(Record):
 
     task: str
     error: str
+    reason: Reason = Reason.INTERNAL
 
 
 Perform = Callable[[Order], Finished]
@@ -108,12 +111,13 @@ class Threads:
             return self._perform(order)
         # A defect in one attempt must end that task, never hang the run that waits for it.
         except Exception as error:
+            reason, sentence = _told(error)
             outcome = Outcome(
                 started_at=started,
                 ended_at=time.time(),
                 seconds=time.monotonic() - begun,
-                reason=Reason.INTERNAL,
-                error=f"{type(error).__name__}: {error}",
+                reason=reason,
+                error=sentence,
                 retryable=False,
             )
             return Finished(order=order, outcome=outcome)
@@ -123,7 +127,8 @@ class Threads:
             return Judged(task=task, verdict=self._judge(task))
         # As above: an unreadable input fails the task that declares it, not the run.
         except Exception as error:
-            return Broken(task=task, error=f"{type(error).__name__}: {error}")
+            reason, sentence = _told(error)
+            return Broken(task=task, error=sentence, reason=reason)
 
     def close(self) -> None:
         """End the threads once their work is done."""
@@ -131,3 +136,15 @@ class Threads:
             self._work.put(None)
         for thread in self._threads:
             thread.join()
+
+
+def _told(error: Exception) -> tuple[Reason, str]:
+    """The reason and the sentence of what went wrong beside an attempt."""
+    match error:
+        case PitError():
+            return Reason.INTERNAL, str(error)
+        case OSError(filename=str(where), strerror=str(what)):
+            changed = None if error.errno else Reason.INPUT_CHANGED
+            reason = operators.disk_reason(error) or changed or Reason.NOT_FOUND
+            return reason, f"{where}: {what[:1].lower()}{what[1:]}"
+    return Reason.INTERNAL, f"{type(error).__name__}: {error}"

@@ -93,7 +93,7 @@ def sentence(change: Change) -> str:
         case Kind.ALWAYS:
             return "it always runs (always = true)"
         case Kind.FORCED:
-            return "--force asks for it"
+            return f"{change.subject or '--force'} asks for it"
         case Kind.VERSION:
             return "this version of Pit compares more than the one that recorded it"
         case Kind.ENVIRONMENT:

@@ -29,7 +29,8 @@ _CODE = (".py", ".sql", ".sh")
 class Surroundings(Record):
     """What all tasks of a run share: files, parameters, the Python environment, databases.
 
-    `steady` says that no task writes at `root` meanwhile.
+    `steady` says that no task writes at `root` meanwhile. `orphans` are places that hold what
+    tasks made which the DAG no longer has: no input matches them.
     """
 
     dag: Dag
@@ -39,6 +40,7 @@ class Surroundings(Record):
     environment: environment.Environment | None
     url: Url
     steady: bool = False
+    orphans: frozenset[str] = frozenset()
 
 
 class Fingerprints:
@@ -150,6 +152,8 @@ class Fingerprints:
         found = digest.marks(
             around.root, patterns, self._digests, around.workspace, around.dag.project
         )
+        for place in around.orphans & found.keys():
+            del found[place]
         for name in self._makers[task.name]:
             made = self.made(name)
             found |= {place: mark for place, mark in made.items() if _named(place, patterns)}

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from pit.engine import current
 from pit.engine.current import Change, Kind, Records
 from pit.engine.fingerprint import Fingerprints, Surroundings, present
+from pit.engine.orphaned import orphaned
 from pit.engine.verdict import verdict_of
 from pit.errors import SecretsError
 from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
@@ -42,6 +43,9 @@ class Success(Protocol):
 
 class Memory(Records, Protocol):
     """The store as this module needs it."""
+
+    def records(self, dag: str) -> Sequence[TaskRecord]:
+        """The records of a DAG."""
 
     def last_successes(self, dag: str) -> Mapping[str, Success]:
         """The newest success of each task of a DAG, tracked or not."""
@@ -105,6 +109,7 @@ class Look:
                 environment=self._environment(capture),
                 url=self._url,
                 steady=True,
+                orphans=orphaned(subject.dag, memory.records(subject.dag.name), self._digests),
             ),
             self._digests,
         )

@@ -10,7 +10,7 @@ from msgspec import field
 
 from pit.engine.events import Durable, Sink
 from pit.engine.tracking import Keeper
-from pit.model import Dag, Reason, Record, RunState, WorkspaceConfig
+from pit.model import Dag, Reason, Record, RunState, TaskRecord, WorkspaceConfig
 from pit.state.digests import Seen
 from pit.work.tasklog import Tap
 
@@ -43,6 +43,9 @@ class History(Durable, Keeper, Protocol):
     def open_runs(self, dag: str | None = None) -> Sequence[PastRun]:
         """Runs that have not ended."""
 
+    def records(self, dag: str) -> Sequence[TaskRecord]:
+        """The records of a DAG."""
+
     def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
         """The newest success of each task of a DAG, tracked or not."""
 
@@ -64,14 +67,16 @@ class LastSuccess(Protocol):
 class Again(Record):
     """The run that this one continues: `done` maps its finished tasks to the run that did each.
 
-    With `old_code` its snapshot is taken over, and the Python environment that `hashes` name.
+    `project` is its snapshot, which the run `taken_by` took, begun at `taken_at` (Unix seconds);
+    None asks for a new one. With the snapshot comes the Python environment that `hashes` name.
     """
 
     run: str
-    folder: Path
-    started_at: float
     done: dict[str, str]
-    old_code: bool = True
+    data: Path | None = None
+    project: Path | None = None
+    taken_by: str = ""
+    taken_at: float = 0.0
     hashes: dict[str, str] = field(default_factory=dict)
 
 
@@ -79,6 +84,7 @@ class Request(Record):
     """What to run; `given` are the parameters as typed, `only` selects tasks.
 
     `failed` are the tasks of an earlier run that `--failed` selects, with what depends on them.
+    `learn` watches what the tasks open.
     """
 
     dag: Dag
@@ -92,6 +98,7 @@ class Request(Record):
     trigger: str = "manual"
     grace: float = 10.0
     force: bool = False
+    learn: bool = False
     pit_version: str = ""
 
 

@@ -20,6 +20,8 @@ from pit.engine.current import Verdict
 from pit.engine.events import Clock, Telling
 from pit.engine.executors import Finished, Threads
 from pit.engine.fingerprint import Fingerprints, Surroundings
+from pit.engine.learning import Learning
+from pit.engine.orphaned import orphaned
 from pit.engine.request import Again, Finale, Request, Services
 from pit.engine.schedule import Scheduler, Tally
 from pit.engine.select import prepared, selected, with_downstream
@@ -34,6 +36,7 @@ from pit.errors import (
 )
 from pit.model import (
     EnvironmentHashed,
+    Learned,
     Order,
     Output,
     Overlap,
@@ -51,11 +54,12 @@ from pit.spec import graph, params
 from pit.state.files import remove_tree
 from pit.state.rundir import RunDir
 from pit.state.secrets import Secrets
-from pit.work import environment, operators, process, publish, snapshot, tree
+from pit.work import environment, operators, process, publish, snapshot, strace, tree
 from pit.work.broker import Sessions
 from pit.work.digest import Digests
 from pit.work.frozen import Frozen
 from pit.work.guardian import Guardian
+from pit.work.learn import Places, Watcher
 from pit.work.tasklog import TaskLog
 
 
@@ -64,6 +68,7 @@ def execute(request: Request, services: Services) -> Finale:
     run = _Run(request, services)
     run.resolve()
     with run.place(), run.opened():
+        run.take_over()
         run.check_requirements()
         run.freeze()
         run.open_secrets()
@@ -86,6 +91,9 @@ class _Run:
         self.env: environment.Environment | None = None
         self.snapshot: snapshot.Snapshot | None = None
         self.secrets: Secrets | None = None
+        self.learning: Learning | None = None
+        self.orphans: frozenset[str] = frozenset()
+        self.live = Digests(services.history.digests(str(request.dag.project)))
         self.state = RunState.RUNNING
         self.reason: Reason | None = None
 
@@ -212,6 +220,21 @@ class _Run:
         if self.cancel.level > 0:
             raise KeyboardInterrupt
 
+    # ------------------------------------------------------------------ what a retry takes over
+
+    def take_over(self) -> None:
+        """What the run that this one continues has left: its data, and its code if wanted.
+
+        First of all, so that whatever stops this run now, its own retry finds them.
+        """
+        again = self.request.again
+        if again is None:
+            return
+        moves = ((again.data, self.dir.data), (again.project, self.dir.project))
+        for there, here in moves:
+            if there is not None:
+                _move(there, here, again.run)
+
     # ------------------------------------------------------------------ requirements
 
     def check_requirements(self) -> None:
@@ -224,10 +247,10 @@ class _Run:
 
     def freeze(self) -> None:
         """The Python environment and the snapshot, both of the same moment."""
-        if self.request.again is not None:
-            self._take_over(self.request.again)
-        if self.snapshot is not None:
-            self._tell_hashes()
+        again = self.request.again
+        if again is not None and again.project is not None:
+            self._thaw(again)
+            self._tell_hashes(again.taken_by)
             return
         for _ in range(_ROUNDS):
             self._make_environment()
@@ -240,26 +263,18 @@ class _Run:
                 f"pyproject.toml or uv.lock of {self.dag.project} kept changing",
                 "Wait until it is at rest, then try again",
             )
-        self._tell_hashes()
+        self._tell_hashes(self.dir.id)
 
-    def _take_over(self, again: Again) -> None:
-        """What the run that this one continues has left: its data, and its code if wanted."""
-        if again.old_code:
-            if not (again.folder / "project").is_dir():
-                raise SnapshotFailed(
-                    f"the snapshot of run {again.run} is gone", "Run today's code: --code new"
-                )
-            os.rename(again.folder / "project", self.dir.project)
-            self.env = environment.kept_environment(self.config.cache_dir, again.hashes)
-            if self.env is None:
-                self._make_environment()
-            self.snapshot = snapshot.again(
-                [pattern for task in self.tasks for pattern in task.inputs or ()],
-                self.config.root,
-            )
-            self.taken = (again.started_at, again.started_at)
-        if (again.folder / "data").is_dir():
-            os.rename(again.folder / "data", self.dir.data)
+    def _thaw(self, again: Again) -> None:
+        """The environment that belongs to a snapshot taken over, and what is read in place."""
+        self.env = environment.kept_environment(self.config.cache_dir, again.hashes)
+        if self.env is None:
+            self._make_environment()
+        self.snapshot = snapshot.again(
+            [pattern for task in self.tasks for pattern in task.inputs or ()],
+            self.config.root,
+        )
+        self.taken = (again.taken_at, again.taken_at)
 
     def _belong_together(self) -> bool:
         """Whether the environment is the one that the snapshot's files ask for (law 1)."""
@@ -271,9 +286,10 @@ class _Run:
             if kind in known and (path := self.dir.project / name).is_file()
         )
 
-    def _tell_hashes(self) -> None:
+    def _tell_hashes(self, taken_by: str) -> None:
+        """What the run executes with; only now is its snapshot known to be whole."""
         toml = (self.dir.project / "pit.toml").read_bytes()
-        hashes = {"pit_toml": hashlib.sha256(toml).hexdigest()}
+        hashes = {"pit_toml": hashlib.sha256(toml).hexdigest(), "snapshot": taken_by}
         hashes |= self.env.hashes if self.env is not None else {}
         for kind, digest in hashes.items():
             self._emit(EnvironmentHashed, dag=self.dag.name, kind=kind, digest=digest)
@@ -307,7 +323,7 @@ class _Run:
             self.dir.project,
             tuple(sorted(patterns)),
             self.config.root,
-            exclude=(self.config.runs_dir, *self._own_targets()),
+            exclude=(self.config.runs_dir, *self._own_targets(), *self._orphans()),
             checkpoint=self._checkpoint,
         )
         self.taken = (began, self.clock.now())
@@ -317,6 +333,14 @@ class _Run:
     def _own_targets(self) -> list[Path]:
         """What the tasks of this run will make: neither copied nor seen by them."""
         return [self.dag.project / target for task in self.tasks for target in task.targets]
+
+    def _orphans(self) -> list[Path]:
+        """What tasks that the DAG no longer has have left; no part of the project any more."""
+        records = self.services.history.records(self.dag.name)
+        self.orphans = orphaned(self.declared, records, self.live)
+        for left in sorted(self.orphans)[:_NAMED]:
+            self._emit(Warned, message=f"{left} was made by a task that no longer exists: ignored")
+        return [self.dag.project / left for left in self.orphans]
 
     # ------------------------------------------------------------------ 5 secrets
 
@@ -334,7 +358,6 @@ class _Run:
     def track(self) -> None:
         """Get ready to tell what is current; what this run leaves out is as it last was."""
         history = self.services.history
-        self.live = Digests(history.digests(str(self.dag.project)))
         frozen = Frozen(self.live, self.dir.project, self.dag.project, *self.taken)
         surroundings = Surroundings(
             dag=self.declared,
@@ -343,6 +366,7 @@ class _Run:
             params=self.params,
             environment=self.env,
             url=self._url,
+            orphans=self.orphans,
         )
         fingerprints = self.fingerprints = Fingerprints(surroundings, frozen)
         assert self.snapshot is not None
@@ -351,7 +375,7 @@ class _Run:
             workspace=self.config.root,
             project=self.dag.project,
             root=self.dir.project,
-            locks=place.locks(self.config.runs_dir),
+            runs=self.config.runs_dir,
             snapshot=self.snapshot,
             taken_at=self.taken[0],
         )
@@ -362,13 +386,45 @@ class _Run:
             fingerprints,
             self.live,
             history,
-            force=self.request.force,
+            forced_by="--learn" if self.request.learn else "--force" if self.request.force else "",
         )
         chosen = {task.name for task in self.tasks}
         needed = graph.above(self.dag, chosen)
         for name, success in history.last_successes(self.dag.name).items():
             if name not in chosen:
                 self.tracking.left_out(name, success.run, name in needed)
+        if self.request.learn:
+            self._learn(fingerprints)
+
+    def _learn(self, fingerprints: Fingerprints) -> None:
+        """Have the attempts watched, and say what cannot be seen."""
+        folder = self.dir.root / ".learn"
+        self.stack.callback(remove_tree, folder)
+        tracer, why = strace.usable(self._capture, self.dir.root, os.environ)
+        if why:
+            message = f"{why}: only Python tasks are watched, in what Python itself opens"
+            self._emit(Warned, message=message)
+        config, prefix = self.config, self.env.prefix if self.env is not None else None
+        ours = (config.runs_dir, config.cache_dir, config.metadata_db, config.secrets_file, prefix)
+        places = Places(
+            self.dir.project,
+            self.dag.project,
+            config.root,
+            [path for path in ours if path is not None],
+        )
+        watcher = Watcher(folder, tracer)
+        self.learning = Learning(
+            self.request.dag, self.dag, self.params, watcher, places, fingerprints
+        )
+
+    def _tell_lessons(self, learning: Learning) -> None:
+        """What the watched tasks have opened, and pit.toml does not say."""
+        for name, files in learning.undeclared():
+            message = f'task "{name}" read {files}, which its inputs do not name'
+            hint = "While they do not, a change there leaves the task current"
+            self._emit(Warned, message=message, hint=hint)
+        for facts in learning.lessons():
+            self._emit(Learned, **facts)
 
     def _url(self, task: Task) -> str | None:
         """The URL of the database that a task works on, if it has one and the secrets know it."""
@@ -515,6 +571,8 @@ class _Run:
             )
             tally = self._scheduled(jobs, tools)
         process.end_all(self.request.grace, self.cancel)
+        if self.learning is not None:
+            self._tell_lessons(self.learning)
         self.services.history.save_digests(self.live.changes())
         outputs: tuple[Output, ...] = ()
         if tally.state is RunState.SUCCESS and not tally.stub and self.request.only is None:
@@ -522,9 +580,11 @@ class _Run:
         self._end(tally.state, tally.reason, tally.error, tally.stub, outputs)
 
     def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools) -> Tally:
+        attempt = operators.perform if self.learning is None else self.learning.perform
+
         def perform(order: Order) -> Finished:
             self.tracking.hand_on(order.task)
-            return self.tracking.conclude(order, operators.perform(order, tools))
+            return self.tracking.conclude(order, attempt(order, tools))
 
         executor = Threads(perform, self.tracking.judge, self.mailbox, self.slots)
         timeout = self.dag.timeout
@@ -609,6 +669,17 @@ class _Run:
         )
 
 
+def _move(there: Path, here: Path, run: str) -> None:
+    try:
+        os.rename(there, here)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SnapshotFailed(
+            f"cannot take over {there} of run {run}: {reason}",
+            "Another retry of it may have come first; see: pit runs",
+        ) from error
+
+
 def _reason(error: BaseException) -> Reason:
     match error:
         case DiskFull():
@@ -629,3 +700,6 @@ def _start_of_this_process() -> float:
 
 _ROUNDS = 3
 """How often a project that changes under our hands is looked at again."""
+
+_NAMED = 5
+"""How many left-over files a run names."""

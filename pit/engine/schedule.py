@@ -153,8 +153,8 @@ class Scheduler:
                 self._finished(message)
             case Judged():
                 self._judged(message)
-            case Broken(task=task, error=error):
-                self._end(self._running.pop(task), TaskState.FAILED, Reason.INTERNAL, error)
+            case Broken(task=task, error=error, reason=reason):
+                self._end(self._running.pop(task), TaskState.FAILED, reason, error)
 
     def _advance(self) -> None:
         while len(self._running) < self._slots and self._stopping is None:

@@ -9,6 +9,7 @@ have changed. A seal may be deleted at any time; the next run then looks properl
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -104,21 +105,37 @@ def settled(paths: Iterable[str], known: Mapping[str, Stat], when: int) -> dict[
 
 
 def folders(root: str, left_out: frozenset[str]) -> Iterator[str]:
-    """`root` and every folder below it, through links too, but for the names that are left out."""
-    todo, linked = [root], {os.path.realpath(root)}
+    """`root` and every folder below it, through links too, but for the names that are left out.
+
+    OSError for a link to a folder that contains `root`: below it lies, maybe, the whole disk.
+    """
+    top = os.path.realpath(root)
+    todo, linked = [root], {top}
     while todo:
         folder = todo.pop()
         yield folder
-        with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name in left_out or not entry.is_dir():
+        for path, is_link in _below(folder, left_out):
+            if is_link:
+                real = os.path.realpath(path)
+                if os.path.commonpath((real, top)) == real:
+                    raise OSError(errno.ELOOP, "leads to a folder that contains it", path)
+                if real in linked:
                     continue
-                if entry.is_symlink():
-                    real = os.path.realpath(entry.path)
-                    if real in linked:
-                        continue
-                    linked.add(real)
-                todo.append(entry.path)
+                linked.add(real)
+            todo.append(path)
+
+
+def _below(folder: str, left_out: frozenset[str]) -> list[tuple[str, bool]]:
+    """The folders in a folder, and whether each is a link; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [
+                (entry.path, entry.is_symlink())
+                for entry in entries
+                if entry.name not in left_out and entry.is_dir()
+            ]
+    except OSError:
+        return []
 
 
 def _stat(path: str) -> Stat | None:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from pit.engine.compile import Job
 from pit.engine.current import Change, Kind, Records, Verdict
 from pit.engine.executors import Finished
 from pit.engine.fingerprint import Fingerprints, present
+from pit.engine.place import locks
 from pit.engine.verdict import verdict_of
 from pit.errors import PitError
 from pit.model import (
@@ -57,7 +59,7 @@ class Scene(Record):
     workspace: Path
     project: Path
     root: Path
-    locks: Path
+    runs: Path
     snapshot: Snapshot
     taken_at: float
 
@@ -73,11 +75,11 @@ class Tracking:
         fingerprints: Fingerprints,
         live: Digests,
         keeper: Keeper,
-        force: bool = False,
+        forced_by: str = "",
     ) -> None:
         self._dag, self._params, self._scene = dag, params, scene
         self._fingerprints, self._live, self._keeper = fingerprints, live, keeper
-        self._force = force
+        self._forced_by = forced_by
         self._tasks = {task.name: task for task in dag.tasks}
         self._upstream: dict[str, tuple[str, ...]] = {}
         self._verdicts: dict[str, Verdict] = {}
@@ -99,8 +101,9 @@ class Tracking:
         )
         if verdict.record is not None and verdict.record.at > self._scene.taken_at:
             verdict = replace(verdict, superseded=not verdict.current, renewed=None)
-        elif self._force:
-            verdict = replace(verdict, changes=(Change(kind=Kind.FORCED),), renewed=None)
+        elif self._forced_by:
+            forced = Change(kind=Kind.FORCED, subject=self._forced_by)
+            verdict = replace(verdict, changes=(forced,), renewed=None)
         self._verdicts[name] = verdict
         if verdict.renewed is not None:
             self._keep_texts(verdict.renewed.fingerprint)
@@ -151,7 +154,7 @@ class Tracking:
 
         One that has ended since the task was judged has changed its record: look again.
         """
-        lock = claim_of(self._scene.locks, self._dag.name, job.name, job.params or "")
+        lock = claim_of(locks(self._scene.runs), self._dag.name, job.name, job.params or "")
         if not lock.acquire():
             return False
         latest = self._keeper.record(self._dag.name, job.name, job.params or "")
@@ -170,17 +173,25 @@ class Tracking:
     def hand_on(self, name: str) -> None:
         """Put what skipped tasks upstream of `name` had made into this run.
 
-        OSError if another run has changed it meanwhile.
+        OSError if it was changed meanwhile and the run that made it keeps it no more.
         """
         if not self._to_hand_on:
             return
         with self._handing:
             for upstream in graph.upstream(self._dag, name) & self._to_hand_on.keys():
-                marks = self._to_hand_on[upstream].fingerprint.products
-                publish.hand_on(self._scene.project, self._scene.root, marks)
-                if self._fingerprints.standing(self._tasks[upstream], marks) != marks:
-                    raise OSError(0, "changed while this run was going on", upstream)
+                self._hand_on_one(self._tasks[upstream], self._to_hand_on[upstream])
                 del self._to_hand_on[upstream]  # not before: the next that needs it fails as well
+
+    def _hand_on_one(self, task: Task, record: TaskRecord) -> None:
+        root, marks = self._scene.root, record.fingerprint.products
+        # Another run may have published newer products; those of the record are where it ran.
+        for source in (self._scene.project, self._scene.runs / record.run / "project"):
+            with suppress(FileNotFoundError):
+                publish.hand_on(source, root, marks)
+            if self._fingerprints.standing(task, marks) == marks:
+                return
+            publish.prepare(root, publish.anchored(task.targets, self._scene.workspace))
+        raise OSError(0, "its products were changed while this run was going on", task.name)
 
     # ------------------------------------------------------------------ after a success
 

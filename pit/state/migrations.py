@@ -18,7 +18,7 @@ attempts        one row per attempt; `state` is running, success or failed.
 outputs         what the run declares to have made, in the order of pit.toml; `extra` holds the
                 keys that Pit does not know.
 environments    the digests a run was executed with: `kind` is pit_toml, uv_lock, pyproject or
-                environment.
+                environment; for snapshot, the run that took it: it is whole.
 intents         what a run is publishing at this moment: `publishing` is JSON, the project and the
                 digest of each place. It goes in the commit that ends the task.
 

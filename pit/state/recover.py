@@ -7,6 +7,7 @@ and what it left in the project is swept, or finished, there too.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pit.errors import UnknownRun
@@ -26,13 +27,18 @@ def is_alive(row: RunRow, runs_dir: Path) -> bool:
     return here.is_alive() or made.is_alive()
 
 
-def recover(store: Store, runs_dir: Path) -> tuple[RunRow, ...]:
+def recover(
+    store: Store, runs_dir: Path, bury: Callable[[RunRow], object] = lambda row: None
+) -> tuple[RunRow, ...]:
     """Interrupts every run that is `running` in the store and whose lock is free; returns them.
 
     A run makes its end durable before it lets go of its lock, and `interrupt` looks at the state
-    again under the write lock: a run that ends while we look is never called interrupted.
+    again under the write lock: a run that ends while we look is never called interrupted. `bury`
+    is called for each before that: should we die meanwhile, whoever comes next does it again.
     """
     dead = [row for row in store.open_runs() if not is_alive(row, runs_dir)]
+    for row in dead:
+        bury(row)
     return tuple(row for row in dead if store.interrupt(row.id, time.time()))
 
 

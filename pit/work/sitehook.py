@@ -5,7 +5,8 @@ task's PYTHONPATH and is named by the marker of the attempt. The task's Python i
 start, 3.8 or later, so it needs nothing but `os` and `sys`. It watches this process and those
 that it forks; Pythons that the task starts import it as well.
 
-Records are appended to the file `opened` beside the copy: R or W, the path, a zero byte.
+Records are appended to the file `opened` beside the copy: R, W or A (written at its end), the
+path, a zero byte.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _hook(records: str) -> Callable[[str, tuple[object, ...]], None]:
         if kind == os.O_RDONLY or (kind == os.O_RDWR and not flags & os.O_TRUNC):
             note(b"R", path)
         if kind != os.O_RDONLY:
-            note(b"W", path)
+            note(b"A" if flags & os.O_APPEND else b"W", path)
 
     def hook(event: str, args: tuple[object, ...]) -> None:
         try:

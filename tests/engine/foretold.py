@@ -69,7 +69,7 @@ class Foretold:
         self._runs = 0
 
     def run(self, pipeline: Pipeline, before: Tree, plan: Plan) -> Outcome:
-        """What a run does to a project that looks like `before`; remembers it as having happened."""
+        """What a run does to a project that looks like `before`; remembered as having happened."""
         self._runs += 1
         return _Run(pipeline, before, plan, self._records, self._last, self._runs).outcome()
 
@@ -124,11 +124,10 @@ class _Run:
     def _chosen(self, step: Step) -> None:
         record = self.records.get(self._key(step)) if step.tracked else None
         read = self._read(step)
-        same = record is not None and record.read == read
-        if record is not None and same and not self.plan.force:
-            if self._stands(step, record.products):
-                self._has(step, record.products, record.run)
-                return
+        same = record is not None and record.read == read and not self.plan.force
+        if record is not None and same and self._stands(step, record.products):
+            self._has(step, record.products, record.run)
+            return
         self.ran.add(step.name)
         self.records.pop(self._key(step), None)
         edited = self._edit(step)

@@ -283,3 +283,32 @@ def test_a_kill_while_publishing_is_mended(two: Pit) -> None:
     lines = (two.folder / "out/clean.csv").read_text().splitlines()
     assert sorted(lines) == sorted([*map(str, range(50)), "0.3"])
     assert (two.folder / "out/report.txt").read_text().strip() == "51"
+
+
+def test_what_a_vanished_instance_made_is_nobodys(pit: Pit) -> None:
+    pit.project("m").toml(
+        textwrap.dedent("""
+        [[tasks]]
+        name = "object"
+        script = "object.sh"
+        inputs = ["src/{u}.c"]
+        targets = ["out/{u}.o"]
+        [tasks.matrix]
+        u = { glob = "src/*.c" }
+        [[tasks]]
+        name = "link"
+        script = "link.sh"
+        inputs = ["out/*.o"]
+        targets = ["all"]
+        """)
+    )
+    pit.file("object.sh", "cp src/$PIT_MATRIX_U.c out/$PIT_MATRIX_U.o").file("src/a.c", "a")
+    pit.file("link.sh", "cat out/*.o > all").file("src/b.c", "b").run("run", "m").ok()
+    assert (pit.folder / "all").read_text() == "ab"
+    (pit.folder / "src/b.c").unlink()
+    assert ran(pit) == {"link"}
+    assert (pit.folder / "all").read_text() == "a"
+    assert ran(pit) == set()
+    pit.file("out/b.o", "mine")
+    assert ran(pit) == {"link"}, "what a person wrote there is an input again"
+    assert (pit.folder / "all").read_text() == "amine"

@@ -222,8 +222,9 @@ class Bench:
         """Change one key or the script of a step."""
         steps = list(self.pipeline.steps)
         index = which % len(steps)
-        new: Any = value + 10 if what == "timeout" else value % 3
-        steps[index] = steps[index]._replace(**{what: bool(value % 2) if what == "always" else new})
+        new: dict[str, Any] = {"timeout": value + 10, "always": bool(value % 2)}
+        changed: dict[str, Any] = {what: new.get(what, value % 3)}
+        steps[index] = steps[index]._replace(**changed)
         self.pipeline = Pipeline(tuple(steps))
 
     def edit_source(self, what: str, which: int, value: int) -> None:
@@ -240,8 +241,9 @@ class Bench:
         made = [place for place in made if not (self.project / place).is_symlink()]
         folders = sorted({place.rpartition("/")[0] for place in made if place.count("/") > 1})
         if what == "extra":
-            if folders:
-                self.put(f"{folders[which % len(folders)]}/extra", f"{value}\n")
+            place = f"{folders[which % len(folders)]}/extra" if folders else ""
+            if folders and not (self.project / place).is_dir():
+                self.put(place, f"{value}\n")
         elif made:
             path = self.project / made[which % len(made)]
             _TARGET_EDITS[what](path, f"{value}{path.read_text()[1:]}")

@@ -1,4 +1,4 @@
-"""Tracked pipelines by the real command, killed at random instants and run again.
+"""Tracked pipelines by the real command: killed at random instants, and several runs at once.
 
 Whatever the instant: each target is the old one or the new one, whole, and the next run that is
 left alone makes what a build from scratch would make.
@@ -20,7 +20,8 @@ from tests.engine.foretold import first_sources, from_scratch, scan
 from tests.engine.pipelines import SOURCES, Pipeline, Step, Tree
 from tests.engine.test_run import rows
 
-KILLS = int(os.environ.get("PIT_TEST_KILLS", "20"))
+KILLS = int(os.environ.get("PIT_TEST_KILLS", "12"))
+ROUNDS = max(4, KILLS // 3)
 
 PIPELINE = Pipeline(
     (
@@ -33,8 +34,12 @@ PIPELINE = Pipeline(
 )
 
 
-def test_killed_runs_leave_whole_targets_and_the_next_run_makes_all_right(pit: Pit) -> None:
-    dice = random.Random(20 if KILLS == 20 else None)
+def _dice() -> random.Random:
+    """The same throws in every normal run, others when more is to be tried."""
+    return random.Random(None if "PIT_TEST_KILLS" in os.environ else 12)
+
+
+def _prepare(pit: Pit) -> None:
     pit.project("m")
     for place, content in first_sources().items():
         pit.file(place, content)
@@ -42,6 +47,11 @@ def test_killed_runs_leave_whole_targets_and_the_next_run_makes_all_right(pit: P
         pit.file(f"ctl/{step.name}", "sleep 0.03\n")
     PIPELINE.write(pit.folder)
     pit.run("run", "m").ok()
+
+
+def test_killed_runs_leave_whole_targets_and_the_next_run_makes_all_right(pit: Pit) -> None:
+    dice = _dice()
+    _prepare(pit)
     for kill in range(KILLS):
         before = scan(pit.folder)
         pit.file(dice.choice(SOURCES), f"{dice.randrange(10)}\n")
@@ -56,6 +66,24 @@ def test_killed_runs_leave_whole_targets_and_the_next_run_makes_all_right(pit: P
         assert rows(pit, "select id from runs where state = 'running'") == []
         assert rows(pit, "select run from intents") == []
         assert list(pit.folder.rglob(".pit-*")) == []
+
+
+def test_runs_at_once_leave_what_the_newest_made(pit: Pit) -> None:
+    dice = _dice()
+    _prepare(pit)
+    for _ in range(ROUNDS):
+        pit.file(f"s/{dice.choice('ab')}", f"{dice.randrange(10)}\n")
+        one = pit.start("run", "m")
+        time.sleep(dice.uniform(0.2, 0.8))
+        pit.file(dice.choice(SOURCES[:6]), f"{dice.randrange(10)}\n")
+        new = from_scratch(PIPELINE, scan(pit.folder), "1")
+        other = pit.start("run", "m")
+        said = other.communicate()[0].decode() + one.communicate()[0].decode()
+        assert (one.returncode, other.returncode) == (0, 0), said
+        now = scan(pit.folder)
+        assert {place: now.get(place) for place in new} == new, said
+        pit.run("run", "m").ok()
+        _check_made(scan(pit.folder), new)
 
 
 def _kill(pit: Pit, dice: random.Random) -> None:

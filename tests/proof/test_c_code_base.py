@@ -17,6 +17,7 @@ The tests share one workspace and stand in the order in which a person would do 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -73,8 +74,10 @@ SCRIPTS = {
 set -eu
 made=build/headers/$PIT_MATRIX_UNIT
 mkdir -p "$made"
-gcc $CPPFLAGS -MM "c/$PIT_MATRIX_UNIT.c" | tr -s ' \\\\' '\\n' | grep '[.]h$' |
-    xargs -r cp --parents -t "$made"
+for place in $(gcc $CPPFLAGS -MM "c/$PIT_MATRIX_UNIT.c"); do
+    case $place in *.h) set -- "$@" "$place" ;; esac
+done
+[ $# -eq 0 ] || cp --parents "$@" "$made"
 """,
     "object.sh": """
 set -eu
@@ -101,7 +104,7 @@ build/brotli: $(OBJECTS)
 
 build/objects/%.o: c/%.c
 	@mkdir -p $(@D)
-	sh ../gcc.sh $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	sh ../gcc.sh $(CPPFLAGS) $(CFLAGS) -MMD -MP -MT $@ -c $< -o $@
 
 -include $(OBJECTS:.o=.d)
 """
@@ -139,6 +142,14 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@functools.cache
+def includes(root: Path, state: str) -> list[list[str]]:
+    """Each source with the headers that it includes, while the code base is in this state."""
+    units = sorted(str(path.relative_to(root)) for path in (root / "c").rglob("*.c"))
+    rules = output(["gcc", "-Ic/local", "-Ic/include", "-MM", *units], root)
+    return [rule.partition(":")[2].split() for rule in rules.replace("\\\n", " ").splitlines()]
+
+
 class Tree(NamedTuple):
     """A folder with the code base, and what has been built of it."""
 
@@ -156,6 +167,12 @@ class Tree(NamedTuple):
         found = (path for path in (self.root / "c").rglob("*") if path.is_file())
         return {str(path.relative_to(self.root)): path.read_bytes() for path in found}
 
+    def state(self) -> str:
+        """A digest of all sources, headers and flags."""
+        return hashlib.sha256(
+            repr((sorted(self.sources().items()), self.flags)).encode()
+        ).hexdigest()
+
     def object(self, unit: str) -> Path:
         """What is compiled of a source."""
         return self.root / "build/objects" / f"{unit}.o"
@@ -167,11 +184,8 @@ class Tree(NamedTuple):
 
     def stamps(self) -> dict[str, tuple[str, ...]]:
         """For each source all that its object follows from, and the object that there is."""
-        units = sorted(place for place in self.sources() if place.endswith(".c"))
-        rules = output(["gcc", "-Ic/local", "-Ic/include", "-MM", *units], self.root)
         found: dict[str, tuple[str, ...]] = {}
-        for rule in rules.replace("\\\n", " ").splitlines():
-            places = rule.partition(":")[2].split()
+        for places in includes(self.root, self.state()):
             unit = places[0][2:-2]
             made = self.object(unit)
             facts = [f"{place} {digest(self.root / place)}" for place in places]
@@ -197,7 +211,7 @@ class Bench:
         self._folder = folder
         (folder / "gcc.sh").write_text(GCC_FOR_MAKE)
         (folder / "kept").mkdir()
-        self._scratch: dict[bytes, Tree] = {}
+        self._scratch: dict[str, Tree] = {}
 
     def compiled(self) -> Units:
         """What Pit compiles when it is told to build."""
@@ -215,12 +229,11 @@ class Bench:
 
     def from_scratch(self) -> Tree:
         """What make builds of the sources as they are now, in a folder with nothing else in it."""
-        sources, flags = self.ours.sources(), self.ours.flags
-        key = hashlib.sha256(repr((sorted(sources.items()), flags)).encode()).digest()
+        key = self.ours.state()
         if key not in self._scratch:
             tree = Tree(self._folder / f"scratch{len(self._scratch)}")
             shutil.copytree(self.ours.root / "c", tree.root / "c")
-            makefile = MAKEFILE.replace("-O0", "-O0 -fPIC" if "-fPIC" in flags else "-O0")
+            makefile = MAKEFILE.replace("-O0", "-O0 -fPIC" if "-fPIC" in self.ours.flags else "-O0")
             (tree.root / "Makefile").write_text(makefile)
             output(["make", "-j2"], tree.root)
             self._scratch[key] = tree
@@ -261,20 +274,21 @@ def bench(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
 class Edit(NamedTuple):
     """Something that a person does to the code base.
 
-    `compiles` is how many sources it concerns. `unseen` says why make misses them, if it does;
-    `needless` how many others make compiles.
+    `compiles` is how many sources it concerns, `alters` whether the program comes out different.
+    `unseen` says why make misses them, if it does; `needless` how many others make compiles.
     """
 
     name: str
     does: Callable[[Tree], None]
     compiles: range
+    alters: bool = False
     unseen: str = ""
     needless: int = 0
 
 
 NONE, ONE, SOME, ALL = range(1), range(1, 2), range(2, SOURCES - 1), range(SOURCES, SOURCES + 1)
 
-DECODER, HEADER = "c/dec/bit_reader.c", "c/enc/quality.h"
+DECODER, HEADER, ADDED = "c/dec/bit_reader.c", "c/dec/huffman.h", "c/enc/added.c"
 
 
 def touch_all(tree: Tree) -> None:
@@ -308,15 +322,15 @@ def spoil(tree: Tree) -> None:
 
 def hide_a_header(tree: Tree) -> None:
     """Put another version of a public header where the compiler looks first."""
-    place = "c/local/brotli/encode.h"
+    place = "c/local/brotli/decode.h"
     (tree.root / place).parent.mkdir(parents=True)
-    shutil.copy(tree.root / "c/include/brotli/encode.h", tree.root / place)
-    tree.write(place, "#define BROTLI_MIN_QUALITY 0", "#define BROTLI_MIN_QUALITY 1")
+    shutil.copy(tree.root / "c/include/brotli/decode.h", tree.root / place)
+    tree.write(place, "UNREACHABLE, -31", "UNREACHABLE, -32")
 
 
 def add(tree: Tree) -> None:
     """Write a new source."""
-    (tree.root / "c/enc/added.c").write_text("int added = 1;\n")
+    (tree.root / ADDED).write_text("int added = 1;\n")
 
 
 def other_flags(tree: Tree) -> None:
@@ -332,8 +346,9 @@ EDITS = [
     Edit("touch", touch_all, NONE, needless=SOURCES),
     Edit(
         "content of a source",
-        lambda tree: tree.write(DECODER, "br->bit_pos_ = 0;", "br->bit_pos_ = 0 * 7;"),
+        lambda tree: tree.write(DECODER, "0x0000000F,", "0x0000000E,"),
         ONE,
+        alters=True,
     ),
     Edit(
         "comment in a source",
@@ -342,23 +357,31 @@ EDITS = [
     ),
     Edit(
         "content of a header",
-        lambda tree: tree.write(HEADER, "LEN_QUALITY_10 150", "LEN_QUALITY_10 151"),
+        lambda tree: tree.write(HEADER, "MAX_SIZE_272 646", "MAX_SIZE_272 1646"),
         SOME,
+        alters=True,
     ),
     Edit(
         "same size and mtime",
         keep_size_and_time,
         ONE,
+        alters=True,
         unseen="the time is the old one",
     ),
     Edit("object deleted", lambda tree: tree.object("enc/encode").unlink(), ONE),
     Edit("object deleted and restored", delete_and_restore, NONE),
     Edit("object edited", spoil, ONE, unseen="the object is younger than its source"),
-    Edit("source added", add, ONE),
-    Edit("source removed", lambda tree: (tree.root / "c/enc/added.c").unlink(), NONE),
-    Edit("header that nobody includes", lambda t: (t.root / "c/enc/new.h").touch(), NONE),
-    Edit("header hidden by another", hide_a_header, SOME, unseen="the old header is as it was"),
-    Edit("CFLAGS", other_flags, ALL, unseen="flags have no time"),
+    Edit("source added", add, ONE, alters=True),
+    Edit("source removed", lambda tree: (tree.root / ADDED).unlink(), NONE, alters=True),
+    Edit("header that nobody includes", lambda tree: (tree.root / "c/enc/new.h").touch(), NONE),
+    Edit(
+        "header hidden by another",
+        hide_a_header,
+        SOME,
+        alters=True,
+        unseen="the old header is as it was",
+    ),
+    Edit("CFLAGS", other_flags, ALL, alters=True, unseen="flags have no time"),
 ]
 
 
@@ -373,7 +396,7 @@ def test_the_first_build_is_that_of_make_and_works(bench: Bench) -> None:
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name.replace(" ", "-"))
 def test_after_an_edit(bench: Bench, edit: Edit) -> None:
     ours, theirs = bench.ours, bench.theirs()
-    before = ours.stamps()
+    before, was = ours.stamps(), bench.from_scratch().built()
     edit.does(ours)
     edit.does(theirs)
     after = ours.stamps()
@@ -384,7 +407,7 @@ def test_after_an_edit(bench: Bench, edit: Edit) -> None:
     assert compiled == due
     assert compiled - by_make == (due if edit.unseen else set())
     assert len(by_make - compiled) == edit.needless
-    scratch = bench.from_scratch().built()
-    built = ours.built()
+    scratch, built = bench.from_scratch().built(), ours.built()
+    assert (scratch["build/brotli"] != was["build/brotli"]) == edit.alters
     assert {place: built.get(place) for place in scratch} == scratch
     assert bench.compiled() == set(), "a second run finds nothing to do"

@@ -69,6 +69,19 @@ def test_a_run_whose_folder_is_gone_is_dead(store: Store, tmp_path: Path) -> Non
     assert [row.id for row in recover(store, tmp_path / "runs")] == [run_id(1)]
 
 
+def test_who_dies_while_burying_leaves_it_to_the_next(store: Store, tmp_path: Path) -> None:
+    store.emit(started(run_id(1)))
+
+    def die(row: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recover(store, tmp_path / "runs", die)
+    assert store.run(run_id(1)).state is RunState.RUNNING
+    buried: list[object] = []
+    assert len(recover(store, tmp_path / "runs", buried.append)) == len(buried) == 1
+
+
 def test_a_run_in_a_folder_that_was_configured_before_is_still_alive(
     store: Store, tmp_path: Path
 ) -> None:

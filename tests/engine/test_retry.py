@@ -1,0 +1,136 @@
+"""`pit retry` of runs that were themselves retries, or never came to their tasks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from pit.model import RunStarted
+from pit.state.rundir import RunDir
+from pit.state.store import Store
+from tests.builder import Pit
+from tests.engine.test_run import rows, wait_for
+
+CHAIN = """
+[dag]
+name = "m"
+{dag}
+[[tasks]]
+name = "a"
+script = "a.sh"
+[[tasks]]
+name = "b"
+script = "b.sh"
+depends_on = ["a"]
+"""
+
+
+@pytest.fixture
+def failed(pit: Pit) -> Pit:
+    """A project whose first task has succeeded and whose second waits for a file to appear."""
+    pit.project("m").toml(CHAIN.format(dag=""))
+    pit.file("a.sh", "echo x >> $PIT_WORKSPACE/a; echo 1 > $PIT_DATA_DIR/d; echo here > here.txt\n")
+    pit.file("b.sh", "set -e; cat $PIT_DATA_DIR/d here.txt; test -e $PIT_WORKSPACE/fixed\n")
+    pit.run("run", "m").fails(1)
+    return pit
+
+
+def finished(pit: Pit) -> None:
+    """The next retry succeeds, and the first task was executed once in all."""
+    (pit.root / "fixed").touch()
+    pit.run("retry", "m").ok()
+    assert (pit.root / "a").read_text() == "x\n"
+    assert pit.log("b") == "1\nhere\n"
+
+
+def test_a_retry_that_could_not_be_set_up_forgets_nothing(failed: Pit) -> None:
+    failed.run("retry", "m", "--secrets", "none.toml").fails(30, "does not exist")
+    finished(failed)
+
+
+def test_a_retry_whose_requirement_failed_forgets_nothing(pit: Pit) -> None:
+    pit.project("other").toml('[[tasks]]\nname = "o"\nscript = "o.sh"\n').file("o.sh", "true")
+    pit.run("run", "other").ok()
+    pit.project("m").toml(CHAIN.format(dag='requires = { other = "2s" }'))
+    pit.file("a.sh", "echo x >> $PIT_WORKSPACE/a; echo 1 > $PIT_DATA_DIR/d; echo here > here.txt\n")
+    pit.file("b.sh", "set -e; cat $PIT_DATA_DIR/d here.txt; test -e $PIT_WORKSPACE/fixed\n")
+    pit.run("run", "m").fails(1)
+    time.sleep(2)
+    pit.run("retry", "m").fails(21, "requires a success")
+    pit.run("prune").ok()
+    pit.run("run", "other").ok()
+    finished(pit)
+
+
+def test_a_run_that_died_in_its_snapshot_is_not_gone_on_with(pit: Pit) -> None:
+    pit.project("m").toml(CHAIN.format(dag="")).file("a.sh", "true").file("b.sh", "true")
+    with Store.open(pit.root / "pit_metadata.db") as store:
+        run = RunDir.allocate(pit.root / "runs", "m", time.time())
+        started = RunStarted(
+            run=run.id,
+            at=time.time(),
+            dag="m",
+            run_dir=str(run.root),
+            project=str(pit.folder),
+            tasks=("a", "b"),
+            params={},
+        )
+        store.emit(started)
+        (run.project / "pit.toml").write_text(CHAIN.format(dag=""))
+        (run.project / "a.sh").write_text("true")
+        (run.project / "b.sh").touch()
+        run.lock.release()
+    pit.run("retry", "m").fails(23, "before its snapshot was complete", "--code new")
+    pit.run("retry", "m", "--code", "new").ok()
+
+
+def test_old_code_does_not_publish_over_newer_however_often_it_is_retried(pit: Pit) -> None:
+    pit.project("m").toml(
+        '[[tasks]]\nname = "hold"\nscript = "hold.sh"\n'
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ndepends_on = ["hold"]\n'
+        'inputs = ["in.txt"]\ntargets = ["o.txt"]\n'
+    )
+    held = "while [ ! -e $PIT_WORKSPACE/on ]; do sleep 0.05; done"
+    pit.file("in.txt", "old\n").file("a.sh", "cp in.txt o.txt; test -e $PIT_WORKSPACE/go")
+    pit.file("hold.sh", f"touch $PIT_WORKSPACE/in; {held}\n")
+    older = pit.start("run", "m")
+    wait_for(lambda: (pit.root / "in").exists())
+    pit.file("in.txt", "new\n").file("a.sh", "cp in.txt o.txt").file("hold.sh", "true")
+    pit.run("run", "m").ok()
+    older.kill()
+    older.communicate(timeout=30)
+    (pit.root / "on").touch()
+    first = pit.runs()[0].name
+    pit.run("retry", first).fails(1)
+    second = pit.runs()[-1].name
+    (pit.root / "go").touch()
+    pit.run("retry", second).ok()
+    assert (pit.folder / "o.txt").read_text() == "new\n"
+    assert ("success", "superseded") in rows(pit, "select state, reason from tasks")
+
+
+def test_what_failed_left_out_stays_out_of_its_retry(failed: Pit) -> None:
+    failed.run("run", "m", "--failed").fails(1)
+    (failed.root / "fixed").touch()
+    failed.file("b.sh", "true")
+    failed.run("retry", "m", "--code", "new").ok()
+    assert (failed.root / "a").read_text() == "x\n"
+
+
+def test_a_retry_ends_what_a_crash_has_left_behind(pit: Pit) -> None:
+    pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n')
+    pit.file("a.sh", "touch $PIT_WORKSPACE/in; test -e $PIT_WORKSPACE/go || exec sleep 98.7651\n")
+    process = pit.start("run", "m")
+    wait_for(lambda: (pit.root / "in").exists() and bool([*pit.marked("98.7651")]))
+    wait_for(lambda: rows(pit, "select 1 from environments") != [])
+    guardians = [pid for pid in pit.marked(str(pit.root)) if pid != process.pid]
+    for pid in guardians:
+        os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    (pit.root / "go").touch()
+    pit.run("retry", "m").ok()
+    assert not [*pit.marked("98.7651")]

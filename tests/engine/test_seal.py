@@ -1,0 +1,27 @@
+"""The folders that a seal watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pit.engine.seal import folders
+
+
+def test_folders_are_found_through_links(tmp_path: Path) -> None:
+    (tmp_path / "out/deep").mkdir(parents=True)
+    (tmp_path / "project/in").mkdir(parents=True)
+    (tmp_path / "project/.venv").mkdir()
+    (tmp_path / "project/link").symlink_to(tmp_path / "out")
+    found = folders(str(tmp_path / "project"), frozenset({".venv"}))
+    root = tmp_path / "project"
+    assert sorted(found) == [str(root / p) for p in ("", "in", "link", "link/deep")]
+
+
+@pytest.mark.parametrize("target", ["/", "..", "../.."])
+def test_a_link_to_what_contains_the_project_is_not_followed(tmp_path: Path, target: str) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/up").symlink_to(target)
+    with pytest.raises(OSError, match="contains"):
+        list(folders(str(tmp_path / "project"), frozenset()))
