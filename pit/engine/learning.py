@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
+from typing import Any, Protocol
 
 from pit.engine import current, lesson
 from pit.engine.fingerprint import Fingerprints
 from pit.engine.lesson import Lacks, Seen
-from pit.model import Dag, Order, Outcome, Record, Task
-from pit.work import operators
+from pit.engine.request import Request
+from pit.model import Dag, Learned, Order, Outcome, Record, Task, Warned
+from pit.state.rundir import RunDir
+from pit.work import operators, strace
 from pit.work.learn import Opened, Places, Watcher
 from pit.work.selection import shown
 
 _SHOWN = 5
 
-Facts = dict[str, object]
-"""The facts of an event but for those that all events have."""
+FOLDER = ".learn"
+"""Where in a run's folder the records are while it lasts."""
+
+
+class Emit(Protocol):
+    """Tells an event of a kind, with the facts that are its own."""
+
+    def __call__(self, kind: type[Any], /, **facts: Any) -> None:
+        """Tell it; from the main thread alone."""
+
+
+def begun(
+    request: Request,
+    dag: Dag,
+    params: Mapping[str, str],
+    run: RunDir,
+    prefix: str | None,
+    fingerprints: Fingerprints,
+    emit: Emit,
+    capture: strace.Probe,
+) -> Learning:
+    """Begin to learn in a run of `dag`, whose Python environment is at `prefix`; warns of what
+    cannot be seen."""
+    tracer, why = strace.usable(capture, run.root, os.environ)
+    if why:
+        message = f"{why}: only Python tasks are watched, in what Python itself opens"
+        emit(Warned, message=message)
+    config = request.config
+    ours = (config.runs_dir, config.cache_dir, config.metadata_db, config.secrets_file, prefix)
+    left_out = [path for path in ours if path is not None]
+    places = Places(run.project, dag.project, config.root, left_out)
+    watcher = Watcher(run.root / FOLDER, tracer)
+    return Learning(request.dag, dag, params, watcher, places, fingerprints, emit)
 
 
 class _Observed(Record):
@@ -39,8 +74,9 @@ class Learning:
         watcher: Watcher,
         places: Places,
         fingerprints: Fingerprints,
+        emit: Emit,
     ) -> None:
-        self._written, self._params = written, params
+        self._written, self._params, self._emit = written, params, emit
         self._tasks = {task.name: task for task in dag.tasks}
         self._watcher, self._places = watcher, places
         self._fingerprints = fingerprints
@@ -68,7 +104,16 @@ class Learning:
                 found[name] = _Observed(by=opened.by, seen=seen, lacks=lacks)
         return found
 
-    def lessons(self) -> Iterator[Facts]:
+    def tell(self) -> None:
+        """Emit what was learned, when all tasks have ended."""
+        for name, places in self._undeclared():
+            message = f'task "{name}" read {places}, which its inputs do not name'
+            hint = "While they do not, a change there leaves the task current"
+            self._emit(Warned, message=message, hint=hint)
+        for facts in self._lessons():
+            self._emit(Learned, **facts)
+
+    def _lessons(self) -> Iterator[dict[str, Any]]:
         """The facts of a Learned event for each task of pit.toml that ran, in its order."""
         for written in self._written.tasks:
             names = [
@@ -79,7 +124,7 @@ class Learning:
             if names:
                 yield self._lesson(written, names)
 
-    def _lesson(self, written: Task, names: list[str]) -> Facts:
+    def _lesson(self, written: Task, names: list[str]) -> dict[str, Any]:
         seen = [self._observed[name] for name in names if name in self._observed]
         if not seen:
             return {"task": written.name}
@@ -94,7 +139,7 @@ class Learning:
             "remarks": tuple(_remarks(done, [each.seen for each in seen])),
         }
 
-    def undeclared(self) -> Iterator[tuple[str, str]]:
+    def _undeclared(self) -> Iterator[tuple[str, str]]:
         """The tracked tasks that read files of the project which their inputs do not name."""
         for name, observed in self._observed.items():
             found = [each for each in observed.lacks.inputs if each[0] not in "/{"]

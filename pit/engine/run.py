@@ -10,7 +10,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -20,7 +20,6 @@ from pit.engine.current import Verdict
 from pit.engine.events import Clock, Telling
 from pit.engine.executors import Finished, Threads
 from pit.engine.fingerprint import Fingerprints, Surroundings
-from pit.engine.learning import Learning
 from pit.engine.orphaned import orphaned
 from pit.engine.request import Again, Finale, Request, Services
 from pit.engine.schedule import Scheduler, Tally
@@ -36,7 +35,6 @@ from pit.errors import (
 )
 from pit.model import (
     EnvironmentHashed,
-    Learned,
     Order,
     Output,
     Overlap,
@@ -54,13 +52,15 @@ from pit.spec import graph, params
 from pit.state.files import remove_tree
 from pit.state.rundir import RunDir
 from pit.state.secrets import Secrets
-from pit.work import environment, operators, process, publish, snapshot, strace, tree
+from pit.work import environment, operators, process, publish, snapshot, tree
 from pit.work.broker import Sessions
 from pit.work.digest import Digests
 from pit.work.frozen import Frozen
 from pit.work.guardian import Guardian
-from pit.work.learn import Places, Watcher
 from pit.work.tasklog import TaskLog
+
+if TYPE_CHECKING:
+    from pit.engine.learning import Learning
 
 
 def execute(request: Request, services: Services) -> Finale:
@@ -394,37 +394,23 @@ class _Run:
             if name not in chosen:
                 self.tracking.left_out(name, success.run, name in needed)
         if self.request.learn:
-            self._learn(fingerprints)
+            self._learn()
 
-    def _learn(self, fingerprints: Fingerprints) -> None:
-        """Have the attempts watched, and say what cannot be seen."""
-        folder = self.dir.root / ".learn"
-        self.stack.callback(remove_tree, folder)
-        tracer, why = strace.usable(self._capture, self.dir.root, os.environ)
-        if why:
-            message = f"{why}: only Python tasks are watched, in what Python itself opens"
-            self._emit(Warned, message=message)
-        config, prefix = self.config, self.env.prefix if self.env is not None else None
-        ours = (config.runs_dir, config.cache_dir, config.metadata_db, config.secrets_file, prefix)
-        places = Places(
-            self.dir.project,
-            self.dag.project,
-            config.root,
-            [path for path in ours if path is not None],
-        )
-        watcher = Watcher(folder, tracer)
-        self.learning = Learning(
-            self.request.dag, self.dag, self.params, watcher, places, fingerprints
-        )
+    def _learn(self) -> None:
+        """Have every attempt watched."""
+        from pit.engine import learning  # no other run shall pay for it
 
-    def _tell_lessons(self, learning: Learning) -> None:
-        """What the watched tasks have opened, and pit.toml does not say."""
-        for name, files in learning.undeclared():
-            message = f'task "{name}" read {files}, which its inputs do not name'
-            hint = "While they do not, a change there leaves the task current"
-            self._emit(Warned, message=message, hint=hint)
-        for facts in learning.lessons():
-            self._emit(Learned, **facts)
+        self.stack.callback(remove_tree, self.dir.root / learning.FOLDER)
+        self.learning = learning.begun(
+            self.request,
+            self.dag,
+            self.params,
+            self.dir,
+            self.env.prefix if self.env is not None else None,
+            self.fingerprints,
+            self._emit,
+            self._capture,
+        )
 
     def _url(self, task: Task) -> str | None:
         """The URL of the database that a task works on, if it has one and the secrets know it."""
@@ -572,7 +558,7 @@ class _Run:
             tally = self._scheduled(jobs, tools)
         process.end_all(self.request.grace, self.cancel)
         if self.learning is not None:
-            self._tell_lessons(self.learning)
+            self.learning.tell()
         self.services.history.save_digests(self.live.changes())
         outputs: tuple[Output, ...] = ()
         if tally.state is RunState.SUCCESS and not tally.stub and self.request.only is None:

@@ -44,9 +44,10 @@ def usable(run: Probe, folder: Path, env: Mapping[str, str]) -> tuple[tuple[str,
 
 
 def read(records: Path, root: str) -> Iterator[tuple[str, str]]:
-    """What was opened, in order: R, W or A (at its end), and the path; `root` is where the program started.
+    """What was opened, in order: R, W or A (at its end), and the path.
 
-    What Pit opens when the program starts it, and all below that, is left out.
+    `root` is where the program started. What Pit opens when the program starts it, and all below
+    that, is left out.
     """
     silent = _silent(records)
     for pid, call in _calls(records):

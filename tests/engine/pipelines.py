@@ -21,7 +21,7 @@ Tree = dict[str, str]
 SOURCES = ("s/a", "s/b", "s/c.x", "s/d.x", "f/p", "f/q/r", "big/u", "big/v")
 """Where sources may lie. `big` is in .pitignore, so runs read it live."""
 INPUTS = ("s/a", "s/b", "s/*.x", "s/*", "f", "big/*", "big/u", "s/missing")
-KINDS = ("file", "folder", "glob", "pair", "none")
+KINDS = ("file", "folder", "folder", "glob", "pair", "none", "none")
 LIVE = "big/"
 DANGLING = "\0dangling"
 """The content of a link to nothing, which no script reads."""
@@ -319,3 +319,15 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
             )
         )
     return Pipeline(tuple(steps))
+
+
+ALL_KINDS = Pipeline(
+    (
+        Step("t0", "pair", ("s/a", "big/*"), ()),
+        Step("t1", "folder", ("s/*", "o/t0.1"), ()),
+        Step("t2", "glob", ("f", "o/deep/t0.2"), ()),
+        Step("t3", "none", ("s/b",), ("t0",)),
+        Step("t4", "file", ("o/t1/", "o/t2-*.txt"), ("t2", "t3")),
+    )
+)
+"""Every kind of task and input in one pipeline."""

@@ -12,9 +12,7 @@ import pytest
 from pit.engine.executors import Broken, Finished, Threads
 from pit.model import Order, Reason
 
-ORDER = Order(
-    run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd="", env={}, marker=""
-)
+ORDER = Order(run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd="", env={}, marker="")
 
 ERRORS = [
     (

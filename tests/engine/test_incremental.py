@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -312,3 +314,12 @@ def test_what_a_vanished_instance_made_is_nobodys(pit: Pit) -> None:
     pit.file("out/b.o", "mine")
     assert ran(pit) == {"link"}, "what a person wrote there is an input again"
     assert (pit.folder / "all").read_text() == "amine"
+
+
+def test_records_of_a_clock_that_was_ahead_keep_nothing_from_being_published(two: Pit) -> None:
+    with closing(sqlite3.connect(two.root / "pit_metadata.db")) as store, store:
+        store.execute("UPDATE records SET at = at + 86400 * 30")
+    two.file("data/x.csv", "c\n")
+    two.run("run", "m").ok()
+    assert (two.folder / "out/clean.csv").read_text() == "c\n"
+    assert ("success", "superseded") not in rows(two, "select state, reason from tasks")

@@ -29,7 +29,7 @@ from pit.spec import config as spec
 from pit.state.store import Store
 from pit.work import process
 from tests.engine.foretold import Foretold, Outcome, Plan, first_sources, from_scratch, scan
-from tests.engine.pipelines import LIVE, SOURCES, Pipeline, Tree, pipelines
+from tests.engine.pipelines import ALL_KINDS, LIVE, SOURCES, Pipeline, Tree, pipelines
 
 CASES = int(os.environ.get("PIT_TEST_CASES", "0"))
 ADDED = ("s/missing", "s/e.x", "f/new", "big/w")
@@ -53,8 +53,8 @@ class Turn(NamedTuple):
 
 EDITS = (
     *("write", "sly", "replace", "touch", "delete", "rename", "add"),
-    *("hand", "sly hand", "drop", "touch target", "extra", "folder"),
-    *("salt", "comment", "env", "timeout", "always", "rest"),
+    *("hand", "sly hand", "drop", "touch target", "extra", "extra", "extra", "folder"),
+    *("salt", "salt", "comment", "env", "timeout", "always", "rest"),
 )
 turns = st.builds(
     Turn,
@@ -203,7 +203,7 @@ class Bench:
             self.put(f"ctl/{name}", "exit 3\n")
         if plan.edit is not None:
             name, place, content = plan.edit
-            self.put(f"ctl/{name}", f"echo {content.strip()} > $LIVE/{place}\n")
+            self.put(f"ctl/{name}", _SLY_EDIT.format(content=content.strip(), place=place))
 
     # ------------------------------------------------------------------ edits
 
@@ -239,14 +239,23 @@ class Bench:
         """Meddle with something that a task has made."""
         made = sorted(p for p in scan(self.project) if p.startswith("o/") and p[-1] != "/")
         made = [place for place in made if not (self.project / place).is_symlink()]
-        folders = sorted({place.rpartition("/")[0] for place in made if place.count("/") > 1})
+        folders = sorted(target for step in self.pipeline.steps for target in step.targets)
+        folders = [f for f in folders if f.endswith("/") and (self.project / f).is_dir()]
         if what == "extra":
-            place = f"{folders[which % len(folders)]}/extra" if folders else ""
+            place = f"{folders[which % len(folders)]}extra" if folders else ""
             if folders and not (self.project / place).is_dir():
                 self.put(place, f"{value}\n")
         elif made:
             path = self.project / made[which % len(made)]
             _TARGET_EDITS[what](path, f"{value}{path.read_text()[1:]}")
+
+
+_SLY_EDIT = """\
+touch -r "$LIVE/{place}" stamp
+echo {content} > "$LIVE/{place}"
+touch -r stamp "$LIVE/{place}"
+"""
+"""What a task does to a live file: an edit that leaves its size and modification time."""
 
 
 def _source(index: int) -> str:
@@ -321,7 +330,7 @@ def bench(pipeline: Pipeline) -> Iterator[Bench]:
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
-@given(pipelines(), st.lists(turns, min_size=1, max_size=6))
+@given(st.one_of(pipelines(), st.just(ALL_KINDS)), st.lists(turns, min_size=1, max_size=6))
 def test_pit_does_what_the_model_foretells(pipeline: Pipeline, plan: list[Turn]) -> None:
     with bench(pipeline) as under_test:
         for turn in plan:

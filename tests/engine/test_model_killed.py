@@ -17,21 +17,11 @@ import psutil
 
 from tests.builder import Pit
 from tests.engine.foretold import first_sources, from_scratch, scan
-from tests.engine.pipelines import SOURCES, Pipeline, Step, Tree
+from tests.engine.pipelines import ALL_KINDS, SOURCES, Step, Tree
 from tests.engine.test_run import rows
 
 KILLS = int(os.environ.get("PIT_TEST_KILLS", "12"))
 ROUNDS = max(4, KILLS // 3)
-
-PIPELINE = Pipeline(
-    (
-        Step("t0", "pair", ("s/a", "big/*"), ()),
-        Step("t1", "folder", ("s/*", "o/t0.1"), ()),
-        Step("t2", "glob", ("f", "o/deep/t0.2"), ()),
-        Step("t3", "none", ("s/b",), ("t0",)),
-        Step("t4", "file", ("o/t1/", "o/t2-*.txt"), ("t2", "t3")),
-    )
-)
 
 
 def _dice() -> random.Random:
@@ -43,9 +33,9 @@ def _prepare(pit: Pit) -> None:
     pit.project("m")
     for place, content in first_sources().items():
         pit.file(place, content)
-    for step in PIPELINE.steps:
+    for step in ALL_KINDS.steps:
         pit.file(f"ctl/{step.name}", "sleep 0.03\n")
-    PIPELINE.write(pit.folder)
+    ALL_KINDS.write(pit.folder)
     pit.run("run", "m").ok()
 
 
@@ -55,9 +45,9 @@ def test_killed_runs_leave_whole_targets_and_the_next_run_makes_all_right(pit: P
     for kill in range(KILLS):
         before = scan(pit.folder)
         pit.file(dice.choice(SOURCES), f"{dice.randrange(10)}\n")
-        new = from_scratch(PIPELINE, scan(pit.folder), "1")
+        new = from_scratch(ALL_KINDS, scan(pit.folder), "1")
         _kill(pit, dice)
-        for step in PIPELINE.steps:
+        for step in ALL_KINDS.steps:
             _check_whole(step, before, scan(pit.folder), new)
         if kill % 2:
             continue  # the next run may find what two have left
@@ -76,7 +66,7 @@ def test_runs_at_once_leave_what_the_newest_made(pit: Pit) -> None:
         one = pit.start("run", "m")
         time.sleep(dice.uniform(0.2, 0.8))
         pit.file(dice.choice(SOURCES[:6]), f"{dice.randrange(10)}\n")
-        new = from_scratch(PIPELINE, scan(pit.folder), "1")
+        new = from_scratch(ALL_KINDS, scan(pit.folder), "1")
         other = pit.start("run", "m")
         said = other.communicate()[0].decode() + one.communicate()[0].decode()
         assert (one.returncode, other.returncode) == (0, 0), said
@@ -123,4 +113,4 @@ def _check_made(now: Tree, new: Tree) -> None:
     """All is there, and nothing else but what a glob target matched before a crash."""
     assert {place: now.get(place) for place in new} == new
     left = [place for place in now if place.startswith("o/") and place not in new]
-    assert all(PIPELINE.step("t2").owns(place) for place in left)
+    assert all(ALL_KINDS.step("t2").owns(place) for place in left)
