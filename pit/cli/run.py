@@ -135,7 +135,7 @@ def _idle(
         if store.open_runs():
             return False  # alive or interrupted: the long way says which
         path = seal.place(config.cache_dir, name, selection or "", given)
-        found = seal.unbroken(path, str(current.VERSION), store.mark(name))
+        found = seal.unbroken(path, seal.version(current.VERSION), store.mark(name))
         if found is None:
             found = _look(config, name, selection, given, store)
             if found is None:
@@ -167,7 +167,7 @@ def _look(
     last = store.last_run(name)
     if last is None or last.state != "success" or last.stub:
         return None
-    from pit.engine import current, sealing
+    from pit.engine import current, seal, sealing
     from pit.spec import config as spec
     from pit.work import process
 
@@ -177,7 +177,7 @@ def _look(
         config=config,
         selection=selection,
         given=given,
-        version=str(current.VERSION),
+        version=seal.version(current.VERSION),
         began=began,
     )
     return sealing.look(question, store, process.capture)

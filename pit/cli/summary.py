@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pit.cli.console import STATE_STYLES, Cell, Column, Console, count, duration, fit, printable
@@ -108,8 +108,7 @@ class Summary:
         tasks = [task for task in tasks if task.reason is not Reason.SINGLE_TASK]
         shown = tasks
         if len(tasks) > _TASK_LINES:
-            worst = sorted(tasks, key=lambda task: _BAD_FIRST.index(task.state))
-            shown = [t for t in worst if t.state is not TaskState.SUCCESS][:_TASK_LINES]
+            shown = _telling(tasks)[:_TASK_LINES]
         if shown:
             self._console.out()
             columns = (Column(""), Column(""), Column("", right=True), Column("", flexible=True))
@@ -162,6 +161,14 @@ class Summary:
             part = f"/{started.selection}" if started.selection else ""
             return self._again(f"run {started.dag}{part}")
         return self._again(f"status {started.dag}")
+
+
+def _telling(tasks: Sequence[TaskEnded]) -> list[TaskEnded]:
+    """Of many tasks those that say something: what went wrong, and what ran if that is little."""
+    worst = sorted(tasks, key=lambda task: _BAD_FIRST.index(task.state))
+    moved = [task for task in worst if not task.made_by]
+    bad = [task for task in moved if task.state is not TaskState.SUCCESS]
+    return moved if len(moved) <= _TASK_LINES else bad
 
 
 def _tally(tasks: list[TaskEnded]) -> str:

@@ -104,10 +104,10 @@ def sentence(change: Change) -> str:
             return _definition(change)
         case Kind.SUCCESS:
             return f"{change.subject} ran" if change.now else f"{change.subject} would run"
-        case Kind.SOURCE | Kind.INPUT:
-            return _file(change.subject, change)
-        case Kind.UPSTREAM:
+        case Kind.UPSTREAM | Kind.INPUT if change.maker:
             return _file(f"{change.subject}, made by {change.maker},", change)
+        case Kind.SOURCE | Kind.INPUT | Kind.UPSTREAM:
+            return _file(change.subject, change)
         case Kind.PRODUCT:
             return _product(change)
 

@@ -124,6 +124,19 @@ class Fingerprints:
         found = connect.parse(url, self._around.workspace)
         return connect.identity(found)
 
+    def files(self, task: Task) -> tuple[str, ...]:
+        """The file of the database that a task works on, if it is one in a file."""
+        url = self._around.url(task)
+        if url is None:
+            return ()
+        found = connect.parse(url, self._around.workspace)
+        return () if found.in_memory else (found.path,)
+
+    def maker(self, task: Task, place: str) -> str:
+        """The task that makes one of this task's inputs, or nothing."""
+        makers = self._makers[task.name]
+        return next((name for name in makers if place in self._made.get(name, {})), "")
+
     def text(self, digest_of_text: str) -> bytes | None:
         """A source that was met while taking fingerprints, by its digest."""
         path = self._texts.get(digest_of_text)

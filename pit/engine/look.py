@@ -100,13 +100,14 @@ class Look:
         self._tasks = {task.name: task for task in self._dag.tasks}
         self._digests = digests or Digests(memory.digests(str(subject.dag.project)))
         self._successes = memory.last_successes(subject.dag.name)
+        self.environment = self._environment(capture)
         self._fingerprints = Fingerprints(
             Surroundings(
                 dag=subject.dag,
                 root=subject.dag.project,
                 workspace=subject.config.root,
                 params=subject.params,
-                environment=self._environment(capture),
+                environment=self.environment,
                 url=self._url,
                 steady=True,
                 orphans=orphaned(subject.dag, memory.records(subject.dag.name), self._digests),

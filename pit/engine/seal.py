@@ -32,7 +32,8 @@ Stat = tuple[int, int, int, int, int]
 class Seal(Record):
     """What stood when all was current; `mark` is how far the store had come, `tasks` how many.
 
-    `requires` are the DAG's requirements, which age, so they are checked each time.
+    `requires` are the DAG's requirements, which age, so they are checked each time. `databases`
+    are files of which only device and inode count, for their content is not looked at.
     """
 
     format: int
@@ -47,6 +48,7 @@ class Seal(Record):
     paths: list[str]
     stats: list[Stat]
     absent: list[str]
+    databases: dict[str, tuple[int, int]]
 
 
 def place(cache_dir: Path, dag: str, selection: str, given: Mapping[str, str]) -> Path:
@@ -54,6 +56,12 @@ def place(cache_dir: Path, dag: str, selection: str, given: Mapping[str, str]) -
     words = (dag, selection, *(f"{name}={value}" for name, value in sorted(given.items())))
     name = hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()
     return cache_dir / "seals" / name[:32]
+
+
+def version(fingerprints: int) -> str:
+    """What must be the same for a seal to hold: how Pit looks, and how uv chooses a Python."""
+    chosen = sorted(item for item in os.environ.items() if item[0].startswith(("UV_", "VIRTUAL_")))
+    return f"{fingerprints} {chosen}"
 
 
 def today() -> str:
@@ -77,6 +85,10 @@ def unbroken(path: Path, version: str, mark: tuple[int, int]) -> Seal | None:
             if was != (
                 info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns,
             ):  # fmt: skip
+                return None
+        for name, file in seal.databases.items():
+            info = stat(name)
+            if file != (info.st_dev, info.st_ino):
                 return None
     except OSError:
         return None

@@ -6,10 +6,12 @@ Whenever anything is not quite as it should be the answer is None, and a real ru
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from pit.engine import current, seal
 from pit.engine.look import Action, Look, Memory, Outlook, Subject
@@ -26,7 +28,7 @@ from pit.model import (
 from pit.spec import params
 from pit.spec.patterns import is_pattern
 from pit.state.secrets import Secrets
-from pit.work import digest, publish, selection
+from pit.work import digest, environment, publish, selection
 from pit.work.digest import Digests
 
 Capture = Callable[..., tuple[int, bytes]]
@@ -80,7 +82,36 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
     view.save()
     if any(outlook.action is not Action.SKIP or _dangles(outlook) for outlook in outlooks):
         return None
-    return _sealed(question, digests, mark, len(tasks), values)
+    if not _is_frozen(view.environment, dag.project):
+        return None
+    databases = {path: _file(path) for task in tasks for path in view.fingerprints.files(task)}
+    found = _sealed(question, digests, mark, len(tasks), values)
+    return None if found is None else replace(found, databases=databases)
+
+
+def _is_frozen(env: environment.Environment | None, project: Path) -> bool:
+    """Whether all that an environment holds is told by its lock: no live folders elsewhere."""
+    if env is None or env.prefix is None:
+        return True
+    lock = project / "uv.lock"
+    local = (b"directory = ", b'editable = ".', b"virtual = ")
+    own = (b'editable = "." }', b'virtual = "." }', b'directory = "." }')
+    text = lock.read_bytes() if lock.is_file() else b"directory = "
+    for word in own:
+        text = text.replace(word, b"")
+    return not env.unfrozen and not any(word in text for word in local)
+
+
+def _file(path: str) -> tuple[int, int]:
+    info = os.stat(path)
+    return info.st_dev, info.st_ino
+
+
+def _choosing(project: Path) -> Iterator[Path]:
+    """The files by which uv chooses the Python and the packages of a project, there or not."""
+    for folder in (project, *project.parents):
+        for name in (".python-version", ".python-versions", "pyproject.toml", "uv.lock", "uv.toml"):
+            yield folder / name
 
 
 def _dangles(outlook: Outlook) -> bool:
@@ -106,7 +137,7 @@ def _sealed(
     values: dict[str, str],
 ) -> Seal | None:
     config, project = question.config, question.dag.project
-    settings = [config.root / "pit_config.toml", project / "uv.lock", project / "pyproject.toml"]
+    settings = [config.root / "pit_config.toml", *_choosing(project)]
     settings += [*(config.root / "projects").glob("*/pit.toml")]
     settings += [config.secrets_file] if config.secrets_file else []
     there = [str(path) for path in settings if path.exists()]
@@ -128,6 +159,7 @@ def _sealed(
         paths=list(stats),
         stats=list(stats.values()),
         absent=[str(path) for path in settings if not path.exists()],
+        databases={},
     )
 
 

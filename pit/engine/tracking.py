@@ -99,7 +99,7 @@ class Tracking:
         verdict = verdict_of(
             task, self._dag.name, self._params, self._fingerprints, self._keeper, self._standing
         )
-        if verdict.record is not None and verdict.record.at > self._scene.taken_at:
+        if verdict.record is not None and self._is_newer(verdict.record):
             verdict = replace(verdict, superseded=not verdict.current, renewed=None)
         elif self._forced_by:
             forced = Change(kind=Kind.FORCED, subject=self._forced_by)
@@ -111,6 +111,11 @@ class Tracking:
             self._fingerprints.note(name, verdict.record.run, verdict.record.fingerprint.products)
             self._to_hand_on[name] = verdict.record
         return verdict
+
+    def _is_newer(self, record: TaskRecord) -> bool:
+        """Whether a record is of a later snapshot; one from the future tells of a clock set back,
+        which must not keep every run from publishing until that time has come."""
+        return self._scene.taken_at < record.at <= time.time()
 
     def done_before(self, name: str, run: str) -> None:
         """A task that an earlier run, which this one continues, has done."""

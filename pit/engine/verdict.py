@@ -29,12 +29,20 @@ def verdict_of(
     def text(digest: str) -> bytes | None:
         return fingerprints.text(digest) or records.text(digest)
 
+    found = current.compare(record, fingerprint, text)
     recorded = record.fingerprint.products
     changes: Sequence[Change] = [
-        *current.compare(record, fingerprint, text),
+        *(_told(change, task, fingerprints) for change in found),
         *current.products_changed(recorded, standing(task, recorded)),
     ]
     renewed = None
     if not changes and record.fingerprint.sources != fingerprint.sources:
         renewed = replace(record, fingerprint=replace(fingerprint, products=recorded))
     return Verdict(changes=tuple(changes), record=record, fingerprint=fingerprint, renewed=renewed)
+
+
+def _told(change: Change, task: Task, fingerprints: Fingerprints) -> Change:
+    """The change of an input with the task that makes it."""
+    if change.kind is not Kind.INPUT:
+        return change
+    return replace(change, maker=fingerprints.maker(task, change.subject))

@@ -43,12 +43,12 @@ class Outcome(NamedTuple):
 
 
 def scan(project: Path) -> Tree:
-    """The data in a project: all but Pit's own and temporary files, the code and the controls."""
+    """The data in a project: all but the code, pit.toml and temporary files."""
     found: Tree = {}
     for at, folders, names in os.walk(project):
         here = Path(at).relative_to(project).as_posix()
         if here == ".":
-            folders[:] = [name for name in folders if name not in ("code", "ctl")]
+            folders[:] = [name for name in folders if name != "code"]
             names = [name for name in names if name not in ("pit.toml", ".pitignore")]
         folders[:] = [name for name in folders if not name.startswith(".pit-")]
         names = [name for name in names if not name.startswith(".pit-")]

@@ -136,7 +136,8 @@ summary() {{
 }}
 MODE={mode}
 {spoil}
-if [ -e ctl/{name} ]; then . ctl/{name}; fi
+control=$PIT_WORKSPACE/control/{name}
+if [ -e "$control" ]; then . "$control"; fi
 {make}
 """
 
@@ -188,7 +189,7 @@ def _files(patterns: Iterable[str]) -> str:
 
 
 def shell_script(step: Step) -> str:
-    """The script of a task; it spoils its target first, then does what `ctl/<task>` says."""
+    """The script of a task; it spoils its target first, then does what its control says."""
     return _SHELL.format(
         comment=step.comment,
         files=_files(step.inputs or ()),

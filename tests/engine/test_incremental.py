@@ -323,3 +323,21 @@ def test_records_of_a_clock_that_was_ahead_keep_nothing_from_being_published(two
     two.run("run", "m").ok()
     assert (two.folder / "out/clean.csv").read_text() == "c\n"
     assert ("success", "superseded") not in rows(two, "select state, reason from tasks")
+
+
+def test_a_seal_notices_another_database_and_another_python(pit: Pit) -> None:
+    pit.project("m").toml(
+        '[dag.sql]\nconnection = "w"\n[[tasks]]\nname = "a"\nscript = "a.sql"\ninputs = []\n'
+    )
+    pit.file("a.sql", "CREATE OR REPLACE TABLE t AS SELECT 1 AS a;\n")
+    (pit.root / "s.toml").write_text('[global]\nw = "duckdb://w.duckdb"\n')
+    (pit.root / "s.toml").chmod(0o600)
+    (pit.root / "pit_config.toml").write_text('secrets_dir = "s.toml"\n')
+    assert ran(pit) == {"a"}
+    time.sleep(0.3)
+    assert [ran(pit), ran(pit)] == [set(), set()]
+    (pit.root / "w.duckdb").rename(pit.root / "old.duckdb")
+    assert ran(pit) == {"a"}
+    (pit.root / "projects/.python-version").write_text("3.99\n")
+    assert ran(pit) == set()
+    assert (pit.root / ".pit/seals").is_dir()

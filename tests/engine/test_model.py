@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pit.engine import seal, sealing
@@ -65,7 +65,9 @@ turns = st.builds(
     task=st.integers(0, 4),
     mode=st.sampled_from(("1", "1", "2")),
     force=st.sampled_from((False,) * 7 + (True,)),
-    trouble=st.sampled_from(("", "", "", "fail", "fail", "edit", "edit live", "edit target")),
+    trouble=st.sampled_from(
+        ("", "", "", "fail", "fail", "edit", "edit", "edit", "edit live", "edit target")
+    ),
     victim=st.integers(0, 9),
 )
 
@@ -182,7 +184,7 @@ class Bench:
             if turn.trouble == "fail":
                 failing.add(victim.name)
             elif turn.trouble == "edit":
-                edit = (victim.name, SOURCES[turn.victim % 4], "e\n")
+                edit = (victim.name, SOURCES[turn.task % 4], "e\n")
             elif turn.trouble == "edit live" and self.reads_alone(victim.name, before):
                 edit = (victim.name, "big/u", "e\n")
             elif turn.trouble == "edit target" and victim.kind == "file":
@@ -198,12 +200,14 @@ class Bench:
 
     def control(self, plan: Plan) -> None:
         """Tell the scripts what to do besides their work."""
-        shutil.rmtree(self.project / "ctl", ignore_errors=True)
+        shutil.rmtree(self.root / "control", ignore_errors=True)
         for name in plan.failing:
-            self.put(f"ctl/{name}", "exit 3\n")
+            self.put(f"../../control/{name}", "exit 3\n")
         if plan.edit is not None:
             name, place, content = plan.edit
-            self.put(f"ctl/{name}", _SLY_EDIT.format(content=content.strip(), place=place))
+            self.put(
+                f"../../control/{name}", _SLY_EDIT.format(content=content.strip(), place=place)
+            )
 
     # ------------------------------------------------------------------ edits
 
@@ -321,15 +325,28 @@ def bench(pipeline: Pipeline) -> Iterator[Bench]:
             yield Bench(root, pipeline, store)
 
 
+def _turn(*edits: Edit, force: bool = False, trouble: str = "", victim: int = 0) -> Turn:
+    return Turn(list(edits), "all", 0, "1", force, trouble, victim)
+
+
+REST = ("rest", 0, 0)
+SUCCESS_WITHOUT_PRODUCTS = [_turn(), _turn(("salt", 3, 1))]
+SLY_EDIT_DURING_A_RUN = [_turn(trouble="edit"), _turn(REST)]
+SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _turn()]
+
+
 @settings(
     max_examples=CASES or 50,
     derandomize=not CASES,
     deadline=None,
     database=None,
     print_blob=True,
-    phases=(Phase.generate, Phase.shrink),
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
+@example(ALL_KINDS, SUCCESS_WITHOUT_PRODUCTS)
+@example(ALL_KINDS, SLY_EDIT_DURING_A_RUN)
+@example(ALL_KINDS, SEALED_THEN_FAILED)
 @given(st.one_of(pipelines(), st.just(ALL_KINDS)), st.lists(turns, min_size=1, max_size=6))
 def test_pit_does_what_the_model_foretells(pipeline: Pipeline, plan: list[Turn]) -> None:
     with bench(pipeline) as under_test:

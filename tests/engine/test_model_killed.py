@@ -34,7 +34,7 @@ def _prepare(pit: Pit) -> None:
     for place, content in first_sources().items():
         pit.file(place, content)
     for step in ALL_KINDS.steps:
-        pit.file(f"ctl/{step.name}", "sleep 0.03\n")
+        pit.file(f"../../control/{step.name}", "sleep 0.03\n")
     ALL_KINDS.write(pit.folder)
     pit.run("run", "m").ok()
 
