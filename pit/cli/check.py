@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import click
 
 from pit.cli.console import count
 from pit.cli.options import Settings, command, json_option
 from pit.errors import InvalidConfig, NoProjects
-from pit.model import Dag, Problem, Record
+from pit.model import Dag, Problem, Record, Task
 from pit.spec.config import Workspace
 
 
@@ -63,19 +64,30 @@ def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
 
 def notes(dag: Dag) -> list[str]:
     """What is allowed and yet worth knowing."""
-    untracked = [
-        f"{dag.name}/{task.name} has targets but no inputs, so it always runs; with inputs, or "
-        "inputs = [], Pit skips it when it is current"
-        for task in dag.tasks
-        if task.targets and task.inputs is None
-    ]
-    return untracked + [
-        f"{dag.name}/{task.name} writes {target} itself: outside of the project Pit checks that "
-        "a target is there, and cannot make it appear whole"
-        for task in dag.tasks
-        for target in task.targets
-        if target.startswith(("/", "{workspace}/"))
-    ]
+    return [f"{dag.name}/{task.name} {note}" for task in dag.tasks for note in _of_task(dag, task)]
+
+
+def _of_task(dag: Dag, task: Task) -> Iterator[str]:
+    if task.runner == "bash" and _has_crlf(dag.project / task.script):
+        yield f"runs {task.script}, which has Windows line endings (CRLF); bash cannot read them"
+    if task.targets and task.inputs is None:
+        yield (
+            "has targets but no inputs, so it always runs; with inputs, or inputs = [], Pit skips "
+            "it when it is current"
+        )
+    for target in task.targets:
+        if target.startswith(("/", "{workspace}/")):
+            yield (
+                f"writes {target} itself: outside of the project Pit checks that a target is "
+                "there, and cannot make it appear whole"
+            )
+
+
+def _has_crlf(script: Path) -> bool:
+    try:
+        return b"\r\n" in script.read_bytes()
+    except OSError:
+        return False
 
 
 def _all_is_well(workspace: Workspace) -> str:

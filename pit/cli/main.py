@@ -167,9 +167,22 @@ program = Program(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; every error ends here as output."""
+    _open_streams()
     given = Given(console=Console())
     code = _guarded(given, list(sys.argv[1:] if arguments is None else arguments))
     return _flushed(given, code)
+
+
+def _open_streams() -> None:
+    """Put nothing in the place of closed standard streams, or files would get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _guarded(given: Given, arguments: list[str]) -> int:

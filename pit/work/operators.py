@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -128,7 +129,8 @@ def _process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
 
 def _ending(order: Order, done: process.Exit, cancel: process.Cancel) -> tuple[Reason | None, str]:
     if done.ending is None:
-        return _exit(done)
+        reason, error = _exit(done)
+        return reason, error + _line_endings(order) if reason is Reason.EXIT else error
     if cancel.level and done.ending is cancel.reason:
         return done.ending, "ended because the run was ending"
     if done.ending is Reason.TIMEOUT:
@@ -142,6 +144,16 @@ def _exit(done: process.Exit) -> tuple[Reason | None, str]:
     if done.exit_code:
         return Reason.EXIT, f"exit code {done.exit_code}{_EXIT_HINTS.get(done.exit_code, '')}"
     return None, ""
+
+
+def _line_endings(order: Order) -> str:
+    """What a shell cannot say of a script that was written on Windows."""
+    if len(order.argv) != 2 or not order.argv[0].endswith("bash"):
+        return ""
+    with suppress(OSError):
+        if b"\r\n" in Path(order.argv[1]).read_bytes():
+            return "; its script has Windows line endings (CRLF)"
+    return ""
 
 
 _EXIT_HINTS = {126: " (cannot be executed)", 127: " (command not found)"}

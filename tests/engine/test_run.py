@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import textwrap
 import time
 from contextlib import closing
@@ -179,6 +180,23 @@ def test_runners_and_scripts_with_faults(pit: Pit) -> None:
     assert rows(pit, "select attempts, reason from tasks where task = 'missing'") == [
         (1, "not_found")
     ]
+
+
+def test_a_script_with_windows_line_endings_is_told(pit: Pit) -> None:
+    pit.project("crlf").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n')
+    pit.file("a.sh", b"if true; then\r\n  echo hi\r\nfi\r\n")
+    pit.run("run", "crlf").fails(1, "Windows line endings (CRLF)")
+    assert "CRLF" in pit.run("validate").ok().out
+
+
+def test_closed_standard_streams_do_no_harm(pit: Pit) -> None:
+    pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "echo hi")
+    line = " ".join(pit.argv("run", "m"))
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        assert subprocess.run(["bash", "-c", f"{line} {closed}"], env=pit.env).returncode == 0
+    assert rows(pit, "select count(*) from runs where state = 'success'") == [(4,)]
+    with closing(sqlite3.connect(pit.root / "pit_metadata.db")) as store:
+        assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
 
 
 def test_targets_appear_whole_and_only_on_success(pit: Pit) -> None:
