@@ -1,7 +1,7 @@
 """What a killed run was publishing is published: its task had succeeded.
 
-The run's own folder still holds what was made. Where that is not what the intent says, or where a
-later run has recorded the task since, nothing is touched.
+The run's own folder still holds what was made. Where that is not what the intent says, or where
+another run has been at the task since, nothing is touched.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 from pit.errors import PitError
-from pit.model import TaskRecord
 from pit.state.intents import Intent
 from pit.state.rundir import RunDir
 from pit.work import digest, publish
@@ -21,8 +20,8 @@ from pit.work.digest import Digests
 class Keeper(Protocol):
     """The store as this module needs it."""
 
-    def records(self, dag: str) -> tuple[TaskRecord, ...]:
-        """The records of a DAG."""
+    def attempted_since(self, run_id: str, task: str, at: float) -> bool:
+        """Whether another run of the same DAG was at a task after `at`, or still is."""
 
     def end_intent(self, run_id: str, task: str) -> None:
         """Drop an intent."""
@@ -38,10 +37,11 @@ def finish(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
 
 
 def _finished(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
+    if keeper.attempted_since(intent.run, intent.task, intent.at):
+        return False
     root = RunDir.at(runs_dir, intent.run).project
-    later = [r for r in keeper.records(intent.dag) if r.task == intent.task and r.at > intent.at]
     made = digest.products(root, intent.targets, Digests())
-    if later or {place: mark.digest for place, mark in made.items()} != intent.places:
+    if {place: mark.digest for place, mark in made.items()} != intent.places:
         return False
     publish.publish(root, Path(intent.project), intent.targets)
     return True

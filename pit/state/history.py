@@ -265,6 +265,17 @@ def last_successes(database: Database, dag: str, among: int = RECENT) -> dict[st
     return found
 
 
+def attempted_since(database: Database, run_id: str, task: str, at: float) -> bool:
+    """Whether another run of the same DAG was at a task after `at`, or still is."""
+    found = database.query(
+        """SELECT 1 FROM attempts JOIN runs ON runs.seq = attempts.run
+        WHERE runs.dag = (SELECT dag FROM runs WHERE id = ?1) AND runs.id <> ?1
+            AND attempts.task = ?2 AND coalesce(attempts.ended_at, ?3 + 1) > ?3 LIMIT 1""",
+        (run_id, task, at),
+    )
+    return bool(found)
+
+
 def attempts(database: Database, run_id: str, task: str | None = None) -> tuple[AttemptRow, ...]:
     """The attempts of a run, or of one of its tasks, in the order in which they started."""
     found = database.query(

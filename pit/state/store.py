@@ -268,6 +268,10 @@ class Store:
         """What is being published, in the order of runs: `recover.stranded` tells which is dead."""
         return intents.left(self._database, dag)
 
+    def attempted_since(self, run_id: str, task: str, at: float) -> bool:
+        """Whether another run of the same DAG was at a task after `at`, or still is."""
+        return history.attempted_since(self._database, run_id, task, at)
+
     def end_intent(self, run_id: str, task: str) -> None:
         """Drops the intent of a dead run, durably, once it has been finished."""
         with self._database.transaction() as connection:
