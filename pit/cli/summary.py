@@ -116,7 +116,7 @@ class Summary:
         if len(tasks) > _TASK_LINES or len(tasks) > 5:
             self._console.out(f"\n  {_tally(tasks)}")
         saved = sum(task.saved for task in tasks)
-        if saved >= 0.05:
+        if saved:
             current = sum(task.reason is Reason.CURRENT for task in tasks)
             verb = "is" if current == 1 else "are"
             text = f"{count(current, 'task')} {verb} current, which saved {duration(saved)}"
