@@ -1,0 +1,88 @@
+"""A conversation with a file server that outlives its connections, and ends with its visit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import TypeVar
+
+from pit.work.connectors.attended import attended
+from pit.work.connectors.fields import Fields
+from pit.work.connectors.ftp.remote import FORM, Account, Remote, account, connect
+from pit.work.connectors.retry import NEVER, again, over
+from pit.work.sdk.visit import Visit
+
+T = TypeVar("T")
+
+
+class Session:
+    """One connection at a time, made when it is needed and given up after any failure.
+
+    Work is done in a thread of its own, which is stopped when the attempt is over.
+    """
+
+    def __init__(self, visit: Visit, secret: str, retries: int) -> None:
+        self.visit = visit
+        self.account: Account = account(Fields(secret, visit.secret(secret), FORM))
+        self._retries = retries
+        self._remote: Remote | None = None
+        self._over = False
+        self._warned = False
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._give_up()
+
+    def run(self, work: Callable[[Remote], T]) -> T:
+        """What `work` returns; done again on a new connection where that may help."""
+        return again(self.visit, self._retries, str(self.account), lambda: self.once(work))
+
+    def once(self, work: Callable[[Remote], T]) -> T:
+        """What `work` returns, or its failure."""
+        self._warn()
+        return attended(
+            self.visit,
+            lambda: self._work(work),
+            stop=self._stop,
+            drop=lambda _: None,
+            until=monotonic() + NEVER,
+            doing=str(self.account),
+        )
+
+    def _work(self, work: Callable[[Remote], T]) -> T:
+        try:
+            remote = self._remote = self._remote or connect(self.account)
+            # Stopped while it connected: nothing may happen on the server any more.
+            if self._over:
+                raise over(str(self.account))
+            return work(remote)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _stop(self) -> None:
+        self._over = True
+        if self._remote is not None:
+            self._remote.stop()
+
+    def _give_up(self) -> None:
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            remote.close()
+
+    def _warn(self) -> None:
+        at = self.account
+        if at.protocol == "ftp" and at.tls == "none" and at.password and not self._warned:
+            self._warned = True
+            self.visit.log(
+                f"{at}: password and files travel unencrypted; if the server knows TLS, "
+                f'set tls = "explicit" in secret "{at.fields.key}"'
+            )

@@ -1,0 +1,1 @@
+"""HTTP for tasks: the method `http_request`."""

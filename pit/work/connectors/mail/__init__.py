@@ -1,0 +1,1 @@
+"""Mail: the method `send_mail`."""

@@ -1,0 +1,196 @@
+"""The method `notify`: chat and push services by Apprise, one address for each.
+
+An address holds its credentials, so it is never shown: errors name the service alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+from pit.errors import ConnectorFailed, MissingExtra, Refused
+from pit.model import Record
+from pit.work.connectors.attended import attended
+from pit.work.connectors.fields import clean
+from pit.work.connectors.retry import NEVER
+from pit.work.sdk.visit import Method, Secret, Visit
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_STATUS = re.compile(r"\berror=(\d{3})\b")
+_PARTS = re.compile(r"[/:@?&=,#\s]+")
+_SHORTEST = 4
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+
+
+class NotifyParams(Record):
+    """A message; `severity` gives it a colour or sign where the service has them."""
+
+    secret: str
+    body: str
+    title: str = ""
+    format: Literal["text", "markdown", "html"] = "text"
+    severity: Literal["info", "success", "warning", "failure"] = "info"
+    attachments: str | list[str] = ""
+
+
+def notify(visit: Visit, params: NotifyParams) -> dict[str, Any]:
+    """`sent`: the services that took it; `failed`: those that did not, with their reason.
+
+    Raises ConnectorFailed where none took it.
+    """
+    apprise = _library()
+    if _CONTROL.search(params.title):
+        raise Refused("title contains a line break or another control character")
+    if not params.title.strip() and not params.body.strip():
+        raise Refused("notify wants something to send", "Give body, or title and body")
+    files = _files(visit, params.attachments)
+    addresses = _addresses(params.secret, visit.secret(params.secret))
+    services = [
+        _service(apprise, url, f'secret "{params.secret}"', number if len(addresses) > 1 else 0)
+        for number, url in enumerate(addresses, 1)
+    ]
+    sent, failed = [], {}
+    for service, url in zip(services, addresses, strict=True):
+        name = str(service.service_name)
+        reason = attended(
+            visit,
+            partial(_send, apprise, service, url, params, files),
+            stop=lambda: None,
+            drop=lambda _: None,
+            until=monotonic() + NEVER,
+            doing=f"notify: {name}",
+        )
+        if reason is None:
+            sent.append(name)
+        else:
+            failed[name] = reason
+            visit.log(f"notify: {name} did not take the message: {reason}")
+    if not sent:
+        told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise ConnectorFailed(
+            f"nobody took the message: {told}",
+            f'Look at the addresses in secret "{params.secret}"',
+            retryable=any(_may_pass(reason) for reason in failed.values()),
+        )
+    return {"sent": sent, "failed": failed}
+
+
+def _library() -> Any:
+    try:
+        import apprise
+    except ImportError:
+        raise MissingExtra("notify", "notify") from None
+    logger = logging.getLogger("apprise")
+    logger.propagate = False
+    if not any(isinstance(handler, _Ear) for handler in logger.handlers):
+        logger.addHandler(_Ear(logging.WARNING))
+    return apprise
+
+
+def _addresses(key: str, secret: Secret) -> list[str]:
+    text = secret if isinstance(secret, str) else secret.get("url", "")
+    found = [line.strip() for line in text.splitlines()]
+    found = [line for line in found if line and not line.startswith("#")]
+    if not found:
+        raise Refused(
+            f'secret "{key}" holds no address',
+            "It is an Apprise URL or several, one a line: as the value, or in the field url",
+        )
+    return found
+
+
+def _service(apprise: Any, url: str, secret: str, number: int) -> Any:
+    asset = apprise.AppriseAsset(
+        app_id="Pit",
+        app_desc="Pit",
+        app_url="",
+        storage_mode=apprise.PersistentStoreMode.MEMORY,
+        secure_logging=True,
+    )
+    with _listening():
+        service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if service is None:
+        which = f"address {number} of {secret}" if number else secret
+        raise Refused(f"{which} is no address that Apprise understands")
+    return service
+
+
+def _files(visit: Visit, attachments: str | list[str]) -> list[Path]:
+    names = [attachments] if isinstance(attachments, str) and attachments else attachments
+    paths = [visit.path(name, exists=True) for name in names]
+    for path in paths:
+        if path.is_dir():
+            raise Refused(f'"{path.name}" is a folder; only files can be attached')
+    return paths
+
+
+def _send(
+    apprise: Any, service: Any, url: str, params: NotifyParams, files: list[Path]
+) -> str | None:
+    """None, or why the service did not take it, without anything of its address."""
+    attach_file: Any = import_module("apprise.attachment.file").AttachFile
+    box = apprise.Apprise()
+    box.add(service)
+    attached = apprise.AppriseAttachment()
+    for file in files:
+        attached.add(attach_file(str(file)))
+    with _listening() as heard:
+        try:
+            done = box.notify(
+                body=params.body,
+                title=params.title,
+                notify_type=params.severity,
+                body_format=params.format,
+                attach=attached if files else None,
+            )
+        except Exception as error:  # a plugin among a hundred; its mistake is the service's failure
+            heard.append(f"{type(error).__name__}: {error}")
+            done = False
+    return None if done else _without(url, "; ".join(heard)) or "no reason is given"
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """What Apprise logs for this call as a warning or worse: it has no other way to say why."""
+    heard: list[str] = []
+    token = _HEARD.set(heard)
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(token)
+
+
+class _Ear(logging.Handler):
+    """Gives each record to the call that it belongs to, and to nobody else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        heard = _HEARD.get()
+        if heard is not None:
+            heard.append(record.getMessage())
+
+
+def _without(url: str, text: str) -> str:
+    """A text without an address and the parts of it, but for its scheme."""
+    rest = url.partition("://")[2]
+    parts = {part for part in _PARTS.split(rest) if len(part) >= _SHORTEST}
+    spellings = {form for part in parts for form in (part, unquote(part), quote(part, safe=""))}
+    for part in sorted({url, rest} | spellings, key=len, reverse=True):
+        text = text.replace(part, "***")
+    return clean(text)
+
+
+def _may_pass(reason: str) -> bool:
+    found = _STATUS.search(reason)
+    return found is None or found[1] == "429" or found[1] >= "500"
+
+
+METHODS = {"notify": Method(params=NotifyParams, serve=notify, doc="tell people by chat or push")}

@@ -1,0 +1,1 @@
+"""Objects of S3-compatible storage: the methods `s3_*`."""

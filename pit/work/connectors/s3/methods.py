@@ -1,0 +1,321 @@
+"""`s3_*`: objects of S3-compatible storage, in and out of the data folder, for tasks.
+
+obstore does the work, in threads of its own; a request is a coroutine here, which ends in mid-air
+when its attempt does. `store` reads secrets, `objects` lists and
+downloads, `errors` says what went wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from pit.errors import ConnectorFailed, PitError, Refused
+from pit.model import Record
+from pit.work.connectors.fields import positive
+from pit.work.connectors.landing import destination
+from pit.work.connectors.s3 import objects
+from pit.work.connectors.s3.errors import failed
+from pit.work.connectors.s3.store import Patience, Storage, storage
+from pit.work.sdk.files import reading
+from pit.work.sdk.visit import Method, Visit
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+T = TypeVar("T")
+
+_PIECE = 5 << 20
+"""Bytes of one part of an upload: as small as S3 allows."""
+_PARTS = 9_000
+"""Parts of one upload; S3 allows 10,000."""
+_PARTS_AT_ONCE = 4
+_MOST = 100_000
+"""Objects that a list without `limit` may have."""
+_WEEK = 7 * 86400.0
+_METHODS = ("GET", "PUT", "HEAD", "DELETE")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class S3Request(Record):
+    """The params that all requests share."""
+
+    secret: str
+    bucket: str | None = None
+    timeout: float | str = "60s"
+    max_time: float | str = "1h"
+    retries: int = 5
+
+
+class S3List(S3Request):
+    """The params of `s3_list`."""
+
+    prefix: str = ""
+    pattern: str = ""
+    limit: int | None = None
+
+
+class S3Head(S3Request, kw_only=True):
+    """The params of `s3_head`."""
+
+    key: str
+    missing_ok: bool = False
+
+
+class S3Delete(S3Request, kw_only=True):
+    """The params of `s3_delete`."""
+
+    key: str
+
+
+class S3Get(S3Request):
+    """The params of `s3_get`: one `key`, or all below a `prefix`."""
+
+    key: str | None = None
+    file: str | None = None
+    prefix: str | None = None
+    pattern: str = ""
+    folder: str = ""
+
+
+class S3Put(S3Request, kw_only=True):
+    """The params of `s3_put`."""
+
+    file: str
+    key: str | None = None
+    content_type: str | None = None
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class S3Presign(S3Request, kw_only=True):
+    """The params of `s3_presign`."""
+
+    key: str
+    expires: float | str = "15m"
+    method: str = "GET"
+
+
+class _Desk:
+    """One request at work: its storage, its client, and its end."""
+
+    def __init__(self, visit: Visit, params: S3Request, doing: str) -> None:
+        self.visit = visit
+        self.storage: Storage = storage(visit, params.secret, params.bucket)
+        self.doing = f"{doing} {self.storage.bucket}"
+        self._longest = positive(params.max_time, "max_time")
+        patience = Patience(
+            timeout=positive(params.timeout, "timeout"), retries=max(0, params.retries)
+        )
+        self.store: S3Store = self.storage.open(patience)
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]], key: str = "") -> T:
+        """What the work returns; ConnectorFailed says what went wrong, or what ended it."""
+        try:
+            with self.failures(key):
+                return asyncio.run(self._bounded(work))
+        except TimeoutError:
+            raise ConnectorFailed(
+                f"{self.doing}: it took longer than max_time allows", retryable=True
+            ) from None
+        except asyncio.CancelledError:
+            raise ConnectorFailed(f"{self.doing}: the attempt is over") from None
+
+    @contextmanager
+    def failures(self, key: str = "") -> Iterator[None]:
+        """Tells what goes wrong in the block, with `key`, by its meaning."""
+        try:
+            yield
+        except (PitError, TimeoutError):
+            raise
+        except Exception as error:
+            # obstore's errors have no base of their own: some are FileNotFoundError or ValueError.
+            raise failed(error, self.doing, self.storage, key) from None
+
+    async def _bounded(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def stop() -> None:
+            with suppress(RuntimeError):  # it has ended by itself just now
+                loop.call_soon_threadsafe(task.cancel)
+
+        with self.visit.ending(stop):
+            async with asyncio.timeout(self._longest):
+                return await work()
+
+
+# -------------------------------------------------------------------------------------- requests
+
+
+def s3_list(visit: Visit, params: S3List) -> list[dict[str, Any]]:
+    """The objects whose keys begin with `prefix`: key, size in bytes, etag, time of change."""
+    desk = _Desk(visit, params, "s3_list")
+
+    async def work() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        async for meta in objects.listed(desk.store, params.prefix, params.pattern):
+            if params.limit is not None and len(found) >= params.limit:
+                break
+            if len(found) >= _MOST:
+                raise ConnectorFailed(
+                    f"{desk.doing}: more than {_MOST:,} objects", "Narrow the prefix, or set limit"
+                )
+            found.append(objects.told(meta))
+        return found
+
+    return desk.run(work)
+
+
+def s3_head(visit: Visit, params: S3Head) -> dict[str, Any] | None:
+    """Key, size, etag and time of change of one object; None with `missing_ok` if it is absent."""
+    desk = _Desk(visit, params, "s3_head")
+    key = _key(params.key)
+
+    async def work() -> dict[str, Any] | None:
+        try:
+            return objects.told(await desk.store.head_async(key))
+        except FileNotFoundError:
+            # An answer to HEAD has no body that could say what is missing: the bucket or the key.
+            await anext(aiter(desk.store.list(objects.folder(key) or None, chunk_size=1)), None)
+            if params.missing_ok:
+                return None
+            raise
+
+    return desk.run(work, key)
+
+
+def s3_get(visit: Visit, params: S3Get) -> dict[str, Any] | list[dict[str, Any]]:
+    """Downloads an object into the data folder, or all that have a prefix."""
+    if (params.key is None) == (params.prefix is None):
+        raise Refused("s3_get needs either key or prefix")
+    desk = _Desk(visit, params, "s3_get")
+    if params.prefix is not None:
+        return desk.run(lambda: _download_all(desk, params))
+    key = _key(params.key or "")
+    name = params.file or key.rpartition("/")[2]
+    path = destination(visit, name)
+
+    return desk.run(lambda: _download(desk, key, name, path), key)
+
+
+async def _download(desk: _Desk, key: str, name: str, path: Path) -> dict[str, Any]:
+    caller = desk.visit.caller
+    told = await objects.download(desk.store, key, caller.data, path)
+    desk.visit.facts.saved(caller, path)
+    return {**told, "file": name}
+
+
+async def _download_all(desk: _Desk, params: S3Get) -> list[dict[str, Any]]:
+    """All objects with a prefix, a few at a time; the first failure ends the others."""
+    prefix = params.prefix or ""
+    inside = objects.folder(prefix)
+
+    async def one(key: str) -> dict[str, Any]:
+        rest = objects.below(inside, key)
+        name = f"{params.folder}/{rest}" if params.folder else rest
+        path = destination(desk.visit, name)
+        with desk.failures(key):
+            return await _download(desk, key, name, path)
+
+    keys = [meta["path"] async for meta in objects.listed(desk.store, prefix, params.pattern)]
+    return await objects.together(one, keys, objects.AT_ONCE)
+
+
+def s3_put(visit: Visit, params: S3Put) -> dict[str, Any]:
+    """Uploads a file of the data folder, in parts if it is large."""
+    path = visit.path(params.file, exists=True)
+    key = params.key or path.name
+    key = _key(f"{key}{path.name}" if key.endswith("/") else key)
+    attributes = _attributes(params, path.name)
+    desk = _Desk(visit, params, "s3_put")
+
+    async def work() -> dict[str, Any]:
+        with reading(visit.caller.data, path) as source:
+            size = os.fstat(source.fileno()).st_size
+            made = await desk.store.put_async(
+                key,
+                source,
+                attributes=attributes,
+                chunk_size=max(_PIECE, -(-size // _PARTS)),
+                use_multipart=size > _PIECE,
+                max_concurrency=_PARTS_AT_ONCE,
+            )
+        return {"bucket": desk.storage.bucket, "key": key, "size": size, "etag": objects.etag(made)}
+
+    return desk.run(work, key)
+
+
+def s3_delete(visit: Visit, params: S3Delete) -> str:
+    """Deletes an object; it is no error if there is none, as S3 has it."""
+    desk = _Desk(visit, params, "s3_delete")
+    key = _key(params.key)
+
+    async def work() -> str:
+        await desk.store.delete_async(key)
+        return ""
+
+    return desk.run(work, key)
+
+
+def s3_presign(visit: Visit, params: S3Presign) -> str:
+    """A URL with which anybody may get or put one object for a while; nothing is sent."""
+    method = params.method.upper()
+    if method not in _METHODS:
+        raise Refused(f"method must be one of {', '.join(_METHODS)}")
+    expires = positive(params.expires, "expires")
+    if not 1 <= expires <= _WEEK:
+        raise Refused("expires must be between a second and seven days")
+    desk = _Desk(visit, params, "s3_presign")
+    key = _key(params.key)
+    if not desk.storage.access_key:
+        raise Refused(f'secret "{params.secret}" has no access_key to sign with')
+
+    async def work() -> str:
+        import obstore
+
+        lifetime = timedelta(seconds=int(expires))
+        return str(await obstore.sign_async(desk.store, method, key, lifetime))  # type: ignore[call-overload]
+
+    return desk.run(work, key)
+
+
+# ----------------------------------------------------------------------------------------- params
+
+
+def _key(key: str) -> str:
+    """The key of one object; Refused for those that obstore cannot express."""
+    parts = key.split("/")
+    if not key or _CONTROL.search(key) or any(part in ("", ".", "..") for part in parts):
+        raise Refused(
+            f"{key!a} is no key of an object",
+            "Its parts between slashes may be neither empty nor . or ..",
+        )
+    return key
+
+
+def _attributes(params: S3Put, name: str) -> dict[str, str]:
+    kind = params.content_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    attributes = {"Content-Type": kind, **params.metadata}
+    for header, value in attributes.items():
+        if _CONTROL.search(header) or _CONTROL.search(value) or not header.isascii():
+            raise Refused("content_type or metadata holds a line break or a control character")
+    return attributes
+
+
+METHODS = {
+    "s3_list": Method(params=S3List, serve=s3_list, doc="The objects below a prefix"),
+    "s3_head": Method(params=S3Head, serve=s3_head, doc="Size, etag and time of an object"),
+    "s3_get": Method(params=S3Get, serve=s3_get, doc="Objects into the data folder"),
+    "s3_put": Method(params=S3Put, serve=s3_put, doc="A file to an object"),
+    "s3_delete": Method(params=S3Delete, serve=s3_delete, doc="Deletes an object"),
+    "s3_presign": Method(params=S3Presign, serve=s3_presign, doc="A URL for one object"),
+}

@@ -1,0 +1,150 @@
+"""A Postgres of the suite's own: a throw-away cluster on loopback, from the system's package."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+USER, PASSWORD = "pit", "s3cret;p@ss/{word}'"
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "max_connections": "40",
+    "shared_buffers": "16MB",
+    "deadlock_timeout": "100ms",
+}
+
+
+def binaries() -> Path | None:
+    """The folder of initdb and postgres, the newest if there are several."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=_version)
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
+
+
+def _version(path: Path) -> int:
+    name = path.parts[-3]
+    return int(name) if name.isdecimal() else 0
+
+
+WANTED = "needs Postgres: apt-get install postgresql"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    port: int
+    host: str = "127.0.0.1"
+    user: str = USER
+    password: str = PASSWORD
+
+    def url(self, database: str = "postgres", options: str = "") -> str:
+        login = f"{self.user}:{quote(self.password, safe='')}"
+        return f"postgres://{login}@{self.host}:{self.port}/{database}{options}"
+
+    def fresh(self) -> str:
+        """The name of a new, empty database."""
+        name = f"t{secrets.token_hex(6)}"
+        self.ask(f"CREATE DATABASE {name}")
+        return name
+
+    def ask(self, query: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Send one statement; its rows."""
+        import psycopg
+
+        with psycopg.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=database,
+            autocommit=True,
+        ) as connection:
+            cursor = connection.execute(query.encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def running(programs: Path) -> Iterator[Server]:
+    """A server with an empty cluster; it is gone with the `with`."""
+    # Not below pytest's folder, which is closed to the user that a server may run as.
+    with tempfile.TemporaryDirectory(prefix="pit-postgres-") as folder:
+        home = Path(folder)
+        who = _nobody(home)
+        (home / "password").write_text(PASSWORD)
+        (home / "password").chmod(0o644)
+        subprocess.run(
+            (
+                programs / "initdb",
+                *("--pgdata", home / "data", "--username", USER, "--pwfile", home / "password"),
+                *("--auth", "scram-sha-256", "--no-sync", "--encoding", "UTF8"),
+                *("--locale", "C.UTF-8"),
+            ),
+            check=True,
+            capture_output=True,
+            cwd=home,
+            **who,
+        )
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        settings = [
+            part
+            for name, value in (_SETTINGS | {"port": str(port)}).items()
+            for part in ("-c", f"{name}={value}")
+        ]
+        server = subprocess.Popen(
+            (programs / "postgres", "-D", home / "data", *settings),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            cwd=home,
+            **who,
+        )
+        try:
+            _until_ready(server)
+            yield Server(port)
+        finally:
+            server.send_signal(3)  # SIGQUIT: at once; nothing of it is kept
+            server.communicate(timeout=30)
+
+
+def _nobody(home: Path) -> dict[str, object]:
+    """Whom to run as: Postgres refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    import pwd
+
+    nobody = pwd.getpwnam("nobody")
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
+
+
+def _until_ready(server: subprocess.Popen[bytes]) -> None:
+    assert server.stderr is not None
+    said = b""
+    for line in server.stderr:
+        said += line
+        if b"ready to accept connections" in line:
+            # Else it would stop once the pipe is full.
+            _discard(server.stderr)
+            return
+    raise RuntimeError(f"Postgres did not start:\n{said.decode(errors='replace')}")
+
+
+def _discard(stream: object) -> None:
+    import threading
+
+    threading.Thread(target=lambda: [None for _ in stream], daemon=True).start()

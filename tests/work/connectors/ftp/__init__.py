@@ -1,0 +1,1 @@
+"""Tests of the methods `ftp_*` against servers on loopback."""

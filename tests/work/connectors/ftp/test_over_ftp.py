@@ -1,0 +1,85 @@
+"""What is particular to FTP and FTPS."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ftp
+from tests.servers.certificate import Certified
+from tests.work.connectors.ftp.place import BIG, OLD, Place, opened
+
+
+def test_ftp_without_size_and_time_still_fetches(tmp_path: Path) -> None:
+    with ftp.serving(tmp_path / "server", without=OLD | {"SIZE", "MDTM"}) as server:
+        place = Place(server, tmp_path)
+        place.there("in/a", BIG)
+        (got,) = place.ask("ftp_get", path="in/a")
+        assert Path(got).read_bytes() == BIG
+
+
+def test_a_server_that_sends_more_than_the_file_has_fills_no_disk(plain: Place) -> None:
+    big = plain.there("a", BIG)
+
+    def grow(line: str) -> None:
+        if line.startswith("RETR"):
+            with big.open("ab") as file:
+                file.truncate(big.stat().st_size + (64 << 20))
+
+    plain.server.faults.before = grow
+    plain.fails("changed while it was read", "ftp_get", path="a", retries=1)
+    assert list(plain.data.iterdir()) == []
+
+
+def test_ftps_data_connections_go_on_with_the_session(
+    tmp_path: Path, certificate: Certified
+) -> None:
+    with ExitStack() as stack:
+        place = opened(stack, "ftps", tmp_path, certificate)
+        place.there("a", BIG)
+        place.ask("ftp_get", directory="", pattern="a")
+        (place.data / "b").write_bytes(BIG)
+        place.ask("ftp_put", file="b", path="b")
+        assert place.server.faults.reused == [True, True, True]
+
+
+def test_ftps_needs_a_certificate_that_is_to_be_trusted(
+    tmp_path: Path, certificate: Certified
+) -> None:
+    with ExitStack() as stack:
+        place = opened(stack, "ftps", tmp_path, certificate)
+        place.there("a")
+        secret = place.guest.secrets["files"]
+        assert isinstance(secret, dict)
+        del secret["ca"]
+        error = place.fails('field "ca"', "ftp_list")
+        assert not getattr(error, "retryable", True)
+        assert not any("PASS" in line for line in place.server.faults.commands)
+        secret["ca"] = certificate.authority
+        secret["host"] = "localhost"
+        assert place.ask("ftp_list") == ["a"]
+        secret |= {"ca": "", "verify": "false"}
+        assert place.ask("ftp_list") == ["a"]
+        authority = tmp_path / "authority.pem"
+        authority.write_text(certificate.authority)
+        secret |= {"ca": str(authority), "verify": "true", "tls": "true"}
+        assert place.ask("ftp_list") == ["a"]
+
+
+def test_a_password_that_travels_unencrypted_is_remarked(plain: Place) -> None:
+    plain.ask("ftp_list")
+    assert [line for line in plain.guest.lines if "unencrypted" in line]
+
+
+def test_a_data_address_from_the_server_is_not_followed(
+    plain: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyftpdlib.handlers import FTPHandler
+
+    plain.there("a", b"hello")
+    # As a server behind a NAT that does not know its public address.
+    monkeypatch.setattr(FTPHandler, "masquerade_address", "10.255.255.1")
+    (got,) = plain.ask("ftp_get", path="a", retries=0)
+    assert Path(got).read_bytes() == b"hello"

@@ -1,0 +1,1 @@
+"""Tests of `send_mail` against a mail server on loopback."""
