@@ -19,13 +19,13 @@ from typing import Any
 
 from pit.errors import DiskFull, PitError, StoreUnavailable
 from pit.state import migrations
-from pit.state.files import close_to_others, create_file, failure, make_folder
+from pit.state.files import MAKE_ROOM, close_to_others, create_file, failure, make_folder
 from pit.state.reserve import has_room
 
 PATIENCE = 60.0
 _BUSY_TIMEOUT = 1.0
 _SIDE_FILES = ("-wal", "-shm")
-_NO_ROOM_HINT = "Make room on that disk (pit prune helps) and try again"
+_NO_ROOM_HINT = f"{MAKE_ROOM} on that disk and try again"
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

@@ -15,6 +15,8 @@ from pathlib import Path
 from pit.errors import DiskFull, PitError, SetupError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+MAKE_ROOM = "Make room (pit prune, or pit prune --all-finished)"
+"""What to do about a full disk."""
 
 
 def make_folder(path: Path) -> None:
@@ -62,7 +64,7 @@ def close_to_others(path: Path) -> None:
 def failure(error: OSError, doing: str, hint: str = "") -> PitError:
     """The error to show for a failed system call: `doing` names what was tried, and where."""
     if error.errno in FULL:
-        return DiskFull(f"{doing}: the disk is full", "Make room (pit prune helps) and try again")
+        return DiskFull(f"{doing}: the disk is full", f"{MAKE_ROOM} and try again")
     if error.errno == errno.EROFS:
         return SetupError(f"{doing}: the file system is read-only", hint)
     return SetupError(f"{doing}: {(error.strerror or str(error)).lower()}", hint)
@@ -118,8 +120,12 @@ def remove_tree(path: Path) -> None:
         raise troubles[0]
 
 
-def usage(path: Path) -> int:
-    """The bytes that a folder or file takes on disk; what cannot be read counts nothing."""
+def usage(path: Path, linked: bool = True) -> int:
+    """The bytes that a folder or file takes on disk; what cannot be read counts nothing.
+
+    Without `linked`, files that have another name elsewhere count nothing either: what is
+    removed here stays there.
+    """
     try:
         total = _blocks(os.lstat(path))
     except OSError:
@@ -129,8 +135,11 @@ def usage(path: Path) -> int:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    total += _blocks(entry.stat(follow_symlinks=False))
-                    if entry.is_dir(follow_symlinks=False):
+                    info = entry.stat(follow_symlinks=False)
+                    is_folder = stat.S_ISDIR(info.st_mode)
+                    if linked or is_folder or info.st_nlink == 1:
+                        total += _blocks(info)
+                    if is_folder:
                         folders.append(entry.path)
         except OSError:
             continue

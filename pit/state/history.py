@@ -265,13 +265,16 @@ def last_successes(database: Database, dag: str, among: int = RECENT) -> dict[st
     return found
 
 
-def attempted_since(database: Database, run_id: str, task: str, at: float) -> bool:
-    """Whether another run of the same DAG was at a task after `at`, or still is."""
+def is_outrun(database: Database, run_id: str, task: str) -> bool:
+    """Whether another run of the same DAG has been at a task since a run was about to publish
+    what it had made, or still is."""
     found = database.query(
-        """SELECT 1 FROM attempts JOIN runs ON runs.seq = attempts.run
+        """SELECT 1 FROM intents JOIN runs ON runs.seq = intents.run
+        WHERE runs.id = ?1 AND task = ?2 AND outrun
+        UNION ALL SELECT 1 FROM attempts JOIN runs ON runs.seq = attempts.run
         WHERE runs.dag = (SELECT dag FROM runs WHERE id = ?1) AND runs.id <> ?1
-            AND attempts.task = ?2 AND coalesce(attempts.ended_at, ?3 + 1) > ?3 LIMIT 1""",
-        (run_id, task, at),
+            AND attempts.task = ?2 AND attempts.state = 'running' LIMIT 1""",
+        (run_id, task),
     )
     return bool(found)
 
@@ -295,6 +298,25 @@ def environments(database: Database, run_id: str) -> dict[str, str]:
         (run_id,),
     )
     return dict(found)
+
+
+def environments_of(database: Database, run_ids: Iterable[str]) -> frozenset[str]:
+    """The digests of the Python environments of runs, and of the runs that they continued."""
+    named = list(run_ids)
+    found: set[str] = set()
+    for at in range(0, len(named), _CHUNK):
+        chunk = named[at : at + _CHUNK]
+        rows = database.query(
+            f"""WITH RECURSIVE line (seq, retry_of) AS (
+                SELECT seq, retry_of FROM runs WHERE id IN ({", ".join("?" * len(chunk))})
+                UNION
+                SELECT runs.seq, runs.retry_of FROM runs JOIN line ON runs.id = line.retry_of)
+            SELECT DISTINCT digest FROM environments JOIN line ON run = seq
+            WHERE kind = 'environment'""",
+            tuple(chunk),
+        )
+        found.update(digest for (digest,) in rows)
+    return frozenset(found)
 
 
 def last_run(database: Database, dag: str) -> RunRow | None:

@@ -18,6 +18,9 @@ from pit.state.database import Database
 _INSERT = """
     INSERT OR REPLACE INTO intents (run, task, at, publishing)
     VALUES ((SELECT seq FROM runs WHERE id = ?), ?, ?, ?)"""
+_OUTRUN = """
+    UPDATE intents SET outrun = 1 WHERE task = ?2 AND run IN (
+        SELECT seq FROM runs WHERE id <> ?1 AND dag = (SELECT dag FROM runs WHERE id = ?1))"""
 _DELETE = "DELETE FROM intents WHERE run = (SELECT seq FROM runs WHERE id = ?) AND task = ?"
 
 
@@ -44,6 +47,12 @@ def _json(intent: Intent) -> str:
     # The standard library's: it has escapes for file names that are not UTF-8.
     facts = {"project": intent.project, "places": intent.places, "targets": intent.targets}
     return json.dumps(facts)
+
+
+def outrun(connection: sqlite3.Connection, tasks: Iterable[tuple[str, str]]) -> None:
+    """Notes that a run (run id, task) has been at what another is publishing at this moment."""
+    if connection.execute("SELECT 1 FROM intents LIMIT 1").fetchone():
+        connection.executemany(_OUTRUN, tasks)
 
 
 def end(connection: sqlite3.Connection, tasks: Iterable[tuple[str, str]]) -> None:

@@ -1,7 +1,8 @@
 """Import of the database that Pit's predecessor, a Go program of the same name, left behind.
 
-Its tables are renamed to `go_*` and kept as they were; runs, tasks, outputs and environment hashes
-are copied into ours. It knew no locks, so a run that it left `running` is `interrupted` here.
+Its tables are renamed to `go_*` and kept as they were; runs, tasks, outputs, environment hashes and
+the secret audit are copied into ours. It knew no locks, so a run that it left `running` is
+`interrupted` here.
 """
 
 from __future__ import annotations
@@ -51,6 +52,22 @@ _ENVIRONMENTS = """
     FROM go_env_snapshots AS go JOIN runs ON runs.id = go.run_id
     WHERE hash_type IS NOT NULL AND hash_value IS NOT NULL"""
 
+# It did not record which task had asked; what was read outside of a run is a deed of somebody.
+_REQUESTS = """
+    INSERT INTO secret_requests (run, task, attempt, "key", verdict, at, last_at, count)
+    SELECT runs.seq, coalesce(task_name, ''), 0, secret_key, 'granted',
+           min(coalesce(go_time(timestamp), 0)), max(coalesce(go_time(timestamp), 0)), count(*)
+    FROM go_secret_audit AS go JOIN runs ON runs.id = go.run_id
+    WHERE event_type = 'accessed' GROUP BY 1, 2, 4"""
+_CHANGES = """
+    INSERT INTO secret_changes (at, who, what, scope, name)
+    SELECT coalesce(go_time(timestamp), 0), '',
+           CASE event_type WHEN 'accessed' THEN 'read' ELSE event_type END, project, secret_key
+    FROM go_secret_audit AS go
+    WHERE event_type <> 'accessed'
+        OR NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = go.run_id)
+    ORDER BY go.id"""
+
 # The first layout of the predecessor lacked some of these tables.
 _COPIES = (
     ("go_runs", _RUNS),
@@ -83,6 +100,16 @@ def import_rows(connection: sqlite3.Connection) -> None:
     for table, copy in _COPIES:
         if table in present:
             connection.execute(copy)
+    connection.create_function("go_time", 1, None)
+
+
+def import_audit(connection: sqlite3.Connection) -> None:
+    """Copies the predecessor's secret audit, where it left one, after the runs are there."""
+    if "go_secret_audit" not in _present(connection):
+        return
+    connection.create_function("go_time", 1, _seconds)
+    connection.execute(_REQUESTS)
+    connection.execute(_CHANGES)
     connection.create_function("go_time", 1, None)
 
 

@@ -34,7 +34,8 @@ def _flock(descriptor: int, operation: int) -> bool:
     return True
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that stands at a path."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -77,7 +78,7 @@ class Lock:
                     return False
                 # Between opening and locking, the file may have been removed or replaced:
                 # a lock on a file that nobody else will open protects nothing.
-                if _is_at(descriptor, self.path):
+                if is_at(descriptor, self.path):
                     self._descriptor, descriptor = descriptor, -1
                     return True
             finally:
@@ -142,6 +143,21 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def share(path: Path) -> int | None:
+    """The open file of a path, locked with others who share it, also on a read-only disk.
+
+    None if the file is missing, or somebody holds it alone. Whoever closes it lets go.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    if _flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB) and is_at(descriptor, path):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def held(path: Path) -> bool:

@@ -21,10 +21,15 @@ environments    the digests a run was executed with: `kind` is pit_toml, uv_lock
                 environment; for snapshot, the run that took it: it is whole.
 intents         what a run is publishing at this moment: `publishing` is JSON, the project and the
                 digest of each place. It goes in the commit that ends the task.
+task_values     the small facts that tasks set; `value` is JSON. Those of an attempt that is not the
+                task's last (`attempt`, 0 if it does not matter) are no longer facts.
+secret_requests who asked for which secret; `verdict` is granted, refused or unknown. The same
+                again in the same attempt only moves `last_at` and `count`. Audited are names alone.
 
 These tables, from `tasks` on, are keyed by the number of a run and clustered (WITHOUT ROWID), so
 that a run's rows lie together: they are written once, read together and deleted together. No index
-covers them, which keeps the cost of a task low. `runs` has an index for each question that is asked
+covers them, which keeps the cost of a task low (secret_requests, of which most tasks have none,
+has two, for questions across runs). `runs` has an index for each question that is asked
 of a million runs: the last of a DAG, those in a state, the last success, the last finished ones.
 
 What makes tasks current outlives the runs, so these name a run by its id:
@@ -39,6 +44,11 @@ texts           the text of those files, by digest, compressed with zlib. `at` i
                 kept, to the day: what no record needs goes, unless a run under way may need it.
 digests         the digest cache: absolute path, and the stat that the file had.
 notes           what people did to records, and why.
+counters        numbers that only grow: `snapshot` is the last one drawn. Each run has that of its
+                snapshot, and each record that of the snapshot it is of: see order.py. An intent is
+                `outrun` once another run of the DAG has been at its task.
+secret_changes  what people did to secrets files: `who` is the user of the operating system, `scope`
+                and `name` say which entry, `file` where. Kept for ever: they are few.
 """
 
 from __future__ import annotations
@@ -177,8 +187,55 @@ _RECORDS = (
     "CREATE INDEX notes_by_task ON notes (dag, task)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RECORDS)
+_AUDIT = (
+    """CREATE TABLE task_values (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        task TEXT NOT NULL,
+        name TEXT NOT NULL,
+        attempt INTEGER NOT NULL DEFAULT 0,
+        value TEXT NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (run, task, name)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE secret_requests (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        task TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        "key" TEXT NOT NULL,
+        verdict TEXT NOT NULL,
+        at REAL NOT NULL,
+        last_at REAL NOT NULL,
+        count INTEGER NOT NULL DEFAULT 1,
+        PRIMARY KEY (run, task, attempt, "key", verdict)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX secret_requests_by_time ON secret_requests (at)",
+    'CREATE INDEX secret_requests_by_key ON secret_requests ("key", at)',
+    """CREATE TABLE secret_changes (
+        seq INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        what TEXT NOT NULL,
+        scope TEXT NOT NULL DEFAULT '',
+        name TEXT NOT NULL DEFAULT '',
+        file TEXT NOT NULL DEFAULT '',
+        note TEXT NOT NULL DEFAULT ''
+    )""",
+    "CREATE INDEX secret_changes_by_time ON secret_changes (at)",
+)
+
+_ORDER = (
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    "INSERT INTO counters SELECT 'snapshot', coalesce(max(seq), 0) FROM runs",
+    "ALTER TABLE runs ADD COLUMN snapshot INTEGER NOT NULL DEFAULT 0",
+    "UPDATE runs SET snapshot = seq",
+    "ALTER TABLE records ADD COLUMN snapshot INTEGER NOT NULL DEFAULT 0",
+    "UPDATE records SET snapshot = coalesce((SELECT seq FROM runs WHERE id = records.run), 0)",
+    "ALTER TABLE intents ADD COLUMN outrun INTEGER NOT NULL DEFAULT 0",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RECORDS, (*_AUDIT, *_ORDER))
 VERSION = len(MIGRATIONS)
+_WITH_AUDIT = 3
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
@@ -224,5 +281,7 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
     if imports:
         legacy.import_rows(connection)
+    if version < _WITH_AUDIT:
+        legacy.import_audit(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -24,11 +24,13 @@ from pit.model import (
     RunEnded,
     RunStarted,
     RunState,
+    SecretRequested,
     TaskEnded,
     TaskState,
     TextsKept,
+    ValueSet,
 )
-from pit.state import intents, records
+from pit.state import audit, intents, records
 from pit.state.intents import Intent
 
 LONGEST_TEXT = 20_000
@@ -144,6 +146,7 @@ def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptSta
     connection.executemany(_ATTEMPT, [(e.run, e.task, e.attempt, running, e.at) for e in events])
     dying = [(e.run, e.task, e.forgets) for e in events if e.forgets is not None]
     records.die(connection, dying)
+    intents.outrun(connection, [(e.run, e.task) for e in events])
 
 
 def _texts_kept(connection: sqlite3.Connection, events: Sequence[TextsKept]) -> None:
@@ -153,6 +156,7 @@ def _texts_kept(connection: sqlite3.Connection, events: Sequence[TextsKept]) -> 
 
 def _attempt_ended(connection: sqlite3.Connection, events: Sequence[AttemptEnded]) -> None:
     connection.executemany(_ATTEMPT_ENDED, [_attempt_row(event) for event in events])
+    intents.outrun(connection, [(e.run, e.task) for e in events])
 
 
 def _attempt_row(event: AttemptEnded) -> tuple[Any, ...]:
@@ -219,6 +223,8 @@ _WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
     AttemptStarted: _attempt_started,
     AttemptEnded: _attempt_ended,
     TextsKept: _texts_kept,
+    SecretRequested: audit.write_requests,
+    ValueSet: audit.write_values,
     Intent: intents.write,
     TaskEnded: _task_ended,
     RunEnded: _run_ended,

@@ -8,7 +8,6 @@ sources are kept by digest, compressed. Notes are the lines that people left: ac
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import time
@@ -32,10 +31,10 @@ _MANY_SOURCES = 8
 
 Value = TypeVar("Value")
 
-_COLUMNS = """dag, task, params, run, at, seconds, note, fingerprint, sources"""
+_COLUMNS = """dag, task, params, run, at, seconds, note, snapshot, fingerprint, sources"""
 _INSERT = f"""
     INSERT OR REPLACE INTO records ({_COLUMNS}, version, saves)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _SOURCES = "INSERT OR IGNORE INTO sources (digest, files) VALUES (?, ?)"
 _DIES = """
     DELETE FROM records
@@ -79,6 +78,8 @@ def write(connection: sqlite3.Connection, records: Iterable[TaskRecord]) -> None
 
 
 def _row(record: TaskRecord, sets: dict[bytes, bytes]) -> tuple[Any, ...]:
+    import hashlib  # only those who write
+
     fingerprint, sources = record.fingerprint, None
     if len(fingerprint.sources) >= _MANY_SOURCES:
         files = _packed(dict(sorted(fingerprint.sources.items())))
@@ -93,6 +94,7 @@ def _row(record: TaskRecord, sets: dict[bytes, bytes]) -> tuple[Any, ...]:
         record.at,
         record.seconds,
         unbroken(record.note),
+        record.snapshot,
         _packed(fingerprint),
         sources,
         fingerprint.version,
@@ -117,8 +119,7 @@ def _stands(connection: sqlite3.Connection, record: TaskRecord) -> bool:
 
 def _saves(record: TaskRecord) -> bool:
     """Whether any product lies in the data folder of the run that made it."""
-    folder = f"/{record.run}/data/"
-    return any(folder in place for place in record.fingerprint.products)
+    return any(name.startswith("data:") for name in record.fingerprint.handed)
 
 
 def _packed(value: Any) -> bytes:
@@ -244,6 +245,18 @@ def records(
     return tuple(found)
 
 
+def records_for(database: Database, dag: str, wanted: Mapping[str, str]) -> dict[str, TaskRecord]:
+    """The records of several tasks of a DAG; `wanted` has the text of each one's parameters."""
+    found: dict[str, TaskRecord] = {}
+    for tasks in _chunks(wanted):
+        keys = [(task, unbroken(wanted[task])) for task in tasks]
+        values = ", ".join(["(?, ?)"] * len(keys))
+        where = f"dag = ? AND (task, params) IN (VALUES {values})"
+        given = (dag, *(text for key in keys for text in key))
+        found |= {each.task: each for each in _records(database, where, given)}
+    return found
+
+
 def _records(database: Database, where: str, given: Collection[str]) -> list[TaskRecord]:
     # In one snapshot: a sweep in between must not take sources away under our hands.
     with database.snapshot():
@@ -264,7 +277,7 @@ def _sets(database: Database, wanted: Collection[bytes]) -> dict[bytes, dict[str
 
 
 def _task_record(row: tuple[Any, ...], sets: dict[bytes, dict[str, str]]) -> TaskRecord:
-    dag, task, params, run, at, seconds, note, packed, sources = row
+    dag, task, params, run, at, seconds, note, snapshot, packed, sources = row
     fingerprint = _unpacked(packed)
     if sources is not None:
         # Fresh, so nobody else's yet; a copy of it for each record would cost more than reading it.
@@ -277,8 +290,16 @@ def _task_record(row: tuple[Any, ...], sets: dict[bytes, dict[str, str]]) -> Tas
         at=at,
         seconds=seconds,
         note=note,
+        snapshot=snapshot,
         fingerprint=fingerprint,
     )
+
+
+def outdated(database: Database, dag: str, version: int) -> tuple[tuple[str, str], ...]:
+    """Task and parameters of the records of a DAG whose fingerprints are of another version."""
+    where = "dag = ? AND version <> ?"
+    found = database.query(f"SELECT task, params FROM records WHERE {where}", (dag, version))
+    return tuple((task, params) for task, params in found)
 
 
 def text(database: Database, digest: str) -> bytes | None:

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from pit.errors import PitError
-from pit.model import Record, Retention, RunState
+from pit.model import Reason, Record, Retention, RunState
+from pit.state import trash
 from pit.state.files import failure, remove_tree, usage
 from pit.state.history import RunRow
 from pit.state.locks import Lock, held
@@ -222,17 +223,50 @@ def size(removal: Removal, runs_dir: Path) -> int:
     return sum(usage(root / part) for part in removal.parts)
 
 
+def plan_of(store: Store, runs_dir: Path, rows: Iterable[RunRow]) -> tuple[Removal, ...]:
+    """The folders of runs that have ended, whatever retention says, without what records name."""
+    ended = [row for row in rows if row.state is not RunState.RUNNING]
+    pointed_at = {
+        run: data
+        for dag in {row.dag for row in ended}
+        for run, data in store.pointed_at(dag).items()
+    }
+    planned = (_sparing(Removal(run=row.id, dag=row.dag, whole=True), pointed_at) for row in ended)
+    return tuple(each for removal in planned if (each := _present(removal, runs_dir)))
+
+
+def plan_of_all(store: Store, runs_dir: Path) -> tuple[Removal, ...]:
+    """The folders of all runs that have ended, as `plan_of` has them."""
+    return plan_of(store, runs_dir, store.runs_named(_folders(runs_dir)))
+
+
+def environments(store: Store, runs_dir: Path, going: Iterable[Removal] = ()) -> frozenset[str]:
+    """The digests of the Python environments that runs use, or that a retry of one would need.
+
+    Only a run that has its snapshot can be executed again; `going` are about to lose theirs.
+    """
+    gone = {each.run for each in going if each.whole or "project" in each.parts}
+    return store.environments_of(
+        name
+        for name in _folders(runs_dir)
+        if name not in gone and (runs_dir / name / "project").is_dir()
+    )
+
+
 # ----------------------------------------------------------------------------------- carrying out
 
 
-def apply(removals: Iterable[Removal], store: Store, runs_dir: Path) -> Pruned:
-    """Removes what was planned, run by run, with each run's lock held; goes on after a problem."""
+def apply(removals: Iterable[Removal], store: Store, runs_dir: Path, aside: bool = False) -> Pruned:
+    """Removes what was planned, run by run, with each run's lock held; goes on after a problem.
+
+    With `aside` it goes into the trash, so that nobody waits, and no bytes are counted.
+    """
     freed, runs = 0, 0
     problems: list[str] = []
     forgotten: list[str] = []
     for removal in removals:
         try:
-            gone = _remove(removal, runs_dir)
+            gone = _remove(removal, runs_dir, aside)
         except PitError as error:
             problems.append(str(error))
             continue
@@ -245,7 +279,7 @@ def apply(removals: Iterable[Removal], store: Store, runs_dir: Path) -> Pruned:
     return Pruned(bytes=freed, runs=runs, problems=tuple(problems))
 
 
-def _remove(removal: Removal, runs_dir: Path) -> int | None:
+def _remove(removal: Removal, runs_dir: Path, aside: bool) -> int | None:
     """Removes the files of one removal; the bytes freed, or None if the run turned out alive."""
     if not (removal.whole or removal.parts):
         return 0
@@ -256,15 +290,17 @@ def _remove(removal: Removal, runs_dir: Path) -> int | None:
     if not lock.acquire():
         return None
     try:
-        freed = size(removal, runs_dir)
-        _remove_files(removal, root)
+        freed = 0 if aside else size(removal, runs_dir)
+        _remove_files(removal, root, aside)
         return freed
     finally:
         lock.release()
 
 
-def _remove_files(removal: Removal, root: Path) -> None:
+def _remove_files(removal: Removal, root: Path, aside: bool) -> None:
     for path in [root] if removal.whole else [root / part for part in removal.parts]:
+        if aside and trash.set_aside(path, root.parent):
+            continue
         try:
             remove_tree(path)
         except OSError as error:
@@ -273,7 +309,9 @@ def _remove_files(removal: Removal, root: Path) -> None:
 
 def trim(folder: RunDir, keep: Sequence[str]) -> None:
     """Removes what `keep_artifacts` does not list of a run that has ended; with [] its folder."""
-    folder.remove(*(part for part in PARTS if part not in keep))
+    for part in PARTS:
+        if part not in keep and not trash.set_aside(folder.root / part, folder.root.parent):
+            folder.remove(part)
     if not keep:
         folder.remove_all()
 
@@ -289,16 +327,22 @@ def after_run(
     """What follows a run: its own folder is trimmed, and older runs of its DAG are retired.
 
     A run that did not succeed is left whole, for those who look into it. Never raises for a file
-    that cannot be removed: the run is over and its result stands.
+    that cannot be removed: the run is over and its result stands. What goes is in the trash until
+    the next run, but for a disk that is full, where room is needed at once.
     """
     folder = RunDir.at(runs_dir, run_id)
     problems: tuple[str, ...] = ()
+    full = False
     try:
-        if store.run(run_id).state is RunState.SUCCESS:
+        run = store.run(run_id)
+        full = run.reason == Reason.DISK_FULL
+        if run.state is RunState.SUCCESS:
             needs_data = store.pointed_at(folder.dag).get(run_id, False)
             trim(folder, (*keep, "data") if needs_data else keep)
     except PitError as error:
         problems = (str(error),)
     planned = _plan_present(store, runs_dir, retention, lambda _: keep, (folder.dag,), now)
-    pruned = apply(planned, store, runs_dir)
+    pruned = apply(planned, store, runs_dir, aside=not full)
+    if full:
+        trash.empty(runs_dir)
     return msgspec.structs.replace(pruned, problems=(*problems, *pruned.problems))

@@ -1,68 +1,103 @@
-"""The secrets file: TOML with one table per DAG and `[global]`, read whole, values never shown.
+"""The secrets of a run: one file, plain or encrypted, read whole, its values never shown.
 
-A value is a string, or a table of strings (structured: the fields of a connection). A DAG's own
-table is looked at first, then `[global]`. No error, warning or representation contains a value.
+The file is TOML with one table per DAG and `[global]`. A value is a string, or a table of strings
+(structured: the fields of a connection). A DAG's own table is looked at first, then `[global]`,
+whose entries `[acl]` may narrow to named DAGs. No error, warning or representation has a value.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
 
-from pit.errors import SecretNotFound, SecretsInvalid, SecretsUnreadable
+from pit.errors import SecretNotFound, SecretRefused, SecretsInvalid
+from pit.model import WorkspaceConfig
+from pit.state import secretfile
+from pit.state.identities import Ask, Source
+from pit.state.secretfile import ACL, GLOBAL, Secret
 
-GLOBAL = "global"
-Secret = str | dict[str, str]
-
-_LATER = ("acl",)
 _FILE_DATABASES = frozenset({"duckdb", "sqlite"})
 _URL_FIELDS = frozenset(
     {"url", "driver", "host", "port", "user", "password", "database", "path", "schema"}
 )
-_POSITION = re.compile(r"at line (\d+), column (\d+)")
 
 
 class Secrets:
-    """What one secrets file holds, and `warnings` about the file itself."""
+    """What one secrets file holds, and `warnings` about the file and the key that opened it."""
 
-    __slots__ = ("_scopes", "path", "warnings")
+    __slots__ = ("_acl", "_scopes", "path", "warnings")
 
     def __init__(
-        self, path: Path, scopes: dict[str, dict[str, Secret]], warnings: tuple[str, ...] = ()
+        self,
+        path: Path,
+        scopes: Mapping[str, dict[str, Secret]],
+        acl: Mapping[str, tuple[str, ...]] | None = None,
+        warnings: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self.warnings = warnings
         self._scopes = scopes
+        self._acl = acl or {}
 
     def __repr__(self) -> str:
         return f"Secrets({str(self.path)!r})"
 
     @classmethod
-    def load(cls, path: Path) -> Secrets:
-        """Reads a secrets file; SecretsUnreadable or SecretsInvalid says what is wrong with it."""
-        if path.suffix == ".age":
-            raise SecretsUnreadable(
-                f"{path}: encrypted files are not yet supported by this version of Pit",
-                "Decrypt it to a plain TOML file that only you can read",
-            )
-        content, mode = _read(path)
-        return cls(path, _scopes(path, _parse(path, content)), _warnings(path, mode))
+    def load(cls, path: Path, identity: Source | None = None) -> Secrets:
+        """Reads a secrets file; SecretsError says what is wrong with it, or with the key to it."""
+        content = secretfile.read(path, identity or Source())
+        found = secretfile.structure(path, secretfile.parse(path, content.plain))
+        return cls(path, found.scopes, found.acl, content.warnings)
+
+    @classmethod
+    def of(cls, config: WorkspaceConfig, ask: Ask | None = None) -> Secrets | None:
+        """Those of a workspace, or of the command line; None where no file is named.
+
+        `ask` is asked for a passphrase if one is needed; without it that is an error.
+        """
+        if config.secrets_file is None:
+            return None
+        return cls.load(config.secrets_file, Source.of(config, ask))
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """`global` and the DAGs that have a table of their own, in the order of the file."""
+        return tuple(self._scopes)
+
+    @property
+    def acl(self) -> Mapping[str, tuple[str, ...]]:
+        """The [global] entries that only named DAGs may have."""
+        return self._acl
+
+    def entries(self, scope: str) -> Mapping[str, Secret]:
+        """All that one table holds, values included, in the order of the file."""
+        return self._scopes.get(scope, {})
 
     def names(self, dag: str) -> tuple[str, ...]:
         """The names of the secrets that a DAG can read."""
-        return tuple(sorted({*self._scopes.get(dag, {}), *self._scopes.get(GLOBAL, {})}))
+        shared = (key for key in self._scopes.get(GLOBAL, {}) if self._may(dag, key))
+        return tuple(sorted({*self._scopes.get(dag, {}), *shared}))
+
+    def _may(self, dag: str, key: str) -> bool:
+        return key not in self._acl or dag in self._acl[key]
 
     def resolve(self, dag: str, key: str) -> Secret:
-        """The value of a secret for a DAG: its own before the global one, else SecretNotFound."""
+        """The value of a secret for a DAG: its own before the global one.
+
+        SecretNotFound if there is none; SecretRefused if [acl] keeps the global one from this DAG.
+        """
         for scope in (dag, GLOBAL):
             value = self._scopes.get(scope, {}).get(key)
-            if value is not None:
-                return value if isinstance(value, str) else dict(value)
+            if value is None:
+                continue
+            if scope == GLOBAL and not self._may(dag, key):
+                raise SecretRefused(
+                    key,
+                    f'secret "{key}" is not for DAG "{dag}": [{ACL}] names others',
+                    f'Add "{dag}" to {key} under [{ACL}] in the secrets file, if it should have it',
+                )
+            return value if isinstance(value, str) else dict(value)
         raise SecretNotFound(key, dag)
 
     def connection_url(self, dag: str, key: str) -> str:
@@ -73,92 +108,6 @@ class Secrets:
         if value.get("url"):
             return value["url"]
         return _url(value, f'secret "{key}" for DAG "{dag}"')
-
-
-# ------------------------------------------------------------------------------ reading the file
-
-
-def _read(path: Path) -> tuple[bytes, int]:
-    try:
-        mode = os.stat(path).st_mode
-        # Opening a FIFO could wait for ever, but for the shell's own `--secrets <(command)`.
-        if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and path.is_relative_to("/dev/fd")):
-            raise SecretsUnreadable(f"the secrets file {path} is not a regular file")
-        return path.read_bytes(), mode
-    except FileNotFoundError:
-        raise SecretsUnreadable(
-            f"the secrets file {path} does not exist",
-            "Give another with --secrets, or set secrets_dir in pit_config.toml",
-        ) from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise SecretsUnreadable(
-            f"the secrets file {path} cannot be read: {reason}", "Check its owner and permissions"
-        ) from None
-
-
-def _parse(path: Path, content: bytes) -> dict[str, Any]:
-    import tomllib
-
-    # `from None` throughout: the parser's own error carries the text of the file.
-    try:
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise SecretsInvalid(f"{path}:{line}: not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        found = _POSITION.search(str(error))
-        # Without a position it is the end of the file that came too early.
-        place = f"{found[1]}:{found[2]}" if found else content.rstrip().count(b"\n") + 1
-        raise SecretsInvalid(
-            f"{path}:{place}: this is not valid TOML",
-            'Secrets look like: [global], then lines such as api_key = "…"',
-        ) from None
-
-
-def _scopes(path: Path, document: Mapping[str, Any]) -> dict[str, dict[str, Secret]]:
-    for scope, entries in document.items():
-        if scope in _LATER:
-            raise SecretsInvalid(f"{path}: [{scope}] is not yet supported by this version of Pit")
-        if not isinstance(entries, dict):
-            raise SecretsInvalid(
-                f'{path}: "{scope}" stands outside of any section',
-                'Put it under ["<DAG name>"] or [global]',
-            )
-        for key, value in entries.items():
-            _check_value(path, scope, key, value)
-    return {scope: dict(entries) for scope, entries in document.items()}
-
-
-def _check_value(path: Path, scope: str, key: str, value: object) -> None:
-    where = f'{path}: "{key}" in [{scope}]'
-    if isinstance(value, str):
-        return
-    if not isinstance(value, dict):
-        raise SecretsInvalid(
-            f"{where} must be a string or a table of strings, not {_kind(value)}",
-            "Write the value in quotes",
-        )
-    for field, content in value.items():
-        if not isinstance(content, str):
-            raise SecretsInvalid(
-                f'{where}: field "{field}" must be a string, not {_kind(content)}',
-                "Write the value in quotes",
-            )
-
-
-def _kind(value: object) -> str:
-    names = {bool: "a boolean", int: "an integer", float: "a float", list: "an array"}
-    return names.get(type(value), "a table" if isinstance(value, dict) else "a date or time")
-
-
-def _warnings(path: Path, mode: int) -> tuple[str, ...]:
-    if not stat.S_ISREG(mode) or not mode & 0o077:
-        return ()
-    return (
-        f"{path} is open to other users (mode {stat.S_IMODE(mode):04o}); "
-        f"close it with: chmod 600 {path}",
-    )
 
 
 # ------------------------------------------------------------------------------- connection URLs

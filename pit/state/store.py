@@ -8,13 +8,14 @@ log (`-wal`), its index (`-shm`) and its reserve (`-reserve`) are readable by th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from pit.errors import StoreUnavailable
 from pit.model import Event, RunStarted, RunState, TaskRecord
-from pit.state import digests, history, intents, records
+from pit.state import audit, digests, history, intents, order, records
+from pit.state.audit import Change, RequestRow, ValueRow
 from pit.state.database import Database, open_for_reading, open_for_writing
 from pit.state.digests import Seen
 from pit.state.history import AttemptRow, DagSummary, LastSuccess, OutputRow, RunRow, TaskRow
@@ -145,6 +146,10 @@ class Store:
         """The digests that a run was executed with, by kind."""
         return history.environments(self._database, run_id)
 
+    def environments_of(self, run_ids: Iterable[str]) -> frozenset[str]:
+        """The digests of the Python environments of runs and of those that they continued."""
+        return history.environments_of(self._database, run_ids)
+
     def last_run(self, dag: str) -> RunRow | None:
         """The latest run of a DAG, whatever became of it."""
         return history.last_run(self._database, dag)
@@ -187,6 +192,49 @@ class Store:
         """Deletes the rows of these runs, except of running ones; returns how many went."""
         return history.forget(self._database, run_ids)
 
+    # ------------------------------------------------------------------------ secrets and values
+
+    def requests(
+        self,
+        *,
+        run: str | None = None,
+        dag: str | None = None,
+        task: str | None = None,
+        key: str | None = None,
+        since: float | None = None,
+        limit: int | None = 50,
+    ) -> tuple[RequestRow, ...]:
+        """Who asked for which secret, the latest first; `limit` None means all."""
+        return audit.requests(
+            self._database, run=run, dag=dag, task=task, key=key, since=since, limit=limit
+        )
+
+    def changes(
+        self,
+        *,
+        scope: str | None = None,
+        name: str | None = None,
+        since: float | None = None,
+        limit: int | None = 50,
+    ) -> tuple[Change, ...]:
+        """What people did to secrets files, the latest first; `limit` None means all."""
+        return audit.changes(self._database, scope=scope, name=name, since=since, limit=limit)
+
+    def add_changes(self, changes: Sequence[Change]) -> None:
+        """Keeps what somebody did to a secrets file, durably."""
+        audit.write_changes(self._database, changes)
+
+    def values(self, run_id: str, task: str | None = None) -> tuple[ValueRow, ...]:
+        """The small facts that the tasks of a run set, or those of one task."""
+        return audit.values(self._database, run_id, task)
+
+    def handed_values(self, run_id: str, name: str, left_out: Mapping[str, str]) -> dict[str, str]:
+        """The values of a name, by task, that skipped tasks of a run hand on from earlier ones.
+
+        `left_out` names the runs that did the work of tasks which this run leaves out.
+        """
+        return audit.handed_values(self._database, run_id, name, left_out)
+
     # ------------------------------------------------------------------- what makes tasks current
 
     def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
@@ -197,9 +245,17 @@ class Store:
         """The records of a DAG, by task; only those for some texts of parameters if given."""
         return records.records(self._database, (dag,), params)
 
+    def records_for(self, dag: str, wanted: Mapping[str, str]) -> dict[str, TaskRecord]:
+        """The records of several tasks of a DAG; `wanted` has the text of each one's parameters."""
+        return records.records_for(self._database, dag, wanted)
+
     def records_of(self, dags: Iterable[str]) -> tuple[TaskRecord, ...]:
         """The records of several DAGs, by DAG and task."""
         return records.records(self._database, dags)
+
+    def outdated(self, dag: str, version: int) -> tuple[tuple[str, str], ...]:
+        """Task and parameters of the records whose fingerprints are of another version."""
+        return records.outdated(self._database, dag, version)
 
     def mark(self, dag: str) -> tuple[int, int]:
         """Numbers that grow with every run of a DAG that has tasks, and with every note."""
@@ -268,9 +324,17 @@ class Store:
         """What is being published, in the order of runs: `recover.stranded` tells which is dead."""
         return intents.left(self._database, dag)
 
-    def attempted_since(self, run_id: str, task: str, at: float) -> bool:
-        """Whether another run of the same DAG was at a task after `at`, or still is."""
-        return history.attempted_since(self._database, run_id, task, at)
+    def is_outrun(self, run_id: str, task: str) -> bool:
+        """Whether another run has been at a task since a run was about to publish, or still is."""
+        return history.is_outrun(self._database, run_id, task)
+
+    def draw(self, run_id: str = "") -> int:
+        """The number of the snapshot that a run is about to take, later than all so far."""
+        return order.draw(self._database, run_id)
+
+    def drawn(self, run_id: str) -> int:
+        """The number of the snapshot that a run took; 0 if it is forgotten."""
+        return order.drawn(self._database, run_id)
 
     def end_intent(self, run_id: str, task: str) -> None:
         """Drops the intent of a dead run, durably, once it has been finished."""

@@ -254,9 +254,11 @@ def test_with_nothing_to_keep_the_history_alone_remains(store: Store, tmp_path: 
 
 
 def accept(store: Store, folder: RunDir, *places: str, task: str = "load") -> None:
-    """A record of a task whose last success was in a run."""
+    """A record of a task whose last success was in a run; `data:` is what it saved there."""
     mark = FileMark(digest="ab" * 32, size=1)
-    fingerprint = Fingerprint(version=1, products=dict.fromkeys(places, mark))
+    saved = {place: mark for place in places if place.startswith("data:")}
+    products = {place: mark for place in places if place not in saved}
+    fingerprint = Fingerprint(version=1, products=products, handed=saved)
     record = TaskRecord(
         dag=folder.dag,
         task=task,
@@ -276,7 +278,7 @@ def test_products_in_a_runs_data_folder_stay_while_their_record_does(
     saved, published, old = [make_run(store, runs, days) for days in (399, 398, 397)]
     for days in (9, 8, 7):
         make_run(store, runs, days)
-    accept(store, saved, "out/a.csv", str(saved.data / "table.parquet"), task="save")
+    accept(store, saved, "out/a.csv", "data:table.parquet", task="save")
     accept(store, published, "out/b.csv", "/elsewhere/data/c.csv", task="publish")
     prune(store, runs)
     assert saved.parts() == ("data",)
@@ -299,7 +301,7 @@ def test_a_run_keeps_the_data_that_its_records_need_whatever_its_dag_keeps(
 ) -> None:
     runs = tmp_path / "runs"
     folder = make_run(store, runs, 0)
-    accept(store, folder, str(folder.data / "table.parquet"))
+    accept(store, folder, "data:table.parquet")
     retention.after_run(store, runs, folder.id, RULES, keep, NOW)
     assert folder.parts() == (*keep, "data")
     later = make_run(store, runs, 0)

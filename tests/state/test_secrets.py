@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pit.errors import SecretNotFound, SecretsError, SecretsInvalid, SecretsUnreadable
+from pit.errors import (
+    SecretNotFound,
+    SecretRefused,
+    SecretsError,
+    SecretsInvalid,
+    SecretsUnreadable,
+)
 from pit.state.secrets import Secrets
 
 FILE = """
@@ -78,6 +84,64 @@ def test_the_names_a_dag_can_read(path: Path) -> None:
     assert "ftp" in Secrets.load(path).names("claims")
 
 
+ACL = """
+[global]
+shared = "everybody"
+narrow = "some"
+nobody = "none"
+[claims]
+narrow = "its own"
+[acl]
+narrow = ["sales", "stock"]
+nobody = []
+"""
+
+
+@pytest.fixture
+def narrowed(tmp_path: Path) -> Secrets:
+    """Secrets of which some [global] ones are for named DAGs."""
+    file = tmp_path / "acl.toml"
+    file.write_text(ACL)
+    file.chmod(0o600)
+    return Secrets.load(file)
+
+
+def test_an_acl_narrows_a_global_entry_to_named_dags(narrowed: Secrets) -> None:
+    assert narrowed.resolve("sales", "narrow") == "some"
+    assert narrowed.resolve("other", "shared") == "everybody"
+    for dag, key in (("other", "narrow"), ("sales", "nobody"), ("global", "narrow")):
+        with pytest.raises(SecretRefused, match=f'secret "{key}" is not for DAG "{dag}"') as caught:
+            narrowed.resolve(dag, key)
+        assert (caught.value.key, caught.value.exit_code) == (key, 34)
+        assert "some" not in str(caught.value) + caught.value.hint.replace("should", "")
+    with pytest.raises(SecretRefused):
+        narrowed.connection_url("other", "narrow")
+
+
+def test_an_acl_says_nothing_of_a_dags_own_table(narrowed: Secrets) -> None:
+    assert narrowed.resolve("claims", "narrow") == "its own"
+
+
+def test_the_names_leave_out_what_the_acl_refuses(narrowed: Secrets) -> None:
+    assert narrowed.names("other") == ("shared",)
+    assert narrowed.names("sales") == ("narrow", "shared")
+    assert narrowed.names("claims") == ("narrow", "shared")
+
+
+def test_the_acl_itself_is_no_table_of_secrets(narrowed: Secrets) -> None:
+    with pytest.raises(SecretNotFound):
+        narrowed.resolve("acl", "other")
+    assert narrowed.scopes == ("global", "claims")
+
+
+def test_a_misspelt_entry_in_the_acl_is_suggested(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[global]\nwarehouse = "x"\n[acl]\nwarehuose = ["sales"]\n')
+    with pytest.raises(SecretsInvalid) as caught:
+        Secrets.load(file)
+    assert caught.value.hint == 'Did you mean "warehouse"?'
+
+
 @pytest.mark.parametrize(
     ("key", "url"),
     [
@@ -131,7 +195,11 @@ VALUE = "hunter2-hunter2"
         (f'[g]\nkey = "{VALUE}', "s.toml:2: "),
         (f"[g]\nkey = {VALUE}", "s.toml:2:"),
         (f'[g]\nkey = "{VALUE}"\nkey = "{VALUE}"', "not valid TOML"),
-        (f'[acl]\nkey = ["{VALUE}"]', "[acl] is not yet supported"),
+        (f'[acl]\nkey = ["{VALUE}"]', '"key" in [acl] is not the name of an entry in [global]'),
+        (f'[global]\nkey = "{VALUE}"\n[acl]\nkey = "x"', '"key" in [acl] must be a list of DAG'),
+        (f'[global]\nkey = "{VALUE}"\n[acl]\nkey = [1]', '"key" in [acl] must be a list of DAG'),
+        (f'acl = "{VALUE}"', '"acl" stands outside of any section'),
+        ("x = " + "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_broken_files_are_named_without_their_values(
@@ -144,6 +212,7 @@ def test_broken_files_are_named_without_their_values(
     assert sentence in str(caught.value)
     everything = "".join(traceback.format_exception(caught.value)) + caught.value.hint
     assert "hunter" not in everything
+    assert caught.value.__context__ is None  # whose text or object could have it
 
 
 def test_a_file_that_is_no_text_says_on_which_line(tmp_path: Path) -> None:
@@ -161,12 +230,13 @@ def test_a_byte_order_mark_is_taken(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "x.age").write_bytes(b"age-encryption.org/v1")
+    with open(tmp_path / "huge.toml", "wb") as huge:
+        huge.truncate(1 << 40)
     for name, sentence in (
         ("missing.toml", "does not exist"),
         ("fifo", "not a regular file"),
         (".", "not a regular file"),
-        ("x.age", "not yet supported"),
+        ("huge.toml", "larger than 16 MB"),
     ):
         with pytest.raises(SecretsUnreadable, match=sentence) as caught:
             Secrets.load(tmp_path / name)

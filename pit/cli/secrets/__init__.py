@@ -1,0 +1,1 @@
+"""`pit secrets`: making, changing, sharing and auditing the secrets file."""

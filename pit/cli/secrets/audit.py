@@ -1,0 +1,150 @@
+"""`pit secrets audit`: who asked for which secret, and who changed the file."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+
+import click
+
+from pit.cli import past
+from pit.cli.console import Cell, Column, moment
+from pit.cli.options import Settings, command, json_option
+from pit.errors import BadArgument
+from pit.model import Record, Verdict
+from pit.spec import durations
+from pit.state.audit import Change, RequestRow
+from pit.state.store import Store
+
+_STYLES = {Verdict.REFUSED: "red", Verdict.UNKNOWN: "yellow", Verdict.GRANTED: ""}
+_DAYS = re.compile(r"(\d+)d")
+
+
+class Audited(Record):
+    """The shape of `pit secrets audit --json`: in each list the latest first."""
+
+    requests: tuple[RequestRow, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+class Filter(Record):
+    """What to show: None means whatever it is. `limit` holds for both lists together."""
+
+    dag: str | None
+    key: str | None
+    run: str | None
+    task: str | None
+    since: float | None
+    limit: int
+
+
+@command("audit", short_help="Show who asked for what, and who changed it.")
+@click.option("--dag", metavar="DAG", help="Only what concerns this DAG.")
+@click.option("--key", metavar="KEY", help="Only the secret of this name.")
+@click.option("--run", metavar="RUN", help="Only what this run asked for.")
+@click.option("--task", metavar="TASK", help="Only what tasks of this name asked for.")
+@click.option("--since", metavar="WHEN", help="A date, or how long ago: 2026-01-31, 12h, 30d.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="How many lines.",
+)
+@json_option
+def audit(
+    settings: Settings,
+    dag: str | None,
+    key: str | None,
+    run: str | None,
+    task: str | None,
+    since: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Show which task asked for which secret and what became of it, and who changed the file.
+
+    The latest come first. Names and times are kept, never values.
+    """
+    began = None if since is None else _since(since, time.time())
+    config = settings.config()
+    with past.history(config) as store:
+        wanted = Filter(dag=dag, key=key, run=run, task=task, since=began, limit=limit)
+        found = Audited() if store is None else _found(store, wanted)
+    if as_json:
+        settings.console.json(found)
+    elif found.requests or found.changes:
+        _show(settings, found)
+    else:
+        settings.console.note("nothing in the audit")
+
+
+def _found(store: Store, wanted: Filter) -> Audited:
+    run = None if wanted.run is None else store.run(wanted.run).id
+    requests = store.requests(
+        run=run,
+        dag=wanted.dag,
+        task=wanted.task,
+        key=wanted.key,
+        since=wanted.since,
+        limit=wanted.limit,
+    )
+    changes: tuple[Change, ...] = ()
+    if run is None and wanted.task is None:
+        changes = store.changes(
+            scope=wanted.dag, name=wanted.key, since=wanted.since, limit=wanted.limit
+        )
+    times = [row.at for row in requests] + [row.at for row in changes]
+    times.sort(reverse=True)
+    oldest = times[: wanted.limit][-1] if times else 0.0
+    return Audited(
+        requests=tuple(each for each in requests if each.at >= oldest),
+        changes=tuple(each for each in changes if each.at >= oldest),
+    )
+
+
+def _show(settings: Settings, found: Audited) -> None:
+    rows = [(each.at, _request(each)) for each in found.requests]
+    rows += [(each.at, _change(each)) for each in found.changes]
+    rows.sort(key=lambda row: -row[0])
+    columns = [
+        Column("TIME"),
+        Column("WHO", flexible=True),
+        Column("WHAT"),
+        Column("SECRET", flexible=True),
+        Column("RUN OR FILE", flexible=True),
+    ]
+    settings.console.table(columns, [row for _, row in rows])
+
+
+def _request(row: RequestRow) -> list[Cell]:
+    who = f"{row.dag}/{row.task}" if row.task else row.dag
+    times = f" ×{row.count}" if row.count > 1 else ""
+    what = Cell(f"{row.verdict}{times}", _STYLES[row.verdict])
+    return [Cell(moment(row.at)), Cell(who), what, Cell(row.key), Cell(row.run)]
+
+
+def _change(row: Change) -> list[Cell]:
+    secret = f"{row.scope}.{row.name}" if row.scope else row.note or row.name
+    what = row.what.replace("_", " ")
+    return [Cell(moment(row.at)), Cell(row.who or "?"), Cell(what), Cell(secret), Cell(row.file)]
+
+
+def _since(text: str, now: float) -> float:
+    """The time that `--since` means, in Unix seconds."""
+    days = _DAYS.fullmatch(text)
+    if days:
+        return now - int(days[1]) * 86400.0
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return now - durations.parse(text)
+    except ValueError:
+        raise BadArgument(
+            f'--since "{text}" is neither a date nor a duration',
+            "Write 2026-01-31, 2026-01-31T06:00, 12h or 30d",
+        ) from None

@@ -1,0 +1,243 @@
+"""`pit secrets edit`: the file in an editor, so that nothing is lost and nothing leaks.
+
+The text that is edited lies in a private folder in memory, where there is one. What cannot become
+the secrets file is kept beside it in the same form, encrypted if the file is, and taken up again
+with --resume; if even that fails, it stays where it was edited, and the place is named.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import click
+
+from pit.cli.console import count
+from pit.cli.options import Settings, command
+from pit.cli.secrets.desk import Desk, differences, structured
+from pit.errors import BadArgument, PitError, SecretsInvalid, SecretsNotWritten
+from pit.state import age, replace
+from pit.state.files import remove_tree
+from pit.state.identities import withheld
+from pit.state.secretfile import Content, Place, read, sealed
+from pit.work import process
+
+_MEMORY = Path("/dev/shm")
+_KEPT = ".rejected"
+_REMARK = b"# pit: "
+_TEMPLATE = b"""# Secrets: one table for each DAG, and [global] for all of them.
+# [global]
+# api_key = "..."
+# [global.warehouse]
+# driver = "postgres"
+"""
+
+
+@command("edit", short_help="Edit the file in your editor.")
+@click.option("--resume", is_flag=True, help="Go on with an edit that could not be saved.")
+def edit(settings: Settings, resume: bool) -> None:
+    """Edit the secrets file, decrypted for that time, in $VISUAL, $EDITOR or vi.
+
+    What you save is checked and takes the place of the file whole, encrypted anew if it was
+    encrypted. An edit that cannot be used is kept, and --resume goes on with it.
+    """
+    desk = Desk.of(settings)
+    place = desk.place()
+    content = desk.read(place) if place.path.exists() else Content(place.path, b"", b"")
+    draft = _kept_draft(desk, place, content) if resume else content.plain or _TEMPLATE
+    if not resume and _kept_file(place).exists():
+        again = settings.again("secrets edit --resume")
+        settings.console.warning("there is an edit that was never saved", f"Go on with it: {again}")
+    session = Session(desk, place, content, draft, resumed=resume)
+    with process.ending_in_order(), _private_folder(desk) as folder:
+        session.work(folder / f"{place.path.name.removesuffix('.age')}")
+
+
+def _kept_file(place: Place) -> Path:
+    # As all of Pit's own files it begins with what a workspace's .gitignore leaves out.
+    return place.path.with_name(f".pit-{place.path.name}{_KEPT}")
+
+
+def _kept_draft(desk: Desk, place: Place, content: Content) -> bytes:
+    """The edit that was kept; at its top stands what has become of the file since it began."""
+    kept = _kept_file(place)
+    if not kept.exists():
+        raise BadArgument(f"there is no edit to go on with: no {kept}")
+    plain = read(kept, desk.source).plain
+    text = _without_remarks(plain)
+    if plain.startswith(_began(content)):
+        return text
+    remarks = [
+        "somebody has changed the file since this edit began.",
+        "To save it all the same, remove these lines.",
+    ]
+    with suppress(SecretsInvalid):
+        pair = structured(place.path, content.plain), structured(place.path, text)
+        remarks += [
+            f"Saving this will leave {scope}.{name} {what}."
+            for what, scope, name in differences(*pair)
+        ]
+    desk.settings.console.warning("somebody has changed the file since this edit began")
+    return b"".join(_REMARK + remark.encode() + b"\n" for remark in remarks) + text
+
+
+def _began(content: Content) -> bytes:
+    """The line by which a kept edit tells from what it began."""
+    return _REMARK + b"this edit began from " + hashlib.sha256(content.raw).hexdigest().encode()
+
+
+def _without_remarks(text: bytes) -> bytes:
+    while text.startswith(_REMARK):
+        text = text.partition(b"\n")[2]
+    return text
+
+
+@contextmanager
+def _private_folder(desk: Desk) -> Iterator[Path]:
+    """A folder for the editor, in memory if possible; gone afterwards unless it has to stay."""
+    where = _MEMORY if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="pit-edit-", dir=where))
+    if where is None:
+        desk.settings.console.warning(
+            f"there is no folder in memory: while you edit, the text lies on disk in {folder}"
+        )
+    try:
+        yield folder
+    except _Stranded:
+        raise
+    except BaseException:
+        remove_tree(folder)
+        raise
+    remove_tree(folder)
+
+
+class _Stranded(SecretsNotWritten):
+    """An edit that could be kept nowhere but where it was made."""
+
+
+class Session:
+    """One edit: from the draft that the editor opens to the new file, or to what is kept."""
+
+    def __init__(
+        self, desk: Desk, place: Place, content: Content, draft: bytes, *, resumed: bool
+    ) -> None:
+        self._desk, self._place, self._content = desk, place, content
+        self._draft, self._resumed = draft, resumed
+        self._console = desk.settings.console
+
+    def work(self, file: Path) -> None:
+        """Let the text be edited in `file` until it can be used, or is given up and kept."""
+        replace.create(file, self._draft)
+        try:
+            while not self._edited(file):
+                pass
+        except _Stranded:
+            raise
+        except BaseException as error:
+            self._keep(file, error)
+            raise
+
+    def _edited(self, file: Path) -> bool:
+        """Whether the edit came to an end: saved, or nothing to save."""
+        code = process.attended([*editor(), str(file)], cwd=os.getcwd(), env=withheld(os.environ))
+        if code:
+            raise SecretsNotWritten(
+                f"the editor ended with exit code {code}; {self._place.path} is as it was",
+                f"The editor was: {shlex.join(editor())}   (from $VISUAL or $EDITOR)",
+            )
+        written = file.read_bytes()
+        if written.startswith(_REMARK) and written == self._draft:
+            self._console.out("Nothing was saved: the edit is kept as it was.")
+            return True
+        text = _without_remarks(written)
+        if text == self._content.plain or (not self._content.raw and text == self._draft):
+            self._console.out("Nothing was changed.")
+            return self._done()
+        try:
+            after = structured(self._place.path, text)
+        except SecretsInvalid as error:
+            self._console.error(str(error), error.hint)
+            if not self._console.ask("Edit it again?"):
+                raise SecretsInvalid(
+                    f"{self._place.path} is as it was: the edit is no secrets file"
+                ) from None
+            return False
+        self._save(text)
+        before = structured(self._place.path, self._content.plain)
+        changes = differences(before, after)
+        self._desk.record(changes or [("edited", "", "")], self._place.path, "edit")
+        self._console.out(f"Saved {self._place.path} ({count(len(changes), 'change')})")
+        return self._done()
+
+    def _done(self) -> bool:
+        if self._resumed:
+            with suppress(FileNotFoundError):
+                os.unlink(_kept_file(self._place))
+        return True
+
+    def _save(self, text: bytes) -> None:
+        try:
+            self._place.change(lambda _: text, expected=self._content.raw)
+        except FileExistsError:
+            raise SecretsNotWritten(
+                f"{self._place.path} was changed by somebody else while you edited it",
+                "Look at both, then: pit secrets edit",
+            ) from None
+
+    def _keep(self, file: Path, error: BaseException) -> None:
+        """Keep what was edited and not saved, in the form of the secrets file."""
+        with suppress(OSError):
+            text = _without_remarks(file.read_bytes())
+            if text in (self._content.plain, _without_remarks(self._draft)):
+                return
+            kept = _kept_file(self._place)
+            if not self._resumed:
+                _set_aside(kept)
+            try:
+                with replace.alone(kept) as real:
+                    replace.replace(real, self._sealed(_began(self._content) + b"\n" + text))
+            except PitError as trouble:
+                raise _Stranded(
+                    f"{str(error) or 'interrupted'}; the edit could not be kept either ({trouble})",
+                    f"It is still in {file}, in plain text: take it from there, then remove it",
+                ) from None
+            self._console.note(f"Your edit is kept in {kept}")
+            self._console.note(
+                f"Go on with it: {self._desk.settings.again('secrets edit --resume')}"
+            )
+
+    def _sealed(self, text: bytes) -> bytes:
+        raw, armoured = self._content.raw, age.is_armoured(self._content.raw)
+        if not self._content.is_encrypted and (raw or self._place.path.suffix != ".age"):
+            return text
+        if age.wants_passphrase(raw):
+            passphrase = self._desk.source.passphrase(str(self._place.path))
+            return age.encrypt_with_passphrase(text, passphrase, armoured=armoured)
+        # For oneself alone: others have no business in an edit that was given up.
+        identity = self._content.identity or self._place.source.identity()
+        own = identity.public or self._place.keys(self._content, identity)
+        return sealed(text, own, identity, armoured=armoured)
+
+
+def _set_aside(kept: Path) -> None:
+    """Gives an edit that was kept earlier a name of its own."""
+    if os.path.lexists(kept):
+        names = (kept.with_name(f"{kept.name}-{number}") for number in range(1, 1000))
+        os.rename(kept, next(name for name in names if not os.path.lexists(name)))
+
+
+def editor() -> list[str]:
+    """The words of the editor's command line, split as a shell would."""
+    given = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        words = shlex.split(given)
+    except ValueError:
+        words = []
+    if not words:
+        raise BadArgument(f"$VISUAL or $EDITOR cannot be read as a command: {given}")
+    return words

@@ -1,0 +1,111 @@
+"""`pit secrets encrypt` and `decrypt`: the whole file from one form to the other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from pit.cli.console import count
+from pit.cli.options import Settings, command
+from pit.cli.secrets.desk import Desk, structured
+from pit.cli.secrets.keys import exists, put
+from pit.errors import CannotEncrypt, SecretsInvalid
+from pit.state import age, recipients, replace
+from pit.state.secretfile import Content, Place, read_raw, sealed
+
+_output = click.option(
+    "-o", "--output", type=click.Path(), metavar="FILE", help="Write there; no file is overwritten."
+)
+
+
+def _path(output: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(output)))
+
+
+@command("encrypt", short_help="Encrypt a plain secrets file.")
+@_output
+@click.option("--passphrase", is_flag=True, help="Encrypt with a passphrase in place of keys.")
+@click.option("--armor", is_flag=True, help="Write text, which git can show the changes of.")
+@click.option("--remove", "removes", is_flag=True, help="Remove the plain file afterwards.")
+def encrypt(
+    settings: Settings, output: str | None, passphrase: bool, armor: bool, removes: bool
+) -> None:
+    """Encrypt a plain secrets file for the recipients, into a file called FILE.age beside it.
+
+    Without a recipients file, one with your own public key is made. The plain file stays, unless
+    --remove is given. Nothing is written that you could not read again.
+    """
+    desk = Desk.of(settings)
+    place = desk.place()
+    raw, _ = read_raw(place.path)
+    if age.is_encrypted(raw):
+        raise CannotEncrypt(
+            f"{place.path} is encrypted already", "Encrypt it anew with: pit secrets rotate"
+        )
+    content = Content(place.path, raw, raw)
+    structured(place.path, content.plain)  # nothing that could not be used gets encrypted
+    target = _path(output) if output else place.path.with_name(f"{place.path.name}.age")
+    if os.path.lexists(target):
+        raise exists(target)
+    made, who = _made(desk, place, content, passphrase, armor)
+    put(target, made)
+    desk.record([("encrypted", "", "")], target, who)
+    settings.console.out(f"Encrypted for {who}: {target}")
+    if removes:
+        os.unlink(place.path)
+        settings.console.out(f"Removed the plain file {place.path}")
+    _next_steps(settings, desk, place.path, target, removes)
+
+
+def _made(
+    desk: Desk, place: Place, content: Content, passphrase: bool, armor: bool
+) -> tuple[bytes, str]:
+    if passphrase:
+        chosen = desk.new_passphrase(str(place.path))
+        made = age.encrypt_with_passphrase(content.plain, chosen, armoured=armor)
+        return made, "a passphrase"
+    identity = place.source.identity()
+    for warning in identity.warnings:
+        desk.settings.console.warning(warning)
+    keys = recipients.keys(place.recipients)
+    if not keys and not identity.public:
+        raise CannotEncrypt(
+            f"there is nobody to encrypt for: no {place.recipients}",
+            "Name yourself with: pit secrets add-recipient PUBLIC-KEY",
+        )
+    made = sealed(content.plain, keys or identity.public[:1], identity, armoured=armor)
+    if not keys:
+        with replace.alone(place.recipients):
+            recipients.write(place.recipients, f"{identity.public[0]}\n")
+        desk.settings.console.note(f"Wrote your public key to {place.recipients}")
+    return made, count(len(keys) or 1, "recipient")
+
+
+def _next_steps(settings: Settings, desk: Desk, plain: Path, target: Path, removed: bool) -> None:
+    note = settings.console.note
+    if desk.config.secrets_file == plain:
+        name = os.path.relpath(target, desk.config.root)
+        note(f'Next: set secrets_dir = "{name}" in pit_config.toml, or give --secrets {name}')
+    if not removed:
+        note(f"The plain file {plain} is still there; when all works: rm {plain}")
+
+
+@command("decrypt", short_help="Show or write an encrypted file as plain text.")
+@_output
+def decrypt(settings: Settings, output: str | None) -> None:
+    """Write an encrypted secrets file as plain text, to standard output or to a file."""
+    desk = Desk.of(settings)
+    place = desk.place()
+    raw, _ = read_raw(place.path)
+    if not age.is_encrypted(raw):
+        raise SecretsInvalid(f"{place.path} is not encrypted")
+    content = desk.read(place)
+    if output is None:
+        desk.record([("decrypted", "", "")], place.path)
+        settings.console.raw(content.plain)
+        return
+    put(_path(output), content.plain)
+    desk.record([("decrypted", "", "")], place.path, str(_path(output)))
+    settings.console.out(f"Plain text, readable by you alone: {_path(output)}")

@@ -1,0 +1,40 @@
+"""The trash: folders that retention gives up after a run, set aside by a rename.
+
+Removing ten thousand files takes a while, and whoever waits for a run should not wait for that. So
+they leave their place at once, and are removed while the next run works, or by `pit prune`. What
+cannot be set aside is removed in its place.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from pit.state.files import make_folder, remove_tree
+
+FOLDER = ".trash"
+
+
+def set_aside(path: Path, runs_dir: Path) -> bool:
+    """Moves a folder out of the way; False if it cannot be moved, or is not there."""
+    trash = runs_dir / FOLDER
+    if not os.path.lexists(path):
+        return False
+    try:
+        make_folder(trash)
+        os.rename(path, trash / f"{path.parent.name}-{path.name}-{os.urandom(4).hex()}")
+    except OSError:
+        return False
+    return True
+
+
+def is_empty(runs_dir: Path) -> bool:
+    """Whether nothing is waiting to be removed."""
+    return not (runs_dir / FOLDER).is_dir()
+
+
+def empty(runs_dir: Path) -> None:
+    """Removes what was set aside, also beside others who do; the next one tries what cannot be."""
+    with suppress(OSError):
+        remove_tree(runs_dir / FOLDER)
