@@ -49,21 +49,48 @@ class Attended(Protocol):
         """Take its exit status if it has ended; True if so."""
 
 
+class Pausing(Protocol):
+    """Who gets the output, where it wants to know that no more comes for the moment."""
+
+    @property
+    def due(self) -> float | None:
+        """When to say so unless more comes before, on the monotonic clock; None for never."""
+
+    def release(self) -> None:
+        """It is that time."""
+
+
 class Output:
     """The merged output of a process: read in large pieces, handed on, never kept."""
 
     _buffers = threading.local()
 
-    def __init__(self, handle: int, output: Callable[[memoryview], None]) -> None:
+    def __init__(
+        self, handle: int, output: Callable[[memoryview], None], pausing: Pausing | None = None
+    ) -> None:
         self.handle = handle
         self.failure: Exception | None = None
         self._output = output
+        self._pausing = pausing
         self._enlarged = False
 
     @property
     def open(self) -> bool:
         """Whether more may come."""
         return self.handle >= 0
+
+    @property
+    def due(self) -> float | None:
+        """When to call `rest` if there is no output before, on the monotonic clock."""
+        return self._pausing.due if self._pausing is not None else None
+
+    def rest(self) -> None:
+        """Say that no more comes for the moment."""
+        if self._pausing is not None and self.failure is None:
+            try:
+                self._pausing.release()
+            except Exception as failure:  # as below: it is what handing the output on has raised
+                self.failure = failure
 
     def take(self) -> bool:
         """Read once, when something is there, and hand it on; False at the end."""
@@ -194,6 +221,16 @@ class Attendance:
 
     def _wait(self, until: float) -> list[int]:
         """Wait for something to happen and take what output there is; the handles it was."""
+        due = self._output.due
+        if due is None or due > until:
+            return self._wait_for(until)
+        happened = self._wait_for(due)
+        if happened or self._exited:
+            return happened
+        self._output.rest()
+        return self._wait_for(until)
+
+    def _wait_for(self, until: float) -> list[int]:
         seconds = max(0.0, until - time.monotonic())
         if self._exit_handle < 0:
             seconds = min(seconds, 0.01)

@@ -19,16 +19,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from pit.errors import InvalidConnection
-from pit.model import Order, Outcome, Reason, Record
+from pit.model import Check, Order, Outcome, Reason, Record, Severity
 from pit.sql import wire
 from pit.sql.child import command
 from pit.sql.connect import Database, parse
-from pit.sql.driver import CANCELLED, DISK_FULL, Failure
+from pit.sql.driver import CANCELLED, CHECK_FAILED, DISK_FULL, MAX_CHANGE, Failure
+from pit.work.filelock import FileLocks
 from pit.work.guardian import Guardian
 from pit.work.process import Cancel
+from pit.work.sqlorders import NoScript, name_of, request_of
 from pit.work.sqlprocess import Child, Gone, SqlProcess, Talk, remaining
-from pit.work.turns import Turns
+from pit.work.turns import Pause, Turns
 
 Log = Callable[[str], None]
 
@@ -74,6 +78,7 @@ class Sessions:
         self._buried: list[SqlProcess] = []
         self._suspects: set[str] = set()
         self._turns = Turns()
+        self._files = FileLocks(workspace / ".pit" / "databases")
 
     def perform(
         self, order: Order, log: Log, cancel: Cancel, timeout: float | None = None
@@ -82,40 +87,55 @@ class Sessions:
         return _Attempt(self, order, log, cancel, timeout).perform()
 
     @contextmanager
-    def alone(self, url: str, cancel: Cancel) -> Iterator[bool]:
-        """Keep this run's SQL tasks away from a database; False if `cancel` came first.
+    def alone(
+        self, url: str, cancel: Cancel, who: str = "another run", log: Log = lambda text: None
+    ) -> Iterator[bool]:
+        """Keep SQL tasks, of other runs as well, away from a DuckDB file; False if cancelled first.
 
         The database of a Python task that names a connection is closed by the time that it starts.
+        Other databases let several programs in, and need no keeping.
         """
-        key = parse(url, self._workspace).key
-        entered = self._turns.enter(key, True, lambda seconds: not cancel.wait(seconds))
-        try:
+        database = parse(url, self._workspace)
+        with self._turn(database, True, who, lambda secs: not cancel.wait(secs), log) as entered:
             yield entered
-        finally:
-            if entered:
-                self._turns.leave(key)
 
     @contextmanager
-    def sharing(self, database: Database, pause: Callable[[float], bool]) -> Iterator[bool]:
+    def sharing(self, database: Database, who: str, pause: Pause, log: Log) -> Iterator[bool]:
         """A turn among SQL tasks; False if `pause` gave the waiting up."""
-        entered = self._turns.enter(database.key, False, pause)
-        try:
+        with self._turn(database, False, who, pause, log) as entered:
             yield entered
+
+    @contextmanager
+    def _turn(
+        self, database: Database, alone: bool, who: str, pause: Pause, log: Log
+    ) -> Iterator[bool]:
+        """First among this run's tasks, then among the workspace's runs."""
+        path = database.path
+        if database.kind != "duckdb" or database.in_memory:
+            yield True
+            return
+        entered = self._turns.enter(path, alone, pause)
+        try:
+            locked = entered and self._files.enter(path, who, pause, log, database.only_reads)
+            try:
+                yield locked
+            finally:
+                if locked:
+                    self._files.leave(path, database.only_reads)
         finally:
             if entered:
-                self._turns.leave(database.key)
+                self._turns.leave(path)
 
     def resolve(self, url: str) -> Database:
         """The database that a connection's URL names; raises InvalidConnection."""
         return parse(url, self._workspace)
 
-    def begin(self, order: Order, script: str, text: str, database: Database) -> Talk:
-        """Send a script to the process that serves its database; OSError if none can be started."""
-        variables = variables_of(order.env)
+    def begin(self, task: str, request: wire.Work) -> Talk:
+        """Send a request to the process that serves its database; OSError if there can be none."""
         while True:
-            process = self._process(order.task, database)
-            talk = process.begin(script, text, database, variables)
-            if talk is not None:
+            process = self._process(task, request.database)
+            shared = replace(request, database=self._with_share(request.database))
+            if (talk := process.begin(shared)) is not None:
                 return talk
             self._bury(process)
 
@@ -126,6 +146,17 @@ class Sessions:
             if process is None:
                 process = self._processes[key] = SqlProcess(self._start, self._stderr)
             return process
+
+    def _with_share(self, database: Database) -> Database:
+        """A DuckDB of several in this run gets its share of the machine, unless its URL says.
+
+        DuckDB by itself takes 80 % of the memory and every processor, each time.
+        """
+        if database.kind != "duckdb":
+            return database
+        with self._lock:
+            count = sum(key.startswith("duckdb:") for key, _ in self._processes)
+        return database if count < 2 else shared(database, count)
 
     def _start(self) -> Child:
         return self._spawn(
@@ -172,6 +203,37 @@ class Sessions:
         self.close()
 
 
+_DUCKDB_TAKES = 0.8
+_LEAST_MEMORY = 256 * 1024**2
+
+
+def shared(database: Database, count: int) -> Database:
+    """The database with an equal share of memory and processors for each of `count`."""
+    memory = max(_LEAST_MEMORY, int(_memory() * _DUCKDB_TAKES / count))
+    share = {
+        "memory_limit": f"{memory // 1024**2}MiB",
+        "threads": str(max(1, (os.cpu_count() or 1) // count)),
+    }
+    if "max_memory" in database.options:
+        del share["memory_limit"]
+    return replace(database, options=share | database.options)
+
+
+def _memory() -> int:
+    """The machine's memory in bytes, or what this process's control group may have of it."""
+    import psutil
+
+    total: int = psutil.virtual_memory().total
+    for place in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = Path("/sys/fs/cgroup", place).read_text().strip()
+        except OSError:
+            continue
+        if text.isdecimal():
+            total = min(total, int(text))
+    return total
+
+
 # ---------------------------------------------------------------- one attempt
 
 
@@ -180,6 +242,7 @@ class _End(Record, frozen=True):
 
     reason: Reason | None = None
     error: str = ""
+    warning: str = ""
     retryable: bool = True
     lost: bool = False
     exit_code: int | None = None
@@ -199,7 +262,7 @@ class _Attempt:
         self._started, self._begun = time.time(), time.monotonic()
         self._timeout = timeout
         self._deadline = None if timeout is None else self._begun + timeout
-        self._script = _name(order)
+        self._script = name_of(order)
         self._full: _End | None = None
         self._ending: _End | None = None
         self._killed = False
@@ -210,7 +273,7 @@ class _Attempt:
             end = self._whole()
         except InvalidConnection as error:
             end = _End(reason=Reason.SQL_ERROR, error=_with_hint(error), retryable=False)
-        except _NoScript as error:
+        except NoScript as error:
             end = _End(reason=error.reason, error=str(error), retryable=False)
         except OSError as error:
             end = self._not_started(error)
@@ -224,17 +287,19 @@ class _Attempt:
             signal=end.signal,
             retryable=end.retryable,
             lost=end.lost,
+            warning=end.warning,
             cpu_seconds=end.cpu_seconds,
             peak_memory=end.peak_memory,
         )
 
     def _whole(self) -> _End:
         database = self._sessions.resolve(self._order.database)
-        text = _read(Path(self._order.cwd, self._order.sql), self._script)
-        with self._sessions.sharing(database, self._pause) as entered:
+        request = request_of(self._order, database, self._started)
+        who = f"run {self._order.run} (task {self._order.task})"
+        with self._sessions.sharing(database, who, self._pause, self._write) as entered:
             if not entered:
                 return self._due() or _End(reason=Reason.CANCELLED)
-            with self._sessions.begin(self._order, self._script, text, database) as talk:
+            with self._sessions.begin(self._order.task, request) as talk:
                 return self._attend(talk)
 
     def _pause(self, seconds: float) -> bool:
@@ -305,16 +370,29 @@ class _Attempt:
     def _over(self, done: wire.Done) -> _End:
         """The script answered; what it did is done even if it was asked to stop meanwhile."""
         end = _End() if done.failure is None else self._ending or self._failed(done.failure)
-        return _with_usage(end, done)
+        return replace(end, cpu_seconds=done.cpu_seconds, peak_memory=done.peak_memory)
 
     def _failed(self, failure: Failure) -> _End:
-        where = f"{self._script}:{failure.line}" if failure.line else self._script
+        place = failure.place or self._script
+        where = f"{place}:{failure.line}" if failure.line else place
         error = f"{where}: {' '.join(failure.message.split())}"
+        if failure.kind == CHECK_FAILED:
+            return self._found(failure.message)
+        if failure.kind == MAX_CHANGE:
+            return _End(reason=Reason.MAX_CHANGE, error=failure.message, retryable=False)
         if failure.kind == DISK_FULL:
             return _End(reason=Reason.DISK_FULL, error=error, retryable=False)
         if failure.kind == CANCELLED:
             return _End(reason=Reason.SQL_ERROR, error=f"{where}: interrupted by somebody else")
-        return _End(reason=Reason.SQL_ERROR, error=error, retryable=failure.retryable)
+        retryable = failure.retryable or self._order.retry_any
+        return _End(reason=Reason.SQL_ERROR, error=error, retryable=retryable)
+
+    def _found(self, what: str) -> _End:
+        """A check has found something; it would find it again."""
+        work = self._order.work
+        if isinstance(work, Check) and work.severity is Severity.WARN:
+            return _End(warning=what)
+        return _End(reason=Reason.CHECK_FAILED, error=what, retryable=False)
 
     def _gone(self, gone: Gone) -> _End:
         """The process died under the script."""
@@ -350,16 +428,6 @@ def _disk_full() -> _End:
     return _End(reason=Reason.DISK_FULL, error="no space left on the disk", retryable=False)
 
 
-def _with_usage(end: _End, done: wire.Done) -> _End:
-    return _End(
-        reason=end.reason,
-        error=end.error,
-        retryable=end.retryable,
-        cpu_seconds=done.cpu_seconds,
-        peak_memory=done.peak_memory,
-    )
-
-
 def _death(returncode: int) -> str:
     if returncode < 0:
         return f"ended by signal {-returncode}"
@@ -368,50 +436,3 @@ def _death(returncode: int) -> str:
 
 def _with_hint(error: InvalidConnection) -> str:
     return f"{error}. {error.hint}" if error.hint else str(error)
-
-
-# ---------------------------------------------------------------- what a script gets
-
-
-class _NoScript(Exception):
-    """The script cannot be read."""
-
-    def __init__(self, reason: Reason, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
-
-
-def _name(order: Order) -> str:
-    """The script's path within the project, for messages."""
-    path = Path(order.sql)
-    return str(path.relative_to(order.cwd)) if path.is_relative_to(order.cwd) else str(path)
-
-
-def _read(path: Path, name: str) -> str:
-    """The script's text; raises _NoScript."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        sentence = f"{name} cannot be read: {(error.strerror or str(error)).lower()}"
-        raise _NoScript(Reason.NOT_FOUND, sentence) from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        sentence = f"{name}:{line}: the script is not UTF-8 text (byte 0x{data[error.start]:02x})"
-        raise _NoScript(Reason.SQL_ERROR, sentence) from None
-
-
-_KEPT_BACK = frozenset(("PIT_SOCKET", "PIT_MARKER"))
-
-
-def variables_of(env: Mapping[str, str]) -> dict[str, str]:
-    """What a script may ask for: Pit's variables under their names in lower case.
-
-    So `PIT_PARAM_DATE` is `getvariable('pit_param_date')`.
-    """
-    return {
-        name.lower(): os.fsencode(value).decode(errors="replace")
-        for name, value in env.items()
-        if name.startswith("PIT_") and name not in _KEPT_BACK
-    }

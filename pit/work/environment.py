@@ -5,12 +5,14 @@ the interpreter, and the sources of local packages that are not editable. It is 
 `uv sync --frozen`, under a lock:
 
     .pit/envs/<digest16>/            the environment, from uv
-    .pit/envs/<digest16>/pit.json    written last, so an environment without it is half built
+    .pit/envs/<digest16>/pit.json    written last, so an environment without it is half built;
+                                     locked, shared, by every process that uses it
     .pit/envs/<digest16>.lock       held by whoever builds; its time is that of the last use
     .pit/envs/python-<digest16>.json an answer of uv, see interpreter.py
     .pit/envs/<dag>.log             what uv said when `pit sync` failed, see environments.py
 
-Nothing changes it afterwards, so a `uv sync` or an edit in the project during a run reaches no
+What no project and no kept run needs any more goes with retention, see surplus.py. Until then
+nothing changes it, so a `uv sync` or an edit in the project during a run reaches no
 task. Python's own byte code is the exception: interpreters leave it beside the modules, whole or
 not at all, and what it says is what the module says.
 """
@@ -31,11 +33,13 @@ from pit.errors import EnvironmentFailed
 from pit.model import Record
 from pit.spec.patterns import compiled
 from pit.state.files import remove_tree
-from pit.state.locks import Lock
+from pit.state.locks import Lock, is_at, share
 from pit.work import editable, interpreter, kernel, selection, uv
 
 _FORMAT = b"pit environment 1"
-_COMPLETE = "pit.json"
+COMPLETE = "pit.json"
+"""The file that makes an environment complete."""
+
 _ROUNDS = 3
 _BUILT = re.compile(r"build|dist|.*\.egg-info").fullmatch
 _BLOCK = re.compile(rb"^# /// script\r?$.*?^# ///\r?$", re.MULTILINE | re.DOTALL)
@@ -48,7 +52,7 @@ _RESERVED = frozenset(
         "WORKSPACE", "MARKER",
     )
 )  # fmt: skip
-_RESERVED_PREFIXES = ("PIT_PARAM_", "PIT_MATRIX_", "PIT_AGE_KEY")
+_RESERVED_PREFIXES = ("PIT_PARAM_", "PIT_MATRIX_", "PIT_AGE_")
 
 
 class Environment(Record):
@@ -67,6 +71,10 @@ class Environment(Record):
     unfrozen: tuple[str, ...] = ()
 
 
+_taken: dict[Path, int] = {}
+"""The markers of the environments that this process uses, and the open files that hold them."""
+
+
 class Standing(Record):
     """Whether a project's environment stands as its files want it; if not, why not, in words."""
 
@@ -74,8 +82,11 @@ class Standing(Record):
     why: str = ""
 
 
-class _Complete(Record):
-    """What pit.json says of a finished environment, and of what decided it."""
+class About(Record):
+    """What pit.json says of a finished environment, and of what decided it.
+
+    `project` is the real path of the project that it was built for, empty where that is not known.
+    """
 
     site_paths: tuple[str, ...]
     unfrozen: tuple[str, ...]
@@ -104,7 +115,7 @@ def python_environment(
     work = _Work(project, folder, uv.Uv(project, capture, variables), variables, notify, cancelled)
     for _ in range(_ROUNDS):
         recipe = work.recipe()
-        environment = recipe.finished() or work.built(recipe)
+        environment = recipe.taken() or work.built(recipe)
         if environment is not None:
             return environment
     raise EnvironmentFailed(
@@ -116,7 +127,7 @@ def standing(project: Path, cache_dir: Path, capture: uv.Capture) -> Standing:
     """Whether the environment of a project has been built as its files are now; builds nothing."""
     if not (project / "pyproject.toml").is_file():
         return Standing(environment=_without_project())
-    if _lock_file(project) is None:
+    if lock_file(project) is None:
         return Standing(why="there is no uv.lock")
     variables = base_variables(os.environ)
     tool = uv.Uv(project, capture, variables)
@@ -148,7 +159,7 @@ def kept_environment(cache_dir: Path, hashes: Mapping[str, str]) -> Environment 
         local=(),
         parts={},
     )
-    return recipe.finished() if digest else None
+    return recipe.taken() if digest else None
 
 
 def _without_project() -> Environment:
@@ -175,10 +186,23 @@ class _Recipe(Record):
         """Locked by whoever builds; touched by whoever uses."""
         return self.prefix.with_suffix(".lock")
 
+    def taken(self) -> Environment | None:
+        """The environment, if it is finished, which nobody removes while this process lives."""
+        marker = self.prefix / COMPLETE
+        held = _taken.get(marker)
+        if held is None or not is_at(held, marker):
+            descriptor = share(marker)
+            if descriptor is None:
+                return None
+            if held is not None:
+                os.close(held)
+            _taken[marker] = descriptor
+        return self.finished()
+
     def finished(self) -> Environment | None:
         """The environment, if it has been built and its interpreter is still there."""
         python = self.prefix / "bin" / "python"
-        complete = _complete(self.prefix)
+        complete = about(self.prefix)
         if complete is None or not os.access(python, os.X_OK):
             return None
         with suppress(OSError):  # the time tells retention alone, and a disk may be read-only
@@ -194,7 +218,7 @@ class _Recipe(Record):
 
     def difference(self) -> str:
         """What has changed since the project's last environment, in words."""
-        if _complete(self.prefix) is not None:
+        if about(self.prefix) is not None:
             return "its interpreter is gone"
         was = self._last()
         if was is None:
@@ -205,8 +229,8 @@ class _Recipe(Record):
     def _last(self) -> dict[str, str] | None:
         """The parts of the project's environment that was used last, if it has any."""
         found = []
-        for path in self.prefix.parent.glob(f"*/{_COMPLETE}"):
-            complete = _complete(path.parent)
+        for path in self.prefix.parent.glob(f"*/{COMPLETE}"):
+            complete = about(path.parent)
             if complete is not None and complete.project == self.project:
                 with suppress(OSError):
                     used = path.parent.with_suffix(".lock").stat().st_mtime_ns
@@ -214,10 +238,10 @@ class _Recipe(Record):
         return max(found, key=lambda each: each[:2])[2] if found else None
 
 
-def _complete(prefix: Path) -> _Complete | None:
+def about(prefix: Path) -> About | None:
     """What an environment says of itself; None if it is not there or half built."""
     try:
-        return msgspec.json.decode((prefix / _COMPLETE).read_bytes(), type=_Complete)
+        return msgspec.json.decode((prefix / COMPLETE).read_bytes(), type=About)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -243,12 +267,12 @@ class _Work:
 
     def recipe(self) -> _Recipe:
         """The recipe as the project's files have it now; locks the project if it is not."""
-        lock_file = _lock_file(self._project) or self._locked()
-        pyproject, lock = (self._project / "pyproject.toml").read_bytes(), lock_file.read_bytes()
+        locked = lock_file(self._project) or self._locked()
+        pyproject, lock = (self._project / "pyproject.toml").read_bytes(), locked.read_bytes()
         python = interpreter.choose(
             self._project, pyproject, self._folder, self._tool, self._variables
         )
-        local = tuple(_local_sources(lock, lock_file.parent))
+        local = tuple(_local_sources(lock, locked.parent))
         contents = [part for _, source in local for part in _contents(source)]
         place = os.path.realpath(self._project)
         digest = interpreter.digest(
@@ -282,7 +306,7 @@ class _Work:
         """Builds the environment, or lets somebody else do it; None if the project's files are
         not what the recipe says any more."""
         with self._turn(recipe.lock):
-            if found := recipe.finished():
+            if found := recipe.taken():
                 return found
             remove_tree(recipe.prefix)
             self._notify(f"building the Python environment of {self._project.name} (uv sync)")
@@ -322,7 +346,7 @@ class _Work:
         detached = editable.detach(recipe.prefix, self._project)
         if self.recipe().digest != recipe.digest:
             return None
-        complete = _Complete(
+        complete = About(
             site_paths=detached.inside,
             unfrozen=detached.outside,
             project=recipe.project,
@@ -333,18 +357,18 @@ class _Work:
             kernel.flush(descriptor)
         finally:
             os.close(descriptor)
-        interpreter.write_whole(recipe.prefix / _COMPLETE, msgspec.json.encode(complete))
-        return recipe.finished()
+        interpreter.write_whole(recipe.prefix / COMPLETE, msgspec.json.encode(complete))
+        return recipe.taken()
 
     def _locked(self) -> Path:
         """A new uv.lock, made under a lock so that two runs do not write it at once."""
         name = interpreter.digest((os.fsencode(os.path.realpath(self._project)),))[:16]
         with self._turn(self._folder / f"project-{name}.lock"):
-            if (found := _lock_file(self._project)) is None:
+            if (found := lock_file(self._project)) is None:
                 self._notify(f"locking the dependencies of {self._project.name} (uv lock)")
                 doing = f"the dependencies of {self._project} could not be locked"
                 self._tool.must(doing, "lock")
-                found = _lock_file(self._project)
+                found = lock_file(self._project)
         if found is None:
             raise EnvironmentFailed(f"uv lock made no uv.lock for {self._project}")
         return found
@@ -363,7 +387,7 @@ class _Work:
             lock.release()
 
 
-def _lock_file(project: Path) -> Path | None:
+def lock_file(project: Path) -> Path | None:
     """The project's uv.lock, or that of the uv workspace of which it is a member."""
     if (project / "uv.lock").is_file():
         return project / "uv.lock"

@@ -15,6 +15,10 @@ YOUNG = 0.02
 """Seconds in which two changes of a file may bear the same time."""
 
 
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+"""How a folder of the project is opened: never through a link that took its place."""
+
+
 class Listing(NamedTuple):
     """The names in a folder that count, by kind, and how it looked.
 
@@ -39,17 +43,22 @@ def listing(live: str, place: str, ignore: Ignore | None, excluded: Excluded) ->
     of the folders above. OSError says what cannot be read.
     """
     try:
-        info = os.lstat(live)
-        with os.scandir(live) as found:
-            entries = list(found)
+        folder = os.open(live, FOLDER)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    names = [entry.name for entry in entries]
-    if place and selection.is_virtual_environment(names):
-        return None
-    if selection.IGNORE_FILE in names:
-        ignore = _ignore(f"{live}/{selection.IGNORE_FILE}", place, ignore)
-    return _sorted(info, entries, f"{place}/" if place else "", ignore, excluded)
+    try:
+        # By its open folder, which spares the kernel the way to each of its files.
+        with os.scandir(folder) as found:
+            entries = list(found)
+        names = [entry.name for entry in entries]
+        if place and selection.is_virtual_environment(names):
+            return None
+        if selection.IGNORE_FILE in names:
+            ignore = _ignore(f"{live}/{selection.IGNORE_FILE}", place, ignore)
+        info = os.fstat(folder)
+        return _sorted(live, info, entries, f"{place}/" if place else "", ignore, excluded)
+    finally:
+        os.close(folder)
 
 
 def _ignore(path: str, place: str, above: Ignore | None) -> Ignore | None:
@@ -62,6 +71,7 @@ def _ignore(path: str, place: str, above: Ignore | None) -> Ignore | None:
 
 
 def _sorted(
+    live: str,
     info: os.stat_result,
     entries: list[os.DirEntry[str]],
     place: str,
@@ -70,9 +80,10 @@ def _sorted(
 ) -> Listing:
     found = Listing(info, ignore, [], [], [], [], None)
     mark, youngest = 0, 0
+    covers = excluded.covers if excluded else None
     for entry in entries:
         name = entry.name
-        if is_left_out(name) or (excluded and excluded.covers(place + name)):
+        if is_left_out(name) or (covers is not None and covers(place + name)):
             continue
         if ignore is not None and _ignored(ignore, place + name, entry):
             continue
@@ -84,20 +95,24 @@ def _sorted(
             stats = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             continue
-        if stat.S_ISREG(stats.st_mode):
+        except OSError as error:
+            error.filename = f"{live}/{name}"
+            raise
+        mode, changed = stats.st_mode, stats.st_ctime_ns
+        if stat.S_ISREG(mode):
             if is_database(name):
                 continue
             found.files.append((name, stats))
-        elif stat.S_ISLNK(stats.st_mode):
+        elif stat.S_ISLNK(mode):
             if is_database(name):
                 continue
             found.links.append(name)
-            mark += _aim_mark(entry.path)
+            mark += _aim_mark(f"{live}/{name}")
         else:
-            found.others.append((name, kind(stats.st_mode)))
-        mark += hash((name, stats.st_ino, stats.st_size, stats.st_ctime_ns, stats.st_mode))
-        if stats.st_ctime_ns > youngest:
-            youngest = stats.st_ctime_ns
+            found.others.append((name, kind(mode)))
+        mark += hash((name, stats.st_ino, stats.st_size, changed, mode))
+        if changed > youngest:
+            youngest = changed
     is_young = abs(time.time_ns() - youngest) < YOUNG * 1e9
     return found if is_young else found._replace(mark=mark)
 

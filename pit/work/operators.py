@@ -7,9 +7,11 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -19,9 +21,13 @@ from pit.spec import durations
 from pit.work import process, publish
 from pit.work.broker import Sessions
 from pit.work.guardian import Guardian
+from pit.work.masking import Masks
 from pit.work.tasklog import Tap, TaskLog
 
-_EXTENSIONS = {".py": "python", ".sh": "bash", ".sql": "sql"}
+if TYPE_CHECKING:
+    from pit.work.sdk.server import Desk
+
+_EXTENSIONS = {".py": "python", ".sh": "bash", ".sql": "sql", ".j2": "sql"}
 
 
 def runner_of(task: Task) -> str:
@@ -53,6 +59,8 @@ class Tools(Record):
     guardian: Guardian | None = None
     sessions: Sessions | None = None
     tap: Tap | None = None
+    desk: Callable[[], Desk] | None = None
+    masks: Masks | None = None
 
 
 def perform(order: Order, tools: Tools) -> Outcome:
@@ -71,7 +79,7 @@ def perform(order: Order, tools: Tools) -> Outcome:
 
     try:
         publish.prepare(Path(order.cwd), order.targets)
-        with TaskLog(order.log, order.task, tools.tap) as log:
+        with TaskLog(order.log, order.task, tools.tap, tools.masks) as log:
             if order.attempt > 1:
                 log.separate(order.attempt, order.attempts)
             outcome = _by_sql(order, tools, log) if order.sql else _by_process(order, tools, log)
@@ -96,21 +104,47 @@ def _by_process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
     """A program; one that names a connection has its database file for itself meanwhile."""
     if not order.database or tools.sessions is None:
         return _process(order, tools, log)
-    with tools.sessions.alone(order.database, tools.cancel):
+    who = f"run {order.run} (task {order.task})"
+    with tools.sessions.alone(order.database, tools.cancel, who, log.line):
         return _process(order, tools, log)
 
 
 def _process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
+    """A program, which may ask Pit over a socket of its own for as long as it runs."""
+    if tools.desk is None:
+        return _ran(order, tools, log, order.env)
+    desk = tools.desk()
+    try:
+        door = desk.open(order, Path(order.env["PIT_DATA_DIR"]), log.line)
+    except OSError as error:
+        log.line(f"[pit] no socket, so nothing can be asked of Pit: {error}")
+        return _ran(order, tools, log, order.env)
+    try:
+        env = order.env | {"PIT_SOCKET": door.address}
+        return _ran(order, tools, log, env, lambda pid, start: desk.started(door, pid, start))
+    finally:
+        desk.close(door)
+
+
+def _ran(
+    order: Order,
+    tools: Tools,
+    log: TaskLog,
+    env: dict[str, str],
+    started: Callable[[int, int], None] | None = None,
+) -> Outcome:
     done = process.run(
         order.argv,
         cwd=order.cwd,
-        env=order.env,
+        env=env,
         output=log.write,
         timeout=order.timeout,
         grace=order.grace,
         cancel=tools.cancel,
         guardian=tools.guardian,
         marker=order.marker,
+        started=started,
+        pausing=log,
     )
     reason, error = _ending(order, done, tools.cancel)
     return Outcome(

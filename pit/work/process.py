@@ -17,8 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -26,7 +26,7 @@ from typing import Any, TypedDict
 
 from pit.model import Reason, Record
 from pit.work import tree
-from pit.work.attendance import Attendance, Output
+from pit.work.attendance import Attendance, Output, Pausing
 from pit.work.cancel import Cancel as Cancel
 from pit.work.guardian import Guardian, Living, end, end_marked_by, wait_for_any
 from pit.work.orphans import Own, orphans
@@ -166,6 +166,11 @@ class _Started:
         self._wanderers: set[tuple[int, int]] = set()
         if guardian:
             guardian.told(self.pid, self._own.start)
+
+    @property
+    def start(self) -> int:
+        """When it started, as `tree.Stat.start`."""
+        return self._own.start
 
     @property
     def exit_code(self) -> int | None:
@@ -337,29 +342,34 @@ def run(
     cancel: Cancel | None = None,
     guardian: Guardian | None = None,
     marker: str = "",
+    started: Callable[[int, int], None] | None = None,
+    pausing: Pausing | None = None,
 ) -> Exit:
     """Run a program to its end and the end of all that it started; any thread, many at once.
 
     `output` gets stdout and stderr, merged, as they come, and must not keep the view. If it
     raises, the tree is ended and the error raised again, but for a full disk, which is the
     process's own ending. Standard input is empty. The environment is `env` and PIT_MARKER.
+    `started` hears the process's id and start time; `pausing` is told when output pauses.
     """
     begun = time.time(), time.monotonic()
     if cancel and cancel.level:
         return _exit(begun, ending=cancel.reason, error="cancelled before it was started")
     deadline = None if timeout is None else begun[1] + timeout
     try:
-        started, reader = _start(argv, cwd, env, marker, guardian)
+        child, reader = _start(argv, cwd, env, marker, guardian)
     except (OSError, ValueError) as error:
         ending, sentence = _why_not(argv, cwd, error)
         return _exit(begun, ending=ending, error=sentence)
-    attendance = Attendance(started, Output(reader, output), deadline, grace, cancel)
+    attendance = Attendance(child, Output(reader, output, pausing), deadline, grace, cancel)
     try:
+        if started is not None:
+            started(child.pid, child.start)
         attendance.attend()
     finally:
-        started.reap()
-        started.forget()
-    return _told(begun, attendance, started)
+        child.reap()
+        child.forget()
+    return _told(begun, attendance, child)
 
 
 def _start(
@@ -601,3 +611,70 @@ def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
     if count:
         end(find, grace, hurry=lambda: cancel is not None and cancel.level > 1)
     return count
+
+
+# ---------------------------------------------------------------- a program at the terminal
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_Handler = Callable[[int, FrameType | None], None]
+
+
+@contextmanager
+def handling(handlers: Mapping[int, _Handler]) -> Iterator[None]:
+    """While it lasts, these signals to Pit call these functions; for the main thread alone."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """While it lasts, SIGTERM and SIGHUP raise SystemExit, so that what is open is put away."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with handling(dict.fromkeys(_ENDING, leave)):
+        yield
+
+
+def attended(argv: Sequence[str], *, cwd: str | Path, env: Mapping[str, str]) -> int:
+    """Exit code, as a shell's, of a program that has the terminal to itself, such as an editor.
+
+    Ctrl-C is for that program alone. SIGTERM and SIGHUP end it, and SystemExit is raised then.
+    """
+    ends: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        # Raising here could lose the child while it is being started.
+        ends.append(number)
+
+    # Ctrl-C is handled, for what is ignored the program would ignore too.
+    handlers: dict[int, _Handler] = {**dict.fromkeys(_ENDING, note), signal.SIGINT: lambda *_: None}
+    try:
+        with handling(handlers), subprocess.Popen(argv, cwd=cwd, env=env) as child:
+            code = _attend(child, ends)
+    except FileNotFoundError:
+        return 127
+    except OSError:
+        return 126
+    if ends:
+        raise SystemExit(128 + ends[0])
+    return 128 - code if code < 0 else code
+
+
+def _attend(child: subprocess.Popen[bytes], ends: Sequence[int], grace: float = 5.0) -> int:
+    until = None
+    while True:
+        try:
+            return child.wait(0.2)
+        except subprocess.TimeoutExpired:
+            if ends and until is None:
+                until = time.monotonic() + grace
+                child.terminate()
+            elif until is not None and time.monotonic() > until:
+                child.kill()

@@ -25,11 +25,11 @@ from typing import NamedTuple
 
 from pit.errors import DiskFull, PitError, SnapshotFailed
 from pit.model import Record
-from pit.state.files import FULL, remove_tree
+from pit.state.files import FULL, MAKE_ROOM, remove_tree
 from pit.work import copying, selection
 from pit.work import inputs as live_inputs
 from pit.work.inputs import Watch
-from pit.work.listing import YOUNG, Listing, kind, listing
+from pit.work.listing import FOLDER, YOUNG, Listing, kind, listing
 from pit.work.selection import Excluded, Ignore, shown
 
 LARGE = 1_000_000_000
@@ -122,7 +122,7 @@ def _unwritable(error: OSError, path: str) -> PitError:
     if error.errno in FULL:
         return DiskFull(
             f"the disk is full: the snapshot cannot write {shown(path)}",
-            "Make room (pit prune helps), or leave large files out of runs with a .pitignore",
+            f"{MAKE_ROOM}, or leave large files out of runs with a .pitignore",
         )
     why = (error.strerror or str(error)).lower()
     return SnapshotFailed(f"the snapshot cannot write {shown(path)}: {why}")
@@ -171,6 +171,19 @@ class _Folder(NamedTuple):
             if selection.lies_in(real, live):
                 return twin + real[len(live) :]
         return None
+
+
+class _Way(NamedTuple):
+    """Between which folders files are copied: their paths with a slash, and the open folders."""
+
+    from_: str
+    to: str
+    live: int | None
+    twin: int | None
+
+
+_BY_PATH = _Way("", "", None, None)
+"""For files whose paths are whole."""
 
 
 class _Taken(NamedTuple):
@@ -256,9 +269,7 @@ class _Copy:
         for name, what in found.others:
             path = shown(f"{folder.live}/{name}")
             self.warnings.append(f"{path} is {what}: left out of the snapshot")
-        copied = 0
-        for name, info in found.files:
-            copied += self._file(f"{folder.live}/{name}", f"{folder.twin}/{name}", info)
+        copied = self._files(folder, found.files) if found.files else 0
         for name in found.links:
             yield from self._link(folder, name, found.ignore)
         inner = [folder.inner(name, found.ignore) for name in found.folders]
@@ -294,43 +305,58 @@ class _Copy:
 
     # ------------------------------------------------ files
 
-    def _file(self, path: str, twin: str, info: os.stat_result) -> int:
+    def _files(self, folder: _Folder, files: list[tuple[str, os.stat_result]]) -> int:
+        """Copies the regular files of a folder, by their names in the two open folders."""
+        try:
+            live = os.open(folder.live, FOLDER)
+        except _VANISHED:
+            return 0
+        except OSError as error:
+            raise _unreadable(error, folder.live, self.live) from error
+        try:
+            twin = os.open(folder.twin, FOLDER)
+        except OSError as error:
+            os.close(live)
+            raise _unwritable(error, folder.twin) from error
+        way = _Way(f"{folder.live}/", f"{folder.twin}/", live, twin)
+        try:
+            return sum([self._file(name, name, info, way) for name, info in files])
+        finally:
+            os.close(live)
+            os.close(twin)
+
+    def _file(self, name: str, twin: str, info: os.stat_result, way: _Way) -> int:
         """Copies one regular file; one that has just vanished or changed its kind is left to
         the second look."""
         try:
-            source = os.open(path, _READING)
+            source = os.open(name, _READING, dir_fd=way.live)
         except _VANISHED:
             return 0
         except OSError as error:
             if error.errno == errno.ELOOP:
                 return 0
-            raise _unreadable(error, path, self.live) from error
+            raise _unreadable(error, way.from_ + name, self.live) from error
         try:
-            return self._file_from(source, path, twin, info)
+            return self._file_from(source, twin, info, way)
+        except copying.SourceFailed as failed:
+            raise _unreadable(failed.cause, way.from_ + name, self.live) from failed
+        except OSError as error:
+            raise _unwritable(error, way.to + twin) from error
         finally:
             os.close(source)
 
-    def _file_from(self, source: int, path: str, twin: str, info: os.stat_result) -> int:
+    def _file_from(self, source: int, twin: str, info: os.stat_result, way: _Way) -> int:
+        """Copies an open file; an OSError is about the target."""
         mode = stat.S_IMODE(info.st_mode)
+        target = os.open(twin, _WRITING, mode & 0o777, dir_fd=way.twin)
         try:
-            target = os.open(twin, _WRITING, mode & 0o777)
-            try:
-                size = self._fill(source, target, path, info) if info.st_size else 0
-                if mode & self._masked:
-                    os.fchmod(target, mode)
-                os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
-            finally:
-                os.close(target)
-        except OSError as error:
-            raise _unwritable(error, twin) from error
+            size = copying.contents(source, target, info, self._checkpoint) if info.st_size else 0
+            if mode & self._masked:
+                os.fchmod(target, mode)
+            os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+        finally:
+            os.close(target)
         return size
-
-    def _fill(self, source: int, target: int, path: str, info: os.stat_result) -> int:
-        """Copies the bytes; an OSError is about the target."""
-        try:
-            return copying.contents(source, target, info, self._checkpoint)
-        except copying.SourceFailed as failed:
-            raise _unreadable(failed.cause, path, self.live) from failed
 
     # ------------------------------------------------ links
 
@@ -359,7 +385,7 @@ class _Copy:
             return
         if stat.S_ISREG(info.st_mode):
             if not selection.is_database(real):
-                self._file(real, folder.twin, info)
+                self._file(real, folder.twin, info, _BY_PATH)
         elif not stat.S_ISDIR(info.st_mode):
             self.warnings.append(f"{shown(path)} leads to {kind(info.st_mode)}: left out")
         elif any(selection.lies_in(live, real) for live, _ in folder.roots):

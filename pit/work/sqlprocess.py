@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from pit.model import Record
 from pit.sql import wire
-from pit.sql.connect import Database
 
 _WAITING = 256
 """How many messages of one script may wait to be read before the SQL process has to wait."""
@@ -146,20 +146,15 @@ class SqlProcess:
         for thread in self._threads:
             thread.start()
 
-    def begin(
-        self, script: str, text: str, database: Database, variables: dict[str, str]
-    ) -> Talk | None:
-        """Send a script; None if the process is dead, so that another has to be started."""
+    def begin(self, request: wire.Work) -> Talk | None:
+        """Send a request, numbered; None if the process is dead, so that another is to be started.
+        """
         with self._lock:
             if self._gone or self._ended:
                 return None
             self._last += 1
             talk = self._talks[self._last] = Talk(self, self._last)
-        self.send(
-            wire.Run(
-                id=talk.number, script=script, text=text, database=database, variables=variables
-            )
-        )
+        self.send(replace(request, id=talk.number))
         return talk
 
     def send(self, request: wire.Request) -> None:

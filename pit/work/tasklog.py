@@ -1,34 +1,79 @@
-"""A task's log file: what its process wrote, byte for byte, as it came."""
+"""A task's log file: what its process wrote, byte for byte, as it came, but for secrets."""
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
+
+from pit.work.masking import Masks, Stream
 
 Tap = Callable[[str, bytes], None]
 """Hears the output of every task as it comes: `(task, bytes)`; called from several threads."""
 
+_SILENCE = 0.1
+"""Seconds after which what may be the beginning of a secret is written after all."""
+
 
 class TaskLog:
-    """The open log of one attempt, appended to; a line is drawn between attempts."""
+    """The open log of one attempt, appended to; a line is drawn between attempts.
 
-    def __init__(self, path: str, task: str, tap: Tap | None = None) -> None:
+    Once the run has handed out a secret, what may be the beginning of one is held back: `due` says
+    until when (monotonic seconds), and whoever waits for more output calls `release` then.
+    """
+
+    def __init__(
+        self, path: str, task: str, tap: Tap | None = None, masks: Masks | None = None
+    ) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._task = task
         self._tap = tap
+        self._masks = masks
+        self._stream: Stream | None = None
+        self._lock = threading.Lock()
+        self.due: float | None = None
 
     def write(self, data: memoryview | bytes) -> None:
         """Append bytes; OSError when the disk is full."""
+        if self._masks is None or not self._masks.armed:
+            return self._append(data)
+        with self._lock:
+            self._masked(bytes(data), self._masks)
+
+    def line(self, text: str) -> None:
+        """Append one line of Pit's own; nothing of it is held back."""
+        data = f"{text}\n".encode(errors="replace")
+        if self._masks is None or not self._masks.armed:
+            return self._append(data)
+        with self._lock:
+            self._masked(data, self._masks)
+            self._let_go()
+
+    def release(self) -> None:
+        """Write what was held back, since nothing has followed."""
+        with self._lock:
+            self._let_go()
+
+    def _masked(self, data: bytes, masks: Masks) -> None:
+        if self._stream is None:
+            self._stream = masks.stream()
+        if clear := self._stream.feed(data):
+            self._append(clear)
+        self.due = time.monotonic() + _SILENCE if self._stream.holding else None
+
+    def _let_go(self) -> None:
+        self.due = None
+        if self._stream is not None and (rest := self._stream.flush()):
+            self._append(rest)
+
+    def _append(self, data: memoryview | bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]
         if self._tap is not None:
             self._tap(self._task, bytes(data))
-
-    def line(self, text: str) -> None:
-        """Append one line of Pit's own."""
-        self.write(f"{text}\n".encode(errors="replace"))
 
     def separate(self, attempt: int, attempts: int) -> None:
         """Draw the line above a further attempt."""
@@ -48,4 +93,7 @@ class TaskLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._fd)
+        try:
+            self.release()
+        finally:
+            os.close(self._fd)

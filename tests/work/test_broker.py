@@ -14,10 +14,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from msgspec.structs import replace
 
 from pit.model import Order, Outcome, Reason
 from pit.work import process, tree
-from pit.work.broker import Sessions, variables_of
+from pit.work.broker import Sessions
+from pit.work.sqlorders import variables_of
+from pit.work.filelock import FileLocks
 
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 13"
 
@@ -137,13 +140,19 @@ def test_a_failure_names_script_and_line(bench: Bench) -> None:
     assert outcome.error.startswith("t.sql:4: Catalog Error: Table with name nope does not exist!")
     assert "\n" not in outcome.error
     assert not outcome.retryable
-    assert bench.run("SELECT error('later')").retryable
+    assert not bench.run("SELECT error('later')").retryable
+
+
+def test_a_task_may_want_every_failure_retried(bench: Bench) -> None:
+    order = replace(bench.order("SELECT error('later')"), retry_any=True)
+    assert bench.start(order).result(30).retryable
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgres://me:hunter2@db/x", "Postgres connections (postgres) are not yet supported"),
+        ("oracle://me:hunter2@db/x", 'connection with the unknown scheme "oracle://"'),
+        ("postgres://me:hun?ter2@db/x", "the connection's port is not a number up to 65535"),
         ("Server=db;Pwd=hunter2", "the connection names no database that Pit knows"),
         ("", "the connection is empty"),
     ],
@@ -176,9 +185,9 @@ def test_byte_order_mark_and_windows_lines(bench: Bench) -> None:
 
 def test_a_time_out_interrupts_and_rolls_back(bench: Bench) -> None:
     text = f"CREATE TABLE t (a INT);\nBEGIN;\nINSERT INTO t VALUES (1);\n{LONG};\nCOMMIT"
-    outcome = bench.run(text, timeout=0.7)
+    outcome = bench.run(text, timeout=2.5)
     assert outcome.reason is Reason.TIMEOUT
-    assert outcome.error == "ended after its time-out of 0.7 s"
+    assert outcome.error == "ended after its time-out of 2.5 s"
     assert outcome.retryable
     assert bench.rows("FROM t") == []
     assert bench.run("SELECT 1").reason is None
@@ -338,6 +347,49 @@ def test_a_process_that_cannot_be_started(tmp_path: Path) -> None:
     assert "could not be started" in outcome.error
 
 
+def test_several_databases_share_the_machine(bench: Bench) -> None:
+    held = bench.start(bench.order(LONG, task="first"))
+    bench.until("SELECT count", task="first")
+    query = "SELECT current_setting('memory_limit'), current_setting('threads') AS n"
+    assert bench.run(query, task="second", url="other.duckdb").reason is None
+    limit = bench.log("second").splitlines()[-2].split()
+    assert limit[-1] == str(max(1, (os.cpu_count() or 1) // 2))
+    own = "other.duckdb?memory_limit=300MiB&threads=1"
+    assert bench.run(query, task="third", url=f"duckdb://{own}").reason is None
+    assert bench.log("third").splitlines()[-2].split() == ["300.0", "MiB", "1"]
+    bench.cancel.request(1, Reason.CANCELLED)
+    held.result(30)
+
+
+def test_a_database_without_a_file_is_nobodys_alone(bench: Bench) -> None:
+    with bench.sessions.alone("sqlite://w.sqlite", bench.cancel) as entered:
+        assert entered
+        assert bench.run("SELECT 1", url="sqlite://w.sqlite").reason is None
+
+
+def test_runs_take_turns_at_a_file(bench: Bench) -> None:
+    """Another run of the workspace waits for the lock, and is told whose it is."""
+    other = FileLocks(bench.root / ".pit" / "databases")
+    path = str(bench.root / "w.duckdb")
+    assert other.enter(path, "run r2 (task t2)", lambda seconds: False, lambda text: None)
+    waiting = bench.start(bench.order("SELECT 1"))
+    bench.until(f"waiting for {path}: in use by run r2 (task t2)")
+    assert not waiting.done()
+    other.leave(path)
+    assert waiting.result(30).reason is None
+
+
+def test_waiting_for_another_runs_lock_ends_with_a_cancel(bench: Bench) -> None:
+    other = FileLocks(bench.root / ".pit" / "databases")
+    path = str(bench.root / "w.duckdb")
+    assert other.enter(path, "x", lambda seconds: False, lambda text: None)
+    waiting = bench.start(bench.order("SELECT 1"))
+    bench.until("waiting for")
+    bench.cancel.request(1, Reason.CANCELLED)
+    assert waiting.result(30).reason is Reason.CANCELLED
+    other.leave(path)
+
+
 def test_a_python_task_gets_a_database_alone(bench: Bench) -> None:
     order = bench.order("CREATE TABLE t AS SELECT 1 AS a")
     with bench.sessions.alone("duckdb://w.duckdb", bench.cancel) as entered:
@@ -349,7 +401,7 @@ def test_a_python_task_gets_a_database_alone(bench: Bench) -> None:
 
 
 def test_a_python_task_waits_for_sql_tasks(bench: Bench) -> None:
-    start = bench.start(bench.order(LONG), timeout=1.0)
+    start = bench.start(bench.order(LONG), timeout=3.0)
     bench.until("line 1")
     with bench.sessions.alone("w.duckdb", bench.cancel) as entered:
         assert entered

@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from pit.errors import EnvironmentFailed
-from pit.work import environment, interpreter
+from pit.work import environment, interpreter, surplus
 from pit.work.environment import Environment, python_environment
 
 PYPROJECT = """
@@ -115,6 +116,18 @@ def test_a_project_without_a_lock_is_locked_and_built(built: Built) -> None:
     )
     assert sums.stdout.split()[::2] == [made.hashes["uv_lock"], made.hashes["pyproject"]]
     assert made.hashes["environment"] == made.digest
+
+
+def test_what_this_process_uses_is_not_removed(built: Built) -> None:
+    lock = built.cache / "envs" / f"{built.environment.digest[:16]}.lock"
+    os.utime(lock, (0, 0))
+    os.utime(f"{built.environment.prefix}/pit.json", (0, 0))
+    (built.project / "uv.lock").rename(built.project / "away")
+    planned = surplus.surplus(built.cache, tuple, 30, time.time())
+    (built.project / "away").rename(built.project / "uv.lock")
+    assert [str(each.prefix) for each in planned] == [built.environment.prefix]
+    assert surplus.remove(planned).removed == ()
+    assert built.make() == built.environment
 
 
 def test_a_finished_environment_is_found_without_any_process(built: Built) -> None:
@@ -379,10 +392,10 @@ def test_the_lock_of_a_uv_workspace_serves_its_members(tmp_path: Path) -> None:
     _write(tmp_path / "uv.lock", "")
     for name in ("new", "old"):
         (tmp_path / "projects" / name).mkdir(parents=True)
-    assert environment._lock_file(tmp_path / "projects/new") == tmp_path / "uv.lock"
-    assert environment._lock_file(tmp_path / "projects/old") is None
+    assert environment.lock_file(tmp_path / "projects/new") == tmp_path / "uv.lock"
+    assert environment.lock_file(tmp_path / "projects/old") is None
     own = _write(tmp_path / "projects/new/uv.lock", "")
-    assert environment._lock_file(tmp_path / "projects/new") == own
+    assert environment.lock_file(tmp_path / "projects/new") == own
 
 
 def test_digests_know_where_a_part_ends() -> None:

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from pit.errors import Refused, nearest
 from pit.spec import durations
+from pit.work.masking import Masks
 from pit.work.sdk.visit import Secret
 
 _CONFIDENTIAL = ("password", "passphrase", "private_key")
@@ -105,8 +106,11 @@ class Fields:
 
     def hide(self, text: str) -> str:
         """What a server said, on one line, bounded, without what is confidential here."""
-        for name in _CONFIDENTIAL:
-            value = self.text(name)
+        values, masks = [self.text(name) for name in _CONFIDENTIAL], Masks()
+        for value in values:
+            masks.add(value)  # in every form: servers send back what they got, in base64 too
+        text = masks.hide(text)
+        for value in values:
             if len(value) >= 3:
                 text = text.replace(value, "***")
         return clean(text)

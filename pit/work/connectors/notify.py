@@ -8,20 +8,23 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
+from mimetypes import guess_type
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-from pit.errors import ConnectorFailed, MissingExtra, Refused
+from pit.errors import ConnectorFailed, MissingExtra, PitError, Refused
 from pit.model import Record
 from pit.work.connectors.attended import attended
 from pit.work.connectors.fields import clean
+from pit.work.connectors.loggers import silence
 from pit.work.connectors.retry import NEVER
+from pit.work.sdk.files import reading
 from pit.work.sdk.visit import Method, Secret, Visit
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -63,7 +66,7 @@ def notify(visit: Visit, params: NotifyParams) -> dict[str, Any]:
         name = str(service.service_name)
         reason = attended(
             visit,
-            partial(_send, apprise, service, url, params, files),
+            partial(_send, apprise, service, url, params, visit.caller.data, files),
             stop=lambda: None,
             drop=lambda _: None,
             until=monotonic() + NEVER,
@@ -89,8 +92,8 @@ def _library() -> Any:
         import apprise
     except ImportError:
         raise MissingExtra("notify", "notify") from None
+    silence("apprise", "requests", "urllib3")
     logger = logging.getLogger("apprise")
-    logger.propagate = False
     if not any(isinstance(handler, _Ear) for handler in logger.handlers):
         logger.addHandler(_Ear(logging.WARNING))
     return apprise
@@ -134,28 +137,47 @@ def _files(visit: Visit, attachments: str | list[str]) -> list[Path]:
 
 
 def _send(
-    apprise: Any, service: Any, url: str, params: NotifyParams, files: list[Path]
+    apprise: Any, service: Any, url: str, params: NotifyParams, data: Path, files: list[Path]
 ) -> str | None:
     """None, or why the service did not take it, without anything of its address."""
-    attach_file: Any = import_module("apprise.attachment.file").AttachFile
-    box = apprise.Apprise()
-    box.add(service)
-    attached = apprise.AppriseAttachment()
-    for file in files:
-        attached.add(attach_file(str(file)))
-    with _listening() as heard:
+    with ExitStack() as stack, _listening() as heard:
         try:
-            done = box.notify(
-                body=params.body,
-                title=params.title,
-                notify_type=params.severity,
-                body_format=params.format,
-                attach=attached if files else None,
-            )
+            done = _given(apprise, service, params, _attached(apprise, stack, data, files))
+        except PitError:
+            raise
         except Exception as error:  # a plugin among a hundred; its mistake is the service's failure
             heard.append(f"{type(error).__name__}: {error}")
             done = False
     return None if done else _without(url, "; ".join(heard)) or "no reason is given"
+
+
+def _attached(apprise: Any, stack: ExitStack, data: Path, files: list[Path]) -> Any:
+    """The files as Apprise takes them, open as long as the stack is.
+
+    By handle and not by path, which could lead elsewhere by the time that a plugin opens it.
+    """
+    attach_file: Any = import_module("apprise.attachment.file").AttachFile
+    attached = apprise.AppriseAttachment()
+    for path in files:
+        handle = stack.enter_context(reading(data, path)).fileno()
+        kind = guess_type(path.name)[0] or "application/octet-stream"
+        attached.add(attach_file(f"/dev/fd/{handle}", name=path.name, mimetype=kind))
+    return attached if files else None
+
+
+def _given(apprise: Any, service: Any, params: NotifyParams, attached: Any) -> bool:
+    """Whether the service took the message."""
+    box = apprise.Apprise()
+    box.add(service)
+    return bool(
+        box.notify(
+            body=params.body,
+            title=params.title,
+            notify_type=params.severity,
+            body_format=params.format,
+            attach=attached,
+        )
+    )
 
 
 @contextmanager

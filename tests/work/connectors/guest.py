@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +16,20 @@ from pit.errors import SecretNotFound
 from pit.work.masking import Masks
 from pit.work.sdk.files import resolved
 from pit.work.sdk.visit import Caller, Facts, Method, Secret, Visit
+
+
+@contextmanager
+def logging_everything() -> Iterator[io.StringIO]:
+    """What a root logger hears that was told to write all; not caplog, which listens deeper."""
+    root, heard = logging.getLogger(), io.StringIO()
+    handler, level = logging.StreamHandler(heard), root.level
+    root.addHandler(handler)
+    root.setLevel(1)
+    try:
+        yield heard
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
 
 
 class _Notes:
@@ -87,6 +103,9 @@ class Guest(Visit):
 
     def reveals(self, text: str) -> bool:
         return self._masks.reveals(text)
+
+    def conceal(self, text: str) -> None:
+        self._masks.add(text)
 
     def log(self, text: str) -> None:
         self.lines.append(text)

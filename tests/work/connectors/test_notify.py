@@ -15,7 +15,7 @@ import pytest
 from pit.errors import ConnectorFailed, MissingExtra, PitError, Refused
 from pit.work.connectors import notify as connector
 from tests.servers import http, smtp
-from tests.work.connectors.guest import Guest
+from tests.work.connectors.guest import Guest, logging_everything
 
 NOTIFY = connector.METHODS["notify"]
 TOKEN = "t0ken-of-the-channel"
@@ -79,6 +79,40 @@ def test_attachments_and_their_names(tmp_path: Path, web: http.Origin) -> None:
     (tmp_path / name).write_text("attached words")
     tell(tmp_path, address(web, scheme="form"), attachments=[name])
     assert b"attached words" in web.requests[0].body
+
+
+class Swapping(Guest):
+    """Puts a link that leads out in the place of each file, once it has been looked at."""
+
+    def path(self, name: str, *, exists: bool = False) -> Path:
+        found = super().path(name, exists=exists)
+        found.unlink()
+        found.symlink_to(self.data.parent / "outside")
+        return found
+
+
+@pytest.mark.parametrize("scheme", ["json", "form"])
+def test_a_link_that_is_put_in_the_way_is_not_followed(
+    tmp_path: Path, web: http.Origin, scheme: str
+) -> None:
+    (tmp_path / "outside").write_text("not for the team")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a").write_text("for the team")
+    guest = Swapping(data, {"team": address(web, scheme=scheme)})
+    with pytest.raises(Refused, match="by a link"):
+        guest.ask(NOTIFY, secret="team", body="It is done", attachments="a")
+    assert web.requests == []
+
+
+def test_no_library_tells_an_address_to_whoever_logs_everything(
+    tmp_path: Path, web: http.Origin
+) -> None:
+    web.canned = (200, "taken")
+    with logging_everything() as heard:
+        tell(tmp_path, f"json://{web.host}:{web.port}/{TOKEN}")
+    assert TOKEN in web.requests[0].target
+    assert TOKEN not in heard.getvalue()
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "none", "http://127.0.0.1/x"])

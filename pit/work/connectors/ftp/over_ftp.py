@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from pit.errors import ConnectorFailed, Refused
-from pit.work.connectors.fields import reason
+from pit.work.connectors.fields import clean, reason
 from pit.work.connectors.ftp.remote import (
     CHUNK,
     Absent,
@@ -104,7 +104,8 @@ class FtpRemote:
                 ftp.auth()
         with self._told(f'logging in as "{account.user}"'):
             # FTP.login: that of FTP_TLS would ask for TLS once more.
-            ftplib.FTP.login(ftp, self._word(account.user), self._word(account.password))
+            password = self._word(account.password, "the password")
+            ftplib.FTP.login(ftp, self._word(account.user), password)
             if isinstance(ftp, _Explicit):
                 ftp.prot_p()
             self._features = self._told_features()
@@ -124,7 +125,7 @@ class FtpRemote:
     @contextmanager
     def _told(self, doing: str, path: str = "") -> Iterator[None]:
         """Turns what ftplib raises into this connector's errors."""
-        where = f"{self._account}: {doing}" + (f' "{path}"' if path else "")
+        where = f"{self._account}: {doing}" + (f' "{clean(path)}"' if path else "")
         try:
             yield
         except ftplib.error_perm as error:
@@ -172,14 +173,18 @@ class FtpRemote:
 
     # ------------------------------------------------------------------------ names
 
-    def _word(self, text: str) -> str:
-        """A path as it goes into a command; a line end in it would begin another command."""
+    def _word(self, text: str, shown: str = "") -> str:
+        """A path as it goes into a command; a line end in it would begin another command.
+
+        Errors call it `shown`, where it is not to be seen itself.
+        """
+        shown = shown or f'"{clean(text)}"'
         if "\r" in text or "\n" in text or "\0" in text:
-            raise Refused("a name with a line break cannot be spoken of over FTP")
+            raise Refused(f"{shown} has a line break, which cannot be said over FTP")
         try:
             return text.encode(self._account.encoding, "surrogateescape").decode(_BYTES)
         except UnicodeEncodeError:
-            raise Refused(f'"{text}" has no form in {self._account.encoding.upper()}') from None
+            raise Refused(f"{shown} has no form in {self._account.encoding.upper()}") from None
 
     def _name(self, raw: bytes) -> str:
         return raw.decode(self._account.encoding, "surrogateescape")

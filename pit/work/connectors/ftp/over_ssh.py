@@ -7,7 +7,6 @@ secret says all, so that a run behaves alike wherever it is.
 from __future__ import annotations
 
 import asyncio
-import logging
 import posixpath
 import stat as modes
 from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pit.errors import ConnectorFailed, MissingExtra, Refused
-from pit.work.connectors.fields import Fields, reason
+from pit.work.connectors.fields import Fields, clean, reason
 from pit.work.connectors.ftp.remote import (
     Absent,
     Account,
@@ -24,6 +23,7 @@ from pit.work.connectors.ftp.remote import (
     checked_name,
     joined,
 )
+from pit.work.connectors.loggers import silence
 from pit.work.connectors.retry import over
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def _library() -> Any:
         import asyncssh
     except ImportError:
         raise MissingExtra("SFTP", "sftp") from None
-    logger = logging.getLogger("asyncssh")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
+    silence("asyncssh")
     return asyncssh
 
 
@@ -130,7 +128,7 @@ class SftpRemote:
     def _told(self, doing: str, path: str = "") -> Iterator[None]:
         """Turns what asyncssh raises into this connector's errors."""
         ssh = self._ssh
-        where = f"{self._account}: {doing}" + (f' "{path}"' if path else "")
+        where = f"{self._account}: {doing}" + (f' "{clean(path)}"' if path else "")
         try:
             yield
         except (ssh.SFTPNoSuchFile, ssh.SFTPNoSuchPath):

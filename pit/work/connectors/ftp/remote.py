@@ -19,6 +19,7 @@ _PROTOCOLS = ("ftp", "ftps", "sftp")
 _TLS = ("explicit", "implicit", "none", "true", "false")
 _IMPLICIT_PORT, _SFTP_PORT = 990, 22
 _SILENCE = 30.0
+_ASCII = "".join(map(chr, range(128)))
 
 
 class Lost(ConnectorFailed):
@@ -84,9 +85,12 @@ def account(fields: Fields) -> Account:
 def _encoding(fields: Fields) -> str:
     name = fields.text("encoding", "utf-8")
     try:
-        "/".encode(name)
+        is_plain = _ASCII.encode(name) == _ASCII.encode()
     except LookupError:
         fields.wrong("encoding", "Python knows none of that name")
+    if not is_plain:
+        # In others a letter can hold the bytes of a line end, which would begin a command.
+        fields.wrong("encoding", "it is not one that extends ASCII")
     return name
 
 

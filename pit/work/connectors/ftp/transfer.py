@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pit.errors import ConnectorFailed
+from pit.work.connectors.fields import clean
 from pit.work.connectors.ftp.remote import CHUNK, Absent, Entry, Lost, Remote
 from pit.work.connectors.ftp.session import Session
 from pit.work.connectors.landing import Landing
@@ -37,7 +38,7 @@ class Download:
     def _carry(self, remote: Remote) -> None:
         entry = remote.stat(self._path)
         if entry is None:
-            raise Absent(f'{self._server}: there is no file "{self._path}"')
+            raise Absent(f'{self._server}: there is no file "{clean(self._path)}"')
         landing = self._opened(entry)
         for chunk in remote.read(self._path, landing.size):
             landing.write(chunk)
@@ -48,13 +49,13 @@ class Download:
         if entry.size is not None and landing.size != entry.size:
             came = f"{landing.size:,} bytes instead of {entry.size:,}"
             self._begin_anew(None)
-            raise Lost(f'{self._server}: of "{self._path}" came {came}')
+            raise Lost(f'{self._server}: of "{clean(self._path)}" came {came}')
 
     def _changed(self) -> ConnectorFailed:
         """The error for a file that is not what it was, after which nothing of it is kept."""
         self._begin_anew(None)
         return ConnectorFailed(
-            f'{self._server}: "{self._path}" changed while it was read',
+            f'{self._server}: "{clean(self._path)}" changed while it was read',
             "Let ftp_wait wait until it is whole",
             retryable=True,
         )

@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urljoin
 
 from pit.errors import Refused
 from pit.model import Record
+from pit.work.connectors.fields import is_loopback
 
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -26,6 +27,11 @@ def shown(origin: Origin) -> str:
     scheme, host, port = origin
     place = host if PORTS.get(scheme or "https") == port else f"{host}:{port}"
     return f"{scheme}://{place}" if scheme else place
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this very machine by its name: what goes there meets no network."""
+    return host == "localhost" or is_loopback(host.strip("[]"))
 
 
 class Address(Record):

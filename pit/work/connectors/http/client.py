@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from pit.errors import ConnectorFailed, Refused
 from pit.model import Record
-from pit.work.connectors.http.address import Address, shown
+from pit.work.connectors.http.address import Address, is_local, shown
 from pit.work.connectors.http.body import Body
 
 if TYPE_CHECKING:
@@ -132,10 +132,15 @@ def _encoded(value: str) -> Any:
 
 
 def _proxy(address: Address) -> str:
-    """The proxy that the environment names for this address, or nothing."""
+    """The proxy that the environment names for this address, or nothing.
+
+    None on the way to this very machine: a secret may go there in the open, and not to a proxy.
+    """
     from urllib.request import getproxies, proxy_bypass
 
     scheme, host, port = address.origin
+    if scheme == "http" and is_local(host):
+        return ""
     proxies = getproxies()
     proxy = proxies.get(scheme) or proxies.get("all") or ""
     if not proxy or proxy_bypass(f"{host.strip('[]')}:{port}"):

@@ -26,14 +26,25 @@ import msgspec
 
 from pit.errors import Refused
 from pit.model import Record
-from pit.work.connectors.http.address import Origin, address, shown
+from pit.work.connectors.http.address import Origin, address, is_local, shown
 from pit.work.masking import Masks
 from pit.work.sdk.visit import Secret
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LOCAL = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1|\[::1\]")
+_HOST = re.compile(r"[^/?#@]+")
 _CARRIED = ("token", "value", "password")
+_PITS = frozenset(
+    (
+        *("connection", "content-length", "expect", "keep-alive"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
+
+
+def is_pits(header: str) -> bool:
+    """Whether a header says how the message travels, which is for Pit alone to say."""
+    return header.lower() in _PITS or header.lower().startswith("proxy-")
 
 
 class Credentials(Record):
@@ -67,7 +78,7 @@ class Credentials(Record):
                 f"It belongs to {', '.join(shown(known) for known in self.origins)}",
             )
         named = self.origins is not None and origin in self.origins
-        if scheme != "https" and not named and not _LOCAL.fullmatch(host):
+        if scheme != "https" and not named and not is_local(host):
             raise Refused(
                 f'secret "{self.key}" would travel unencrypted to {shown(origin)}',
                 f'Use https, or give the secret the field endpoint = "{scheme}://{host}:{port}"',
@@ -130,6 +141,8 @@ def _placed(
         raise Refused(f'secret "{key}" has no "token" or "value" to send')
     if kind == "bearer" and not name:
         return {"Authorization": f"Bearer {value}"}, {}
+    if kind == "header" and (is_pits(name) or name.lower() == "host"):
+        raise Refused(f"a secret cannot be sent as the header {name}", "It is set by Pit alone")
     if kind == "header" and _TOKEN.fullmatch(name):
         return {name: value}, {}
     if kind == "query" and name:
@@ -168,12 +181,16 @@ def _base(fields: Mapping[str, str]) -> str:
 
 
 def _place(key: str, place: str, default: str) -> Origin:
+    """The origin that `host`, `host:port` or an IPv6 address means, spelled as in a URL."""
+    if place.count(":") > 1 and not place.startswith("["):
+        place = f"[{place}]"
     host, colon, port = place.rpartition(":")
     if not colon or place.endswith("]"):
         host, port = place, default or "443"
-    if not port.isdigit() or not host:
+    if not port.isdigit() or not _HOST.fullmatch(host):
         raise Refused(f'secret "{key}": its field "host" is not a host or host:port')
-    return "", host, int(port)
+    _, host, number = address(f"https://{host}:{port}", f'the host of secret "{key}"').origin
+    return "", host, number
 
 
 def _masks(fields: Mapping[str, str], headers: Mapping[str, str]) -> Masks:

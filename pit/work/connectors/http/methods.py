@@ -20,6 +20,7 @@ from pit.work.connectors.http.client import Broken, Exchange
 from pit.work.connectors.http.credentials import Credentials
 from pit.work.connectors.http.hops import MOST, REDIRECTS
 from pit.work.connectors.http.plan import HttpRequest, Plan, credentials, plan
+from pit.work.connectors.loggers import silence
 from pit.work.sdk.visit import Method, Visit
 
 
@@ -48,6 +49,7 @@ def _available() -> None:
         import urllib3  # noqa: F401
     except ImportError:
         raise MissingExtra("http_request", "http") from None
+    silence("urllib3")
 
 
 # ----------------------------------------------------------------------------------- the attempts

@@ -25,13 +25,6 @@ from pit.work.sdk.visit import Visit
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_OURS = frozenset(
-    (
-        *("connection", "content-length", "expect", "keep-alive"),
-        *("te", "trailer", "transfer-encoding", "upgrade"),
-    )
-)
-"""Headers that say how the message travels, which is not for a task to say."""
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 _CERTIFICATES = 1 << 20
 """Bytes that are read of a file of certificates."""
@@ -158,7 +151,7 @@ def _headers(params: HttpRequest, body: Body, known: Credentials | None) -> dict
             raise Refused("headers: a name holds what no header may hold")
         if _CONTROL.search(value):
             raise Refused(f"headers: the value of {name} holds a line break or control character")
-        if name.lower() in _OURS or name.lower().startswith("proxy-"):
+        if forms.is_pits(name):
             raise Refused(f"headers: {name} is set by Pit alone")
         headers[name] = value.strip()
     names = _names(headers)
@@ -209,4 +202,8 @@ def _trust(visit: Visit, params: HttpRequest, known: Credentials | None) -> Trus
     if params.ca is None:
         return Trust(verify=params.verify)
     with reading(visit.caller.data, visit.path(params.ca, exists=True)) as file:
-        return Trust(ca=file.read(_CERTIFICATES).decode("ascii", "replace"), verify=params.verify)
+        ca = file.read(_CERTIFICATES).decode("ascii", "replace")
+    # Else it would be taken for the path of a file, which could lie anywhere.
+    if "-----BEGIN" not in ca:
+        raise Refused(f'"{params.ca}" holds no certificates in PEM')
+    return Trust(ca=ca, verify=params.verify)

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -44,6 +45,8 @@ _MOST = 100_000
 _WEEK = 7 * 86400.0
 _METHODS = ("GET", "PUT", "HEAD", "DELETE")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SIGNATURE = 64
+"""Letters of the signature in a URL, by which it is as good as a key."""
 
 
 class S3Request(Record):
@@ -285,7 +288,11 @@ def s3_presign(visit: Visit, params: S3Presign) -> str:
         lifetime = timedelta(seconds=int(expires))
         return str(await obstore.sign_async(desk.store, method, key, lifetime))  # type: ignore[call-overload]
 
-    return desk.run(work, key)
+    url = desk.run(work, key)
+    for _, value in parse_qsl(urlsplit(url).query):
+        if len(value) >= _SIGNATURE:
+            visit.conceal(value)
+    return url
 
 
 # ----------------------------------------------------------------------------------------- params

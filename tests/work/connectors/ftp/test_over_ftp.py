@@ -20,6 +20,20 @@ def test_ftp_without_size_and_time_still_fetches(tmp_path: Path) -> None:
         assert Path(got).read_bytes() == BIG
 
 
+@pytest.mark.parametrize("password", ["pässword-of-the-files", "two\r\nDELE a", "nul\0nul"])
+def test_a_password_that_cannot_be_said_is_not_shown(plain: Place, password: str) -> None:
+    secret = plain.guest.secrets["files"]
+    assert isinstance(secret, dict)
+    plain.guest.secrets["files"] = {**secret, "password": password, "encoding": "ascii"}
+    error = plain.fails("the password has ", "ftp_list")
+    assert password not in f"{error}{error.hint}{error!r}"
+
+
+def test_a_name_cannot_write_lines_or_move_the_cursor(plain: Place) -> None:
+    error = plain.fails("there is no file", "ftp_get", path="a\x1b[2J\x85b", retries=0)
+    assert "\x1b" not in str(error)
+
+
 def test_a_server_that_sends_more_than_the_file_has_fills_no_disk(plain: Place) -> None:
     big = plain.there("a", BIG)
 

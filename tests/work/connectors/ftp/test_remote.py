@@ -56,6 +56,8 @@ def test_the_secret_says_which_protocol(
         ({"tls": "maybe"}, '"tls"'),
         ({"timeout": "soon"}, '"timeout"'),
         ({"encoding": "klingon"}, '"encoding"'),
+        ({"encoding": "utf-16"}, "extends ASCII"),
+        ({"encoding": "cp037"}, "extends ASCII"),
         ({"host": "", "hosts": "h"}, 'Rename its field "hosts"'),
         ({"user": ""}, 'no field "user"'),
     ],

@@ -11,10 +11,13 @@ import pytest
 import trustme
 
 from pit.errors import ConnectorFailed, PitError, Refused, SecretNotFound
+from pit.work.connectors.http import credentials
 from pit.work.connectors.http import methods as http
+from pit.work.connectors.http.address import address
+from pit.work.connectors.http.hops import Hop
 from tests.servers import http as server
 from tests.servers.http import Origin
-from tests.work.connectors.guest import Guest
+from tests.work.connectors.guest import Guest, logging_everything
 
 REQUEST = http.METHODS["http_request"]
 TOKEN = "tok-3f/+9 ü-secret"
@@ -427,3 +430,101 @@ def test_half_a_secret_is_not_quoted_either(origin: Origin, guest: Guest) -> Non
         with pytest.raises(ConnectorFailed) as caught:
             guest.ask(REQUEST, url=url, secret="plain")
         assert "tok-3f" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- by-ways
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "//evil.example/x",
+        "https://api.example.com@evil.example/",
+        "https://evil.example#@api.example.com/",
+        "https:////evil.example/",
+        "https:///evil.example/",
+        "https:evil.example",
+        "\\\\evil.example\\x",
+        "https://evil.example\\@api.example.com/",
+        "https://api.example.com.evil.example/",
+        "https://api.example.com./",
+        "https://api.example.com:8443/",
+        "https://api.example.com:443@evil.example/",
+        "http://api.example.com/",
+        "https://[fe80::1%25eth0]/",
+        "https://api%2eexample%2ecom.evil.example/",
+        "https://\u0430pi.example.com/",
+        "file:///etc/passwd",
+        "https://evil.example\t/",
+        "javascript:alert(1)",
+    ],
+)
+def test_no_spelling_of_a_redirect_takes_the_secret_along(location: str) -> None:
+    known = credentials.of("key", {"host": "api.example.com", "token": PLAIN}, None)
+    first = Hop(
+        method="GET",
+        address=address("https://api.example.com/a"),
+        headers={"X-Api-Key": "of the task", "Accept": "*/*"},
+        with_body=False,
+        credentials=known,
+        private=True,
+    )
+    try:
+        hop = first.next(302, location)
+    except Refused:
+        return
+    where, headers = hop.dressed()
+    if where.origin == ("https", "api.example.com", 443):
+        assert hop.credentials is known
+    else:
+        assert hop.credentials is None
+        assert PLAIN not in str(headers)
+        assert "X-Api-Key" not in headers
+
+
+def test_one_place_in_several_spellings_is_one_place() -> None:
+    fields = {"host": "API.example.com,bücher.example:8443,::1,[::2]:90", "token": PLAIN}
+    known = credentials.of("key", fields, None)
+    for url in (
+        "HTTPS://api.EXAMPLE.com:443/x",
+        "https://xn--bcher-kva.example:8443/",
+        "https://BÜCHER.example:8443/",
+        "https://[::1]/",
+        "https://[::2]:90/",
+    ):
+        known.check(address(url).origin)
+    with pytest.raises(Refused, match="is not a host"):
+        credentials.of("key", {"host": "api.example.com/v1", "token": PLAIN}, None)
+
+
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Proxy-X"])
+def test_a_secret_is_not_sent_as_what_frames_the_message(guest: Guest, name: str) -> None:
+    with pytest.raises(Refused, match="cannot be sent as the header"):
+        guest.ask(REQUEST, url="https://127.0.0.1/", secret="plain", auth=f"header:{name}")
+
+
+def test_no_library_tells_a_secret_to_whoever_logs_everything(origin: Origin, guest: Guest) -> None:
+    with logging_everything() as heard:
+        guest.ask(REQUEST, url=f"{origin.url}/text", secret="query")
+    assert "tok-3f" in origin.requests[-1].target
+    assert "tok-3f" not in heard.getvalue()
+
+
+def test_what_goes_to_this_machine_in_the_open_passes_by_the_proxy(
+    origin: Origin, elsewhere: Origin, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", elsewhere.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    before = len(elsewhere.requests)
+    guest.ask(REQUEST, url=f"{origin.url}/text", secret="plain")
+    assert sent(origin)["Authorization"] == f"Bearer {PLAIN}"
+    assert len(elsewhere.requests) == before
+
+
+def test_certificates_are_a_file_of_the_data_folder_and_not_what_it_names(
+    secure: Origin, guest: Guest, authority: trustme.CA, tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "elsewhere.pem"))
+    (guest.data / "ca.pem").write_text(str(tmp_path / "elsewhere.pem"))
+    with pytest.raises(Refused, match="holds no certificates"):
+        guest.ask(REQUEST, url=f"{secure.url}/text", ca="ca.pem")

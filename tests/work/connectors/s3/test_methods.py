@@ -208,6 +208,7 @@ def test_a_presigned_url_needs_no_key(guest: Guest, signed: S3, method: str) -> 
     url = guest.ask(PRESIGN, secret="store", key="shared/file ü", method=method, expires="5m")
     assert SECRET_KEY not in url
     assert "X-Amz-Expires=300" in url
+    assert guest.reveals(f"as the log would have it: {url.rpartition('Signature=')[2]}")
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc)
     target = f"{parts.path}?{parts.query}"

@@ -1,0 +1,198 @@
+"""One attempt's socket: whose it is, who may come in, and what is being done for it.
+
+A door is opened by the thread that performs the attempt, before the task's process starts, and
+closed by it when the process and all that it started are gone. Between the two, requests are
+served by other threads; whatever is still being served then is told to stop, and waited for by
+nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from pit.errors import Refused
+from pit.work.masking import Masks
+from pit.work.sdk import files
+from pit.work.sdk.access import Access
+from pit.work.sdk.peers import Root
+from pit.work.sdk.visit import Caller, Facts, Secret
+
+OVER = "the attempt that asked is over"
+
+BACKLOG = 128
+
+MOST_CALLS = 16
+"""Requests of one attempt that are served at once; others wait for their turn."""
+
+Line = Callable[[str], None]
+
+
+class Door:
+    """The socket of one attempt."""
+
+    def __init__(self, caller: Caller, marker: str, address: str, log: Line) -> None:
+        self.caller = caller
+        self.address = address
+        self.root: Root | None = None
+        self.over = False
+        self.connections = 0
+        self._marker = os.fsencode(f"PIT_MARKER={marker}")
+        self._log = log
+        self._lock = threading.Lock()
+        self._calls: set[Call] = set()
+        self._waiting: list[Callable[[], None]] = []
+        self._serving = 0
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.listener.setblocking(False)
+            self.listener.bind(address)
+            self.listener.listen(BACKLOG)
+        except BaseException:
+            self.listener.close()
+            raise
+
+    def belongs_to(self, pid: int, start: int) -> None:
+        """The task's process has started; only now can anybody be told from others."""
+        self.root = Root(pid, start, self._marker)
+
+    def log(self, text: str) -> None:
+        """A line for the task's log, as long as there is one."""
+        with self._lock:
+            if not self.over:
+                self._log(text)
+
+    def seal(self) -> None:
+        """Nobody comes in any more; what is being served is told to stop."""
+        with self._lock:
+            self.over = True
+            calls, self._waiting = list(self._calls), []
+        for call in calls:
+            call.stop()
+        with suppress(OSError):
+            os.unlink(self.address)
+
+    # ------------------------------------------------------------------ calls
+
+    def enter(self, call: Call) -> bool:
+        """Count a call that is about to be served; False when it is too late for that."""
+        with self._lock:
+            if self.over:
+                return False
+            self._calls.add(call)
+            return True
+
+    def leave(self, call: Call) -> None:
+        """The call has been served."""
+        with self._lock:
+            self._calls.discard(call)
+
+    def in_turn(self, serve: Callable[[], None]) -> bool:
+        """Whether a call may be served now; if not, it is kept until one ends."""
+        with self._lock:
+            if self._serving < MOST_CALLS:
+                self._serving += 1
+                return True
+            self._waiting.append(serve)
+            return False
+
+    def next(self) -> Callable[[], None] | None:
+        """A call has ended: the one that has waited longest, if any."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.pop(0)
+            self._serving -= 1
+            return None
+
+
+class Services:
+    """What requests work with: one for a run."""
+
+    def __init__(self, access: Access, facts: Facts, masks: Masks) -> None:
+        self.access, self.facts, self.masks = access, facts, masks
+
+
+class Call:
+    """One request while it is served: the `Visit` that its method gets."""
+
+    def __init__(self, door: Door, services: Services, method: str, params: msgspec.Raw) -> None:
+        self.method, self.params = method, params
+        self._door = door
+        self._services = services
+        self._stopped = threading.Event()
+        self._stops: list[Callable[[], object]] = []
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self._door.caller
+
+    @property
+    def facts(self) -> Facts:
+        """The small facts of the run."""
+        return self._services.facts
+
+    def secret(self, key: str) -> Secret:
+        """A secret that the caller may have."""
+        self._check()
+        return self._services.access.secret(self.caller, key)
+
+    def connection(self, key: str) -> str:
+        """The database URL that a secret holds or that its fields make."""
+        self._check()
+        return self._services.access.connection(self.caller, key)
+
+    def path(self, name: str, *, exists: bool = False) -> Path:
+        """The file called `name` in the run's data folder."""
+        self._check()
+        return files.resolved(self.caller.data, name, exists=exists)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; False at once when the attempt is over, or the caller has hung up."""
+        return not self._stopped.wait(seconds)
+
+    @contextmanager
+    def ending(self, stop: Callable[[], object]) -> Iterator[None]:
+        """While the block lasts, `stop` is called when `wait` would say False."""
+        self._stops.append(stop)
+        try:
+            if self._stopped.is_set():
+                stop()
+            yield
+        finally:
+            self._stops.remove(stop)
+
+    def reveals(self, text: str) -> bool:
+        """Whether a text contains a secret that this run has handed out."""
+        return self._services.masks.reveals(text)
+
+    def conceal(self, text: str) -> None:
+        """Mask a text as if it were a secret."""
+        self._services.masks.add(text)
+
+    def log(self, text: str) -> None:
+        """Write a line of Pit's own to the task's log."""
+        self._door.log(text)
+
+    def stop(self) -> None:
+        """The attempt is over or the caller has hung up: nobody waits for this any more."""
+        self._stopped.set()
+        for stop in list(self._stops):
+            # Any: it is a connector's way to let go of something, and the others want theirs too.
+            with suppress(Exception):
+                stop()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._stopped.is_set()
+
+    def _check(self) -> None:
+        if self._door.over:
+            raise Refused(OVER)

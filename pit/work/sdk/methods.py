@@ -1,0 +1,159 @@
+"""Everything that a task can ask for, by name; a method's module is imported when it is called.
+
+So a run in which nobody asks for anything imports none of this, and one that only reads secrets
+no connector. Params are JSON, converted leniently ("3" for 3, as `pit sdk` and old clients send
+them); what a method does not know or lacks is named.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import msgspec
+from msgspec.structs import FieldInfo, fields
+
+from pit.errors import Refused, nearest
+from pit.model import Record
+from pit.work.sdk.visit import Method, Visit
+
+_CONNECTORS = "pit.work.connectors"
+
+MODULES: Mapping[str, str] = {
+    "get_secret": "pit.work.sdk.secretive",
+    "get_secret_field": "pit.work.sdk.secretive",
+    "set_value": "pit.work.sdk.facts",
+    "get_value": "pit.work.sdk.facts",
+    "saved": "pit.work.sdk.facts",
+    "progress": "pit.work.sdk.facts",
+    "log": "pit.work.sdk.facts",
+    "http_request": f"{_CONNECTORS}.http.methods",
+    "s3_list": f"{_CONNECTORS}.s3.methods",
+    "s3_head": f"{_CONNECTORS}.s3.methods",
+    "s3_get": f"{_CONNECTORS}.s3.methods",
+    "s3_put": f"{_CONNECTORS}.s3.methods",
+    "s3_delete": f"{_CONNECTORS}.s3.methods",
+    "s3_presign": f"{_CONNECTORS}.s3.methods",
+    "send_mail": f"{_CONNECTORS}.mail.methods",
+    "notify": f"{_CONNECTORS}.notify",
+    "ftp_list": f"{_CONNECTORS}.ftp.methods",
+    "ftp_wait": f"{_CONNECTORS}.ftp.methods",
+    "ftp_get": f"{_CONNECTORS}.ftp.methods",
+    "ftp_put": f"{_CONNECTORS}.ftp.methods",
+    "ftp_move": f"{_CONNECTORS}.ftp.methods",
+    "ftp_delete": f"{_CONNECTORS}.ftp.methods",
+    "ftp_download": f"{_CONNECTORS}.ftp.methods",
+    "ftp_upload": f"{_CONNECTORS}.ftp.methods",
+    "load_data": "pit.work.sdk.sql",
+    "save_query": "pit.work.sdk.sql",
+}
+"""Where each method is at home."""
+
+
+class Param(Record):
+    """One param of a method, for people: its type in words, its default as JSON text."""
+
+    name: str
+    type: str
+    required: bool
+    default: str = ""
+
+
+class Description(Record):
+    """One method for people."""
+
+    name: str
+    params: tuple[Param, ...]
+    doc: str
+
+
+def find(name: str) -> Method:
+    """The method called `name`; Refused, with the nearest name, if there is none."""
+    module = MODULES.get(name)
+    if module is None:
+        near = nearest(name[:60], MODULES)
+        raise Refused(
+            f'unknown method "{name[:60]}"',
+            f'Did you mean "{near}"?' if near else "pit sdk lists the methods",
+        )
+    try:
+        method: Method = import_module(module).METHODS[name]
+    except (ModuleNotFoundError, KeyError) as error:
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("pit."):
+            raise
+        raise Refused(f'method "{name}" is not yet supported by this version of Pit') from None
+    return method
+
+
+def quick(name: str) -> bool:
+    """Whether a method is served without a change of threads; its module is imported by then."""
+    module = MODULES.get(name)
+    if module is None or module not in sys.modules:
+        return False
+    method: Method | None = sys.modules[module].METHODS.get(name)
+    return method is not None and method.quick
+
+
+def call(visit: Visit, name: str, params: msgspec.Raw) -> Any:
+    """Serve a request; PitError says what the caller should read."""
+    method = find(name)
+    return method.serve(visit, converted(name, method.params, params))
+
+
+def converted(name: str, wanted: type[Record], raw: msgspec.Raw) -> Record:
+    """A request's params as the method wants them; Refused names what is unknown or missing."""
+    try:
+        given = msgspec.json.decode(raw) or {}
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
+        raise Refused(f"{name}: params: {str(error)[:200]}") from None
+    if not isinstance(given, dict):
+        raise Refused(f"{name}: params must be an object, not {type(given).__name__}")
+    _check_names(name, fields(wanted), given)
+    try:
+        return msgspec.convert(given, wanted, strict=False)
+    except (msgspec.ValidationError, UnicodeError, ValueError, OverflowError) as error:
+        raise Refused(f"{name}: {str(error).replace('$.', '')[:200]}") from None
+
+
+def _check_names(name: str, wanted: tuple[FieldInfo, ...], given: dict[str, Any]) -> None:
+    known = [field.encode_name for field in wanted]
+    for key in given:
+        if key not in known:
+            near = nearest(key[:60], known)
+            hint = f'Did you mean "{near}"?' if near else f"It takes: {', '.join(known) or 'none'}"
+            raise Refused(f'{name}: unknown parameter "{key[:60]}"', hint)
+    missing = [field.encode_name for field in wanted if field.required]
+    for key in missing:
+        if key not in given:
+            raise Refused(f"{name}: missing required parameter: {key}")
+
+
+# ---------------------------------------------------------------- for people
+
+
+def described() -> Iterator[Description]:
+    """Every method that this installation can serve, in the order of the table."""
+    for name in MODULES:
+        try:
+            method = find(name)
+        except Refused:
+            continue
+        yield Description(
+            name=name,
+            params=tuple(_param(field) for field in fields(method.params)),
+            doc=method.doc or (method.serve.__doc__ or "").strip().split("\n")[0],
+        )
+
+
+def _param(field: FieldInfo) -> Param:
+    default = ""
+    if not field.required:
+        made = field.default_factory is not msgspec.NODEFAULT
+        value = field.default_factory() if made else field.default
+        if value is not msgspec.UNSET:
+            default = msgspec.json.encode(value).decode()
+    kind = getattr(field.type, "__name__", None)
+    words = kind if kind and not hasattr(field.type, "__args__") else str(field.type)
+    return Param(name=field.encode_name, type=words, required=field.required, default=default)

@@ -1,0 +1,124 @@
+"""What becomes of a request: answered at once where it was read, or by a thread of the pool.
+
+At once is answered what needs no waiting: a secret that the attempt has been given before, the
+methods that are `quick`, and everything that is wrong with a request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from pit.errors import PitError, Refused
+from pit.model import Verdict
+from pit.work.sdk import methods, wire
+from pit.work.sdk.connection import Connection
+from pit.work.sdk.door import Call, Door, Services
+from pit.work.sdk.pool import Pool
+from pit.work.sdk.secretive import GetSecret, GetSecretField, field_of, whole
+
+_SECRETIVE: dict[str, type[GetSecret] | type[GetSecretField]] = {
+    "get_secret": GetSecret,
+    "get_secret_field": GetSecretField,
+}
+
+HandBack = Callable[[Connection, Callable[[], None]], None]
+"""Has a connection's work done by the thread that waits for sockets."""
+
+
+class Requests:
+    """Serves the requests of one run; `ask` is called by the one thread that waits for sockets."""
+
+    def __init__(self, services: Services, pool: Pool, hand_back: HandBack) -> None:
+        self._services, self._pool, self._hand_back = services, pool, hand_back
+
+    def ask(self, connection: Connection, line: bytes) -> bytes | None:
+        """The answer to a request; None if it takes time, and the connection has it later."""
+        if connection.objection:
+            return self._turned_away(connection, line)
+        try:
+            request = wire.parsed(line)
+            at_once = self._at_once(connection.door, request)
+        except PitError as error:
+            return wire.failure(error)
+        if at_once is not None:
+            return wire.answer(at_once)
+        call = Call(connection.door, self._services, request.method, request.params)
+        if methods.quick(request.method):
+            return self._answer(call)
+        connection.call = call
+
+        def serve() -> None:
+            self._serve(connection, call)
+
+        if connection.door.in_turn(serve):
+            self._pool.submit(serve)
+        return None
+
+    def _turned_away(self, connection: Connection, line: bytes) -> bytes:
+        """Audit what a stranger wanted, and tell him."""
+        connection.over = True
+        caller = connection.door.caller
+        self._services.access.record(caller, _wanted(line), Verdict.REFUSED)
+        return wire.failure(
+            f'refused: this socket is for task "{caller.task}" of DAG "{caller.dag}", '
+            f"and {connection.objection}"
+        )
+
+    def _at_once(self, door: Door, request: wire.Request) -> str | None:
+        """The answer to what this attempt has been given before, None for all else."""
+        wanted = _SECRETIVE.get(request.method)
+        if wanted is None:
+            return None
+        params: Any = methods.converted(request.method, wanted, request.params)
+        key = params.key if wanted is GetSecret else params.secret
+        value = self._services.access.granted_before(door.caller, key)
+        if value is None:
+            return None
+        return whole(value) if wanted is GetSecret else field_of(value, params)
+
+    # ------------------------------------------------------------------ in a thread of the pool
+
+    def _serve(self, connection: Connection, call: Call) -> None:
+        """One request, unless nobody waits for it any more; then the next one in the queue."""
+        door = connection.door
+        answer = b""
+        if not call.stopped and door.enter(call):
+            try:
+                answer = self._answer(call)
+            finally:
+                door.leave(call)
+        waiting = door.next()
+        if waiting is not None:
+            self._pool.submit(waiting)
+        self._hand_back(connection, lambda: _answered(connection, call, answer))
+
+    def _answer(self, call: Call) -> bytes:
+        try:
+            return wire.answer(wire.text(methods.call(call, call.method, call.params)))
+        except PitError as error:
+            return wire.failure(error)
+        # What a connector's library raises is the task's to know, and must not end the thread.
+        except Exception as error:
+            sentence = f"{call.method}: {type(error).__name__}: {error}"
+            return wire.failure(self._services.masks.hide(sentence))
+
+
+def _answered(connection: Connection, call: Call, answer: bytes) -> None:
+    if connection.call is call:
+        connection.answered(answer, time.monotonic())
+
+
+def _wanted(line: bytes) -> str:
+    """The secret that a request is about, as far as that can be told."""
+    with suppress(Refused, msgspec.MsgspecError, UnicodeError, RecursionError):
+        params = msgspec.json.decode(wire.parsed(line).params)
+        if isinstance(params, dict):
+            for name in ("key", "secret", "connection"):
+                if isinstance(params.get(name), str):
+                    return str(params[name])
+    return "(none)"

@@ -1,0 +1,336 @@
+"""The sockets of one run, and the one thread that waits for all of them.
+
+    attempts ──open, close──▶ doors ◀── one thread: accept, read, answer, write
+                                              │  ▲
+                              what takes time ▼  │ its answer
+                                          a pool of threads
+
+Nothing is started before the first attempt of a run opens its door; a door that nobody knocks at
+costs a socket and no switch of threads. Nothing that a client does or fails to do is waited for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pit.model import Order
+from pit.work.masking import Masks
+from pit.work.sdk import peers, rooms, wire
+from pit.work.sdk.access import Access
+from pit.work.sdk.connection import Connection
+from pit.work.sdk.door import Door, Line, Services
+from pit.work.sdk.pool import Pool
+from pit.work.sdk.readiness import READ, Readiness, readiness
+from pit.work.sdk.requests import Requests
+from pit.work.sdk.visit import Caller, Facts
+
+MOST_OF_A_TASK, MOST_OF_A_RUN = 64, 512
+"""Connections at once."""
+
+MOST_THREADS = 64
+
+_ACCEPTED_AT_A_TURN = 64
+_SPARE = 4
+_PATIENCE = 5.0
+_TICK = 1.0
+_BREATH = 0.1
+_NO_HANDLES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Desk:
+    """Where the tasks of one run ask; any number of attempts at once."""
+
+    def __init__(self, access: Access, facts: Facts, masks: Masks) -> None:
+        self._services = Services(access, facts, masks)
+        self._lock = threading.RLock()
+        self._room: rooms.Room | None = None
+        self._pool = Pool(MOST_THREADS)
+        self._requests = Requests(self._services, self._pool, self._hand_back)
+        self._doors: dict[int, Door] = {}
+        self._connections: dict[int, Connection] = {}
+        self._undecided: deque[Connection] = deque()
+        self._breathless: list[Door] = []
+        self._errands: deque[Callable[[], None]] = deque()
+        self._waking = threading.Lock()
+        self._wake_reader = self._wake_writer = -1
+        self._woken = False
+        self._over = False
+        self._thread: threading.Thread | None = None
+
+    # ------------------------------------------------------------------ for attempts
+
+    def open(self, order: Order, data: Path, log: Line) -> Door:
+        """A socket for an attempt that is about to start; OSError if there is no room for one.
+
+        `log` writes a line into the task's log.
+        """
+        caller = Caller(
+            run=order.run,
+            dag=order.dag,
+            task=order.task,
+            attempt=order.attempt,
+            data=data,
+            secrets=order.secrets,
+        )
+        with self._lock:
+            if self._thread is None:
+                self._start()
+            assert self._room is not None
+            door = Door(caller, order.marker, self._room.name(), log)
+            self._doors[door.listener.fileno()] = door
+            self._ready.register(door.listener.fileno(), READ)
+        return door
+
+    def started(self, door: Door, pid: int, start: int) -> None:
+        """The process of an attempt runs: from now on it is known who belongs to it."""
+        door.belongs_to(pid, start)
+        if self._undecided:
+            self._errand(self._decide)
+
+    def close(self, door: Door) -> None:
+        """An attempt is over: its socket is gone, and nothing is done for it any more."""
+        with self._lock:
+            fd = door.listener.fileno()
+            if self._doors.pop(fd, None) is not None:
+                self._ready.unregister(fd)
+            door.listener.close()
+        door.seal()
+        if door.connections:
+            self._errand(lambda: self._drop_all(door))
+        caller = door.caller
+        self._services.access.forget(caller.task, caller.attempt)
+        self._services.facts.settle(caller.task)
+
+    def _start(self) -> None:
+        self._room = rooms.new()
+        self._ready: Readiness = readiness()
+        self._spare = _Spare()
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_reader, False)
+        os.set_blocking(self._wake_writer, False)
+        self._ready.register(self._wake_reader, READ)
+        self._thread = threading.Thread(target=self._loop, name="sdk", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """The run is over: no socket, no thread, no folder is left."""
+        with self._lock:
+            doors = list(self._doors.values())
+        for door in doors:
+            self.close(door)
+        self._pool.close()
+        if self._thread is None or self._over:
+            return
+        self._over = True
+        self._errand(lambda: None)
+        self._thread.join(_PATIENCE)
+        assert self._room is not None
+        self._room.close()
+        if self._thread.is_alive():
+            return  # it looks at a process that is stuck in the kernel; that must not hang the run
+        self._ready.close()
+        self._spare.close()
+        with self._waking:
+            os.close(self._wake_reader)
+            os.close(self._wake_writer)
+            self._wake_writer = -1
+
+    # ------------------------------------------------------------------ the thread that waits
+
+    def _errand(self, work: Callable[[], None]) -> None:
+        """Have something done by the thread that waits, soon; not at all once the run is over."""
+        self._errands.append(work)
+        with self._waking:  # so that the handle is what it was
+            if not self._woken and self._wake_writer >= 0:
+                self._woken = True
+                with suppress(BlockingIOError):
+                    os.write(self._wake_writer, b".")
+
+    def _loop(self) -> None:
+        while not self._over:
+            for fd, events in self._ready.poll(self._patience()):
+                self._happened(fd, events)
+            self._run_errands()
+            self._look_at_the_clock(time.monotonic())
+        for connection in list(self._connections.values()):
+            self.drop(connection)
+
+    def _patience(self) -> float | None:
+        if self._errands:
+            return 0.0
+        if self._breathless:
+            return _BREATH
+        return _TICK if self._connections else None
+
+    def _happened(self, fd: int, events: int) -> None:
+        connection = self._connections.get(fd)
+        if connection is not None:
+            self._guarded(connection, lambda: connection.ready(events, time.monotonic()))
+        elif fd == self._wake_reader:
+            with self._waking, suppress(BlockingIOError):
+                os.read(self._wake_reader, 64)
+                self._woken = False
+        elif (door := self._doors.get(fd)) is not None:
+            self._accept(door)
+
+    def _guarded(self, connection: Connection, work: Callable[[], None]) -> None:
+        try:
+            work()
+        # A defect met by one client's request must not silence the sockets of all others.
+        except Exception as error:
+            connection.door.log(f"[pit] defect in the socket: {type(error).__name__}")
+            self.drop(connection)
+
+    def _run_errands(self) -> None:
+        for _ in range(len(self._errands)):
+            self._errands.popleft()()
+
+    def _look_at_the_clock(self, now: float) -> None:
+        """Once a second: who has taken too long; and who may come in again."""
+        if self._breathless:
+            with self._lock:
+                for door in self._breathless:
+                    if not door.over:
+                        self._ready.modify(door.listener.fileno(), READ)
+            self._breathless = []
+        if self._connections and now >= self._next_look:
+            self._next_look = now + _TICK
+            for connection in list(self._connections.values()):
+                if now >= connection.deadline:
+                    self._guarded(connection, lambda late=connection: late.late(now))  # type: ignore[misc]
+
+    _next_look = 0.0
+
+    # ------------------------------------------------------------------ who comes in
+
+    def _accept(self, door: Door) -> None:
+        for _ in range(_ACCEPTED_AT_A_TURN):
+            with self._lock:  # so that the handle is this door's as long as it is used
+                if door.over or door.listener.fileno() < 0:
+                    return
+                try:
+                    sock, _ = door.listener.accept()
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    if error.errno in _NO_HANDLES:
+                        self._ready.modify(door.listener.fileno(), 0)
+                        self._breathless.append(door)
+                        return
+                    continue
+            self._welcome(sock, door)
+
+    def _welcome(self, sock: socket.socket, door: Door) -> None:
+        sock.setblocking(False)
+        full = door.connections >= MOST_OF_A_TASK or len(self._connections) >= MOST_OF_A_RUN
+        if full:
+            with suppress(OSError):
+                sock.send(wire.failure(f"too many connections: a task may have {MOST_OF_A_TASK}"))
+            sock.close()
+            return
+        connection = Connection(sock, door, self._requests.ask, self)
+        self._connections[connection.fd] = connection
+        door.connections += 1
+        self._ready.register(connection.fd, 0)
+        self._judge(connection)
+
+    def _judge(self, connection: Connection) -> None:
+        """Who is it? That can only be told when the task's process is known."""
+        root = connection.door.root
+        if root is None:
+            self._undecided.append(connection)
+            if connection.door.root is None:
+                return
+            self._undecided.remove(connection)
+            root = connection.door.root
+        assert root is not None
+        others = self._others(root)
+        objection = peers.objection(connection.sock, root, others)
+        if objection:  # unless it was only that no file could be opened to look at
+            with self._spare.lent():
+                objection = peers.objection(connection.sock, root, others)
+        connection.judged(objection, time.monotonic())
+
+    def _others(self, root: peers.Root) -> Callable[[], set[int]]:
+        def others() -> set[int]:
+            with self._lock:
+                roots = {door.root.pid for door in self._doors.values() if door.root is not None}
+            return roots - {root.pid}
+
+        return others
+
+    def _decide(self) -> None:
+        for _ in range(len(self._undecided)):
+            connection = self._undecided.popleft()
+            if self._connections.get(connection.fd) is connection:
+                self._judge(connection)
+
+    # ------------------------------------------------------------------ `connection.Waits`
+
+    def want(self, connection: Connection, events: int) -> None:
+        """Wait for these events from now on."""
+        self._ready.modify(connection.fd, events)
+
+    def again(self, connection: Connection) -> None:
+        """Come back to a connection after the others have had their turn."""
+        self._errands.append(lambda: self._resume(connection))
+
+    def _hand_back(self, connection: Connection, work: Callable[[], None]) -> None:
+        """Have a connection's work done by the thread that waits."""
+        self._errand(lambda: self._guarded(connection, work))
+
+    def _resume(self, connection: Connection) -> None:
+        if self._connections.get(connection.fd) is connection:
+            self._guarded(connection, lambda: connection.advance(time.monotonic()))
+
+    def drop(self, connection: Connection) -> None:
+        """Close a connection; what is being served for it is told to stop."""
+        if self._connections.get(connection.fd) is not connection:
+            return
+        del self._connections[connection.fd]
+        connection.door.connections -= 1
+        self._ready.unregister(connection.fd)
+        connection.sock.close()
+        call, connection.call = connection.call, None
+        if call is not None:
+            call.stop()
+
+    def _drop_all(self, door: Door) -> None:
+        for connection in list(self._connections.values()):
+            if connection.door is door:
+                self.drop(connection)
+
+
+class _Spare:
+    """A few file handles kept back, so that it can still be told who asks when there are none."""
+
+    def __init__(self) -> None:
+        self._handles: list[int] = []
+        self._take()
+
+    def _take(self) -> None:
+        with suppress(OSError):
+            while len(self._handles) < _SPARE:
+                self._handles.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """They are free for others while the block lasts."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._take()
+
+    def close(self) -> None:
+        """Give them back."""
+        while self._handles:
+            os.close(self._handles.pop())

@@ -1,0 +1,101 @@
+"""What a SQL order asks of the SQL process: the request that carries it out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from pit.model import Check, Order, Reason
+from pit.sql import wire
+from pit.sql.connect import Database
+
+TEMPLATE = ".sql.j2"
+"""What the name of a script ends with that has to be rendered first."""
+
+_KEPT_BACK = frozenset(("PIT_SOCKET", "PIT_MARKER"))
+
+
+class NoScript(Exception):
+    """The script cannot be read."""
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+def request_of(order: Order, database: Database, started: float) -> wire.Work:
+    """The request, still without a number; `started` is when the attempt began, in Unix seconds.
+
+    Raises NoScript.
+    """
+    script = name_of(order)
+    facts: dict[str, Any] = {
+        "id": 0,
+        "script": script,
+        "database": database,
+        "variables": variables_of(order.env),
+        "template": _template(order, started),
+    }
+    match order.work:
+        case Check(query=query, keep=keep, expect=expect):
+            facts["text"] = query or _read(Path(order.cwd, order.sql), script)
+            kept = str(Path(order.env["PIT_DATA_DIR"], keep))
+            return wire.Check(expect=expect, keep=kept, **facts)
+    watch = wire.Watch(tables=order.tables, max_change=order.max_change)
+    return wire.Run(text=_read(Path(order.cwd, order.sql), script), watch=watch, **facts)
+
+
+def name_of(order: Order) -> str:
+    """The script's path within the project, for messages."""
+    if not order.sql:
+        return "query"
+    path = Path(order.sql)
+    return str(path.relative_to(order.cwd)) if path.is_relative_to(order.cwd) else str(path)
+
+
+def _read(path: Path, name: str) -> str:
+    """The script's text; raises NoScript."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        sentence = f"{name} cannot be read: {(error.strerror or str(error)).lower()}"
+        raise NoScript(Reason.NOT_FOUND, sentence) from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        sentence = f"{name}:{line}: the script is not UTF-8 text (byte 0x{data[error.start]:02x})"
+        raise NoScript(Reason.SQL_ERROR, sentence) from None
+
+
+def _template(order: Order, started: float) -> wire.Template | None:
+    """What a template has in scope; None for a script that is sent as it is."""
+    if order.template is None:
+        return None
+    run = order.template.run | {
+        "id": order.run,
+        "dag": order.dag,
+        "task": order.task,
+        "attempt": order.attempt,
+        "attempts": order.attempts,
+        "attempt_started_at": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+    }
+    env = order.template.env | {"PIT_ATTEMPT": str(order.attempt)}
+    return wire.Template(root=order.cwd, scope=replace(order.template, run=run, env=env))
+
+
+def variables_of(env: Mapping[str, str]) -> dict[str, str]:
+    """What a script may ask for: Pit's variables under their names in lower case.
+
+    So `PIT_PARAM_DATE` is `getvariable('pit_param_date')`.
+    """
+    return {
+        name.lower(): os.fsencode(value).decode(errors="replace")
+        for name, value in env.items()
+        if name.startswith("PIT_") and name not in _KEPT_BACK
+    }

@@ -1,0 +1,366 @@
+"""The socket of a task: what it answers, in which order things happen, and what is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pit.errors import StoreUnavailable
+from pit.model import Record
+from pit.work import process
+from pit.work.sdk import methods, rooms
+from pit.work.sdk.visit import Method, Visit
+from tests.work.desk import SECRETS, Counter
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _subreaper() -> None:
+    process.become_subreaper()
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Iterator[Counter]:
+    made = Counter(tmp_path)
+    yield made
+    made.desk.end()
+
+
+# ---------------------------------------------------------------- what is answered
+
+
+def test_a_task_is_given_its_secrets(counter: Counter) -> None:
+    asked = '[ask("get_secret", key="token"), ask("get_secret_field", secret="db", field="user")]'
+    assert counter.asked(asked) == [{"result": "a-token-that-nobody-knows"}, {"result": "me"}]
+    assert counter.audit == [("ask", "token", "granted"), ("ask", "db", "granted")]
+
+
+def test_a_structured_secret_is_a_json_object_with_sorted_fields(counter: Counter) -> None:
+    answer = counter.asked('ask("get_secret", key="db")')
+    assert list(json.loads(answer["result"])) == ["host", "password", "user"]
+
+
+def test_what_is_granted_is_masked_and_audited_before_it_leaves(counter: Counter) -> None:
+    counter.asked('[ask("get_secret", key="token") for _ in range(3)]')
+    assert counter.masks.hide("x a-token-that-nobody-knows x") == "x *** x"
+    first, second, *repeats = counter.told
+    assert (first.key, first.verdict, first.count) == ("token", "granted", 1)
+    assert second == "barrier"
+    assert sum(event.count for event in repeats) == 2
+
+
+def test_a_secret_stays_when_the_audit_cannot_be_written(counter: Counter) -> None:
+    counter.failure = StoreUnavailable("the disk is gone")
+    assert counter.asked('ask("get_secret", key="token")') == {
+        "result": "",
+        "error": "the disk is gone",
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ('"get_secret", key="nope"', 'secret "nope" not found for DAG "shop"'),
+        ('"get_secret", key="narrow"', 'secret "narrow" is not for DAG "shop"'),
+        ('"get_secret"', "get_secret: missing required parameter: key"),
+        ('"get_secret", kee="token"', 'unknown parameter "kee" (Did you mean "key"?)'),
+        ('"get_secret", key=[1]', "get_secret: Expected `str`, got `array` - at `key`"),
+        ('"get_sekret", key="token"', 'unknown method "get_sekret" (Did you mean "get_secret"?)'),
+        ('"get_secret_field", secret="db", field="pasword"', 'Did you mean "password"?'),
+        ('"get_secret_field", secret="token", field="x"', "is a plain value"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_one_line(counter: Counter, asked: str, error: str) -> None:
+    answer = counter.asked(f"ask({asked})")
+    assert answer["result"] == ""
+    assert error in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def test_every_refusal_is_audited(counter: Counter) -> None:
+    counter.asked('[ask("get_secret", key=key) for key in ("nope", "narrow")]')
+    assert counter.audit == [("ask", "nope", "unknown"), ("ask", "narrow", "refused")]
+
+
+def test_a_task_reads_only_the_secrets_that_it_names(counter: Counter) -> None:
+    script = '[ask("get_secret", key=key) for key in ("db", "token", "nope")]'
+    given, other, absent = counter.asked(script, secrets=("db",))
+    assert given["result"]
+    for answer in (other, absent):
+        assert "may not read secret" in answer["error"]
+    assert [verdict for *_, verdict in counter.audit] == ["granted", "refused", "refused"]
+
+
+def test_without_a_secrets_file_the_caller_is_told(tmp_path: Path) -> None:
+    counter = Counter(tmp_path, secrets=None)
+    answer = counter.asked('ask("get_secret", key="token")')
+    assert "this run has no secrets file (Start the run with --secrets" in answer["error"]
+    assert counter.audit == [("ask", "token", "unknown")]
+    counter.desk.end()
+
+
+def test_clients_may_close_or_send_on(counter: Counter) -> None:
+    once = """
+sock = connect(); sock.sendall(b" " + request("get_secret", key="token").strip())
+sock.shutdown(1)
+print(read(sock).count(b"a-token-that-nobody-knows"))
+sock = connect(); sock.sendall(b"\\n \\r\\n" + 500 * request("get_secret", key="token") + b"{}")
+sock.shutdown(1); answers = read(sock).splitlines()
+print(answers.count(b'{"result":"a-token-that-nobody-knows"}'), len(answers))
+"""
+    assert counter.run(once).split() == ["1", "500", "501"]
+
+
+def test_a_request_in_pieces_is_one_request(counter: Counter) -> None:
+    script = """
+sock = connect()
+for byte in request("get_secret", key="token"):
+    sock.sendall(bytes((byte,)))
+print(line(sock))
+"""
+    assert "a-token-that-nobody-knows" in counter.run(script)
+
+
+def test_who_connects_before_pit_knows_the_process_is_served_then(counter: Counter) -> None:
+    with counter.door() as door:
+        output: list[bytes] = []
+        late: list[tuple[int, int]] = []
+        thread = threading.Thread(
+            target=lambda: process.run(
+                [
+                    sys.executable,
+                    "-c",
+                    'from client import *\nprint(ask("get_secret", key="db"))',
+                ],
+                cwd=counter.root,
+                env=counter.env(door),
+                output=lambda piece: output.append(bytes(piece)),
+                started=lambda pid, start: late.append((pid, start)),
+            )
+        )
+        thread.start()
+        until = time.monotonic() + 20
+        while not counter.desk._undecided and time.monotonic() < until:
+            time.sleep(0.005)
+        assert not output
+        counter.desk.started(door, *late[0])
+        thread.join()
+    assert b"correct horse" in b"".join(output)
+
+
+# ---------------------------------------------------------------- what takes time
+
+
+class _Nothing(Record):
+    """No params."""
+
+
+class _Size(Record):
+    """How many bytes."""
+
+    size: int
+
+
+class Slow:
+    """Methods that take their time, and what they have seen."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.ended = threading.Event()
+        self.stopped = threading.Event()
+        self.go = threading.Event()
+
+    def wait(self, visit: Visit, _: _Nothing) -> str:
+        """Wait until told to stop."""
+        with visit.ending(self.stopped.set):
+            self.began.set()
+            while visit.wait(60):
+                pass
+        self.ended.set()
+        return "waited"
+
+    def hold(self, visit: Visit, _: _Nothing) -> str:
+        """Wait without listening."""
+        self.began.set()
+        self.go.wait(60)
+        visit.log("too late")
+        return "held"
+
+    def big(self, _: Visit, params: _Size) -> str:
+        """A large result."""
+        return "x" * params.size
+
+    def defect(self, visit: Visit, _: _Nothing) -> str:
+        """A defect that has a secret in its mouth."""
+        raise RuntimeError(f"cannot log in with {visit.secret('token')}")
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    made = Slow()
+    table = {
+        "wait": Method(params=_Nothing, serve=made.wait),
+        "hold": Method(params=_Nothing, serve=made.hold),
+        "big": Method(params=_Size, serve=made.big),
+        "defect": Method(params=_Nothing, serve=made.defect),
+    }
+    find = methods.find
+    monkeypatch.setattr(methods, "find", lambda name: table.get(name) or find(name))
+    return made
+
+
+def test_what_takes_time_stops_nobody_else(counter: Counter, slow: Slow) -> None:
+    def during(_: object) -> None:
+        assert slow.began.wait(20)
+
+    script = """
+sock = connect(); sock.sendall(request("wait"))
+print(ask("get_secret", key="token"), flush=True)
+"""
+    assert "a-token" in counter.run(script, during=during)
+
+
+def test_no_answer_is_forgotten(
+    counter: Counter, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pit.work.sdk.server._TICK", 1000.0)
+    script = """
+def many():
+    sock = connect(seconds=50)
+    for _ in range(500): sock.sendall(request("big", size=1)); line(sock)
+threads = [threading.Thread(target=many) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    counter.run(script)
+
+
+def test_who_hangs_up_stops_what_is_done_for_him(counter: Counter, slow: Slow) -> None:
+    def during(_: object) -> None:
+        slow.began.wait(20)
+        slow.go.wait(20)
+
+    script = """
+sock = connect(); sock.sendall(request("wait") + request("get_secret", key="token"))
+time.sleep(0.2); sock.close()
+while ask("get_secret", key="db")["result"] == "": pass
+time.sleep(0.3)
+"""
+    thread = threading.Thread(target=lambda: counter.run(script, during=during))
+    thread.start()
+    assert slow.ended.wait(20)
+    assert slow.stopped.is_set()
+    thread.join()
+    assert ("ask", "token", "granted") not in counter.audit
+
+
+def test_the_end_of_the_attempt_stops_what_is_done_for_it(counter: Counter, slow: Slow) -> None:
+    script = 'sock = connect(); sock.sendall(request("wait")); ask("get_secret", key="token")'
+    counter.run(script + "\ntime.sleep(0.2)")
+    assert slow.ended.wait(20)
+    assert slow.stopped.is_set()
+
+
+def test_what_does_not_listen_is_not_waited_for(counter: Counter, slow: Slow) -> None:
+    began = time.monotonic()
+    counter.run('sock = connect(); sock.sendall(request("hold")); time.sleep(0.3)')
+    counter.desk.end()
+    assert time.monotonic() - began < 20
+    slow.go.set()
+    assert counter.lines == []
+
+
+def test_a_big_result_reaches_a_slow_reader_whole(counter: Counter, slow: Slow) -> None:
+    script = """
+sock = connect(); sock.sendall(request("big", size="30000000"))
+time.sleep(0.2); print(ask("get_secret", key="db")["result"] != "")
+print(len(line(sock)))
+"""
+    assert counter.run(script).split() == ["True", str(30_000_000 + len('{"result":""}\n'))]
+
+
+def test_a_defect_is_told_without_the_secret(counter: Counter, slow: Slow) -> None:
+    answer = counter.asked('ask("defect")')
+    assert answer["error"] == "defect: RuntimeError: cannot log in with ***"
+
+
+def test_many_slow_requests_take_their_turn(counter: Counter, slow: Slow) -> None:
+    script = """
+socks = [connect() for _ in range(40)]
+for sock in socks: sock.sendall(request("big", size=10))
+print(sum(len(line(sock)) for sock in socks))
+"""
+    assert counter.run(script).split() == [str(40 * len('{"result":"xxxxxxxxxx"}\n'))]
+    assert counter.desk._pool.threads <= 16
+
+
+# ---------------------------------------------------------------- what is left of it
+
+
+def test_the_socket_stands_in_a_folder_of_its_own(counter: Counter) -> None:
+    with counter.door() as door:
+        folder = Path(door.address).parent
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+        assert len(door.address) <= rooms.LONGEST_PATH
+    assert not Path(door.address).exists()
+    counter.desk.end()
+    assert not folder.exists()
+
+
+def test_what_a_killed_run_left_is_swept_away(counter: Counter) -> None:
+    left = rooms.new()
+    os.close(left._handle)
+    kept = rooms.new()
+    with counter.door():
+        assert not Path(left.path).exists()
+        assert Path(kept.path).exists()
+    kept.close()
+
+
+def test_rooms_made_at_once_leave_each_other_alone(tmp_path: Path) -> None:
+    def make() -> None:
+        for _ in range(50):
+            room = rooms.new()
+            made.append(os.path.isdir(room.path))
+            room.close()
+
+    made: list[bool] = []
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [True] * 200
+
+
+def test_a_folder_that_somebody_else_has_made_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = f"/tmp/t{os.getpid()}"
+    os.mkdir(base)
+    monkeypatch.setattr(rooms, "_bases", lambda: iter([base]))
+    os.mkdir(f"{base}/pit-{os.geteuid()}", 0o777)
+    os.chmod(f"{base}/pit-{os.geteuid()}", 0o777)
+    room = rooms.new()
+    assert f"pit-{os.geteuid()}/" not in room.path
+    assert stat.S_IMODE(os.stat(os.path.dirname(room.path)).st_mode) == 0o700
+    room.close()
+    assert os.listdir(base) == [f"pit-{os.geteuid()}"]
+    os.rmdir(f"{base}/pit-{os.geteuid()}")
+    os.rmdir(base)
+
+
+def test_a_desk_that_nobody_needs_is_nothing(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    counter = Counter(tmp_path, SECRETS)
+    counter.desk.end()
+    assert threading.active_count() == threads
+    assert counter.desk._room is None
