@@ -17,7 +17,7 @@ from pit.cli.console import STATE_STYLES, Column, ago, moment, size
 from pit.cli.options import Settings, command, json_option
 from pit.cli.progress import Lines
 from pit.errors import BadArgument, UnknownTask
-from pit.model import Record, TaskState, WorkspaceConfig
+from pit.model import Reason, Record, TaskState, WorkspaceConfig
 from pit.state.history import RunRow, TaskRow
 from pit.state.rundir import RunDir
 from pit.state.store import Store
@@ -216,6 +216,8 @@ class _Logs:
         row = next((row for row in self._rows() if row.task == self._task), None)
         if row is not None and row.made_by:
             said = f"{what} was skipped, and its log of run {row.made_by} has been removed"
+        elif self._run.reason == Reason.CURRENT:
+            said = f"run {self._run.id} had nothing to do"
         elif not self._folder.logs.is_dir():
             said = f"the logs of run {self._run.id} have been removed"
         else:
@@ -297,10 +299,17 @@ def _list(
                 past.shown_state(past.view(config, run)),
                 moment(run.started_at),
                 ago(run.started_at, now),
-                "removed" if bytes_ is None else size(bytes_),
+                _logs_told(run, bytes_),
             )
         )
     settings.console.table(columns, rows)
+
+
+def _logs_told(run: RunRow, bytes_: int | None) -> str:
+    """How large a run's logs are, or why there are none."""
+    if bytes_ is not None:
+        return size(bytes_)
+    return "nothing to do" if run.reason == Reason.CURRENT else "removed"
 
 
 def _logs_size(place: RunDir | None) -> int | None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
+from msgspec.structs import replace
 
 from pit.cli.complete import complete_target
 from pit.cli.console import Cell, Column, ago, count, duration
 from pit.cli.options import Settings, command, json_option
+from pit.cli.run import unsuccessful
 from pit.cli.target import Aim, Memory, aim, look, param_option, remembered
+from pit.engine import place
 from pit.engine.causes import Causes
-from pit.engine.current import Change
+from pit.engine.current import Change, Kind
 from pit.engine.forecast import Forecast, Gap, forecast, gaps
 from pit.engine.look import Action, Look, Outlook
-from pit.errors import PitError
-from pit.model import Record, TaskRecord
+from pit.engine.outdated import announcement
+from pit.engine.select import with_downstream
+from pit.errors import PitError, RequirementNotMet
+from pit.model import Overlap, Record, TaskRecord
 from pit.spec import config as spec
+from pit.state.rundir import RunDir
 
 _LINES = 50
 _STYLES = {Action.RUN: "cyan", Action.DEFER: "yellow", Action.SKIP: "dim"}
@@ -46,7 +52,11 @@ class TaskPlan(Record):
 
 
 class PlanView(Record):
-    """The shape of `pit plan --json`; `stub` if SQL tasks would be shown and not executed."""
+    """The shape of `pit plan --json`; `stub` if SQL tasks would be shown and not executed.
+
+    `meets` says what a run would meet before its first task: a requirement that is not met, or
+    another run of the DAG.
+    """
 
     dag: str
     selection: str
@@ -56,6 +66,7 @@ class PlanView(Record):
     forecast: Forecast
     gaps: tuple[Gap, ...]
     stub: bool
+    meets: tuple[str, ...] = ()
 
 
 class CannotRun(PitError):
@@ -66,24 +77,50 @@ class CannotRun(PitError):
 @click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
 @param_option
 @click.option("--force", is_flag=True, help="As if everything had to run.")
+@click.option("--failed", is_flag=True, help="Only what did not succeed, and what follows.")
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), metavar="N", help="As if so many ran at once."
+)
 @json_option
-def plan(settings: Settings, target: str, pairs: Sequence[str], force: bool, as_json: bool) -> None:
+def plan(
+    settings: Settings,
+    target: str,
+    pairs: Sequence[str],
+    force: bool,
+    failed: bool,
+    concurrency: int | None,
+    as_json: bool,
+) -> None:
     """Show what a run would do, why, and how long it would take. Nothing is started.
 
     A task that depends on something that would be made anew is deferred: it runs only if what is
     made differs from what was there. Exit code 1 if an input is missing that no task makes.
     """
-    show_plan(settings, target, pairs, as_json=as_json, force=force)
+    asked = Asked(force=force, failed=failed, concurrency=concurrency)
+    show_plan(settings, target, pairs, asked, as_json=as_json)
+
+
+class Asked(Record):
+    """The options of a run that its plan depends on; `concurrency` is None for the DAG's own."""
+
+    force: bool = False
+    failed: bool = False
+    concurrency: int | None = None
 
 
 def show_plan(
-    settings: Settings, target: str, pairs: Sequence[str], *, as_json: bool, force: bool
+    settings: Settings, target: str, pairs: Sequence[str], asked: Asked, *, as_json: bool
 ) -> None:
     """Write the plan of a run; CannotRun if it could not be carried out."""
     found = aim(settings, target, pairs)
+    if asked.failed:
+        wanted = with_downstream(found.dag, unsuccessful(found.config, found.dag))
+        found = replace(found, chosen=tuple(name for name in found.chosen if name in wanted))
+    if asked.concurrency is not None:
+        found = replace(found, dag=replace(found.dag, concurrency=asked.concurrency))
     with remembered(found.config) as memory:
         seen = look(settings, found, memory)
-        outlooks = seen.outlooks(found.chosen, force)
+        outlooks = seen.outlooks(found.chosen, asked.force)
         seen.save()
         view = _view(found, seen, memory, outlooks)
     if as_json:
@@ -128,7 +165,28 @@ def _view(found: Aim, seen: Look, memory: Memory, outlooks: list[Outlook]) -> Pl
         forecast=forecast(found.dag, outlooks, found.dag.concurrency),
         gaps=tuple(lacking),
         stub=found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks()),
+        meets=tuple(_meets(found, memory)),
     )
+
+
+def _meets(found: Aim, memory: Memory) -> Iterator[str]:
+    """What a run would meet before its first task, as far as the store knows."""
+    dag, store = found.dag, memory.store
+    if dag.overlap is not Overlap.ALLOW and store is not None:
+        others = [
+            run.id
+            for run in store.open_runs(dag.name)
+            if RunDir.at(found.config.runs_dir, run.id).is_alive()
+        ]
+        verdict = "refused" if dag.overlap is Overlap.SKIP else "made to wait"
+        if others:
+            running = f"{', '.join(others)} is running"
+            yield f'{running}: with overlap = "{dag.overlap}" a run is {verdict}'
+    for name, age in dag.requires.items():
+        try:
+            place.check_requirements(dag.name, {name: age}, memory, time.time())
+        except RequirementNotMet as error:
+            yield str(error)
 
 
 def _task(outlook: Outlook, causes: Causes) -> TaskPlan:
@@ -162,7 +220,10 @@ def _show(settings: Settings, view: PlanView) -> None:
         settings.console.table(columns, [_row(task) for task in shown])
     if len(shown) < len(view.tasks):
         out(f"\n  … and {count(len(view.tasks) - len(shown), 'task')} more (--verbose shows all)")
-    lines = list(_times(view))
+    lines = [*(f"A run would stop here: {text}" for text in view.meets), *_times(view)]
+    stale = sum(change.kind is Kind.VERSION for task in view.tasks for change in task.changes)
+    if stale:
+        lines[:0] = announcement(view.dag, stale)
     if lines:
         out()
     for line in lines:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import click
 from msgspec.structs import replace
 
+from pit.cli.complete import complete_run
 from pit.cli.console import Column, count, size
 from pit.cli.options import Settings, command, json_option
-from pit.errors import PitError
-from pit.model import Record, WorkspaceConfig
+from pit.errors import BadArgument, PitError, UnknownRun
+from pit.model import Record, RunState, WorkspaceConfig
 from pit.spec import config as spec
-from pit.state import retention
+from pit.state import retention, trash
+from pit.state.history import RunRow
 from pit.state.retention import Pruned, Removal
 from pit.state.store import Store
+from pit.work import surplus
+from pit.work.surplus import Cleared
 
 
 class RemovalView(Record):
@@ -25,6 +32,15 @@ class RemovalView(Record):
     parts: tuple[str, ...]
     whole: bool
     history: bool
+    bytes: int
+
+
+class EnvironmentView(Record):
+    """A Python environment that goes; `project` is empty where it is not known."""
+
+    environment: str
+    project: str
+    why: str
     bytes: int
 
 
@@ -40,6 +56,7 @@ class PruneView(Record):
     bytes: int
     problems: tuple[str, ...]
     texts: int = 0
+    environments: tuple[EnvironmentView, ...] = ()
 
 
 class NotPruned(PitError):
@@ -47,27 +64,106 @@ class NotPruned(PitError):
 
 
 @command("prune", short_help="Remove old runs, as retention says.")
+@click.option(
+    "--run",
+    "run_ids",
+    multiple=True,
+    metavar="RUN_ID",
+    help="Remove the folder of this run instead, however young it is.",
+    shell_complete=complete_run,
+)
+@click.option("--all-finished", is_flag=True, help="The folders of all runs that have ended.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @json_option
-def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
-    """Remove of old runs what retention no longer wants.
+def prune(
+    settings: Settings,
+    run_ids: Sequence[str],
+    all_finished: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove of old runs what retention no longer wants, and Python environments of no more use.
 
     Runs that are alive are never touched. The rules are [retention] and keep_artifacts in
-    pit_config.toml, and keep_artifacts in a pit.toml.
+    pit_config.toml, and keep_artifacts in a pit.toml; --run and --all-finished go beyond them
+    when room is needed: snapshots, logs and data go, the history stays.
     """
+    if run_ids and all_finished:
+        raise BadArgument("--all-finished means every run", "Use one of --run and --all-finished")
     config = settings.config()
     store = _store(config, dry_run)
     if store is None:
-        _say(settings, _view((), Pruned(), dry_run), as_json)
-        return
-    with store:
+        if run_ids:
+            raise UnknownRun(run_ids[0])
+        view = _with_environments(config, _view((), Pruned(), dry_run), frozenset, dry_run)
+    else:
+        with store:
+            view = _pruned(settings, config, store, run_ids, all_finished, dry_run)
+    _say(settings, view, as_json)
+    if view.problems:
+        raise NotPruned("\n".join(view.problems), "The rest has been removed.")
+
+
+def _pruned(
+    settings: Settings,
+    config: WorkspaceConfig,
+    store: Store,
+    run_ids: Sequence[str],
+    all_finished: bool,
+    dry_run: bool,
+) -> PruneView:
+    """What goes, and unless this is a dry run has gone."""
+    if (run_ids or all_finished) and not dry_run:
+        from pit.cli.perform import report_interrupted
+
+        report_interrupted(settings, config, store)
+    if all_finished:
+        planned = retention.plan_of_all(store, config.runs_dir)
+    elif run_ids:
+        rows = [_ended(store, run_id) for run_id in run_ids]
+        planned = retention.plan_of(store, config.runs_dir, rows)
+    else:
         planned = retention.prune_plan(store, config.runs_dir, config.retention, _keep(config))
-        removals = tuple(_removal(config, each) for each in planned)
-        done = Pruned() if dry_run else retention.apply(planned, store, config.runs_dir)
-        texts = 0 if dry_run else store.sweep()
-    _say(settings, replace(_view(removals, done, dry_run), texts=texts), as_json)
-    if done.problems:
-        raise NotPruned("\n".join(done.problems), "The rest has been removed.")
+    removals = tuple(_removal(config, each) for each in planned)
+    done = Pruned() if dry_run else retention.apply(planned, store, config.runs_dir)
+    if not dry_run:
+        trash.empty(config.runs_dir)
+    view = replace(_view(removals, done, dry_run), texts=0 if dry_run else store.sweep())
+    named = partial(retention.environments, store, config.runs_dir, planned)
+    return _with_environments(config, view, named, dry_run)
+
+
+def _ended(store: Store, run_id: str) -> RunRow:
+    run = store.run(run_id)
+    if run.state is RunState.RUNNING:
+        raise BadArgument(f"run {run.id} is still running", "Wait until it has ended")
+    return run
+
+
+def _with_environments(
+    config: WorkspaceConfig,
+    view: PruneView,
+    named: Callable[[], Collection[str]],
+    dry_run: bool,
+) -> PruneView:
+    """With the Python environments that nothing needs any more."""
+    found = surplus.surplus(config.cache_dir, named, config.retention.days, time.time())
+    cleared = Cleared() if dry_run else surplus.remove(found)
+    freed = sum(each.bytes for each in found) if dry_run else cleared.bytes
+    return replace(
+        view,
+        environments=tuple(
+            EnvironmentView(
+                environment=each.prefix.name,
+                project=each.project,
+                why=each.why,
+                bytes=each.bytes,
+            )
+            for each in (found if dry_run else cleared.removed)
+        ),
+        bytes=view.bytes + freed,
+        problems=(*view.problems, *cleared.problems),
+    )
 
 
 def _store(config: WorkspaceConfig, dry_run: bool) -> Store | None:
@@ -112,14 +208,26 @@ def _say(settings: Settings, view: PruneView, as_json: bool) -> None:
     if as_json:
         settings.console.json(view)
         return
+    out = settings.console.out
     if view.removals:
         columns = (Column("RUN"), Column("GOES"), Column("FREES", right=True))
         rows = [(each.run, _what(each), size(each.bytes)) for each in view.removals]
         settings.console.table(columns, rows)
-        settings.console.out()
+        out()
+    if view.environments:
+        titles = ("ENVIRONMENT", "PROJECT", "WHY")
+        heads = (*map(Column, titles), Column("FREES", right=True))
+        settings.console.table(heads, [_environment_row(each) for each in view.environments])
+        out()
     verb = "would free" if view.dry_run else "freed"
-    text = f"{verb} {size(view.bytes)} of {count(view.runs, 'run')}"
-    settings.console.out(text if view.removals else "nothing to remove")
+    what = [count(view.runs, "run")] if view.removals else []
+    what += [count(len(view.environments), "environment")] if view.environments else []
+    out(f"{verb} {size(view.bytes)} of {' and '.join(what)}" if what else "nothing to remove")
+
+
+def _environment_row(view: EnvironmentView) -> tuple[str, ...]:
+    name = os.path.basename(view.project) or "-"
+    return view.environment, name, view.why, size(view.bytes)
 
 
 def _what(removal: RemovalView) -> str:

@@ -15,7 +15,7 @@ from pit.engine import curate
 from pit.engine.curate import Ground, Made
 from pit.engine.look import Action
 from pit.errors import BadArgument, Overlapping
-from pit.model import Record
+from pit.model import Record, TaskRecord
 from pit.state.store import Store
 
 _LINES = 20
@@ -230,9 +230,13 @@ def _clean(
 ) -> tuple[int, list[str]]:
     """Cleans task by task; how many records went, and what could not be done."""
     gone, busy = 0, []
+    records: dict[str, list[TaskRecord]] = {}
+    for record in store.records(found.dag.name):
+        records.setdefault(record.task, []).append(record)
     for task in found.tasks():
         try:
-            gone += curate.clean(ground, task, plan[task.name], store)
+            known = records.get(task.name, ())
+            gone += curate.clean(ground, task, plan[task.name], store, known)
         except Overlapping as error:
             busy.append(str(error))
     return gone, busy

@@ -45,7 +45,9 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
     with Store.open(config.metadata_db) as store:
         report_interrupted(settings, config, store)
         run = _run(store, target)
-        again, left_out = _again(store, config, _lineage(store, run), old_code=code == "old")
+        lineage = _lineage(store, run)
+        _refuse_if_taken(settings, store, config, lineage, old_code=code == "old")
+        again, left_out = _again(store, config, lineage, old_code=code == "old")
     dag = _old_dag(config, run, again) if again.project else spec.discover_one(config, run.dag)
     request = Request(
         dag=dag,
@@ -79,6 +81,42 @@ def _lineage(store: Store, run: RunRow) -> list[RunRow]:
         while found[-1].retry_of is not None:
             found.append(store.run(found[-1].retry_of))
     return found
+
+
+def _refuse_if_taken(
+    settings: Settings,
+    store: Store,
+    config: WorkspaceConfig,
+    lineage: Sequence[RunRow],
+    old_code: bool,
+) -> None:
+    """Raise BadArgument if another retry has what this one would go on with.
+
+    The folders of a run go to the run that continues it, and are there once.
+    """
+    taken_by = _continuing(store, lineage[0])
+    for part in ("data", "project") if old_code else ("data",):
+        if _newest(config, lineage, part) is None and _newest(config, taken_by, part) is not None:
+            last = taken_by[0]
+            what = "data" if part == "data" else "snapshot"
+            raise BadArgument(
+                f"the {what} of run {lineage[0].id} went to run {last.id}, which continues it",
+                f"Run it anew with: {settings.again(f'run {last.dag}')}"
+                if last.state is RunState.SUCCESS
+                else f"Go on with that one: {settings.again(f'retry {last.id}')}",
+            )
+
+
+def _continuing(store: Store, run: RunRow) -> list[RunRow]:
+    """The runs that continue a run, directly or through others, the latest first."""
+    later = [each for each in store.runs(run.dag, limit=_LATER) if each.seq > run.seq]
+    known = {run.id}
+    found = []
+    for each in reversed(later):
+        if each.retry_of in known:
+            known.add(each.id)
+            found.append(each)
+    return found[::-1]
 
 
 def _again(
@@ -141,5 +179,8 @@ def _old_dag(config: WorkspaceConfig, run: RunRow, again: Again) -> Dag:
         raise InvalidConfig(found.findings.problems())
     return replace(found.dag, name=run.dag, project=Path(run.project))
 
+
+_LATER = 200
+"""So many runs of a DAG are looked through for those that continue an older one."""
 
 _NEW_CODE = "Go on with today's code: --code new"

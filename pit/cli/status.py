@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import click
+import msgspec
 
 from pit.cli import past
 from pit.cli.complete import complete_dag
-from pit.cli.console import STATE_STYLES, Cell, Column, ago, count, duration, moment, size, until
+from pit.cli.console import (
+    STATE_STYLES,
+    Cell,
+    Column,
+    ago,
+    count,
+    duration,
+    moment,
+    printable,
+    size,
+    until,
+)
 from pit.cli.options import Settings, command, json_option
+from pit.engine import current
+from pit.engine.outdated import announcement
 from pit.errors import NoProjects
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
 from pit.spec import config as spec
@@ -21,6 +36,7 @@ from pit.state.store import Store
 _WIDE = 110
 _SPARKS_NARROW = 10
 _REMARKS = 12
+_LONGEST_SHOWN = 200
 _BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.CANCELLED)
 
 
@@ -47,7 +63,8 @@ class TaskView(Record):
     """One task in `pit status DAG --json`, with what its attempts used.
 
     `why` is why it ran, or since when it is current; then `made_by` is the run whose products it
-    hands on, and `saved` are the seconds that this saved.
+    hands on, and `saved` are the seconds that this saved. `values` are the small facts that it set,
+    or hands on.
     """
 
     task: str
@@ -63,6 +80,7 @@ class TaskView(Record):
     why: str
     made_by: str
     saved: float
+    values: dict[str, Any]
 
 
 class DagStatusView(Record):
@@ -226,8 +244,12 @@ def _one(
     elif tasks:
         settings.console.out()
         _task_table(settings, tasks)
+        _value_table(settings, tasks)
     if view.last is not None:
         _hints(settings, view.last, tasks)
+    stale = len(store.outdated(name, current.VERSION)) if store is not None else 0
+    if stale:
+        settings.console.warning(*announcement(name, stale))
 
 
 def _task_views(
@@ -238,13 +260,29 @@ def _task_views(
     attempts: dict[str, list[AttemptRow]] = {}
     for attempt in store.attempts(last.run):
         attempts.setdefault(attempt.task, []).append(attempt)
+    rows = past.tasks(store, summary.last)
+    values = _values(store, last.run, rows)
     return [
-        _task_view(last.state, row, attempts.get(row.task, []))
-        for row in past.tasks(store, summary.last)
+        _task_view(last.state, row, attempts.get(row.task, []), values.get(row.task, {}))
+        for row in rows
     ]
 
 
-def _task_view(run: RunState, row: TaskRow, attempts: list[AttemptRow]) -> TaskView:
+def _values(store: Store, run: str, rows: Sequence[TaskRow]) -> dict[str, dict[str, Any]]:
+    """The small facts of a run by task, those that skipped tasks hand on among them."""
+    makers = {row.task: row.made_by or run for row in rows}
+    found: dict[str, dict[str, Any]] = {}
+    for maker in {run, *makers.values()}:
+        for value in store.values(maker):
+            if makers.get(value.task) == maker:
+                of_task = found.setdefault(value.task, {})
+                of_task[value.name] = msgspec.json.decode(value.value)
+    return found
+
+
+def _task_view(
+    run: RunState, row: TaskRow, attempts: list[AttemptRow], values: dict[str, Any]
+) -> TaskView:
     state, reason = past.task_state(run, row)
     cpu = [attempt.cpu_seconds for attempt in attempts if attempt.cpu_seconds is not None]
     peaks = [attempt.peak_memory for attempt in attempts if attempt.peak_memory is not None]
@@ -262,6 +300,7 @@ def _task_view(run: RunState, row: TaskRow, attempts: list[AttemptRow]) -> TaskV
         why=past.task_why(row, reason),
         made_by=row.made_by,
         saved=row.saved,
+        values=values,
     )
 
 
@@ -346,6 +385,19 @@ def _task_table(settings: Settings, tasks: Iterable[TaskView]) -> None:
     saved = sum(task.saved for task in tasks)
     if saved >= 0.05:
         settings.console.out(f"\nSkipping what is current saved {duration(saved)}.")
+
+
+def _value_table(settings: Settings, tasks: Iterable[TaskView]) -> None:
+    rows = [(task.task, name, _shown(v)) for task in tasks for name, v in task.values.items()]
+    if rows:
+        settings.console.out()
+        columns = (Column("TASK", flexible=True), Column("VALUE"), Column("IS", flexible=True))
+        settings.console.table(columns, rows)
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return printable(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
 
 
 def _hints(settings: Settings, run: past.RunView, tasks: Iterable[TaskView]) -> None:

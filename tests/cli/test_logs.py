@@ -164,3 +164,15 @@ def test_the_log_of_an_instance_is_found_by_its_name(sales: Pit, record: Record,
     record(logs={"extract": b"", task: b"drawn\n", "report:LGA": b"other\n"})
     assert raw(sales, f"sales/{task}") == b"drawn\n"
     assert f"── {task} ──\ndrawn\n" in sales.run("logs", "sales").ok().out
+
+
+def test_a_run_with_nothing_to_do_has_lost_no_logs(pit: Pit) -> None:
+    pit.project("p").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\n')
+    pit.file("a.sh", "echo hello\n").run("run", "p").ok()
+    pit.run("run", "p").ok()
+    listed = pit.run("logs", "p", "--list").ok().out
+    assert "nothing to do" in listed.splitlines()[1]
+    assert "removed" not in listed
+    assert "hello" in pit.run("logs", "p").ok().out
+    pit.run("prune", "--all-finished").ok()
+    assert "had nothing to do" in pit.run("logs", "p").ok().err

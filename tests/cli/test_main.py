@@ -12,7 +12,9 @@ import pytest
 
 from pit.cli import main
 from pit.cli.options import Command
-from tests.builder import Pit
+from pit.cli.secrets import group
+from pit.cli.secrets.group import Group
+from tests.builder import Pit, Result
 
 
 def test_help_lists_every_command(pit: Pit) -> None:
@@ -30,8 +32,15 @@ def test_help_lists_every_command(pit: Pit) -> None:
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_each_command_is_what_the_list_says(name: str) -> None:
     command = main.program.get_command(click.Context(main.program), name)
-    assert isinstance(command, Command)
+    assert isinstance(command, Command | Group)
     assert (command.name, command.short_help) == (name, main.COMMANDS[name].help)
+
+
+@pytest.mark.parametrize("name", list(group.COMMANDS))
+def test_each_command_of_a_group_is_what_its_list_says(name: str) -> None:
+    command = group.secrets.get_command(click.Context(group.secrets), name)
+    assert isinstance(command, Command)
+    assert (command.name, command.short_help) == (name, group.COMMANDS[name].help)
 
 
 def test_the_version_is_that_of_the_distribution(pit: Pit) -> None:
@@ -140,7 +149,12 @@ def test_a_defect_where_there_is_no_workspace_shows_its_traceback(pit: Pit) -> N
     assert list(pit.root.iterdir()) == []
 
 
-HEAVY = ("doit", "duckdb", "rich", "psutil", "tree_sitter", "pathspec", "subprocess", "blake3")
+HEAVY = (
+    *("doit", "duckdb", "rich", "psutil", "tree_sitter", "pathspec", "subprocess", "blake3"),
+    *("tomllib", "difflib", "click.shell_completion", "asyncio", "ssl"),
+)
+SPARED = ("pathlib", "msgspec", "json", "hashlib", "ctypes", "pit.model")
+"""What help does without."""
 
 
 @pytest.mark.parametrize("command", [["--help"], ["status"], ["runs"], ["logs", "sales"]])
@@ -161,3 +175,30 @@ def test_commands_that_run_nothing_load_nothing_heavy(
     )
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_help_loads_next_to_nothing(pit: Pit) -> None:
+    program = (
+        "import sys; before = set(sys.modules); from pit.cli.main import main; main(['--help']);"
+        "print(*set(sys.modules) - before, file=sys.stderr)"
+    )
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, env=pit.env, capture_output=True, text=True, check=True)
+    assert not {*SPARED, *HEAVY} & set(done.stderr.split())
+
+
+def test_projects_that_cannot_be_read_are_no_missing_projects(pit: Pit) -> None:
+    pit.file("projects", "")
+    for words in (["status"], ["run", "sales"], ["validate"], ["sync"], ["plan", "sales"]):
+        pit.run(*words).fails(10, f"{pit.root}/projects cannot be read: not a directory")
+
+
+def test_a_current_folder_that_is_gone_is_told(pit: Pit, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone}; exec {sys.executable} -m pit status"
+    env = {name: value for name, value in pit.env.items() if name != "PYTHONPATH"}
+    done = subprocess.run(["sh", "-c", script], cwd=gone, capture_output=True, text=True, env=env)
+    Result(done.returncode, done.stdout, done.stderr).fails(
+        2, "the current folder does not exist any more"
+    )

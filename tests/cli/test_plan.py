@@ -137,3 +137,46 @@ def test_on_a_read_only_disk(chain: Pit) -> None:
     assert done.returncode == 0, done.stderr
     assert "2 current" in done.stdout
     assert "sales/report is current since run" in done.stdout
+
+
+def test_it_says_what_a_run_would_meet(chain: Pit) -> None:
+    chain.toml(CHAIN + '[dag]\noverlap = "skip"\n[dag.requires]\nother = { max_age = "1h" }\n')
+    chain.project("other").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "true\n")
+    planned = chain.run("plan", "sales").ok()
+    told = 'DAG "sales" requires "other", which never succeeded'
+    assert f"A run would stop here: {told}" in planned.out
+    assert chain.run("plan", "sales", "--json").ok().json["meets"] == [told]
+    chain.run("run", "other").ok()
+    assert chain.run("plan", "sales", "--json").ok().json["meets"] == []
+
+
+def test_it_says_that_another_run_is_in_the_way(chain: Pit) -> None:
+    chain.file("mail.sh", "until [ -e ../../../go ]; do sleep 0.05; done\n")
+    for overlap, verdict in (("skip", "refused"), ("queue", "made to wait")):
+        chain.toml(CHAIN + f'[dag]\noverlap = "{overlap}"\n')
+        running = chain.start("run", "sales", "--json")
+        assert running.stdout is not None
+        for line in running.stdout:
+            if b'"attempt_started"' in line and b'"mail"' in line:
+                break
+        told = chain.run("plan", "sales").out
+        (chain.root / "go").touch()
+        running.communicate(timeout=60)
+        assert verdict in told
+        (chain.root / "go").unlink()
+        assert verdict not in chain.run("plan", "sales").ok().out
+
+
+def test_concurrency_and_what_failed_can_be_planned(chain: Pit) -> None:
+    chain.file("report.sh", "exit 3\n").run("run", "sales").fails(1)
+    planned = chain.run(
+        "run", "sales", "--dry-run", "--failed", "--concurrency", "7", "--json"
+    ).ok()
+    assert list(actions(planned)) == ["report", "mail"]
+    assert planned.json["concurrency"] == 7
+    assert (
+        chain.run("plan", "sales", "--failed", "--json").ok().json["tasks"] == planned.json["tasks"]
+    )
+    assert (
+        planned.json["concurrency"] != chain.run("plan", "sales", "--json").ok().json["concurrency"]
+    )

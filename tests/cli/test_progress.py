@@ -15,7 +15,9 @@ from pit.model import (
     AttemptEnded,
     AttemptStarted,
     Event,
+    Logged,
     Outcome,
+    Progressed,
     Reason,
     RunEnded,
     RunStarted,
@@ -177,6 +179,63 @@ def test_a_memoryview_is_taken_as_it_is_at_the_time() -> None:
     lines.feed("t", memoryview(buffer))
     buffer[:] = b"xyz"
     assert lines.close() == b"[t] abc\n"
+
+
+def progressed(seconds: float, done: float, total: float | None, message: str = "") -> Progressed:
+    """The task `load` says how far it is, so many seconds after the start."""
+    return Progressed(
+        run=RUN, at=AT + seconds, task="load", done=done, total=total, message=message
+    )
+
+
+def test_in_a_pipe_progress_is_a_line_every_ten_seconds() -> None:
+    console, binary = piped()
+    view = PlainView(console)
+    for event in (
+        began("load"),
+        progressed(1, 1, 1000),
+        progressed(11, 400, 1000, "april.csv"),
+        progressed(12, 410, 1000),
+        progressed(22, 12345.5, None),
+        tried("load"),
+    ):
+        view.emit(event)
+    view.close()
+    assert binary.getvalue().decode().splitlines() == [
+        "06:00:00  load  started",
+        "06:00:11  load  40%  400 of 1,000  april.csv",
+        "06:00:22  load  12,345.5",
+    ]
+
+
+def test_what_tasks_log_is_shown_where_it_matters_and_is_not_in_their_output() -> None:
+    late = Logged(run=RUN, at=AT, task="load", level="warning", message="late", fields={"n": 2})
+    told = Logged(run=RUN, at=AT, task="load", level="info", message="begun")
+    for verbose, lines in ((False, ["06:00:00  load  warning: late  n=2"]), (True, [])):
+        console, binary = piped()
+        view = PlainView(console, verbose=verbose)
+        view.emit(late)
+        view.emit(told)
+        assert binary.getvalue().decode().splitlines() == lines
+
+
+def test_the_picture_shows_how_far_a_running_task_is() -> None:
+    picture = Picture()
+    for event in (started("load"), began("load"), progressed(1, 4, 10, "april.csv")):
+        picture.take(event, 100.0)
+    assert "  running     12s  load  40%  4 of 10  april.csv" in shown(picture, 112.0)
+    picture.take(tried("load"), 113.0)
+    picture.take(progressed(2, 5, 10), 113.0)
+    picture.take(began("load", 2, 3), 114.0)
+    assert "  running      1s  load  (attempt 2 of 3)" in shown(picture, 115.0)
+
+
+def test_the_live_view_lets_warnings_of_tasks_scroll_by() -> None:
+    terminal = Terminal()
+    view = LiveView(Console(terminal, Terminal(), {"NO_COLOR": "1"}))  # type: ignore[arg-type]
+    view.emit(Logged(run=RUN, at=AT, task="load", level="error", message="gone", fields={}))
+    view.close()
+    assert "load  error: gone" in terminal.text
 
 
 def test_the_json_view_writes_an_object_per_event() -> None:

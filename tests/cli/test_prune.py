@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
+from pit.model import EnvironmentHashed, RunEnded, RunStarted, RunState
+from pit.state.rundir import RunDir
+from pit.state.store import Store
 from tests.builder import Pit
 from tests.cli.conftest import Record
 
@@ -62,3 +67,85 @@ def test_a_workspace_without_history_has_nothing_to_remove(sales: Pit) -> None:
     assert sales.run("prune").ok().out == "nothing to remove\n"
     assert sales.run("prune", "--json").ok().json["removals"] == []
     assert not (sales.root / "pit_metadata.db").exists()
+
+
+def _environment(sales: Pit, name: str, days: float) -> Path:
+    """A finished environment that was last used so many days ago."""
+    prefix = sales.root / ".pit" / "envs" / name
+    prefix.mkdir(parents=True)
+    (prefix / "pit.json").write_text('{"site_paths": [], "unfrozen": [], "project": "/old/shop"}')
+    os.utime(prefix / "pit.json", (time.time() - days * DAY,) * 2)
+    return prefix
+
+
+def test_environments_go_with_retention(sales: Pit, record: Record) -> None:
+    record()
+    old = _environment(sales, "a" * 16, 40)
+    young = _environment(sales, "b" * 16, 20)
+    out = sales.run("prune", "--dry-run").ok().out
+    assert f"{old.name}  shop     not used for 40 days" in out
+    assert "would free" in out
+    assert old.is_dir()
+    found = sales.run("prune", "--json").ok().json
+    assert [each["environment"] for each in found["environments"]] == [old.name]
+    assert found["bytes"] == found["environments"][0]["bytes"]
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_an_environment_goes_after_a_run_too(sales: Pit) -> None:
+    old = _environment(sales, "a" * 16, 40)
+    sales.run("run", "sales").ok()
+    assert not old.exists()
+
+
+def test_the_environment_of_a_snapshot_stays_with_it(sales: Pit, record: Record) -> None:
+    kept = _environment(sales, "a" * 16, 40)
+    folder = record()
+    with Store.open(sales.root / "pit_metadata.db") as store:
+        digest = "a" * 64
+        store.emit(EnvironmentHashed(folder.id, 0.0, "sales", "environment", digest))
+        continued = RunDir.allocate(sales.root / "runs", "sales", time.time())
+        store.emit(
+            RunStarted(
+                run=continued.id,
+                at=time.time(),
+                dag="sales",
+                run_dir=str(continued.root),
+                project=str(sales.folder),
+                tasks=(),
+                params={},
+                retry_of=folder.id,
+            )
+        )
+        store.emit(RunEnded(run=continued.id, at=time.time(), state=RunState.FAILED, seconds=1.0))
+    continued.lock.release()
+    folder.remove("project")  # as a retry that took it over does
+    assert sales.run("prune").ok().out == "nothing to remove\n"
+    assert kept.is_dir()
+    sales.run("prune", "--run", continued.id).ok()
+    assert not kept.exists()
+
+
+def test_a_run_can_be_named(sales: Pit, record: Record) -> None:
+    failed = record(RunState.FAILED)
+    other = record()
+    out = sales.run("prune", "--run", failed.id).ok().out
+    assert f"{failed.id}  folder" in out
+    assert not failed.root.exists()
+    assert other.root.is_dir()
+    assert failed.id in sales.run("runs").ok().out
+    sales.run("prune", "--run", "20200101_000000.000_none").fails(2, "not found")
+    sales.run("prune", "--run", other.id, "--all-finished").fails(2, "every run")
+
+
+def test_all_that_have_ended_go_but_no_live_one(sales: Pit, record: Record) -> None:
+    ended = [record(RunState.FAILED), record()]
+    alive = record(ended=False, alive=True)
+    out = sales.run("prune", "--all-finished", "--dry-run").ok().out
+    assert "of 2 runs" in out
+    assert all(folder.root.is_dir() for folder in ended)
+    sales.run("prune", "--all-finished").ok()
+    assert not any(folder.root.exists() for folder in ended)
+    assert alive.root.is_dir()
+    sales.run("prune", "--run", alive.id).fails(2, "still running")
+    alive.lock.release()

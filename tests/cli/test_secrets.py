@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -137,6 +138,11 @@ def test_fields_are_set_and_the_others_kept(ws: Inside) -> None:
         ("v", ("global", "k", "--only", "sales", "--everybody"), 2, "say opposite things"),
         ("v", ("global", "api_key", "--field", "port"), 31, "is a plain value, it has no fields"),
         ("a\0b", ("global", "k"), 31, "is no text"),
+        ("", ("global", "api_key", ""), 2, "is empty, and nothing was changed"),
+        ("", ("global", "warehouse", "--field", "password="), 2, "is empty"),
+        ("", ("global", "k", "a\udcff"), 2, "is not UTF-8 text"),
+        ("", ("global", "k", "--field", "host=a\udcff"), 2, "is not UTF-8 text"),
+        ("", ("global", "k", "--field", "a\udcff=b"), 2, "--field has no name"),
     ],
 )
 def test_what_cannot_be_set(
@@ -144,6 +150,15 @@ def test_what_cannot_be_set(
 ) -> None:
     piped(ws, text, "set", *args).fails(code, sentence)
     assert (ws.root / "secrets.toml").read_text() == FILE
+
+
+def test_standard_input_may_be_closed(ws: Inside) -> None:
+    words = shlex.join(ws.argv("secrets", "set", "global", "k"))
+    done = subprocess.run(
+        ["sh", "-c", f"exec {words} <&-"], env=ws.env, cwd=ws.root, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "nothing was piped in for global.k" in done.stderr
 
 
 def test_a_scope_that_is_no_dag_is_warned_about(ws: Inside) -> None:
@@ -362,6 +377,15 @@ def test_validate_looks_at_the_secrets_file(ws: Inside) -> None:
     ws.run("validate").fails(11, '"key" in [global] must be a string')
     (ws.root / "secrets.toml").unlink()
     assert "the secrets were not checked: " in ws.run("validate").ok().out
+
+
+def test_validate_tells_a_table_without_quotes_from_a_dag_with_a_dot(ws: Inside) -> None:
+    ws.project("eu").toml('[dag]\nname = "sales.eu"\n[[tasks]]\nname = "a"\nscript = "a.sh"\n')
+    ws.file("projects/eu/a.sh", "true\n")
+    ws.file("secrets.toml", '[sales.eu]\npassword = "hunter2-hunter2"\n', 0o600)
+    assert 'its table needs quotes: ["sales.eu"]' in ws.run("validate").out
+    ws.file("secrets.toml", '["sales.eu"]\npassword = "hunter2-hunter2"\n', 0o600)
+    assert "quotes" not in ws.run("validate").out
 
 
 def test_validate_misses_connections(ws: Inside) -> None:

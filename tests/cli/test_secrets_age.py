@@ -155,6 +155,16 @@ def test_encrypting_never_overwrites_and_keeps_the_plain_file(team: Team) -> Non
     assert age.is_encrypted(other.read_bytes())
 
 
+def test_a_plain_file_that_was_encrypted_away_is_not_begun_anew(team: Team) -> None:
+    team.encrypted()
+    team.pit.file("pit_config.toml", 'secrets_dir = "secrets.toml"\n')
+    for words in (("list",), ("get", "global", "k"), ("edit",), ("remove", "global", "k")):
+        done = team.pit.run("secrets", *words, EDITOR="true")
+        done.fails(30, 'Set secrets_dir = "secrets.toml.age" in pit_config.toml')
+    team.pit.piped("v", "secrets", "set", "global", "k").fails(30, "does not exist, but")
+    assert not team.plain.exists()
+
+
 def test_encrypting_for_others_alone_is_refused(team: Team) -> None:
     team.pit.run("secrets", "keygen").ok()
     _, stranger = identities.generate()

@@ -77,8 +77,9 @@ def test_an_edit_is_saved_encrypted_and_audited(team: Team) -> None:
     assert modes == ["600", "700"]
     assert "PIT_AGE" not in done.err
     assert "/dev/shm/pit-edit-" in done.err
-    (change,) = team.pit.run("secrets", "audit", "--json").ok().json["changes"]
+    change, look = team.pit.run("secrets", "audit", "--json").ok().json["changes"]
     assert (change["what"], change["scope"], change["name"]) == ("created", "stock", "token")
+    assert (look["what"], look["note"]) == ("read", "edit")
     nowhere_on_disk(team.pit)
 
 
@@ -140,7 +141,7 @@ def test_an_editor_that_dies_loses_nothing(team: Team, script: str) -> None:
 
 
 def test_an_editor_that_is_not_there(team: Team) -> None:
-    team.pit.run("secrets", "edit", EDITOR="no-such-editor -x").fails(38, "exit code 127")
+    team.pit.run("secrets", "edit", EDITOR="no-such-editor -x").fails(38, "the editor is not there")
     team.pit.run("secrets", "edit", EDITOR="'unbalanced").fails(2, "cannot be read as a command")
 
 
@@ -163,6 +164,26 @@ def test_an_end_from_outside_keeps_the_edit(team: Team, number: int) -> None:
     assert "Your edit is kept in" in shown
     assert MARK in team.opened_file(kept(team))
     nowhere_on_disk(team.pit)
+
+
+def test_an_edit_that_was_killed_is_pointed_out(team: Team) -> None:
+    with subprocess.Popen(
+        team.pit.argv("secrets", "edit"),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=team.pit.env | {"EDITOR": editor(team.pit, 'echo "$file"; echo $$; exec sleep 60')},
+        cwd=team.pit.root,
+    ) as process:
+        assert process.stdout is not None
+        file, number = Path(process.stdout.readline().strip()), int(process.stdout.readline())
+        assert str(file.parent) not in team.pit.run("secrets", "edit", EDITOR="true").err
+        process.kill()
+        os.kill(number, signal.SIGKILL)
+    done = team.pit.run("secrets", "edit", EDITOR="true").ok()
+    assert f"an edit that was cut short lies in {file.parent}" in done.err
+    assert file.exists()
+    shutil.rmtree(file.parent)
+    assert "cut short" not in team.pit.run("secrets", "edit", EDITOR="true").ok().err
 
 
 def test_ctrl_c_is_the_editors_own(team: Team) -> None:

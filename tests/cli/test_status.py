@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from pit.model import RunState
+from pit.model import RunState, ValueSet
+from pit.state.store import Store
 from tests.builder import Pit
 from tests.cli.conftest import Record
 
@@ -110,7 +111,20 @@ def test_json_of_all_and_of_one(sales: Pit, record: Record) -> None:
         "why": "",
         "made_by": "",
         "saved": 0.0,
+        "values": {},
     }
+
+
+def test_the_values_of_a_run_are_shown(sales: Pit, record: Record) -> None:
+    run = record()
+    with Store.open(sales.root / "pit_metadata.db") as store:
+        for name, value in (("city", '"Oslo"'), ("rows", "42")):
+            fact = ValueSet(run=run.id, at=1.0, task="load", name=name, value=value, attempt=1)
+            store.emit(fact)
+    tasks = sales.run("status", "sales", "--json").ok().json["tasks"]
+    assert [task["values"] for task in tasks] == [{}, {"city": "Oslo", "rows": 42}]
+    out = sales.run("status", "sales").ok().out
+    assert "TASK  VALUE  IS\nload  city   Oslo\nload  rows   42\n" in out
 
 
 def test_a_broken_project_hides_neither_the_others_nor_its_own_past(

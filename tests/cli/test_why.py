@@ -102,3 +102,32 @@ def test_a_long_chain_ends_with_its_root(pit: Pit) -> None:
     lines = why(pit, "long/t59")
     assert len(lines) < 60
     assert "in the end because t0: in changed" in lines[-1]
+
+
+TWO = """
+[[tasks]]
+name = "fetch"
+script = "fetch.sh"
+inputs = ["a"]
+[[tasks]]
+name = "load"
+script = "fetch.sh"
+inputs = []
+depends_on = ["fetch"]
+"""
+
+
+def test_a_task_upstream_is_told_once(pit: Pit) -> None:
+    pit.project("p").toml(TWO).file("fetch.sh", "true\n").file("a", "1").run("run", "p").ok()
+    pit.file("a", "2")
+    assert [line.partition(" (")[0] for line in why(pit, "p/load")] == [
+        "p/load would run:",
+        "  fetch would run",
+        "    ← a changed",
+    ]
+    pit.run("run", "p/fetch").ok()
+    assert [line.partition(" (")[0] for line in why(pit, "p/load")] == [
+        "p/load would run:",
+        "  fetch ran in run RUN1",
+        "    ← a changed",
+    ]
