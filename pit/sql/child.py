@@ -11,11 +11,12 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from pit.sql import wire
-from pit.sql.driver import Driver, Failure
+from pit.sql.driver import Driver, Failure, Unavailable
 from pit.sql.script import Execution, Report
 
 _AGAIN = 0.05
@@ -51,10 +52,44 @@ def _conversation() -> tuple[BinaryIO, int]:
     return os.fdopen(requests, "rb"), replies
 
 
+class Work(Protocol):
+    """What a session does for one request; `run` it once."""
+
+    def run(self) -> Report:
+        """Do it and let go of the database; failures are in the report."""
+
+    def interrupt(self) -> None:
+        """End it soon; may come from any thread, and more than once."""
+
+
+def _work(order: wire.Work, driver: Driver, log: Callable[[str], None]) -> Work:
+    """What answers a request; what is rare is imported when it comes up."""
+    match order:
+        case wire.Run():
+            return Execution(
+                driver,
+                order.database,
+                order.script,
+                order.text,
+                order.variables,
+                log,
+                template=order.template,
+                watch=order.watch,
+            )
+        case wire.Check():
+            from pit.sql.checks import Checking
+
+            return Checking(driver, order, log)
+        case wire.Ask():
+            from pit.sql.questions import Questioning
+
+            return Questioning(driver, order)
+
+
 class Running:
     """A run under way; `shared` once another one overlapped it."""
 
-    def __init__(self, execution: Execution, shared: bool) -> None:
+    def __init__(self, execution: Work, shared: bool) -> None:
         self.execution = execution
         self.shared = shared
         self.over = threading.Event()
@@ -77,30 +112,25 @@ class Server:
             message = wire.request(line)
             if isinstance(message, wire.End):
                 break
-            if isinstance(message, wire.Run):
-                self._begin(message)
-            else:
+            if isinstance(message, wire.Interrupt):
                 self._interrupt(message.id)
+            else:
+                self._begin(message)
         self._leave()
 
-    def _begin(self, order: wire.Run) -> None:
+    def _begin(self, order: wire.Work) -> None:
         def log(text: str) -> None:
             self._reply(wire.Log(id=order.id, text=text))
 
         try:
             driver = self._driver(order.database.kind)
+        except Unavailable as error:
+            self._reply(wire.Done(id=order.id, failure=Failure(message=str(error), kind="missing")))
+            return
         except (ImportError, ValueError) as error:
             self._reply(wire.Done(id=order.id, failure=_defect(error)))
             return
-        execution = Execution(
-            driver,
-            order.database,
-            order.script,
-            order.text,
-            order.variables,
-            log,
-        )
-        running = self._enter(order.id, execution)
+        running = self._enter(order.id, _work(order, driver, log))
         threading.Thread(target=self._perform, args=(order.id, running), daemon=True).start()
 
     def _driver(self, kind: str) -> Driver:
@@ -108,7 +138,7 @@ class Server:
             self._drivers[kind] = _load(kind)
         return self._drivers[kind]
 
-    def _enter(self, number: int, execution: Execution) -> Running:
+    def _enter(self, number: int, execution: Work) -> Running:
         with self._lock:
             for other in self._running.values():
                 other.shared = True
@@ -134,6 +164,7 @@ class Server:
                 failure=report.failure,
                 statements=report.statements,
                 rows=report.rows,
+                answer=report.answer,
                 cpu_seconds=time.process_time() - running.cpu if alone else None,
                 peak_memory=_peak() if alone else None,
             )
@@ -176,11 +207,38 @@ def _insist(running: Running) -> None:
 
 def _load(kind: str) -> Driver:
     """The driver for a kind of database; its library is imported here and nowhere else."""
-    if kind == "duckdb":
-        from pit.sql.duck import DuckDB
+    match kind:
+        case "duckdb":
+            from pit.sql.duck import DuckDB
 
-        return DuckDB()
+            return DuckDB()
+        case "sqlite":
+            from pit.sql.sqlite import SQLite
+
+            return SQLite()
+        case "postgres":
+            return _postgres()
+        case "sqlserver":
+            from pit.sql.sqlserver import SQLServer
+
+            return SQLServer()
+        case "odbc":
+            from pit.sql.odbc import ODBC
+
+            return ODBC()
     raise ValueError(f"no driver for {kind}")
+
+
+def _postgres() -> Driver:
+    try:
+        from pit.sql.postgres import Postgres
+    except ImportError as error:
+        if not str(error.name or "psycopg").startswith("psycopg"):
+            raise
+        raise Unavailable(
+            "Postgres needs psycopg: pip install 'pit-orchestrator[postgres]'"
+        ) from None
+    return Postgres()
 
 
 def _defect(error: Exception) -> Failure:

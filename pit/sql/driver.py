@@ -7,7 +7,7 @@ transactions that the database would have if it were sent the script whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from pit.model import Record
@@ -44,22 +44,39 @@ class Result(Record, frozen=True):
     text: str = ""
 
 
+class Rows(Record, frozen=True):
+    """A whole result that is being read: the names of its columns, and its rows in batches.
+
+    `changed`: how many rows a statement without a result has changed, None if it has no number.
+    `numeric` says for each column whether it is a number, empty where only the values tell.
+    """
+
+    columns: tuple[str, ...]
+    batches: Iterator[Sequence[Sequence[Any]]]
+    numeric: tuple[bool, ...] = ()
+    changed: int | None = None
+
+
 class Failure(Record, frozen=True):
     """Why a script failed: a sentence, and the line in the script (0: none).
 
-    `kind` is the database's word for this sort of error, or one of the two below; `snippet` shows
-    the place.
+    `kind` is the database's word for this sort of error, or one of those below; `retryable` says
+    that it is transient, so that another attempt may well not meet it; `snippet` shows the place.
+    `place` is the file that the line is in, if that is not the script itself.
     """
 
     message: str
     line: int = 0
     kind: str = ""
-    retryable: bool = True
+    retryable: bool = False
     snippet: str = ""
+    place: str = ""
 
 
 CANCELLED = "cancelled"
 DISK_FULL = "disk full"
+CHECK_FAILED = "check failed"
+MAX_CHANGE = "max_change"
 
 
 class SqlFailure(Exception):
@@ -70,6 +87,10 @@ class SqlFailure(Exception):
         self.failure = failure
 
 
+class Unavailable(Exception):
+    """A library or a system's driver is missing; its text says what to install."""
+
+
 class Busy(Exception):
     """The database file is in somebody's use; the same call will work once `holder` is done."""
 
@@ -78,20 +99,41 @@ class Busy(Exception):
         self.path, self.holder = path, holder
 
 
+Tell = Callable[[str], None]
+"""Takes what the server has to say while a statement runs, such as PRINT or RAISE NOTICE."""
+
+
 class Session(Protocol):
     """One script's connection to one database. Only `interrupt` may come from another thread."""
+
+    @property
+    def native(self) -> Any:
+        """The library's own connection, for moving rows in bulk."""
 
     def declare(self, variables: Mapping[str, str]) -> None:
         """Make variables readable for the script's statements."""
 
-    def execute(self, statement: Statement) -> Result:
-        """Carry out one statement; raises SqlFailure, or Busy if it needs a file that is in use."""
+    def execute(self, statement: Statement) -> Iterable[Result]:
+        """Carry out one statement, and give its results as they come: none, one or more.
+
+        Raises SqlFailure, or Busy before the first result if it needs a file that is in use.
+        """
+
+    def rows(self, statement: Statement) -> Rows:
+        """Carry out the only statement of a script, for all that it returns, in flat memory.
+
+        Values are Python's, or texts where the database writes them better. Reading and this call
+        raise what `execute` raises.
+        """
 
     def interrupt(self) -> None:
         """End the statement that is being executed, if any, as soon as possible."""
 
     def roll_back(self) -> bool:
-        """Undo the open transaction; False if none was open."""
+        """Undo the open transaction; False if there was nothing to undo.
+
+        True also if the database has undone earlier statements of a script that failed.
+        """
 
     def close(self) -> None:
         """Give everything back; the file is closed when no other session uses it."""
@@ -100,8 +142,8 @@ class Session(Protocol):
 class Driver(Protocol):
     """One kind of database."""
 
-    def parse(self, text: str) -> list[Statement]:
+    def parse(self, text: str, database: Database) -> list[Statement]:
         """The statements of a script, in order; raises SqlFailure for what cannot be parsed."""
 
-    def connect(self, database: Database, script: Sequence[Statement]) -> Session:
-        """A session for this script; raises Busy or SqlFailure."""
+    def connect(self, database: Database, script: Sequence[Statement], tell: Tell) -> Session:
+        """A session for this script; raises Busy, SqlFailure or Unavailable."""

@@ -8,13 +8,10 @@ DETACH gets the file alone; the others wait.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -23,11 +20,11 @@ import msgspec
 from pit.model import Record
 from pit.sql import table
 from pit.sql.connect import Database
-from pit.sql.driver import Busy, Failure, Result, SqlFailure, Statement
+from pit.sql.driver import Busy, Failure, Result, Rows, SqlFailure, Statement, Tell
 from pit.sql.duck_errors import TOLD_AS_JSON, busy, failure
+from pit.sql.files import SIBLING, make_room
 from pit.sql.places import Place, align, cut, point
 
-_SIBLING = "another task of this run"
 _BATCH = 10_000
 """How many rows of a result set are fetched at once, so that memory stays flat."""
 _LONGEST_PLAN = 20_000
@@ -76,7 +73,7 @@ class DuckDB:
         self._files: dict[str, _File] = {}
         self._parser = duckdb.connect()
 
-    def parse(self, text: str) -> list[Statement]:
+    def parse(self, text: str, database: Database) -> list[Statement]:
         """The statements of a script; the whole is parsed before anything is executed."""
         if "\0" in text:
             # DuckDB would take it for the end and say nothing.
@@ -120,7 +117,7 @@ class DuckDB:
         finally:
             parser.close()
 
-    def connect(self, database: Database, script: Sequence[Statement]) -> DuckSession:
+    def connect(self, database: Database, script: Sequence[Statement], tell: Tell) -> DuckSession:
         """A session on its own connection; raises Busy while the file's lock is held elsewhere."""
         if database.in_memory:
             root = _open(database)
@@ -137,7 +134,7 @@ class DuckDB:
         if file is None:
             self._files[database.key] = file = _File(_open(database), alone)
         elif file.alone or alone:
-            raise Busy(database.path, _SIBLING)
+            raise Busy(database.path, SIBLING)
         return file
 
     def _release(self, database: Database) -> None:
@@ -168,7 +165,7 @@ class DuckSession:
     """One script's connection."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, release: Callable[[], None]) -> None:
-        self._connection = connection
+        self.native = self._connection = connection
         connection.execute(TOLD_AS_JSON)
         self._release = release
 
@@ -178,8 +175,11 @@ class DuckSession:
             quoted = name.replace('"', '""')
             self._connection.execute(f'SET VARIABLE "{quoted}" = ?', [value])
 
-    def execute(self, statement: Statement) -> Result:
-        """Carry out one statement to its end, whatever it returns."""
+    def execute(self, statement: Statement) -> Iterator[Result]:
+        """Carry out one statement to its end, whatever it returns: one result."""
+        yield self._result(statement)
+
+    def _result(self, statement: Statement) -> Result:
         parsed: _Parsed = statement.native
         ahead = ""
         try:
@@ -218,6 +218,57 @@ class DuckSession:
         if rows and header[0][0] == "Count":
             return Result(rows=rows[0][0], changed=True)
         return Result()
+
+    def rows(self, statement: Statement) -> Rows:
+        """All rows of a statement; those of a SELECT as the texts that DuckDB writes itself."""
+        parsed: _Parsed = statement.native
+        ahead = ""
+        query = parsed.query or statement.text
+        try:
+            if shape := self._shape(parsed):
+                header = shape.header
+                ahead, behind = _as_texts(len(header))
+                self._connection.execute(f"{ahead}{query}{behind}")
+            else:
+                header = self._connection.execute(parsed.sendable).description or []
+            names = tuple(str(column[0]) for column in header)
+            if not (shape or _returns_rows(parsed, statement)):
+                counted = self._connection.fetchall()
+                changed = counted[0][0] if counted and names == ("Count",) else None
+                return Rows(columns=(), batches=iter(()), changed=changed)
+            return Rows(
+                columns=names,
+                batches=self._batches(query, statement, len(ahead)),
+                numeric=tuple(_NUMBER.fullmatch(str(column[1])) is not None for column in header),
+            )
+        except duckdb.Error as error:
+            raise self._raised(error, f"{ahead}{query}", statement, len(ahead)) from None
+
+    def _batches(
+        self, query: str, statement: Statement, ahead: int
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        try:
+            while batch := self._connection.fetchmany(_BATCH):
+                yield batch
+        except duckdb.Error as error:
+            raise self._raised(error, " " * ahead + query, statement, ahead) from None
+
+    def save(self, statement: Statement, path: str) -> None:
+        """The whole result of a SELECT as a Parquet file, which DuckDB writes itself."""
+        parsed: _Parsed = statement.native
+        query = (parsed.query or statement.text).rstrip("; \t\r\n")
+        ahead = "COPY ("
+        where = path.replace("'", "''")
+        try:
+            self._connection.execute(f"{ahead}{query}\n) TO '{where}' (FORMAT parquet)")
+        except duckdb.Error as error:
+            raise self._raised(error, f"{ahead}{query}", statement, len(ahead)) from None
+
+    @staticmethod
+    def _raised(
+        error: duckdb.Error, query: str, statement: Statement, ahead: int
+    ) -> Busy | SqlFailure:
+        return busy(error) or SqlFailure(failure(error, query, statement, ahead))
 
     def _rows(self, header: _Header, lists: bool) -> Result:
         """What the running statement returns, read to its end, for an error may hide there."""
@@ -287,6 +338,13 @@ class _Shown(Record, frozen=True):
         )
 
 
+def _as_texts(count: int) -> tuple[str, str]:
+    """What is put around a SELECT so that all its values come as texts."""
+    names = [f"c{index}" for index in range(count)]
+    casts = ", ".join(f"CAST({name} AS VARCHAR)" for name in names)
+    return f"SELECT {casts} FROM (", f"\n) AS pit({', '.join(names)})"
+
+
 def _returns_rows(parsed: _Parsed, statement: Statement) -> bool:
     return parsed.kind in _WITH_ROWS or _RETURNING.search(statement.text) is not None
 
@@ -300,7 +358,7 @@ def _text(value: object) -> str | None:
 
 def _open(database: Database) -> duckdb.DuckDBPyConnection:
     if not database.in_memory:
-        _make_room(database.path)
+        make_room(database.path)
     # Otherwise `FROM text` would find the Python variables of this process.
     config: dict[str, str | bool | int | float | list[str]] = {**database.options}
     config["python_enable_replacements"] = "false"
@@ -316,18 +374,5 @@ def _open(database: Database) -> duckdb.DuckDBPyConnection:
         raise SqlFailure(failed) from None
 
 
-def _make_room(path: str) -> None:
-    """The database's folder exists, and nothing but a file stands in its place."""
-    try:
-        os.makedirs(Path(path).parent, exist_ok=True)
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise SqlFailure(_final(f"cannot open {path}: {error.strerror}")) from None
-    if not stat.S_ISREG(mode):
-        raise SqlFailure(_final(f"cannot open {path}: it is not a file"))
-
-
-def _final(message: str, kind: str = "IO Error") -> Failure:
+def _final(message: str, kind: str) -> Failure:
     return Failure(message=message, kind=kind, retryable=False)

@@ -18,30 +18,17 @@ from pit.sql.places import point
 
 TOLD_AS_JSON = "SET errors_as_json = true"
 
-_FINAL = frozenset(
-    f"{kind} Error"
-    for kind in (
-        "Parser",
-        "Syntax",
-        "Catalog",
-        "Binder",
-        "Conversion",
-        "Out of Range",
-        "Mismatch Type",
-        "Invalid type",
-        "Unknown Type",
-        "Not implemented",
-        "Permission",
-        "Parameter Not Resolved",
-        "Parameter Not Allowed",
-        "Missing Extension",
-    )
-)
-"""Errors that come again however often the script is sent."""
-_HOPELESS = re.compile(
-    r"not a valid DuckDB database|version number|Permission denied|Read-only file system"
-    r"|in read-only mode|attached in read-only|Is a directory",
+_TRANSIENT = frozenset(("Connection Error", "OutOfMemory Error", "Out of Memory Error"))
+"""Errors that another attempt may well not meet."""
+_CONFLICT = re.compile(
+    r"conflict|could not set lock|database is locked|timed? ?out|connection (?:refused|reset|lost)"
+    r"|server closed the connection|could not establish connection|temporary failure"
+    r"|HTTP (?:code )?(?:408|425|429|5\d\d)\b|HTTP GET error on .* \(HTTP (?:408|429|5\d\d)\)",
     re.IGNORECASE,
+)
+"""What transactions, the network and attached databases say of what passes."""
+_MAY_PASS = frozenset(
+    ("TransactionContext Error", "IO Error", "HTTP Error", "Invalid Error", "Catalog Error")
 )
 _NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
 _LOCKED = re.compile(
@@ -88,9 +75,16 @@ def failure(
         message=f"{told.kind}: {told.message}"[:_LONGEST],
         line=line,
         kind=_kind(told),
-        retryable=told.kind not in _FINAL and not _HOPELESS.search(told.message),
+        retryable=_is_transient(told),
         snippet=snippet,
     )
+
+
+def _is_transient(told: _Read) -> bool:
+    """By kind; an error of input or output passes only if it says that it is about such a thing."""
+    if told.kind in _MAY_PASS:
+        return _CONFLICT.search(told.message) is not None
+    return told.kind in _TRANSIENT
 
 
 def busy(error: duckdb.Error) -> Busy | None:

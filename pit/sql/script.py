@@ -10,15 +10,22 @@ import random
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pit.model import Record
 from pit.sql import table
+from pit.sql.changes import Changes, written
 from pit.sql.connect import Database
+from pit.sql.dialect import BadName, of_kind
 from pit.sql.driver import (
     CANCELLED,
+    DISK_FULL,
     Busy,
     Driver,
     Failure,
@@ -26,7 +33,12 @@ from pit.sql.driver import (
     Session,
     SqlFailure,
     Statement,
+    Unavailable,
 )
+from pit.sql.wire import Template, Watch
+
+if TYPE_CHECKING:
+    from pit.sql.templates import Renderer
 
 _TITLE = 100
 """How much of a statement's text the log shows, in terminal columns."""
@@ -36,11 +48,15 @@ _PATIENCE = 60.0
 
 
 class Report(Record, frozen=True):
-    """How a script went: statements that ended well, rows that they changed, why it failed."""
+    """How a script went: statements that ended well, rows that they changed, why it failed.
+
+    `answer` is what somebody wanted to know of it, as JSON.
+    """
 
     statements: int = 0
     rows: int = 0
     failure: Failure | None = None
+    answer: Any = None
 
 
 class Execution:
@@ -54,10 +70,15 @@ class Execution:
         text: str,
         variables: Mapping[str, str],
         log: Callable[[str], None],
+        *,
+        template: Template | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._driver, self._database = driver, database
         self._script, self._text, self._variables = script, text, variables
         self._log = log
+        self._template, self._watch = template, watch
+        self._renderer: Renderer | None = None
         self._stop = threading.Event()
         self._session: Session | None = None
         self._statements = 0
@@ -72,6 +93,8 @@ class Execution:
         try:
             self._whole()
             failure = None
+        except Unavailable as error:
+            failure = self._told(Failure(message=str(error), kind="missing"))
         except SqlFailure as error:
             failure = self._told(error.failure)
             if self._undone:
@@ -84,15 +107,19 @@ class Execution:
         An interrupt that comes between two statements may be lost: repeat it until `run` returns.
         """
         self._stop.set()
+        renderer = self._renderer
+        if renderer is not None:
+            renderer.interrupt()
         session = self._session
         if session is not None:
             session.interrupt()
 
     def _whole(self) -> None:
-        statements = self._driver.parse(self._text)
+        statements = self._driver.parse(self._rendered(), self._database)
         if not statements:
             self._tell("nothing to do: the script holds no statement")
             return
+        self._meet(statements)
         waited = 0
         while True:
             try:
@@ -101,15 +128,44 @@ class Execution:
                 self._wait(busy, waited)
                 waited += 1
 
+    def _meet(self, statements: Sequence[Statement]) -> None:
+        """Look at the statements before anything is done."""
+
+    def _rendered(self) -> str:
+        """The script's text, made by its template if it is one; that is kept, and errors mean it.
+        """
+        template = self._template
+        if template is None:
+            return self._text
+        from pit.sql.templates import Renderer  # few scripts are templates
+
+        self._heed()
+        self._renderer = Renderer(template, of_kind(self._database.kind))
+        text = self._renderer.render(self._script, self._text)
+        self._renderer = None
+        kept = Path(template.scope.rendered)
+        try:
+            kept.write_text(text, "utf-8")
+            kept.chmod(0o600)
+        except OSError as error:
+            kind = DISK_FULL if error.errno in (ENOSPC, EDQUOT) else "template"
+            why = f"the rendered text cannot be written: {error.strerror}"
+            raise SqlFailure(Failure(message=why, kind=kind)) from None
+        self._tell(f"rendered {self._script} to {kept.parent.name}/{kept.name}")
+        self._script = f"{kept.parent.name}/{kept.name}"
+        return text
+
     def _once(self, statements: Sequence[Statement]) -> None:
         """All statements in one session; Busy if nothing has been done and a file is in use."""
         self._heed()
-        session = self._driver.connect(self._database, statements)
+        session = self._driver.connect(self._database, statements, self._indented)
         self._session = session
         self._statements = 0
         try:
             session.declare(self._variables)
+            changes = self._changes(session, statements)
             self._each(session, statements)
+            self._tell_changes(changes)
         finally:
             self._session = None
             session.close()
@@ -125,16 +181,48 @@ class Execution:
         if session.roll_back():
             raise SqlFailure(_uncommitted(statements))
 
+    def _changes(self, session: Session, statements: Sequence[Statement]) -> Changes | None:
+        """What is to be told of the tables that the script writes; looks at them as they are."""
+        if self._watch is None:
+            return None
+        kind = self._database.kind
+        tables = written(statements, kind)
+        for name in self._watch.tables:
+            with suppress(BadName):  # it is missing in the end, which says more
+                tables.append(of_kind(kind).table(name))
+        if not tables or self._database.in_memory:
+            return None
+        changes = Changes(session, of_kind(kind), tables, self._watch.max_change)
+        changes.before()
+        return changes
+
+    def _tell_changes(self, changes: Changes | None) -> None:
+        if changes is None:
+            return
+        for line in changes.after():
+            self._tell(line)
+        changes.check()
+
     def _one(self, session: Session, statement: Statement) -> None:
         self._heed()
         self._title(statement)
         begun = time.monotonic()
-        result = self._result(session, statement)
+        silent = True
+        for result in self._results(session, statement):
+            silent = False
+            self._rows += (result.rows or 0) if result.changed else 0
+            begun = self._summarise(result, begun)
+        if silent:
+            self._summarise(Result(), begun)
         self._statements += 1
-        self._rows += (result.rows or 0) if result.changed else 0
-        if self._statements > self._summaries:
-            self._summaries += 1
-            self._tell(textwrap.indent(_summary(result, time.monotonic() - begun), "  "))
+        self._summaries = max(self._summaries, self._statements)
+
+    def _summarise(self, result: Result, begun: float) -> float:
+        """Log a result, though not again when the script begins anew; the time now."""
+        now = time.monotonic()
+        if self._statements >= self._summaries:
+            self._indented(_summary(result, now - begun))
+        return now
 
     def _title(self, statement: Statement) -> None:
         """Name the statement in the log, though not again when the script begins anew."""
@@ -142,7 +230,7 @@ class Execution:
             self._titles += 1
             self._tell(f"line {statement.line}: {_title(statement.text)}")
 
-    def _result(self, session: Session, statement: Statement) -> Result:
+    def _results(self, session: Session, statement: Statement) -> Iterator[Result]:
         """What the statement did.
 
         While the script has done nothing, a file in use lets it begin anew, since two scripts that
@@ -153,12 +241,15 @@ class Execution:
         waited = 0
         while True:
             try:
-                return session.execute(statement)
+                yield from session.execute(statement)
+                return
             except Busy as busy:
                 if self._fresh:
                     raise
                 if time.monotonic() > limit:
-                    failure = Failure(message=str(busy), line=statement.line, kind="busy")
+                    failure = Failure(
+                        message=str(busy), line=statement.line, kind="busy", retryable=True
+                    )
                     raise SqlFailure(failure) from None
                 self._wait(busy, waited)
                 waited += 1
@@ -176,6 +267,9 @@ class Execution:
         if self._stop.is_set():
             raise SqlFailure(Failure(message="interrupted", kind=CANCELLED, retryable=False))
 
+    def _indented(self, text: str) -> None:
+        self._tell(textwrap.indent(text, "  "))
+
     def _tell(self, text: str) -> None:
         self._log(self._database.hide(text))
 
@@ -186,7 +280,10 @@ class Execution:
             message=self._database.hide(failure.message),
             snippet=self._database.hide(failure.snippet),
         )
-        where = f"{self._script}:{failure.line}" if failure.line else self._script
+        if not failure.place and self._template is not None:
+            failure = msgspec.structs.replace(failure, place=self._script)
+        place = failure.place or self._script
+        where = f"{place}:{failure.line}" if failure.line else place
         self._log("\n".join(filter(None, (f"{where}: {failure.message}", failure.snippet))))
         return failure
 

@@ -15,10 +15,12 @@ bounded per statement, a script is a file that a person wrote).
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import field
 
-from pit.model import Record
+from pit.model import Expect, Record, Templated
 from pit.sql.connect import Database
 from pit.sql.driver import Failure
 
@@ -31,6 +33,62 @@ class Run(Record, frozen=True, tag_field="op", tag="run"):
     text: str
     database: Database
     variables: dict[str, str] = field(default_factory=dict)
+    template: Template | None = None
+    watch: Watch | None = None
+
+
+class Template(Record, frozen=True):
+    """What a template has in scope; `root` is the only folder that it may include from."""
+
+    root: str
+    scope: Templated
+
+
+class Watch(Record, frozen=True):
+    """Tables of which the log says how a script has changed them, beside those it is seen to write.
+
+    `max_change` is the share by which the number of rows of any may change; None for any.
+    """
+
+    tables: tuple[str, ...] = ()
+    max_change: float | None = None
+
+
+class Check(Record, frozen=True, tag_field="op", tag="check"):
+    """Hold the result of one query against `expect`; rows that fail are kept as Parquet."""
+
+    id: int
+    script: str
+    text: str
+    database: Database
+    keep: str
+    expect: Expect | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+    template: Template | None = None
+
+
+class Ask(Record, frozen=True, tag_field="op", tag="ask"):
+    """Whether tables are there, and what a query returns, as `Answer`; nothing is changed.
+
+    `look`: from outside a run, so that nothing may be made or waited for.
+    """
+
+    id: int
+    database: Database
+    tables: tuple[str, ...] = ()
+    query: str = ""
+    look: bool = False
+
+
+class Answer(Record, frozen=True):
+    """`there` are those of the tables that exist, `digest` is that of the query's result.
+
+    `failure` says why it cannot be known.
+    """
+
+    there: tuple[str, ...] = ()
+    digest: str = ""
+    failure: str = ""
 
 
 class Interrupt(Record, frozen=True, tag_field="op", tag="interrupt"):
@@ -54,7 +112,8 @@ class Done(Record, frozen=True, tag_field="say", tag="done"):
     """A run is over and has let go of its database.
 
     `rows` counts what its statements changed. CPU seconds and peak memory (bytes) are those of the
-    whole process, so they are told only when no other run was under way meanwhile.
+    whole process, so they are told only when no other run was under way meanwhile. `answer` is what
+    a request asked for, as JSON.
     """
 
     id: int
@@ -63,9 +122,12 @@ class Done(Record, frozen=True, tag_field="say", tag="done"):
     rows: int = 0
     cpu_seconds: float | None = None
     peak_memory: int | None = None
+    answer: Any = None
 
 
-Request = Run | Interrupt | End
+Work = Run | Check | Ask
+"""What is done in a session, each with an answer of its own."""
+Request = Work | Interrupt | End
 Reply = Log | Done
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

@@ -69,6 +69,8 @@ class Origin:
         self.stopping = threading.Event()
         self.canned: tuple[int, str] | None = None
         """An answer to everything: status and body."""
+        self.kind = "application/xml"
+        """Its Content-Type."""
         self.detour = ""
         """Where everything is redirected to: the URL of another server."""
         self.stuck = ""
@@ -101,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         origin.requests.append(seen)
         origin.arrived.set()
         if origin.canned is not None:
-            self._send(origin.canned[0], origin.canned[1].encode(), "application/xml")
+            self._send(origin.canned[0], origin.canned[1].encode(), origin.kind)
             return
         if origin.detour:
             self._send(307, b"", "text/plain", Location=f"{origin.detour}{self.path}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+_WORK = "work"
 USER, PASSWORD = "pit", "s3cret;p@ss/{word}'"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -56,10 +56,22 @@ class Server:
         return f"postgres://{login}@{self.host}:{self.port}/{database}{options}"
 
     def fresh(self) -> str:
-        """The name of a new, empty database."""
-        name = f"t{secrets.token_hex(6)}"
-        self.ask(f"CREATE DATABASE {name}")
-        return name
+        """The name of a database that is empty, and whose last users are gone.
+
+        Always the same one: a new one for each test would be a thousand files each time.
+        """
+        others = f"FROM pg_stat_activity WHERE datname = '{_WORK}'"
+        self.ask(f"SELECT pg_terminate_backend(pid) {others}")
+        if not self.ask(f"SELECT 1 FROM pg_database WHERE datname = '{_WORK}'"):
+            self.ask(f"CREATE DATABASE {_WORK}")
+        for (name,) in self.ask(
+            "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^(pg_|information_)'",
+            _WORK,
+        ):
+            self.ask(f"DROP SCHEMA {name} CASCADE", _WORK)
+        self.ask("CREATE SCHEMA public", _WORK)
+        self.ask("GRANT USAGE ON SCHEMA public TO PUBLIC", _WORK)
+        return _WORK
 
     def ask(self, query: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Send one statement; its rows."""

@@ -14,6 +14,8 @@ from pit.sql import wire
 from pit.sql.child import command
 from pit.sql.connect import parse
 from pit.sql.wire import Done
+from tests.servers import postgres as postgres_server
+from tests.servers import tds
 
 
 class Conversation:
@@ -101,6 +103,34 @@ class Conversation:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgres_server.Server]:
+    """A Postgres server, for as long as the suite runs."""
+    pytest.importorskip("psycopg")
+    programs = postgres_server.binaries()
+    if programs is None:
+        pytest.skip(postgres_server.WANTED)
+    with postgres_server.running(programs) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlserver() -> Iterator[tds.Server]:
+    """A server that speaks SQL Server's protocol."""
+    with tds.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def odbc_drivers() -> list[str]:
+    """The names of the ODBC drivers that this machine has."""
+    try:
+        import pyodbc
+    except ImportError as error:
+        pytest.skip(f"needs unixodbc: apt-get install unixodbc ({error})")
+    return list(pyodbc.drivers())
 
 
 @pytest.fixture

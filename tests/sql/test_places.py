@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pit.sql.connect import parse
 from pit.sql.duck import DuckDB
 from pit.sql.places import point
 
 DRIVER = DuckDB()
+DATABASE = parse(":memory:", Path())
 
 
 def lines(text: str) -> list[int]:
     """Line of each statement; before 2.0 DuckDB makes several statements of one PIVOT."""
-    found = [statement.line for statement in DRIVER.parse(text)]
+    found = [statement.line for statement in DRIVER.parse(text, DATABASE)]
     return [line for line, before in zip(found, [0, *found], strict=False) if line != before]
 
 
@@ -56,7 +60,7 @@ def test_every_statement_is_found_where_it_was_written(pieces: list[str]) -> Non
         if word >= 0:
             expected.append(text.count("\n") + piece[:word].count("\n") + 1)
         text += piece + ";\n"
-    assert [statement.line for statement in DRIVER.parse(text)] == expected
+    assert [statement.line for statement in DRIVER.parse(text, DATABASE)] == expected
 
 
 def test_a_picture_of_the_place() -> None:

@@ -1,0 +1,91 @@
+"""Loads into DuckDB files: the file's own connection reads the data, nothing passes through Pit."""
+
+from __future__ import annotations
+
+from pit.sql import dialect
+from pit.sql.connect import Database
+from pit.sql.dialect import Table
+from pit.sql.driver import Driver, Tell
+from pit.sql.transfer.reader import prepared
+from pit.sql.transfer.sink import Plan, TargetColumn
+from pit.sql.transfer.types import Kind, declared, kind
+
+
+class DuckSink:
+    """A DuckDB file during one load."""
+
+    dialect = dialect.DUCKDB
+    stages = False
+
+    def __init__(self, driver: Driver, database: Database, tell: Tell) -> None:
+        self.session = driver.connect(database, (), tell)
+        self._connection = prepared(self.session.native)
+
+    def begin(self) -> None:
+        """Open the transaction."""
+        self._connection.execute("BEGIN TRANSACTION")
+
+    def commit(self) -> None:
+        """Make everything stand."""
+        self._connection.execute("COMMIT")
+
+    def roll_back(self) -> None:
+        """Undo everything."""
+        self.session.roll_back()
+
+    def existing(self, table: Table) -> tuple[TargetColumn, ...] | None:
+        """The table's columns; names are compared as DuckDB does, without regard to case."""
+        literal = self.dialect.literal
+        catalog = literal(table.catalog) if table.catalog else "current_database()"
+        rows = self.rows(
+            "SELECT column_name, data_type, column_default IS NOT NULL, NOT is_nullable "
+            f"FROM duckdb_columns() WHERE database_name = {catalog} "
+            f"AND lower(schema_name) = lower({literal(table.schema)}) "
+            f"AND lower(table_name) = lower({literal(table.name)}) ORDER BY column_index"
+        )
+        found = tuple(
+            TargetColumn(
+                name=str(name),
+                sent=kind(str(text)),
+                declared=str(text),
+                default=bool(default),
+                required=bool(required),
+            )
+            for name, text, default, required in rows
+        )
+        return found or None
+
+    def new(self, name: str, kind: Kind, key: bool) -> TargetColumn:
+        """A column of the very type."""
+        text = declared("duckdb", kind, key)
+        return TargetColumn(name=name, sent=kind, declared=text)
+
+    def execute(self, statement: str) -> int:
+        """Carry out a statement."""
+        rows = self._connection.execute(statement).fetchall()
+        return int(rows[0][0]) if rows and isinstance(rows[0][0], int) else 0
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """The rows of a query."""
+        return self._connection.execute(query).fetchall()
+
+    def pour(self, plan: Plan, into: str) -> int:
+        """INSERT … SELECT from the files."""
+        names = ", ".join(self.dialect.quote(one.name) for one in plan.columns)
+        return self.execute(f"INSERT INTO {into} ({names}) {plan.query}")
+
+    def expression(self, column: TargetColumn, value: str) -> str:
+        """As it is."""
+        return value
+
+    def limit(self, column: TargetColumn, value: str) -> str:
+        """DuckDB takes what DuckDB reads."""
+        return ""
+
+    def interrupt(self) -> None:
+        """End the running statement."""
+        self.session.interrupt()
+
+    def close(self) -> None:
+        """Close the file, if nobody else uses it."""
+        self.session.close()

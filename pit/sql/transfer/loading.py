@@ -1,0 +1,184 @@
+"""A load from beginning to end: files, columns, the table, rows; and one line on what it did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import duckdb
+
+from pit.model import Load, LoadMode
+from pit.sql import table
+from pit.sql.connect import Database
+from pit.sql.dialect import BadName, Table
+from pit.sql.driver import Busy, Failure, SqlFailure
+from pit.sql.duck_errors import failure
+from pit.sql.script import Report
+from pit.sql.transfer.coerce import MARK, strict
+from pit.sql.transfer.files import refused
+from pit.sql.transfer.match import Matched, match, ways
+from pit.sql.transfer.patience import Patience
+from pit.sql.transfer.reader import Reader, prepared, private
+from pit.sql.transfer.rejects import Rejects
+from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
+
+Open = Callable[[Database], Sink]
+"""Opens a database for a load; Busy while somebody else has its file."""
+
+
+class Loading:
+    """One load; `run` it once, `interrupt` it from any thread.
+
+    `roots` are where its source is looked for, `aside` is the file for rejected rows.
+    """
+
+    def __init__(
+        self,
+        open_sink: Open,
+        database: Database,
+        work: Load,
+        roots: tuple[str, ...],
+        aside: str,
+        log: Callable[[str], None],
+    ) -> None:
+        self._open, self._database, self._work = open_sink, database, work
+        self._roots, self._aside = roots, aside
+        self._log = log
+        self._patience = Patience(self._tell)
+        self._reader: duckdb.DuckDBPyConnection | None = None
+        self._sink: Sink | None = None
+
+    def run(self) -> Report:
+        """Load, and let go of the database; failures are in the report."""
+        return self._patience.report(self._whole, self._database)
+
+    def interrupt(self) -> None:
+        """End it soon; the table is then as it was."""
+        self._patience.stop()
+        for running in (self._reader, self._sink):
+            if running is not None:
+                running.interrupt()
+
+    # ------------------------------------------------------------ the steps
+
+    def _whole(self) -> int:
+        begun = time.monotonic()
+        # Made anew each time, so that an interrupt meant for one never meets another.
+        self._reader = private(spill=self._spill())
+        try:
+            reader = Reader(self._reader, self._work, self._roots)
+            sink = self._sink = self._open(self._database)
+            try:
+                counts, rejected = self._within(sink, reader)
+            finally:
+                self._sink = None
+                sink.close()
+        except duckdb.Error as error:
+            raise SqlFailure(failure(error)) from None
+        finally:
+            connection, self._reader = self._reader, None
+            connection.close()
+        self._tell(self._summary(counts, rejected, len(reader.files), time.monotonic() - begun))
+        return counts.loaded
+
+    def _spill(self) -> str:
+        return f"{self._aside}.tmp"
+
+    def _within(self, sink: Sink, reader: Reader) -> tuple[Counts, int]:
+        """One transaction; whatever goes wrong in it undoes it all."""
+        self._patience.heed()
+        sink.begin()
+        try:
+            counts, rejected = self._done(sink, reader)
+            self._patience.heed()
+            sink.commit()
+        except BaseException:
+            sink.roll_back()
+            raise
+        return counts, rejected
+
+    def _done(self, sink: Sink, reader: Reader) -> tuple[Counts, int]:
+        target = self._table(sink)
+        replaces = self._work.mode is LoadMode.CREATE_OR_REPLACE
+        existing = None if replaces else sink.existing(target)
+        fields = reader.fields(None if existing is None else [one.name for one in existing])
+        matched = match(self._work, fields, sink, existing)
+        if matched.left:
+            names = ", ".join(table.visible(name) for name in matched.left[:10])
+            self._tell(f"no file has: {names}; they get their defaults")
+        assert self._reader is not None
+        rejects = Rejects(self._reader, reader, matched.checked)
+        rejected = self._set_aside(rejects)
+        plan = Plan(
+            table=target,
+            mode=self._work.mode,
+            create=existing is None,
+            columns=matched.columns,
+            key=matched.key,
+            query=self._query(matched, sink, reader, rejects.condition if rejected else ""),
+            reader=self._reader,
+        )
+        try:
+            return carry_out(sink, plan, self._patience.heed), rejected
+        except (duckdb.Error, SqlFailure) as error:
+            raise self._explained(error, rejects) from None
+
+    def _table(self, sink: Sink) -> Table:
+        try:
+            found = sink.dialect.table(self._work.table)
+            if self._work.schema:
+                if found.schema:
+                    raise BadName(f'"{self._work.table}" names a schema already')
+                sink.dialect.quote(self._work.schema)
+                found = Table(name=found.name, schema=self._work.schema)
+            return sink.dialect.in_schema(found)
+        except BadName as error:
+            raise refused(str(error)) from None
+
+    def _set_aside(self, rejects: Rejects) -> int:
+        if not self._work.max_rejects:
+            return 0
+        return rejects.set_aside(self._work.max_rejects, self._aside)
+
+    def _query(self, matched: Matched, sink: Sink, reader: Reader, where: str) -> str:
+        values = []
+        for number, (way, column) in enumerate(ways(matched, sink)):
+            value = way.value if where else strict(way, number)
+            values.append(f"{value} AS {_quote(column.name)}")
+        relation = reader.relation(reader.files)
+        return f"SELECT {', '.join(values)} FROM {relation}{f' WHERE {where}' if where else ''}"
+
+    def _explained(self, error: duckdb.Error | SqlFailure, rejects: Rejects) -> SqlFailure:
+        """The rows at fault if values were, else what the database says."""
+        self._patience.heed()
+        told = SqlFailure(failure(error)) if isinstance(error, duckdb.Error) else error
+        if MARK not in told.failure.message:
+            return told
+        return rejects.failure(told)
+
+    # ------------------------------------------------------------ words
+
+    def _summary(self, counts: Counts, rejected: int, files: int, seconds: float) -> str:
+        read = counts.loaded + rejected
+        of = f" of {files:,} files" if files > 1 else ""
+        parts = [f"{_rows(read)} read{of}", f"{counts.loaded:,} loaded into {self._work.table}"]
+        if counts.updated is not None:
+            parts[-1] += f" ({counts.inserted or 0:,} new, {counts.updated:,} updated)"
+        if rejected:
+            parts.append(f"{rejected:,} rejected, kept in {self._aside.rpartition('/')[2]}")
+        speed = f"{counts.loaded / max(seconds, 0.001):,.0f} rows/s"
+        return f"{', '.join(parts)}; {seconds:.2f} s, {speed}"
+
+    def _tell(self, text: str) -> None:
+        self._log(self._database.hide(text))
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+__all__ = ["Busy", "Failure", "Loading", "prepared"]

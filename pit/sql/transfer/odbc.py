@@ -1,0 +1,235 @@
+"""Loads through ODBC: rows as tuples, in one transaction of one connection.
+
+SQL Server gets them in a temporary table first, by `fast_executemany` where the driver is
+Microsoft's, so that the table itself is locked for the last step alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from pit.sql import dialect
+from pit.sql.connect import Database
+from pit.sql.dialect import Table
+from pit.sql.driver import CANCELLED, Driver, Failure, SqlFailure, Tell
+from pit.sql.odbc_errors import Source, told
+from pit.sql.transfer.catalog import (
+    ANY,
+    plain_new,
+    postgres_columns,
+    sqlite_columns,
+    sqlserver_columns,
+)
+from pit.sql.transfer.sink import Plan, TargetColumn
+from pit.sql.transfer.tuples import as_text, for_odbc, for_sqlite, sqlite_limit, sqlserver_limit
+from pit.sql.transfer.types import Kind, NoType, declared, kind
+
+if TYPE_CHECKING:
+    import pyodbc
+
+_BATCH = 5_000
+_POSTGRES_AS_THEY_ARE = ("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL")
+
+
+class OdbcSink:
+    """A database behind ODBC during one load."""
+
+    def __init__(self, driver: Driver, database: Database, tell: Tell) -> None:
+        session: Any = driver.connect(database, (), tell)
+        self.session = session
+        self.dialect: dialect.Dialect = session.product
+        self.stages = self.dialect is dialect.SQLSERVER
+        self._connection: pyodbc.Connection = session.native
+        self._fast = _takes_arrays(self._connection)
+        self._source = Source(driver=database.kind, place=database.display)
+        self._stop = threading.Event()
+        self._cursor: pyodbc.Cursor | None = None
+
+    def begin(self) -> None:
+        """Open the transaction: the connection no longer commits by itself."""
+        self._connection.autocommit = False
+
+    def commit(self) -> None:
+        """Make everything stand."""
+        with self._told(""):
+            self._connection.commit()
+        self._connection.autocommit = True
+
+    def roll_back(self) -> None:
+        """Undo everything."""
+        import pyodbc
+
+        with suppress(pyodbc.Error):
+            self._connection.rollback()
+            self._connection.autocommit = True
+
+    def existing(self, table: Table) -> tuple[TargetColumn, ...] | None:
+        """The table's columns, asked as the product is asked."""
+        match self.dialect.name:
+            case "sqlserver":
+                found = sqlserver_columns(self.rows, table)
+                return found and tuple(_with_nanoseconds(one) for one in found)
+            case "postgres":
+                found = postgres_columns(self.rows, table)
+                return found and tuple(replace(one, staged=False) for one in found)
+            case "sqlite":
+                return sqlite_columns(self.rows, table)
+        return self._by_asking(table)
+
+    def _by_asking(self, table: Table) -> tuple[TargetColumn, ...]:
+        """The columns of a product that is not known: of what a query for no rows returns."""
+        query = f"SELECT * FROM {self.dialect.quoted(table)} WHERE 1 = 0"
+        with self._told(query):
+            header = self._connection.execute(query).description or ()
+        return tuple(
+            TargetColumn(name=str(column[0]), sent=kind(ANY), declared="") for column in header
+        )
+
+    def new(self, name: str, kind: Kind, key: bool) -> TargetColumn:
+        """A column of the nearest type; raises NoType where the product's are not known."""
+        text = declared(self.dialect.name, kind, key)
+        if self.dialect is dialect.POSTGRES:
+            if kind.base == "TIMESTAMP_NS":
+                raise NoType("Postgres has no nanoseconds; load it with type = \"timestamp\"")
+            return TargetColumn(name=name, sent=kind, declared=text)
+        return plain_new(self.dialect.name, name, kind.text, key)
+
+    def execute(self, statement: str) -> int:
+        """Carry out a statement."""
+        with self._told(statement), self._watched() as cursor:
+            cursor.execute(statement)
+            return max(cursor.rowcount, 0)
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """The rows of a query."""
+        with self._told(query), self._watched() as cursor:
+            return [tuple(row) for row in cursor.execute(query).fetchall()]
+
+    def pour(self, plan: Plan, into: str) -> int:
+        """Insert the rows in batches."""
+        names = ", ".join(self.dialect.quote(one.name) for one in plan.columns)
+        marks = ", ".join(self._mark(one) for one in plan.columns)
+        insert = f"INSERT INTO {into} ({names}) VALUES ({marks})"
+        result = plan.reader.execute(plan.query)
+        count = 0
+        with self._told(insert), self._watched() as cursor:
+            cursor.fast_executemany = self._fast
+            while rows := result.fetchmany(_BATCH):
+                self._heed()
+                cursor.executemany(insert, rows)
+                count += len(rows)
+        return count
+
+    def _mark(self, column: TargetColumn) -> str:
+        """A parameter; Postgres must be told its type."""
+        return f"CAST(? AS {column.declared})" if self.dialect is dialect.POSTGRES else "?"
+
+    def expression(self, column: TargetColumn, value: str) -> str:
+        """As the product stores it, in a Python type."""
+        if self.dialect is dialect.SQLITE:
+            return for_sqlite(column, value)
+        if self.dialect is not dialect.POSTGRES:
+            return for_odbc(column, value)
+        base = column.sent.base
+        if base == "BLOB":
+            return value
+        return value if base in _POSTGRES_AS_THEY_ARE else _postgres_text(column.sent, value)
+
+    def limit(self, column: TargetColumn, value: str) -> str:
+        """What the product has no value for."""
+        if self.dialect is dialect.SQLITE:
+            return sqlite_limit(column, value)
+        if self.dialect is dialect.SQLSERVER:
+            return sqlserver_limit(column, value)
+        if column.sent.base == "VARCHAR":
+            return f"NOT contains({value}, chr(0))"
+        return ""
+
+    def _heed(self) -> None:
+        if self._stop.is_set():
+            raise SqlFailure(Failure(message="interrupted", kind=CANCELLED))
+
+    def _told(self, text: str) -> _Told:
+        return _Told(self, text)
+
+    def _watched(self) -> _Watched:
+        return _Watched(self)
+
+    def interrupt(self) -> None:
+        """Cancel the statement under way, and begin no other."""
+        import pyodbc
+
+        self._stop.set()
+        cursor = self._cursor
+        if cursor is not None:
+            with suppress(pyodbc.Error):
+                cursor.cancel()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.session.close()
+
+
+def _takes_arrays(connection: pyodbc.Connection) -> bool:
+    """Whether the driver is Microsoft's, which takes many rows at once."""
+    import pyodbc
+
+    with suppress(pyodbc.Error):
+        return "msodbcsql" in str(connection.getinfo(pyodbc.SQL_DRIVER_NAME)).lower()
+    return False
+
+
+def _postgres_text(kind: Kind, value: str) -> str:
+    if kind.base == "TIMESTAMPTZ":
+        return f"strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M:%S.%f') || '+00:00'"
+    if kind.base == "LIST":
+        return f"replace(replace(CAST(to_json({value}) AS VARCHAR), '[', '{{'), ']', '}}')"
+    return as_text(kind, value)
+
+
+def _with_nanoseconds(column: TargetColumn) -> TargetColumn:
+    """A datetime2(7) has room for tenths of a microsecond."""
+    wide = column.declared == "datetime2(7)"
+    return replace(column, also=("TIMESTAMP_NS",)) if wide else column
+
+
+class _Told:
+    """Turns pyodbc's errors into Pit's."""
+
+    def __init__(self, sink: OdbcSink, text: str) -> None:
+        self._sink, self._text = sink, text
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        import pyodbc
+
+        if isinstance(error, pyodbc.Error):
+            self._sink._heed()
+            source, product = self._sink._source, self._sink.dialect
+            raise SqlFailure(told(error, source, product, self._text, None)) from None
+
+
+class _Watched:
+    """A cursor that can be cancelled while the block lasts."""
+
+    def __init__(self, sink: OdbcSink) -> None:
+        self._sink = sink
+
+    def __enter__(self) -> pyodbc.Cursor:
+        self._sink._heed()
+        cursor = self._sink._cursor = self._sink._connection.cursor()
+        return cursor
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        import pyodbc
+
+        cursor, self._sink._cursor = self._sink._cursor, None
+        if cursor is not None:
+            with suppress(pyodbc.Error):
+                cursor.close()

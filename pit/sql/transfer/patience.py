@@ -1,0 +1,73 @@
+"""What a load and a save have in common: waiting for files in use, being interrupted, reporting."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from pit.sql.connect import Database
+from pit.sql.driver import CANCELLED, Busy, Failure, SqlFailure, Unavailable
+from pit.sql.script import Report
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+
+
+class Patience:
+    """Does a piece of work once its database is free, unless it is stopped before."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Do not begin, wait or go on any more."""
+        self._stop.set()
+
+    def heed(self) -> None:
+        """SqlFailure if it was stopped."""
+        if self._stop.is_set():
+            raise SqlFailure(Failure(message="interrupted", kind=CANCELLED))
+
+    def report(self, work: Callable[[], int], database: Database) -> Report:
+        """Do the work, which says how many rows it moved; failures are told and reported."""
+        try:
+            return Report(statements=1, rows=self._done(work))
+        except Unavailable as error:
+            failed = Failure(message=str(error), kind="missing")
+        except OSError as error:
+            failed = _of_system(error)
+        except SqlFailure as error:
+            failed = error.failure
+        if self._stop.is_set():
+            failed = Failure(message="interrupted", kind=CANCELLED)
+        failed = replace(failed, message=database.hide(failed.message))
+        self._tell(failed.message)
+        return Report(failure=failed)
+
+    def _done(self, work: Callable[[], int]) -> int:
+        waited = 0
+        while True:
+            self.heed()
+            try:
+                return work()
+            except Busy as busy:
+                if not waited:
+                    self._tell(f"waiting for {busy.path}: in use by {busy.holder}")
+                pause = min(_FIRST_PAUSE * 1.5**waited, _LONGEST_PAUSE)
+                self._stop.wait(pause * random.uniform(0.5, 1.5))
+                waited = min(waited + 1, 20)
+
+
+def _of_system(error: OSError) -> Failure:
+    import errno
+
+    from pit.sql.driver import DISK_FULL
+
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    where = f": {error.filename}" if error.filename else ""
+    return Failure(
+        message=f"{error.strerror or error}{where}", kind=DISK_FULL if full else "load"
+    )

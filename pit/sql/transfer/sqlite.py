@@ -1,0 +1,99 @@
+"""Loads into SQLite: rows as tuples, in one transaction of one connection."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+from pit.sql import dialect
+from pit.sql.connect import Database
+from pit.sql.dialect import Table
+from pit.sql.driver import CANCELLED, Driver, Failure, SqlFailure, Tell
+from pit.sql.sqlite import raised
+from pit.sql.transfer.catalog import plain_new, sqlite_columns
+from pit.sql.transfer.sink import Plan, TargetColumn
+from pit.sql.transfer.tuples import for_sqlite, sqlite_limit
+from pit.sql.transfer.types import Kind
+
+_BATCH = 10_000
+
+
+class SqliteSink:
+    """A SQLite file during one load."""
+
+    dialect = dialect.SQLITE
+    stages = False
+
+    def __init__(self, driver: Driver, database: Database, tell: Tell) -> None:
+        self.session = driver.connect(database, (), tell)
+        self._connection: sqlite3.Connection = self.session.native
+        self._path = database.path
+        self._stop = threading.Event()
+
+    def begin(self) -> None:
+        """Open the transaction, with the right to write; Busy while another program has it."""
+        self._do("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make everything stand."""
+        self._do("COMMIT")
+
+    def roll_back(self) -> None:
+        """Undo everything."""
+        self.session.roll_back()
+
+    def existing(self, table: Table) -> tuple[TargetColumn, ...] | None:
+        """The table's columns."""
+        return sqlite_columns(self.rows, table)
+
+    def new(self, name: str, kind: Kind, key: bool) -> TargetColumn:
+        """A column whose declared type says how to read it back."""
+        return plain_new("sqlite", name, kind.text, key)
+
+    def execute(self, statement: str) -> int:
+        """Carry out a statement."""
+        return max(self._do(statement).rowcount, 0)
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """The rows of a query."""
+        return self._do(query).fetchall()
+
+    def _do(self, statement: str) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement)
+        except sqlite3.Error as error:
+            raise raised(error, self._path) from None
+
+    def pour(self, plan: Plan, into: str) -> int:
+        """Insert the rows in batches."""
+        names = ", ".join(self.dialect.quote(one.name) for one in plan.columns)
+        marks = ", ".join("?" for _ in plan.columns)
+        insert = f"INSERT INTO {into} ({names}) VALUES ({marks})"
+        result = plan.reader.execute(plan.query)
+        count = 0
+        while rows := result.fetchmany(_BATCH):
+            if self._stop.is_set():
+                raise SqlFailure(Failure(message="interrupted", kind=CANCELLED))
+            try:
+                self._connection.executemany(insert, rows)
+            except sqlite3.Error as error:
+                raise raised(error, self._path) from None
+            count += len(rows)
+        return count
+
+    def expression(self, column: TargetColumn, value: str) -> str:
+        """As SQLite stores it."""
+        return for_sqlite(column, value)
+
+    def limit(self, column: TargetColumn, value: str) -> str:
+        """What would become something else."""
+        return sqlite_limit(column, value)
+
+    def interrupt(self) -> None:
+        """End it after this batch at the latest."""
+        self._stop.set()
+        self.session.interrupt()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.session.close()

@@ -1,0 +1,220 @@
+"""What Postgres alone has: whole scripts, notices, error positions, connections that are kept."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.servers.postgres import Server
+from tests.sql.conftest import Conversation, eventually
+
+
+@pytest.fixture
+def url(postgres: Server) -> str:
+    """An empty database."""
+    return postgres.url(postgres.fresh())
+
+
+def value(talk: Conversation, url: str, query: str) -> str:
+    """The one value of a query."""
+    assert talk.run(query, url).failure is None, talk.log()
+    return talk.log().splitlines()[3].strip()
+
+
+def test_a_script_is_one_transaction(talk: Conversation, url: str) -> None:
+    done = talk.run("CREATE TABLE t (a INT);\nINSERT INTO t VALUES (1);\nSELECT 1/0", url)
+    assert done.failure is not None
+    assert (done.failure.kind, done.failure.line) == ("22012", 3)
+    assert "the open transaction was rolled back" in talk.log()
+    assert value(talk, url, "SELECT to_regclass('t') IS NULL") == "t"
+
+
+def test_a_commit_in_the_middle_keeps_what_was_before(talk: Conversation, url: str) -> None:
+    done = talk.run("CREATE TABLE t (a INT);\nCOMMIT;\nINSERT INTO t VALUES (1);\nSELECT 1/0", url)
+    assert done.failure is not None
+    assert value(talk, url, "SELECT count(*) FROM t") == "0"
+
+
+def test_a_deferred_constraint_fails_at_the_end(talk: Conversation, url: str) -> None:
+    done = talk.run(
+        "CREATE TABLE t (a INT UNIQUE DEFERRABLE INITIALLY DEFERRED);\n"
+        "INSERT INTO t VALUES (1);\nINSERT INTO t VALUES (1)",
+        url,
+    )
+    assert done.failure is not None
+    assert done.failure.kind == "23505"
+    assert value(talk, url, "SELECT to_regclass('t') IS NULL") == "t"
+
+
+def test_what_cannot_run_in_a_transaction_runs_alone(talk: Conversation, url: str) -> None:
+    assert talk.run("VACUUM", url).failure is None
+    done = talk.run("SELECT 1;\nVACUUM", url)
+    assert done.failure is not None
+    assert (done.failure.kind, done.failure.line) == ("25001", 2)
+
+
+def test_messages_of_the_server_are_logged(talk: Conversation, url: str) -> None:
+    script = "DO $$ BEGIN RAISE NOTICE 'counted %', 7; RAISE WARNING 'odd'; END $$"
+    assert talk.run(script, url).failure is None
+    assert talk.log().splitlines()[1:3] == ["  NOTICE: counted 7", "  WARNING: odd"]
+
+
+def test_a_notice_comes_while_the_statement_runs(talk: Conversation, url: str) -> None:
+    from pit.sql import wire
+
+    number = talk.start("DO $$ BEGIN RAISE NOTICE 'now'; PERFORM pg_sleep(3600); END $$", url)
+    talk.until(number, "NOTICE: now")
+    talk.send(wire.Interrupt(id=number))
+    assert talk.wait(number).failure is not None
+
+
+def test_an_error_has_its_place_detail_and_hint(talk: Conversation, url: str) -> None:
+    done = talk.run("CREATE TABLE t (carrier INT);\nSELECT 'é',\n  carier\nFROM t", url)
+    assert done.failure is not None
+    assert done.failure.line == 3
+    assert talk.log().splitlines()[-5:-1] == [
+        'tasks/x.sql:3: ERROR: column "carier" does not exist',
+        'HINT: Perhaps you meant to reference the column "t.carrier".',
+        "LINE 3:   carier",
+        "          ^",
+    ]
+
+
+@pytest.mark.parametrize(
+    "copy", ["COPY t FROM STDIN", "COPY (SELECT 1) TO STDOUT (FORMAT csv)", "copy t from stdin csv"]
+)
+def test_a_copy_to_the_client_is_refused(talk: Conversation, url: str, copy: str) -> None:
+    done = talk.run(f"CREATE TABLE t (a INT);\n{copy}", url)
+    assert done.failure is not None
+    assert done.failure.line == 2
+    assert "type = load" in done.failure.message
+    assert value(talk, url, "SELECT to_regclass('t') IS NULL") == "t"
+
+
+def test_a_plan_is_shown_as_it_is(talk: Conversation, url: str) -> None:
+    assert talk.run("EXPLAIN SELECT 1", url).failure is None
+    assert talk.log().splitlines()[1].startswith("  Result  (cost=")
+
+
+def test_rows_that_a_statement_returns_count_as_changed(talk: Conversation, url: str) -> None:
+    done = talk.run(
+        "CREATE TABLE t AS SELECT generate_series(1, 5) AS a;\n"
+        "UPDATE t SET a = a + 1 RETURNING a;\nSELECT * FROM t",
+        url,
+    )
+    assert (done.statements, done.rows) == (3, 10)
+
+
+def test_connections_are_kept_and_reset(talk: Conversation, url: str) -> None:
+    first = value(talk, url, "SELECT pg_backend_pid()")
+    assert talk.run("SET search_path = nowhere; SET ROLE pg_monitor", url).failure is None
+    assert value(talk, url, "SELECT pg_backend_pid()") == first
+    assert value(talk, url, "SHOW search_path") == '"$user", public'
+
+
+def test_a_connection_that_died_is_replaced(talk: Conversation, url: str, postgres: Server) -> None:
+    first = value(talk, url, "SELECT pg_backend_pid()")
+    postgres.ask(f"SELECT pg_terminate_backend({first})")
+    assert value(talk, url, "SELECT pg_backend_pid()") != first
+
+
+def test_a_lost_connection_is_transient_and_says_what_nobody_knows(
+    talk: Conversation, url: str, postgres: Server
+) -> None:
+    number = talk.start("SELECT pg_sleep(3600)", url)
+    name = url.rsplit("/", 1)[1]
+    query = f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}' AND state = 'active'"
+    eventually(lambda: bool(postgres.ask(query)))
+    postgres.ask(f"SELECT pg_terminate_backend(({query} LIMIT 1))")
+    done = talk.wait(number)
+    assert done.failure is not None
+    assert done.failure.retryable
+    assert "whether the database has done the statement is not known" in done.failure.message
+
+
+def test_a_deadlock_is_transient(talk: Conversation, url: str) -> None:
+    assert talk.run("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2)", url).failure is None
+    script = (
+        "BEGIN;\nUPDATE t SET a = a WHERE a = {};\nSELECT pg_advisory_unlock_shared(0);\n"
+        "SELECT pg_sleep(1);\nUPDATE t SET a = a WHERE a = {};\nCOMMIT"
+    )
+    one = talk.start(script.format(1, 2), url)
+    two = talk.start(script.format(2, 1), url)
+    failures = [done.failure for done in (talk.wait(one), talk.wait(two)) if done.failure]
+    assert [(failure.kind, failure.retryable) for failure in failures] == [("40P01", True)]
+
+
+def test_a_lock_time_out_and_a_serialisation_failure_are_transient(
+    talk: Conversation, url: str, postgres: Server
+) -> None:
+    import psycopg
+
+    assert talk.run("CREATE TABLE t (a INT); INSERT INTO t VALUES (1)", url).failure is None
+    with psycopg.connect(url) as other:
+        other.execute("UPDATE t SET a = 2")
+        done = talk.run("SET lock_timeout = '50ms';\nUPDATE t SET a = 3", url)
+        assert done.failure is not None
+        assert (done.failure.kind, done.failure.retryable, done.failure.line) == ("55P03", True, 2)
+        script = (
+            "BEGIN ISOLATION LEVEL SERIALIZABLE;\nSELECT * FROM t;\nUPDATE t SET a = 3;\nCOMMIT"
+        )
+        number = talk.start(script, url)
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        eventually(lambda: bool(postgres.ask(waiting)))
+        other.commit()
+    done = talk.wait(number)
+    assert done.failure is not None
+    assert (done.failure.kind, done.failure.retryable) == ("40001", True)
+
+
+def test_too_many_connections_are_transient(talk: Conversation, url: str, postgres: Server) -> None:
+    name = url.rsplit("/", 1)[1]
+    postgres.ask("CREATE ROLE crowded LOGIN PASSWORD 'pw-crowded' CONNECTION LIMIT 0")
+    try:
+        done = talk.run(
+            "SELECT 1", f"postgres://crowded:pw-crowded@127.0.0.1:{postgres.port}/{name}"
+        )
+        assert done.failure is not None
+        assert done.failure.retryable
+    finally:
+        postgres.ask("DROP ROLE crowded")
+
+
+def test_a_statement_time_out_is_the_scripts_own(talk: Conversation, url: str) -> None:
+    done = talk.run("SET statement_timeout = '50ms';\nSELECT pg_sleep(3600)", url)
+    assert done.failure is not None
+    assert (done.failure.kind, done.failure.retryable) == ("57014", False)
+    assert "statement timeout" in done.failure.message
+
+
+def test_permission_is_never_transient(talk: Conversation, url: str, postgres: Server) -> None:
+    name = url.rsplit("/", 1)[1]
+    postgres.ask("CREATE ROLE guest LOGIN PASSWORD 'pw-guest'")
+    try:
+        assert talk.run("CREATE TABLE t (a INT)", url).failure is None
+        guest = f"postgres://guest:pw-guest@127.0.0.1:{postgres.port}/{name}"
+        done = talk.run("SELECT * FROM t", guest)
+        assert done.failure is not None
+        assert (done.failure.kind, done.failure.retryable) == ("42501", False)
+    finally:
+        postgres.ask("DROP ROLE guest")
+
+
+def test_a_database_that_does_not_exist(talk: Conversation, postgres: Server) -> None:
+    done = talk.run("SELECT 1", postgres.url("nowhere"))
+    assert done.failure is not None
+    assert not done.failure.retryable
+    assert f"cannot connect to postgres://pit@127.0.0.1:{postgres.port}/nowhere" in talk.log()
+
+
+def test_an_option_that_libpq_does_not_know(talk: Conversation, url: str) -> None:
+    done = talk.run("SELECT 1", f"{url}?row_factory=x")
+    assert done.failure is not None
+    assert 'invalid connection option "row_factory"' in done.failure.message
+
+
+def test_many_scripts_at_once(talk: Conversation, url: str) -> None:
+    numbers = [talk.start(f"SELECT {i} AS n", url) for i in range(12)]
+    assert [talk.wait(number).failure for number in numbers] == [None] * 12
+    assert threading.active_count() < 20
