@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
 from pit.cli import progress
 from pit.cli.lessons import Lessons
 from pit.cli.options import Settings
 from pit.cli.summary import Summary
+from pit.cli.unlock import unlock
 from pit.engine import recovery
 from pit.engine.request import Finale, Request, Services
 from pit.engine.run import execute
 from pit.errors import DiskFull, RunNotSuccessful
-from pit.model import Reason, RunState, WorkspaceConfig
-from pit.state import recover, retention
+from pit.model import Event, Reason, RunStarted, RunState, WorkspaceConfig
+from pit.state import recover, retention, trash
 from pit.state.history import RunRow
 from pit.state.store import Store
-from pit.work import process
+from pit.work import process, surplus
+from pit.work.surplus import Cleared
 
 _EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
+
+
+class Sweeping:
+    """A sink that has the trash emptied while the run works, once its guardian is there.
+
+    What a short run leaves of it is for the next one, unless more than a few folders wait already.
+    """
+
+    def __init__(self, runs_dir: Path) -> None:
+        self._runs_dir = runs_dir
+        self._thread: threading.Thread | None = None
+        self._crowded = False
+
+    def emit(self, event: Event) -> None:
+        """Begin when the run does."""
+        waiting = trash.size(self._runs_dir) if isinstance(event, RunStarted) else 0
+        if waiting:
+            self._crowded = waiting > _A_FEW
+            self._thread = threading.Thread(
+                target=trash.empty, args=(self._runs_dir,), name="trash", daemon=True
+            )
+            self._thread.start()
+
+    def close(self) -> None:
+        """Return when it may be left to itself; it ends with the process at the latest."""
+        if self._thread is not None and self._crowded:
+            self._thread.join()
+
+
+_A_FEW = 5
+"""So many folders may wait in the trash from one run to the next."""
 
 
 def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
     """Run it with the store, the view and the summary plugged in; then apply retention."""
     console, config = settings.console, request.config
     with ExitStack() as stack:
+        unlock(console, config)
         store = Store.open(config.metadata_db)
         stack.callback(store.close)
         report_interrupted(settings, config, store)
         view = progress.view_for(console, as_json=as_json, verbose=settings.verbose)
         summary, lessons = Summary(console, again=settings.again), Lessons(console)
+        sweeping = Sweeping(config.runs_dir)
+        stack.callback(sweeping.close)
         try:
             finale = execute(
                 request,
                 Services(
                     history=store,
-                    sinks=(view,) if as_json else (view, summary, lessons),
+                    sinks=(sweeping, view, *(() if as_json else (summary, lessons))),
                     tap=view.output if settings.verbose else None,
                     waiting=console.note,
                 ),
@@ -46,6 +85,7 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
             if not as_json:
                 summary.close()
                 lessons.close()
+        sweeping.close()  # before there is something new to sweep
         tidy(settings, request, store, finale)
     return finale
 
@@ -75,8 +115,16 @@ def tidy(settings: Settings, request: Request, store: Store, finale: Finale) -> 
     done = retention.after_run(
         store, config.runs_dir, finale.run, config.retention, keep, time.time()
     )
-    for problem in done.problems:
+    for problem in (*done.problems, *_clear(config, store).problems):
         settings.console.warning(problem)
+
+
+def _clear(config: WorkspaceConfig, store: Store) -> Cleared:
+    """Remove the Python environments that nothing needs any more."""
+    named = partial(retention.environments, store, config.runs_dir)
+    return surplus.remove(
+        surplus.surplus(config.cache_dir, named, config.retention.days, time.time())
+    )
 
 
 def exit_code(finale: Finale) -> int:

@@ -15,6 +15,7 @@ _OTHERS = 5
 
 _LEFT_NONE: Mapping[str, str] = {
     Reason.INPUT_CHANGED: "an input changed while it ran, so its success was not recorded",
+    Reason.WARNED: "its check found something, so its success was not recorded",
     Reason.SUPERSEDED: "a newer run had recorded it meanwhile",
     Reason.INTERRUPTED: "Pit was killed while it ran",
     Reason.CANCELLED: "the run was cancelled while it ran",
@@ -170,7 +171,7 @@ def _others(task: Task, dag: str, params: str, memory: Memory) -> Cause | None:
     found = [r for r in memory.records(dag) if r.task == task.name and r.params != params]
     if not found:
         return None
-    latest = sorted(found, key=lambda record: -record.at)
+    latest = sorted(found, key=lambda record: (record.snapshot, record.at), reverse=True)
     names = "; ".join(parameters(record.params) for record in latest[:_OTHERS])
     more = f"; and {len(found) - _OTHERS} more" if len(found) > _OTHERS else ""
     return Cause(

@@ -114,14 +114,18 @@ class Causes:
 
     def _now(self, outlook: Outlook, depth: int) -> Iterator[Cause]:
         for change in explain.ordered(outlook.changes):
-            if outlook.action is not Action.DEFER:
-                yield self._changed(outlook, change, depth)
+            yield self._changed(outlook, change, depth)
         if outlook.action is Action.DEFER:
             for upstream in outlook.after:
                 yield self._deferred(outlook.task, upstream, depth)
 
     def _changed(self, outlook: Outlook, change: Change, depth: int) -> Cause:
         sentence, diff = self._words(outlook, change)
+        behind = tuple(self._behind(outlook.task, change, depth + 1))
+        if change.kind is Kind.SUCCESS and len(behind) == 1:
+            # It says itself what is behind it: that another task ran, or would.
+            sentence = sentence if behind[0].kind == "ran" else behind[0].sentence
+            behind = behind[0].causes
         return Cause(
             task=outlook.task,
             kind=change.kind,
@@ -130,13 +134,13 @@ class Causes:
             was=change.was,
             now=change.now,
             diff=diff,
-            causes=tuple(self._behind(outlook.task, change, depth + 1)),
+            causes=behind,
         )
 
     def brief(self, name: str) -> str:
         """Why a task would run, or may, in one line."""
         outlook = self._outlooks[name]
-        if outlook.action is Action.DEFER:
+        if outlook.action is Action.DEFER and outlook.after:
             return f"depends on what {_listed(outlook.after)} makes"
         changes = explain.ordered(outlook.changes)
         return explain.listed([self._words(outlook, change)[0] for change in changes])
@@ -190,7 +194,7 @@ class Causes:
     def _root(self, name: str) -> str:
         """The first cause of a long chain, without what lies between."""
         outlook = self._outlooks[name]
-        while outlook.action is Action.DEFER:
+        while outlook.action is Action.DEFER and outlook.after:
             outlook = self._outlooks[outlook.after[0]]
         first = explain.ordered(outlook.changes)[0]
         return f"{outlook.task}: {self._words(outlook, first)[0]}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from pit.engine.claims import claimed
 from pit.engine.look import Look
 from pit.errors import BadArgument, Overlapping
 from pit.model import Dag, Event, Record, Task, TaskRecord, TextsKept
+from pit.spec.patterns import ancestors
 from pit.state.files import remove_tree
 from pit.work import publish, selection
 
@@ -36,6 +38,9 @@ class Keeper(Protocol):
 
     def barrier(self) -> None:
         """Return when everything emitted is durable."""
+
+    def draw(self, run_id: str = "") -> int:
+        """A number later than those of all snapshots so far."""
 
     def accept(self, record: TaskRecord, note: str = "") -> None:
         """Keep a record that a person vouches for."""
@@ -90,7 +95,9 @@ def accept(
     with claimed(ground.locks, ground.dag.name, task.name, key) as held:
         if not held:
             raise _busy(ground.dag.name, task.name)
+        number = keeper.draw()  # first of all: what is recorded from now on is newer
         record = _as_it_stands(ground, task, look, keeper.record(ground.dag.name, task.name, key))
+        record = replace(record, snapshot=number)
         if success is not None and not record.run:
             record = replace(record, run=success.run, seconds=success.seconds)
         texts = look.fingerprints.texts(record.fingerprint)
@@ -133,7 +140,11 @@ def _as_it_stands(ground: Ground, task: Task, look: Look, before: TaskRecord | N
         run=before.run if before else "",
         at=at,
         seconds=before.seconds if before else 0.0,
-        fingerprint=replace(fingerprint, products=products),
+        fingerprint=replace(
+            fingerprint,
+            products=products,
+            handed=before.fingerprint.handed if before else {},
+        ),
     )
 
 
@@ -189,16 +200,38 @@ def made(ground: Ground, task: Task) -> Made:
     return Made(task=task.name, places=tuple(places), bytes=total, kept=kept)
 
 
-def clean(ground: Ground, task: Task, found: Made, keeper: Keeper) -> int:
-    """Drops a task's record, then removes what it made; returns how many records went."""
-    with claimed(ground.locks, ground.dag.name, task.name, ground.key(task)) as held:
-        if not held:
-            raise _busy(ground.dag.name, task.name)
-        gone = keeper.forget_record(ground.dag.name, task.name, ground.key(task), "pit clean")
+def clean(
+    ground: Ground, task: Task, found: Made, keeper: Keeper, records: Iterable[TaskRecord]
+) -> int:
+    """Removes what a task made, and drops the records that promise it; returns how many went.
+
+    `records` are those of the task, whatever its parameters were: with other values it may have
+    made the same places.
+    """
+    keys = {record.params for record in records if _promises(record, found.places)}
+    with ExitStack() as claims:
+        for key in sorted(keys | {ground.key(task)}):
+            claim = claimed(ground.locks, ground.dag.name, task.name, key)
+            if not claims.enter_context(claim):
+                raise _busy(ground.dag.name, task.name)
+        gone = sum(
+            keeper.forget_record(ground.dag.name, task.name, key, "pit clean")
+            for key in sorted(keys | {ground.key(task)})
+        )
         for place in found.places:
             if not _why_not(ground, place):
                 remove_tree(ground.dag.project / place)
     return gone
+
+
+def _promises(record: TaskRecord, places: Iterable[str]) -> bool:
+    """Whether any of these places is among what a record says was made, above it or below it."""
+    made = record.fingerprint.products
+    above = {folder for product in made for folder in ancestors(product.rstrip("/"))}
+    return any(
+        place in made or place in above or any(folder in made for folder in ancestors(place))
+        for place in places
+    )
 
 
 def _why_not(ground: Ground, place: str) -> str:

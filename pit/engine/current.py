@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from pit.model import Dag, FileMark, Fingerprint, Record, Task, TaskRecord
 
 VERSION = 1
@@ -44,7 +46,9 @@ class Kind(StrEnum):
     UPSTREAM = "upstream"
     SUCCESS = "success"
     DATABASE = "database"
+    WATCHED = "watched"
     PRODUCT = "product"
+    UNKNOWN = "unknown"
 
 
 class Change(Record):
@@ -81,6 +85,9 @@ class Verdict(Record):
         return not self.changes
 
 
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+
+
 def is_tracked(task: Task) -> bool:
     """Whether Pit may skip the task: it declares what it reads, and not that it always runs."""
     return task.inputs is not None and not task.always
@@ -102,15 +109,15 @@ def definition(dag: Dag, task: Task, values: Mapping[str, str]) -> dict[str, str
         "env": dag.env | task.env,
         "params": {name: values[name] for name in wanted},
         "inputs": sorted(task.inputs or ()),
-        "targets": sorted(task.targets),
+        "targets": sorted((*task.targets, *(f"table:{table}" for table in task.tables))),
         "connection": task.connection or dag.connection,
         "matrix": task.values,
+        "type": task.type,
+        "query": task.query,
+        "expect": msgspec.to_builtins(task.expect) if task.expect else None,
+        "fingerprint": task.fingerprint,
     }
-    return {
-        key: json.dumps(value, sort_keys=True, ensure_ascii=False)
-        for key, value in facts.items()
-        if value
-    }
+    return {key: _canonical(value) for key, value in facts.items() if value}
 
 
 def compare(old: TaskRecord, new: Fingerprint, text: Callable[[str], bytes | None]) -> list[Change]:
@@ -126,6 +133,8 @@ def compare(old: TaskRecord, new: Fingerprint, text: Callable[[str], bytes | Non
         *_upstream(was, new),
         *_values(Kind.SUCCESS, was.successes, new.successes),
         *_one(Kind.DATABASE, was.database, new.database),
+        *_values(Kind.DATABASE, was.databases, new.databases),
+        *_one(Kind.WATCHED, was.watched, new.watched),
     ]
 
 
@@ -141,12 +150,23 @@ def shown(mark: FileMark | None) -> str:
     return "" if mark is None else f"{mark.digest[:8]} {mark.size}"
 
 
+def tables_gone(tables: Sequence[str], there: Sequence[str]) -> list[Change]:
+    """The tables among a task's targets that are not there."""
+    return [
+        Change(kind=Kind.PRODUCT, subject=f"table:{table}", was="table")
+        for table in tables
+        if table not in there
+    ]
+
+
 def _sources(
     was: Mapping[str, str], now: Mapping[str, str], text: Callable[[str], bytes | None]
 ) -> Iterable[Change]:
+    # What a template is made of is text to it, comments of SQL included.
+    made_of_text = any(path.endswith(".j2") for path in now)
     for path in _all(was, now):
         one, other = was.get(path, ""), now.get(path, "")
-        if one != other and not _same_meaning(path, one, other, text):
+        if one != other and (made_of_text or not _same_meaning(path, one, other, text)):
             yield Change(kind=Kind.SOURCE, subject=path, was=one, now=other)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from pit.model import Event, TaskEnded
+from pit.model import Event, RunEnded, TaskEnded
+
+_LOOK_UP = 0.5
+"""Seconds after which a signal that another thread has taken is heeded."""
 
 
 class Sink(Protocol):
@@ -36,19 +40,36 @@ class Clock:
         return time.monotonic()
 
     def wait(self, mailbox: SimpleQueue[Any], seconds: float | None) -> Any:
-        """The next message of `mailbox`, or None after `seconds`."""
-        try:
-            return mailbox.get(timeout=seconds)
-        except Empty:
-            return None
+        """The next message of `mailbox`, or None after `seconds`.
+
+        A signal to the process may be taken by any of its threads, and wakes that thread alone;
+        the handler waits for the main thread, which therefore looks up by itself now and then.
+        """
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        while True:
+            left = max(0.0, until - time.monotonic())
+            try:
+                return mailbox.get(timeout=min(left, _LOOK_UP))
+            except Empty:
+                if left <= _LOOK_UP:
+                    return None
 
 
 class Telling:
-    """One event to every sink; the durable one first, so that nobody hears what is not kept."""
+    """One event to every sink; the durable one first, so that nobody hears what is not kept.
 
-    def __init__(self, durable: Durable, others: Sequence[Sink] = ()) -> None:
+    `hide` gives an event without the secrets that the run has handed out.
+    """
+
+    def __init__(
+        self,
+        durable: Durable,
+        others: Sequence[Sink] = (),
+        hide: Callable[[Event], Event] = lambda event: event,
+    ) -> None:
         self._durable = durable
         self._others = tuple(others)
+        self._hide = hide
         self.ended: set[str] = set()
         """The tasks whose final state has been told."""
 
@@ -56,7 +77,11 @@ class Telling:
         """Pass an event on."""
         if isinstance(event, TaskEnded):
             self.ended.add(event.task)
+        event = self._hide(event)
         self._durable.emit(event)
+        if isinstance(event, RunEnded):
+            # Kept before it is told: where it cannot be kept, the run ends in another way.
+            self._durable.barrier()
         for sink in self._others:
             sink.emit(event)
 

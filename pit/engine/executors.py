@@ -1,18 +1,19 @@
 """Where work is done: threads of this process that put what they made of it into a mailbox.
 
 An attempt is performed by `Perform`, the same call wherever it happens; looking whether a task is
-current is done here as well, so that reading big inputs never holds up the run.
+current is done beside it, by `judging`, so that reading big inputs never holds up the run.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 from pit.engine.current import Verdict
+from pit.engine.judging import Judging
 from pit.errors import PitError
 from pit.model import Order, Outcome, Reason, Record, TaskRecord
 from pit.work import operators
@@ -67,8 +68,10 @@ class Threads:
         judge: Callable[[str], Verdict],
         mailbox: SimpleQueue[Any],
         size: int,
+        recall: Callable[[Sequence[str]], None] = lambda tasks: None,
     ) -> None:
         self._perform, self._judge = perform, judge
+        self._judging = Judging(self._judged, mailbox, size, recall)
         self._mailbox = mailbox
         self._size = size
         self._work: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
@@ -82,7 +85,7 @@ class Threads:
 
     def judge(self, task: str) -> None:
         """Judge a task in a thread."""
-        self._put(lambda: self._judged(task))
+        self._judging.ask(task)
 
     def _put(self, work: Callable[[], Any]) -> None:
         """Queue work, with one more thread for it if all are busy."""
@@ -132,6 +135,7 @@ class Threads:
 
     def close(self) -> None:
         """End the threads once their work is done."""
+        self._judging.close()
         for _ in self._threads:
             self._work.put(None)
         for thread in self._threads:

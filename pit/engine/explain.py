@@ -7,7 +7,6 @@ source behind a digest; without it a clause says that something changed, and not
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -29,10 +28,12 @@ _ORDER = (
     Kind.DEFINITION,
     Kind.ENVIRONMENT,
     Kind.DATABASE,
+    Kind.WATCHED,
     Kind.INPUT,
     Kind.UPSTREAM,
     Kind.SUCCESS,
     Kind.PRODUCT,
+    Kind.UNKNOWN,
 )
 _LONGEST_VALUE = 60
 _PACKAGES = 3
@@ -99,7 +100,13 @@ def sentence(change: Change) -> str:
         case Kind.ENVIRONMENT:
             return environment(change, ())
         case Kind.DATABASE:
-            return f"its database is another one ({_values(change.was, change.now)})"
+            which = f"the database {change.subject}" if change.subject else "its database"
+            return f"{which} is another one ({_values(change.was, change.now)})"
+        case Kind.WATCHED:
+            values = _values(change.was[:8], change.now[:8])
+            return f"what its fingerprint query returns changed ({values})"
+        case Kind.UNKNOWN:
+            return f"its database could not be asked: {change.subject}"
         case Kind.DEFINITION:
             return _definition(change)
         case Kind.SUCCESS:
@@ -234,6 +241,8 @@ def _moved(name: str, was: str | None, now: str | None) -> str:
 
 def _locked(lock: bytes) -> dict[str, str]:
     """The versions in a uv.lock by package; several of one package are joined."""
+    import tomllib  # only where a lock has changed
+
     try:
         found = tomllib.loads(lock.decode("utf-8")).get("package", [])
     except ValueError:

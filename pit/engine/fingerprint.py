@@ -17,12 +17,15 @@ from pit.model import Dag, FileMark, Fingerprint, Record, Task
 from pit.spec import graph
 from pit.spec.patterns import is_pattern, matches
 from pit.sql import connect
-from pit.work import digest, environment, source
+from pit.sql.wire import Answer
+from pit.work import digest, environment, source, templates
 from pit.work.digest import Digests
 
 Url = Callable[[Task], str | None]
+Urls = Callable[[Task], Mapping[str, str]]
+Ask = Callable[[Task], Answer | None]
 
-_CODE = (".py", ".sql", ".sh")
+CODE = (".py", ".sql", ".sh", ".j2")
 """Of which files the text is kept: to compare meaning, and to show what has changed."""
 
 
@@ -30,7 +33,9 @@ class Surroundings(Record):
     """What all tasks of a run share: files, parameters, the Python environment, databases.
 
     `steady` says that no task writes at `root` meanwhile. `orphans` are places that hold what
-    tasks made which the DAG no longer has: no input matches them.
+    tasks made which the DAG no longer has: no input matches them. `implied` is the DAG with what
+    its inputs imply, if that is known; `urls` gives the databases of a task's `secrets`, by key;
+    `ask` asks a database what is needed to judge a task, None where nothing is.
     """
 
     dag: Dag
@@ -41,6 +46,9 @@ class Surroundings(Record):
     url: Url
     steady: bool = False
     orphans: frozenset[str] = frozenset()
+    implied: Dag | None = None
+    urls: Urls = lambda task: {}
+    ask: Ask = lambda task: None
 
 
 class Fingerprints:
@@ -50,9 +58,10 @@ class Fingerprints:
         self._around = surroundings
         self._digests = digests
         self._tasks = {task.name: task for task in surroundings.dag.tasks}
-        implied = graph.implied(surroundings.dag)
+        implied = surroundings.implied or graph.implied(surroundings.dag)
         self._makers = {task.name: task.depends_on for task in implied.tasks}
         self._made: dict[str, dict[str, FileMark]] = {}
+        self._handed: dict[str, Mapping[str, FileMark]] = {}
         self._successes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self._steady: source.Finder | None = None
@@ -60,10 +69,18 @@ class Fingerprints:
 
     # ------------------------------------------------------------------ what is told to it
 
-    def note(self, task: str, run: str, products: Mapping[str, FileMark] | None = None) -> None:
-        """Task `task` has last succeeded in `run`, and made `products` (None: look yourself)."""
+    def note(
+        self,
+        task: str,
+        run: str,
+        products: Mapping[str, FileMark] | None = None,
+        handed: Mapping[str, FileMark] | None = None,
+    ) -> None:
+        """Task `task` has last succeeded in `run`, and made `products` (None: look yourself); what
+        it hands on beside them is `handed`."""
         with self._lock:
             self._successes[task] = run
+            self._handed[task] = handed or {}
             if products is not None:
                 self._made[task] = dict(products)
             else:
@@ -71,8 +88,10 @@ class Fingerprints:
 
     # ------------------------------------------------------------------ what is asked of it
 
-    def of(self, task: Task) -> Fingerprint:
+    def of(self, task: Task, answer: Answer | None = None) -> Fingerprint:
         """What the task would read now; OSError if something cannot be read.
+
+        `answer` is what its database has said.
 
         A dependency that an input implies counts by that input alone, so the task is taken as it
         was declared.
@@ -88,14 +107,20 @@ class Fingerprints:
             environment=env.digest if env else "",
             packages=self._lock_text() if python else "",
             inputs=self._inputs(task),
-            upstream={name: made for name in task.depends_on if (made := self.made(name))},
+            upstream={name: made for name in task.depends_on if (made := self._left_by(name))},
             successes={
                 name: self._successes.get(name, "")
                 for name in task.depends_on
                 if not self._tasks[name].targets
             },
             database=self.database(task),
+            databases=self.databases(task),
+            watched="" if answer is None else answer.digest,
         )
+
+    def answer(self, task: Task) -> Answer | None:
+        """What the task's database says of its tables and its `fingerprint`; None: not asked."""
+        return self._around.ask(task)
 
     def made(self, name: str) -> dict[str, FileMark]:
         """What stands at the targets of a task, as it made them."""
@@ -106,6 +131,10 @@ class Fingerprints:
             with self._lock:
                 self._made[name] = known
         return known
+
+    def _left_by(self, name: str) -> dict[str, FileMark]:
+        """All that a task has made for others."""
+        return {**self.made(name), **self._handed.get(name, {})}
 
     def products(self, task: Task) -> dict[str, FileMark]:
         """What stands at the task's targets now."""
@@ -124,13 +153,21 @@ class Fingerprints:
         found = connect.parse(url, self._around.workspace)
         return connect.identity(found)
 
+    def databases(self, task: Task) -> dict[str, str]:
+        """The identities of the databases that a task's `secrets` lead to, by key."""
+        urls = self._around.urls(task) if task.secrets else {}
+        found = {key: connect.parse(url, self._around.workspace) for key, url in urls.items()}
+        return {key: connect.identity(parsed) for key, parsed in found.items()}
+
     def files(self, task: Task) -> tuple[str, ...]:
-        """The file of the database that a task works on, if it is one in a file."""
+        """The files of the databases that a task works on, as far as they are in files."""
         url = self._around.url(task)
-        if url is None:
-            return ()
-        found = connect.parse(url, self._around.workspace)
-        return () if found.in_memory else (found.path,)
+        urls = [
+            *(self._around.urls(task).values() if task.secrets else ()),
+            *((url,) if url else ()),
+        ]
+        found = [connect.parse(each, self._around.workspace) for each in urls]
+        return tuple(dict.fromkeys(each.path for each in found if each.path and not each.in_memory))
 
     def maker(self, task: Task, place: str) -> str:
         """The task that makes one of this task's inputs, or nothing."""
@@ -149,7 +186,7 @@ class Fingerprints:
 
     def texts(self, fingerprint: Fingerprint) -> dict[str, bytes]:
         """The texts of code behind a fingerprint, and of uv.lock, by digest."""
-        wanted = {key for place, key in fingerprint.sources.items() if place.endswith(_CODE)}
+        wanted = {key for place, key in fingerprint.sources.items() if place.endswith(CODE)}
         wanted |= {fingerprint.packages} - {""}
         found = {key: self.text(key) for key in wanted}
         return {key: text for key, text in found.items() if text is not None}
@@ -173,12 +210,14 @@ class Fingerprints:
         return found
 
     def _sources(self, task: Task) -> dict[str, str]:
-        root = self._around.root
-        files: tuple[str, ...] = (task.script,)
-        if task.runner == "python" and self._around.environment is not None:
+        root = str(self._around.root)
+        files: tuple[str, ...] = (task.script,) if task.script else ()
+        if task.runner == "sql" and task.script:
+            files = templates.sources(self._around.root, task.script)
+        elif task.runner == "python" and self._around.environment is not None:
             files = self._finder(self._around.environment.site_paths).sources(task.script).files
         return {
-            place: self._source(root / place)
+            place: self._source(f"{root}/{place}")
             for place in files
             if not _named(place, task.targets)  # what it makes itself is no code of its own
         }
@@ -192,14 +231,14 @@ class Fingerprints:
             self._steady = finder
         return finder
 
-    def _source(self, path: Path) -> str:
-        found = self._digests.of(str(path)).digest
-        self._texts[found] = str(path)
+    def _source(self, path: str) -> str:
+        found = self._digests.of(path).digest
+        self._texts[found] = path
         return found
 
     def _lock_text(self) -> str:
         path = self._around.root / "uv.lock"
-        return self._source(path) if path.is_file() else ""
+        return self._source(str(path)) if path.is_file() else ""
 
     def _block(self, task: Task) -> dict[str, str]:
         """The dependencies that a script brings itself: a comment to Python, but not to us."""

@@ -7,24 +7,28 @@ made anew cannot be told before it has been made; such a task is deferred.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pit.engine import current
+from pit.engine import current, databases, handed
 from pit.engine.current import Change, Kind, Records
 from pit.engine.fingerprint import Fingerprints, Surroundings, present
 from pit.engine.orphaned import orphaned
+from pit.engine.questions import Questions, asks
 from pit.engine.verdict import verdict_of
-from pit.errors import SecretsError
 from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
 from pit.spec import graph
 from pit.spec.patterns import matches
 from pit.state.digests import Seen
-from pit.state.secrets import Secrets
 from pit.work import environment
 from pit.work.digest import Digests
+
+if TYPE_CHECKING:
+    from pit.state.secrets import Secrets
 
 Capture = Callable[..., tuple[int, bytes]]
 
@@ -41,8 +45,11 @@ class Success(Protocol):
         """How long the work took."""
 
 
-class Memory(Records, Protocol):
+class Memory(Records, handed.Values, Protocol):
     """The store as this module needs it."""
+
+    def recorded(self, dag: str) -> frozenset[str]:
+        """The tasks of a DAG that have records."""
 
     def records(self, dag: str) -> Sequence[TaskRecord]:
         """The records of a DAG."""
@@ -98,19 +105,25 @@ class Look:
         self._subject, self._memory = subject, memory
         self._dag = graph.implied(subject.dag)
         self._tasks = {task.name: task for task in self._dag.tasks}
-        self._digests = digests or Digests(memory.digests(str(subject.dag.project)))
+        self._digests = digests or Digests(
+            memory.digests(str(subject.dag.project), str(subject.config.runs_dir))
+        )
         self._successes = memory.last_successes(subject.dag.name)
         self.environment = self._environment(capture)
+        self._questions = Questions(self._url, look=True)
         self._fingerprints = Fingerprints(
             Surroundings(
                 dag=subject.dag,
+                implied=self._dag,
+                urls=self._urls,
                 root=subject.dag.project,
                 workspace=subject.config.root,
                 params=subject.params,
                 environment=self.environment,
                 url=self._url,
+                ask=self._questions.of,
                 steady=True,
-                orphans=orphaned(subject.dag, memory.records(subject.dag.name), self._digests),
+                orphans=orphaned(subject.dag, memory, self._digests),
             ),
             self._digests,
         )
@@ -122,14 +135,14 @@ class Look:
         return environment.standing_environment(self._subject.dag.project, cache, capture)
 
     def _url(self, task: Task) -> str | None:
-        shared = self._subject.dag.connection if task.runner == "sql" else None
-        name = task.connection or shared
-        if name is None or self._subject.secrets is None:
-            return None
-        try:
-            return self._subject.secrets.connection_url(self._subject.dag.name, name)
-        except SecretsError:
-            return None
+        subject = self._subject
+        name = databases.connection(subject.dag, task)
+        return databases.url(subject.secrets, subject.dag.name, name)
+
+    def _urls(self, task: Task) -> Mapping[str, str]:
+        subject = self._subject
+        wanted = task.secrets or ()
+        return databases.urls(subject.secrets, subject.dag.name, wanted, subject.config.root)
 
     @property
     def fingerprints(self) -> Fingerprints:
@@ -147,11 +160,12 @@ class Look:
         With `until_stale` the first task that is not current is the last that is looked at.
         """
         chosen = set(self._tasks if among is None else among)
+        needed = graph.above(self._dag, chosen) if chosen else self._tasks.keys()
         busy: dict[str, Action] = {}
         found = []
         for name in graph.topological(self._dag):
             if name not in chosen:
-                self._note(name)
+                self._note(name, needed=name in needed)
                 continue
             outlook = self._outlook(self._tasks[name], busy, force)
             if outlook.action is not Action.SKIP:
@@ -161,16 +175,57 @@ class Look:
                 break
         return found
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While it lasts, databases are asked, for reading alone, by a SQL process of its own."""
+        subject = self._subject
+        if not any(asks(task) for task in self._dag.tasks):
+            yield
+            return
+        from pit.work import process
+        from pit.work.broker import Sessions  # few tasks need one to be judged
+
+        cancel = process.Cancel()
+        with (
+            closing(cancel),
+            TemporaryDirectory(prefix="pit-look-") as folder,
+            Sessions(
+                spawn=process.spawn_session,
+                cwd=subject.dag.project,
+                env=environment.base_variables(os.environ),
+                stderr=Path(folder, "stderr"),
+                workspace=subject.config.root,
+            ) as sessions,
+        ):
+            self._questions.begin(sessions, cancel)
+            try:
+                yield
+            finally:
+                self._questions.end()
+
     def save(self) -> None:
         """Keep the digests for the next look."""
         self._memory.save_digests(self._digests.changes())
 
-    def _note(self, name: str, record: TaskRecord | None = None) -> None:
+    def _note(self, name: str, record: TaskRecord | None = None, needed: bool = True) -> None:
         """A task that would not run is as it last was."""
         if record is not None:
-            self._fingerprints.note(name, record.run, record.fingerprint.products)
+            left = record.fingerprint
+            self._fingerprints.note(name, record.run, left.products, left.handed)
         elif name in self._successes:
-            self._fingerprints.note(name, self._successes[name].run)
+            run = self._successes[name].run
+            self._fingerprints.note(name, run, handed=self._handed(name, run) if needed else {})
+
+    def _handed(self, name: str, run: str) -> Mapping[str, FileMark]:
+        """What a task that last succeeded in `run` hands on beside its targets."""
+        task, subject = self._tasks.get(name), self._subject
+        if task is None or not current.is_tracked(task):
+            return handed.values_of(run, name, self._memory)
+        key = current.params_key(task, subject.params)
+        record = self._memory.record(subject.dag.name, name, key)
+        if record is None:
+            return {}
+        return handed.standing(record, subject.config.runs_dir, self._memory, self._digests)
 
     def _outlook(self, task: Task, busy: Mapping[str, Action], force: bool) -> Outlook:
         took = self._successes.get(task.name)
@@ -198,14 +253,16 @@ class Look:
             self._standing,
         )
         facts["record"] = verdict.record
-        if any(not self._may_pass(change, facts["after"]) for change in verdict.changes):
-            return Outlook(action=Action.RUN, changes=verdict.changes, **facts)
+        unknown = tuple(one for one in verdict.changes if one.kind is Kind.UNKNOWN)
+        known = tuple(one for one in verdict.changes if one.kind is not Kind.UNKNOWN)
+        if any(not self._may_pass(change, facts["after"]) for change in known):
+            return Outlook(action=Action.RUN, changes=known, **facts)
         if sure:
             changes = tuple(Change(kind=Kind.SUCCESS, subject=name) for name in sure)
             return Outlook(action=Action.RUN, changes=changes, **facts)
         self._note(task.name, verdict.record)
-        if facts["after"]:
-            return Outlook(action=Action.DEFER, **facts)
+        if facts["after"] or unknown:
+            return Outlook(action=Action.DEFER, changes=unknown, **facts)
         return Outlook(action=Action.SKIP, **facts)
 
     def _may_pass(self, change: Change, after: Sequence[str]) -> bool:
@@ -215,9 +272,10 @@ class Look:
         makers = (self._tasks[name] for name in after)
         return change.kind is Kind.INPUT and any(makes(task, change.subject) for task in makers)
 
-    def _standing(self, task: Task, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
-        project, workspace = self._subject.dag.project, self._subject.config.root
-        return present(task, recorded, project, workspace, self._digests)
+    def _standing(self, task: Task, record: TaskRecord) -> dict[str, FileMark]:
+        config, made = self._subject.config, record.fingerprint.products
+        there = present(task, made, self._subject.dag.project, config.root, self._digests)
+        return there | handed.standing(record, config.runs_dir, self._memory, self._digests)
 
 
 def makes(task: Task, place: str) -> bool:

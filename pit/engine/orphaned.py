@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Protocol
 
 from pit.model import Dag, TaskRecord
 from pit.spec.patterns import matches
 from pit.work.digest import Digests
 
 
-def orphaned(dag: Dag, records: Iterable[TaskRecord], digests: Digests) -> frozenset[str]:
+class Recorded(Protocol):
+    """The store as this module needs it."""
+
+    def recorded(self, dag: str) -> frozenset[str]:
+        """The tasks of a DAG that have records."""
+
+    def records(self, dag: str) -> Iterable[TaskRecord]:
+        """The records of a DAG."""
+
+
+def orphaned(dag: Dag, store: Recorded, digests: Digests) -> frozenset[str]:
     """The places in the project that hold what a task made which the DAG no longer has."""
-    names = {task.name for task in dag.tasks}
-    left = [record for record in records if record.task not in names]
+    gone = store.recorded(dag.name) - {task.name for task in dag.tasks}
+    left = [record for record in store.records(dag.name) if record.task in gone] if gone else ()
     return frozenset(
         place
         for record in left

@@ -20,8 +20,8 @@ from pit.work.digest import Digests
 class Keeper(Protocol):
     """The store as this module needs it."""
 
-    def attempted_since(self, run_id: str, task: str, at: float) -> bool:
-        """Whether another run of the same DAG was at a task after `at`, or still is."""
+    def is_outrun(self, run_id: str, task: str) -> bool:
+        """Whether another run has been at a task since a run was about to publish, or still is."""
 
     def end_intent(self, run_id: str, task: str) -> None:
         """Drop an intent."""
@@ -37,7 +37,7 @@ def finish(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
 
 
 def _finished(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
-    if keeper.attempted_since(intent.run, intent.task, intent.at):
+    if keeper.is_outrun(intent.run, intent.task):
         return False
     root = RunDir.at(runs_dir, intent.run).project
     made = digest.products(root, intent.targets, Digests())

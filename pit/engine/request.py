@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -40,14 +40,34 @@ class History(Durable, Keeper, Protocol):
     def ancestry(self, run: str) -> Sequence[PastRun]:
         """The run and those that it was started from, innermost first."""
 
+    def draw(self, run_id: str = "") -> int:
+        """The number of the snapshot that a run is about to take, later than all so far."""
+
+    def drawn(self, run_id: str) -> int:
+        """The number of the snapshot that a run took; 0 if it is forgotten."""
+
     def open_runs(self, dag: str | None = None) -> Sequence[PastRun]:
         """Runs that have not ended."""
+
+    def recorded(self, dag: str) -> frozenset[str]:
+        """The tasks of a DAG that have records."""
 
     def records(self, dag: str) -> Sequence[TaskRecord]:
         """The records of a DAG."""
 
+    def outdated(self, dag: str, version: int) -> Iterable[tuple[str, str]]:
+        """Task and parameters of the records whose fingerprints are of another version."""
+
+    def pointed_at(self, dag: str) -> Mapping[str, bool]:
+        """The runs that records of a DAG name, and whether products lie in their data folders."""
+
     def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
         """The newest success of each task of a DAG, tracked or not."""
+
+    def handed_values(
+        self, run_id: str, name: str, left_out: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """The small facts of a name, by task, that skipped tasks of a run hand on."""
 
     def digests(self, *folders: str) -> Mapping[str, Seen]:
         """The digest cache."""
@@ -94,7 +114,6 @@ class Request(Record):
     again: Again | None = None
     given: dict[str, str] = field(default_factory=dict)
     concurrency: int | None = None
-    secrets_file: Path | None = None
     trigger: str = "manual"
     grace: float = 10.0
     force: bool = False

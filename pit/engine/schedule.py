@@ -23,6 +23,7 @@ from pit.engine.compile import Job
 from pit.engine.current import Verdict
 from pit.engine.events import Clock
 from pit.engine.executors import Broken, Executor, Finished, Judged
+from pit.engine.judging import Many
 from pit.errors import PitError
 from pit.model import (
     AttemptEnded,
@@ -34,6 +35,7 @@ from pit.model import (
     RunState,
     TaskEnded,
     TaskState,
+    Warned,
 )
 
 
@@ -108,7 +110,7 @@ class Scheduler:
         release: Callable[[Job], None] = lambda job: None,
         explain: Callable[[Verdict], str] = lambda verdict: "",
     ) -> None:
-        self._run, self._jobs = run, jobs
+        self._run, self._dag, self._jobs = run, dag, jobs
         self._tell, self._executor, self._mailbox = tell, executor, mailbox
         self._cancel, self._slots = cancel, slots
         self._clock = clock or Clock()
@@ -119,6 +121,8 @@ class Scheduler:
         self._exhausted = self._holding = False
         self._pulled: deque[_Entry] = deque()
         self._queue: deque[_Entry] = deque()
+        self._stale: deque[_Entry] = deque()
+        self._judging: dict[str, _Entry] = {}
         self._running: dict[str, _Entry] = {}
         self._delayed: list[tuple[float, int, _Entry]] = []
         self._tickets = count()
@@ -142,26 +146,39 @@ class Scheduler:
         while True:
             self._watch_cancel()
             self._advance()
-            if not (self._running or self._delayed or self._queue):
+            if not (self._running or self._judging or self._waiting()):
                 return
             message = self._clock.wait(self._mailbox, self._patience())
             self._receive(message)
 
+    def _waiting(self) -> bool:
+        return bool(self._delayed or self._queue or self._stale)
+
     def _receive(self, message: object) -> None:
         match message:
+            case Many(messages=messages):
+                for each in messages:
+                    self._receive(each)
             case Finished():
                 self._finished(message)
             case Judged():
                 self._judged(message)
             case Broken(task=task, error=error, reason=reason):
-                self._end(self._running.pop(task), TaskState.FAILED, reason, error)
+                if (entry := self._judging.pop(task, None)) is not None:
+                    self._end(entry, TaskState.FAILED, reason, error)
+            case Event():
+                self._tell.emit(message)
+            case PitError():  # the store failed where nobody else would have told
+                raise message
 
     def _advance(self) -> None:
         while len(self._running) < self._slots and self._stopping is None:
             self._wake_delayed()
             if self._queue:
                 self._launch(self._queue.popleft())
-            elif (entry := self._pull()) is not None:
+            elif self._stale:
+                self._begin(self._stale.popleft())
+            elif len(self._judging) < _AHEAD and (entry := self._pull()) is not None:
                 self._consider(entry)
             else:
                 return
@@ -212,14 +229,16 @@ class Scheduler:
         elif job.done:
             self._end(entry, TaskState.SKIPPED, Reason.SUCCEEDED_BEFORE, made_by=job.done)
         elif job.params is not None:
-            self._running[job.name] = entry
+            self._judging[job.name] = entry
             self._executor.judge(job.name)
         else:
             self._launch(entry)
 
     def _judged(self, message: Judged) -> None:
-        """Skip a current task; run a stale one, unless another run is at it, then look again."""
-        entry, verdict = self._running.pop(message.task), message.verdict
+        """Skip a current task; a stale one runs as soon as there is a slot."""
+        entry, verdict = self._judging.pop(message.task, None), message.verdict
+        if entry is None:
+            return  # the run was stopped meanwhile
         entry.why = self._explain(verdict)
         entry.superseded = verdict.superseded
         entry.recorded = verdict.record is not None and not verdict.superseded
@@ -233,9 +252,12 @@ class Scheduler:
                 saved=record.seconds,
                 record=verdict.renewed,
             )
-        elif self._stopping is not None:
-            self._carry_out(entry, self._step(entry, attempt.Stop(reason=self._stopping)))
-        elif self._claim(entry.job):
+        else:
+            self._stale.append(entry)
+
+    def _begin(self, entry: _Entry) -> None:
+        """Launch a stale task, unless another run is at it, then look again."""
+        if self._claim(entry.job):
             self._launch(entry)
         else:
             due = self._clock.monotonic() + _LOOK_AGAIN
@@ -284,9 +306,18 @@ class Scheduler:
             AttemptEnded, task=task, attempt=message.order.attempt, outcome=outcome, retry_in=delay
         )
         if isinstance(effect, attempt.End) and effect.state is TaskState.SUCCESS:
-            self._end(entry, effect.state, message.remark, record=message.record)
+            self._succeeded(entry, message)
         else:
             self._carry_out(entry, effect)
+
+    def _succeeded(self, entry: _Entry, message: Finished) -> None:
+        """A success may come with something that somebody should know."""
+        remark, warning = message.remark, message.outcome.warning
+        if warning:
+            task = message.order.task
+            self._emit(Warned, message=f"{task}: {warning}", hint=f"pit logs {self._dag}/{task}")
+            remark = remark or Reason.WARNED
+        self._end(entry, TaskState.SUCCESS, remark, warning, record=message.record)
 
     def _carry_out(self, entry: _Entry, effect: attempt.Effect | None) -> None:
         match effect:
@@ -357,9 +388,10 @@ class Scheduler:
 
     def _stop(self, reason: Reason) -> None:
         self._stopping = reason
-        waiting = [*self._queue, *(entry for _, _, entry in sorted(self._delayed))]
-        self._queue.clear()
-        self._delayed.clear()
+        delayed = [entry for _, _, entry in sorted(self._delayed)]
+        waiting = [*self._queue, *delayed, *self._stale, *self._judging.values()]
+        for each in (self._queue, self._delayed, self._stale, self._judging):
+            each.clear()
         for entry in waiting:
             self._carry_out(entry, self._step(entry, attempt.Stop(reason=reason)))
 
@@ -391,11 +423,8 @@ class Scheduler:
         self._cancel.request(1, Reason.CANCELLED)
         while self._running:
             message = self._clock.wait(self._mailbox, None)
-            match message:
-                case Finished(order=order):
-                    self._running.pop(order.task, None)
-                case Judged(task=task) | Broken(task=task):
-                    self._running.pop(task, None)
+            if isinstance(message, Finished):
+                self._running.pop(message.order.task, None)
 
     def _tally(self) -> Tally:
         ended = list(self._ended.values())
@@ -418,6 +447,9 @@ class Scheduler:
         names = ", ".join(task.task for task in failed[:5]) + (" …" if len(failed) > 5 else "")
         return RunState.FAILED, first.reason if full else None, f"failed: {names}"
 
+
+_AHEAD = 1000
+"""How many tasks are being judged at most."""
 
 _LOOK_AGAIN = 0.2
 """Seconds between two looks at a task that another run is executing."""

@@ -6,14 +6,16 @@ Whenever anything is not quite as it should be the answer is None, and a real ru
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
 from pit.engine import current, seal
+from pit.engine.edited import is_edited
+from pit.engine.questions import asks
 from pit.engine.look import Action, Look, Memory, Outlook, Subject
 from pit.engine.seal import Seal
 from pit.engine.select import prepared, selected
@@ -26,10 +28,12 @@ from pit.model import (
     WorkspaceConfig,
 )
 from pit.spec import params
-from pit.spec.patterns import is_pattern
-from pit.state.secrets import Secrets
+from pit.spec.patterns import fixed_folder, is_pattern
 from pit.work import digest, environment, publish, selection
 from pit.work.digest import Digests
+
+if TYPE_CHECKING:
+    from pit.state.secrets import Secrets
 
 Capture = Callable[..., tuple[int, bytes]]
 
@@ -72,10 +76,13 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
     tasks = [task for task in declared.tasks if chosen is None or task.name in chosen]
     if not all(current.is_tracked(task) and _sealable(task, config.root) for task in tasks):
         return None
-    secrets = Secrets.load(config.secrets_file) if config.secrets_file else None
+    secrets = _secrets(config)
     if secrets is None and any(task.runner == "sql" for task in tasks):
         return None
-    digests = Asked(memory.digests(str(dag.project)))
+    known = memory.digests(str(dag.project), str(config.runs_dir))
+    if is_edited(tasks, dag.project, known):
+        return None
+    digests = Asked(known)
     subject = Subject(dag=declared, config=config, params=values, secrets=secrets)
     view = Look(subject, memory, capture, digests)
     outlooks = view.outlooks(chosen, until_stale=True)
@@ -85,8 +92,16 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
     if not _is_frozen(view.environment, dag.project):
         return None
     databases = {path: _file(path) for task in tasks for path in view.fingerprints.files(task)}
-    found = _sealed(question, digests, mark, len(tasks), values)
+    found = _sealed(question, digests, mark, tasks, values)
     return None if found is None else replace(found, databases=databases)
+
+
+def _secrets(config: WorkspaceConfig) -> Secrets | None:
+    if config.secrets_file is None:
+        return None
+    from pit.state.secrets import Secrets  # most workspaces have none
+
+    return Secrets.of(config)
 
 
 def _is_frozen(env: environment.Environment | None, project: Path) -> bool:
@@ -122,7 +137,9 @@ def _dangles(outlook: Outlook) -> bool:
 
 def _sealable(task: Task, workspace: Path) -> bool:
     """Whether all that the task reads and makes can be told by the project's folders, or by the
-    files themselves: elsewhere nothing tells of new names."""
+    files themselves: elsewhere nothing tells of new names. What a database says, no file tells."""
+    if asks(task):
+        return False
     places = publish.anchored((*(task.inputs or ()), *task.targets), workspace)
     return all(
         os.path.isfile(path) and not is_pattern(path) for path in places if os.path.isabs(path)
@@ -133,7 +150,7 @@ def _sealed(
     question: Question,
     digests: Asked,
     mark: tuple[int, int],
-    tasks: int,
+    tasks: Sequence[Task],
     values: dict[str, str],
 ) -> Seal | None:
     config, project = question.config, question.dag.project
@@ -142,6 +159,7 @@ def _sealed(
     settings += [config.secrets_file] if config.secrets_file else []
     there = [str(path) for path in settings if path.exists()]
     below = [*seal.folders(str(project), selection.LEFT_OUT), str(config.root / "projects")]
+    below += _left_out(tasks, project, config.root)
     # What has changed since the look began may have changed after it was looked at.
     stats = seal.settled([*there, *below, *digests.asked], digests.looks(), question.began)
     if stats is None:
@@ -153,7 +171,7 @@ def _sealed(
         project=str(project),
         day=seal.today(),
         mark=mark,
-        tasks=tasks,
+        tasks=len(tasks),
         requires=question.dag.requires,
         params=values,
         paths=list(stats),
@@ -161,6 +179,15 @@ def _sealed(
         absent=[str(path) for path in settings if not path.exists()],
         databases={},
     )
+
+
+def _left_out(tasks: Sequence[Task], project: Path, workspace: Path) -> Iterator[str]:
+    """The folders that tasks name inside of what is not looked into, such as node_modules."""
+    named = {path for task in tasks for path in (*(task.inputs or ()), *task.targets)}
+    for path in publish.anchored(named, workspace):
+        folder = fixed_folder(path) if is_pattern(path) else path.rstrip("/")
+        if not selection.LEFT_OUT.isdisjoint(folder.split("/")):
+            yield from seal.folders(str(project / folder), selection.LEFT_OUT)
 
 
 class Asked(Digests):

@@ -92,11 +92,13 @@ def _status(outlook: Outlook) -> Status:
         case Action.SKIP:
             return Status(status=CURRENT)
         case Action.DEFER:
-            why = f"it depends on what {', '.join(outlook.after)} will produce"
-            return Status(status=DEFERRED, reasons=(why,))
-    reasons = [explain.sentence(change) for change in outlook.changes[:_MANY]]
+            made = f"it depends on what {', '.join(outlook.after)} will produce"
+            unknown = [explain.sentence(change) for change in outlook.changes]
+            reasons = unknown if not outlook.after else [made, *unknown]
+            return Status(status=DEFERRED, reasons=tuple(reasons))
+    told = [explain.sentence(change) for change in outlook.changes[:_MANY]]
     more = len(outlook.changes) - _MANY
-    return Status(status=RUN, reasons=(*reasons, *([f"and {more} more"] if more > 0 else [])))
+    return Status(status=RUN, reasons=(*told, *([f"and {more} more"] if more > 0 else [])))
 
 
 def _together(parts: Mapping[str, Status]) -> Status:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from msgspec.structs import replace
 
-from pit.engine import current
+from pit.engine import current, handed
 from pit.engine.claims import claim_of, let_go
 from pit.engine.compile import Job
 from pit.engine.current import Change, Kind, Records, Verdict
 from pit.engine.executors import Finished
 from pit.engine.fingerprint import Fingerprints, present
+from pit.engine.handed import Makings
 from pit.engine.place import locks
 from pit.engine.verdict import verdict_of
 from pit.errors import PitError
@@ -42,8 +43,11 @@ from pit.work.digest import Digests
 from pit.work.snapshot import Snapshot
 
 
-class Keeper(Records, Protocol):
+class Keeper(Records, handed.Values, Protocol):
     """The store as this module needs it."""
+
+    def records_for(self, dag: str, wanted: Mapping[str, str]) -> Mapping[str, TaskRecord]:
+        """The records of several tasks at once; `wanted` has the text of each one's parameters."""
 
     def emit(self, event: Event) -> None:
         """Keep an event."""
@@ -53,15 +57,17 @@ class Keeper(Records, Protocol):
 
 
 class Scene(Record):
-    """Where a run works: its id, the project, its snapshot and when that was taken."""
+    """Where a run works: its id, the project, its snapshot, when that was taken and its number."""
 
     run: str
     workspace: Path
     project: Path
     root: Path
+    data: Path
     runs: Path
     snapshot: Snapshot
     taken_at: float
+    number: int
 
 
 class Tracking:
@@ -75,13 +81,16 @@ class Tracking:
         fingerprints: Fingerprints,
         live: Digests,
         keeper: Keeper,
+        makings: Makings,
         forced_by: str = "",
+        missing: Callable[[Task], Sequence[str]] = lambda task: (),
     ) -> None:
         self._dag, self._params, self._scene = dag, params, scene
         self._fingerprints, self._live, self._keeper = fingerprints, live, keeper
-        self._forced_by = forced_by
+        self._makings, self._forced_by, self._missing = makings, forced_by, missing
         self._tasks = {task.name: task for task in dag.tasks}
         self._upstream: dict[str, tuple[str, ...]] = {}
+        self._recalled: dict[str, TaskRecord | None] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._to_hand_on: dict[str, TaskRecord] = {}
         self._claims: dict[str, Lock] = {}
@@ -93,11 +102,17 @@ class Tracking:
         """The text of a tracked task's parameter values; None for a task that always runs."""
         return current.params_key(task, self._params) if current.is_tracked(task) else None
 
+    def recall(self, names: Sequence[str]) -> None:
+        """Fetch the records of tasks that are judged next, which is much faster together."""
+        wanted = {name: current.params_key(self._tasks[name], self._params) for name in names}
+        found = self._keeper.records_for(self._dag.name, wanted)
+        self._recalled |= {name: found.get(name) for name in names}
+
     def judge(self, name: str) -> Verdict:
         """Whether a tracked task is current, its dependencies having ended."""
         task = self._tasks[name]
         verdict = verdict_of(
-            task, self._dag.name, self._params, self._fingerprints, self._keeper, self._standing
+            task, self._dag.name, self._params, self._fingerprints, self, self._standing
         )
         if verdict.record is not None and self._is_newer(verdict.record):
             verdict = replace(verdict, superseded=not verdict.current, renewed=None)
@@ -108,22 +123,29 @@ class Tracking:
         if verdict.renewed is not None:
             self._keep_texts(verdict.renewed.fingerprint)
         if verdict.current and verdict.record is not None:
-            self._fingerprints.note(name, verdict.record.run, verdict.record.fingerprint.products)
-            self._to_hand_on[name] = verdict.record
+            self._note_record(name, verdict.record)
         return verdict
 
+    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
+        """The record of a task, the one that was just recalled if it was."""
+        if task in self._recalled:
+            return self._recalled.pop(task)
+        return self._keeper.record(dag, task, params)
+
+    def text(self, digest: str) -> bytes | None:
+        """A source by its digest, if it was kept."""
+        return self._keeper.text(digest)
+
     def _is_newer(self, record: TaskRecord) -> bool:
-        """Whether a record is of a later snapshot; one from the future tells of a clock set back,
-        which must not keep every run from publishing until that time has come."""
-        return self._scene.taken_at < record.at <= time.time()
+        """Whether a record is of a later snapshot, by their numbers: a clock may be set back."""
+        return record.snapshot > self._scene.number
 
     def done_before(self, name: str, run: str) -> None:
         """A task that an earlier run, which this one continues, has done."""
         task = self._tasks[name]
         record = self._keeper.record(self._dag.name, name, current.params_key(task, self._params))
         if record is not None and record.run == run and current.is_tracked(task):
-            self._fingerprints.note(name, run, record.fingerprint.products)
-            self._to_hand_on[name] = record
+            self._note_record(name, record)
         else:
             self._fingerprints.note(name, run)
 
@@ -133,20 +155,28 @@ class Tracking:
         What it has made, if it stands as recorded, is handed on to those that need it: a snapshot
         lacks some of it, such as databases. Else they get what the snapshot has.
         """
-        self._fingerprints.note(name, run)
         task = self._tasks.get(name)
-        if task is None or not needed or not task.targets or not current.is_tracked(task):
+        values = handed.values_of(run, name, self._keeper) if needed else {}
+        self._fingerprints.note(name, run, handed=values)
+        if task is None or not needed or not current.is_tracked(task):
             return
         record = self._keeper.record(self._dag.name, name, current.params_key(task, self._params))
         if record is None:
             return
-        marks = record.fingerprint.products
-        if self._standing(task, marks) == marks:
-            self._fingerprints.note(name, record.run, marks)
-            self._to_hand_on[name] = record
+        left = record.fingerprint.products | record.fingerprint.handed
+        if left and self._standing(task, record) == left:
+            self._note_record(name, record)
 
-    def _standing(self, task: Task, recorded: Mapping[str, FileMark]) -> dict[str, FileMark]:
-        return present(task, recorded, self._scene.project, self._scene.workspace, self._live)
+    def _note_record(self, name: str, record: TaskRecord) -> None:
+        """What a record says a task has made is what this run takes it to have made."""
+        left = record.fingerprint
+        self._fingerprints.note(name, record.run, left.products, left.handed)
+        self._to_hand_on[name] = record
+
+    def _standing(self, task: Task, record: TaskRecord) -> dict[str, FileMark]:
+        scene, made = self._scene, record.fingerprint.products
+        there = present(task, made, scene.project, scene.workspace, self._live)
+        return there | handed.standing(record, scene.runs, self._keeper, self._live)
 
     def _keep_texts(self, fingerprint: Fingerprint) -> None:
         """Have the store keep what the next comparison of meaning will need."""
@@ -189,6 +219,7 @@ class Tracking:
 
     def _hand_on_one(self, task: Task, record: TaskRecord) -> None:
         root, marks = self._scene.root, record.fingerprint.products
+        handed.hand_on(record, self._scene.runs, self._scene.data)
         # Another run may have published newer products; those of the record are where it ran.
         for source in (self._scene.project, self._scene.runs / record.run / "project"):
             with suppress(FileNotFoundError):
@@ -214,17 +245,24 @@ class Tracking:
             return Finished(order=order, outcome=failed)
 
     def _concluded(self, order: Order, outcome: Outcome, task: Task) -> Finished:
+        if missing := self._missing(task):
+            names = ", ".join(f"table:{name}" for name in missing)
+            error = f"ended well but did not make {names}"
+            failed = replace(outcome, reason=Reason.MISSING_TARGET, error=error)
+            return Finished(order=order, outcome=failed)
         products = self._fingerprints.products(task) if task.targets else {}
+        beside = handed.made(task.name, self._makings, self._scene.data, self._live)
         if current.is_tracked(task) and self._verdicts[task.name].superseded:
-            self._fingerprints.note(task.name, self._scene.run, products)
+            self._fingerprints.note(task.name, self._scene.run, products, beside)
             return Finished(order=order, outcome=outcome, remark=Reason.SUPERSEDED)
         self._publish(order, task, products)
-        self._fingerprints.note(task.name, self._scene.run, products)
-        if not current.is_tracked(task):
+        self._fingerprints.note(task.name, self._scene.run, products, beside)
+        if not current.is_tracked(task) or outcome.warning:
             return Finished(order=order, outcome=outcome)
         if self._changed_inputs(task):
             return Finished(order=order, outcome=outcome, remark=Reason.INPUT_CHANGED)
-        return Finished(order=order, outcome=outcome, record=self._record(task, outcome, products))
+        record = self._record(task, outcome, products, beside)
+        return Finished(order=order, outcome=outcome, record=record)
 
     def _changed_inputs(self, task: Task) -> list[str]:
         """The inputs read live that are not as they were, but for what this run has made."""
@@ -264,18 +302,26 @@ class Tracking:
         if verdict is None or verdict.record is None:
             return []
         recorded = verdict.record.fingerprint.products
-        standing = self._standing(task, recorded)
+        standing = self._standing(task, verdict.record)
         return [
             place
             for place in recorded.keys() - products.keys()
             if standing.get(place) == recorded[place]
         ]
 
-    def _record(self, task: Task, outcome: Outcome, products: Mapping[str, FileMark]) -> TaskRecord:
+    def _record(
+        self,
+        task: Task,
+        outcome: Outcome,
+        products: Mapping[str, FileMark],
+        beside: dict[str, FileMark],
+    ) -> TaskRecord:
         fingerprint = replace(
             self._verdicts[task.name].fingerprint,
             products=dict(products),
+            handed=beside,
             database=self._fingerprints.database(task),
+            databases=self._fingerprints.databases(task),
         )
         self._keep_texts(fingerprint)
         return TaskRecord(
@@ -284,6 +330,7 @@ class Tracking:
             params=current.params_key(task, self._params),
             run=self._scene.run,
             at=self._scene.taken_at,
+            snapshot=self._scene.number,
             seconds=outcome.seconds,
             fingerprint=fingerprint,
         )

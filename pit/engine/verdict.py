@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from pit.engine import current
 from pit.engine.current import Change, Kind, Records, Verdict
 from pit.engine.fingerprint import Fingerprints
-from pit.model import FileMark, Task
+from pit.model import FileMark, Task, TaskRecord
+from pit.sql.wire import Answer
 
 
 def verdict_of(
@@ -18,10 +19,14 @@ def verdict_of(
     params: Mapping[str, str],
     fingerprints: Fingerprints,
     records: Records,
-    standing: Callable[[Task, Mapping[str, FileMark]], Mapping[str, FileMark]],
+    standing: Callable[[Task, TaskRecord], Mapping[str, FileMark]],
 ) -> Verdict:
-    """Whether a tracked task is current, its dependencies being what `fingerprints` was told."""
-    fingerprint = fingerprints.of(task)
+    """Whether a tracked task is current, its dependencies being what `fingerprints` was told.
+
+    `standing` tells what is still there of the products and of all else that a record hands on.
+    """
+    answer = fingerprints.answer(task)
+    fingerprint = fingerprints.of(task, answer)
     record = records.record(dag, task.name, current.params_key(task, params))
     if record is None:
         return Verdict(changes=(Change(kind=Kind.NO_RECORD),), record=None, fingerprint=fingerprint)
@@ -30,15 +35,26 @@ def verdict_of(
         return fingerprints.text(digest) or records.text(digest)
 
     found = current.compare(record, fingerprint, text)
-    recorded = record.fingerprint.products
+    old = record.fingerprint
     changes: Sequence[Change] = [
         *(_told(change, task, fingerprints) for change in found),
-        *current.products_changed(recorded, standing(task, recorded)),
+        *current.products_changed(old.products | old.handed, standing(task, record)),
     ]
+    if answer is not None:
+        changes = _answered(changes, task, answer)
     renewed = None
-    if not changes and record.fingerprint.sources != fingerprint.sources:
-        renewed = replace(record, fingerprint=replace(fingerprint, products=recorded))
+    if not changes and old.sources != fingerprint.sources:
+        kept = replace(fingerprint, products=old.products, handed=old.handed)
+        renewed = replace(record, fingerprint=kept)
     return Verdict(changes=tuple(changes), record=record, fingerprint=fingerprint, renewed=renewed)
+
+
+def _answered(changes: Sequence[Change], task: Task, answer: Answer) -> list[Change]:
+    """With what the task's database says; or that it says nothing, so that nothing is known."""
+    if answer.failure:
+        rest = [change for change in changes if change.kind is not Kind.WATCHED]
+        return [*rest, Change(kind=Kind.UNKNOWN, subject=answer.failure)]
+    return [*changes, *current.tables_gone(task.tables, answer.there)]
 
 
 def _told(change: Change, task: Task, fingerprints: Fingerprints) -> Change:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from functools import cache
 
 import msgspec
 
 from pit.errors import nearest
 from pit.model import Dag, MatrixSource, Task
-from pit.spec.dataflow import WORKSPACE, WORKSPACE_NAME, Link, clashes, links
+from pit.spec.dataflow import WORKSPACE, WORKSPACE_NAME, Link, clashes, links, unsettled
 from pit.spec.findings import Findings
-from pit.spec.graph import cycles
+from pit.spec.graph import cycles, reached
 from pit.spec.instances import Expansion, expanded, listed
 from pit.spec.patterns import is_pattern
 from pit.spec.placeholders import names_in
 from pit.spec.position import KeyPath
+from pit.spec.sqltasks import check_sql_tasks
 from pit.spec.values import suggestion
 
 SUGGESTIONS = 20
@@ -41,6 +42,7 @@ def check(dag: Dag, findings: Findings) -> None:
     _check_names(dag, findings)
     _check_scripts(dag, findings)
     _check_params(dag, findings)
+    check_sql_tasks(dag, findings)
     _check_matrices(dag, findings)
     _check_braces(dag, findings)
     axes = {place: found for place, task in enumerate(dag.tasks) if (found := listed(task))}
@@ -58,6 +60,7 @@ def check_expansion(dag: Dag, seen: Expansion, findings: Findings) -> None:
     met = links(seen.dag)
     _check_own_targets(seen, met, told)
     _check_cycles(seen, met, told)
+    _check_patterns(seen, met, told)
 
 
 # ---------------------------------------------------------------- names
@@ -92,6 +95,8 @@ def _check_scripts(dag: Dag, findings: Findings) -> None:
     known: dict[str, str] = {"": ""}
     missing: list[tuple[int, str]] = []
     for index, task in enumerate(dag.tasks):
+        if not task.script:
+            continue
         if task.script not in known:
             known[task.script] = _file_problem(f"{project}/{task.script}")
         if known[task.script] == _MISSING:
@@ -215,12 +220,23 @@ def _check_braces(dag: Dag, findings: Findings) -> None:
                 if name not in known:
                     at = findings.entry(("tasks", index, key), place)
                     findings.add(at, *_unknown_name(name, task, known, declared))
+        for table in task.tables:
+            for name in names_in(table):
+                if name not in known:
+                    sentence, hint = _unknown_name(name, task, known, declared)
+                    findings.add(("tasks", index, "targets"), sentence, hint)
         for variable, text in task.env.items():
             for name in names_in(text):
-                near = get_close_matches(name, known, n=1, cutoff=NEAR)
-                if near and name not in known:
-                    sentence = f'unknown name "{{{name}}}"; did you mean "{{{near[0]}}}"?'
+                if name not in known and (near := _nearest(name, known)):
+                    sentence = f'unknown name "{{{name}}}"; did you mean "{{{near}}}"?'
                     findings.add(("tasks", index, "env", variable), sentence)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """The name that was meant, if one is so near that it is hardly another word's."""
+    from difflib import get_close_matches  # most names are known
+
+    return next(iter(get_close_matches(name, known, n=1, cutoff=NEAR)), None)
 
 
 def _paths_with_braces(task: Task) -> Iterator[tuple[str, int, str]]:
@@ -255,7 +271,7 @@ def _check_targets(seen: Expansion, told: _Told) -> None:
             continue  # a repeat within one list, which its kind has reported
         sentence = _clash(tasks[first], earlier, tasks[index], target)
         told.add(index, "targets", target, sentence, _clash_hint(tasks[first], tasks[index]))
-    scripts = {task.script for task in tasks} | {"pit.toml"}
+    scripts = {task.script for task in tasks if task.script} | {"pit.toml"}
     for index, task in enumerate(tasks):
         for target in task.targets:
             if target in scripts:
@@ -330,6 +346,33 @@ class _Told:
             texts = self._dag.tasks[origin].depends_on
             text = text if text in texts else text.partition(":")[0]
         return self._findings.entry(prefix, texts.index(text)) if text in texts else prefix
+
+
+def _check_patterns(seen: Expansion, met: Sequence[Link], told: _Told) -> None:
+    """Between a pattern of a target and another that it may meet, the order must be written."""
+    found = list(unsettled(seen.dag))
+    if not found:
+        return
+    graph: dict[str, set[str]] = {task.name: set(task.depends_on) for task in seen.dag.tasks}
+    for link in met:
+        graph[link.reader].add(link.maker)
+    index = {task.name: place for place, task in enumerate(seen.dag.tasks)}
+    above = cache(lambda name: reached(name, graph))
+    said: set[tuple[str, str, str]] = set()
+    for link in found:
+        if link.maker in above(link.reader) or link.reader in above(link.maker):
+            continue
+        maker = seen.dag.tasks[index[link.maker]].instance_of or link.maker
+        if (link.reader, link.input, maker) in said:
+            continue
+        said.add((link.reader, link.input, maker))
+        verb = "may match" if is_pattern(link.input) else "holds"
+        sentence = (
+            f'input "{link.input}" of task "{link.reader}" {verb} what task "{maker}" makes as '
+            f'"{link.target}", and nothing says which of them comes first'
+        )
+        hint = f'Write it: depends_on = ["{maker}"], or patterns that cannot meet'
+        told.add(index[link.reader], "inputs", link.input, sentence, hint)
 
 
 # ---------------------------------------------------------------- cycles

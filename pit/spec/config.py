@@ -1,4 +1,4 @@
-"""The workspace as declared: pit_config.toml and every project's pit.toml as records.
+"""The workspace as declared: every project's pit.toml as records.
 
 `discover` reads all projects and never raises for a broken one: what is wrong stands in
 `Workspace.problems`, and only a command that names the broken DAG fails.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from pit.errors import InvalidConfig, NoProjects, UnknownDag
+from pit.errors import InvalidConfig, NoProjects, ProjectsUnreadable, UnknownDag
 from pit.model import Dag, Problem, Record, WorkspaceConfig
-from pit.spec import toml
-from pit.spec.findings import Findings, printable
-from pit.spec.keys import CONFIG
-from pit.spec.project import FILE, Project, read_project
+from pit.spec import compiled
+from pit.spec.findings import printable
+from pit.spec.project import FILE, Project
+from pit.spec.settings import load_workspace_config as load_workspace_config
 from pit.spec.values import suggestion
 
-CONFIG_FILE = "pit_config.toml"
 PROJECTS = "projects"
 
 
@@ -46,47 +46,29 @@ class Workspace(Record, frozen=True):
         raise UnknownDag(name, sorted({*self.dags, *self.broken}))
 
 
-def load_workspace_config(root: Path) -> WorkspaceConfig:
-    """pit_config.toml of the workspace at `root`, or its defaults; raises InvalidConfig."""
-    root = Path(os.path.abspath(root))
-    defaults = WorkspaceConfig(
-        root=root, runs_dir=root / "runs", metadata_db=root / "pit_metadata.db"
-    )
-    path = root / CONFIG_FILE
-    if not os.path.lexists(path):
-        return defaults
-    findings = Findings(CONFIG_FILE)
-    table = toml.read(path, findings)
-    fields = CONFIG.read(table, (), findings) if table is not None else {}
-    if findings:
-        raise InvalidConfig(findings.problems())
-    paths = {key: root / fields.pop(key) for key in _PATHS if key in fields}
-    given = {**paths, **fields}
-    return WorkspaceConfig(
-        root=root,
-        runs_dir=given.pop("runs_dir", defaults.runs_dir),
-        metadata_db=given.pop("metadata_db", defaults.metadata_db),
-        **given,
-    )
-
-
-_PATHS = ("runs_dir", "metadata_db", "secrets_file")
-
-
 def discover(config: WorkspaceConfig) -> Workspace:
     """Read every `projects/*/pit.toml` of the workspace, broken ones included."""
-    top = Findings(PROJECTS)
-    projects = [read_project(folder, config.root) for folder in _folders(config.root, top)]
+    projects = [
+        compiled.project(folder, config.root, config.cache_dir) for folder in _folders(config.root)
+    ]
     _check_duplicates(projects)
     _check_requirements(projects)
-    problems = {id(project): project.findings.problems() for project in projects}
+    problems = {id(project): _problems(project) for project in projects}
     return Workspace(
         config=config,
         dags={p.dag.name: p.dag for p in projects if p.dag and not problems[id(p)]},
-        problems=top.problems() + tuple(found for p in projects for found in problems[id(p)]),
+        problems=tuple(found for p in projects for found in problems[id(p)]),
         broken=_broken((p, problems[id(p)]) for p in projects),
         projects=len(projects),
     )
+
+
+def _problems(project: Project) -> tuple[Problem, ...]:
+    """What is wrong with a project; the compile cache does not have the text to point at."""
+    if project.findings and project.dag is not None and not project.findings.text:
+        with suppress(OSError):
+            project.findings.text = (project.folder / FILE).read_text("utf-8", "replace")
+    return project.findings.problems()
 
 
 def discover_one(config: WorkspaceConfig, name: str) -> Dag:
@@ -94,15 +76,14 @@ def discover_one(config: WorkspaceConfig, name: str) -> Dag:
     return discover(config).dag(name)
 
 
-def _folders(root: Path, findings: Findings) -> list[Path]:
-    """The project folders, by name."""
+def _folders(root: Path) -> list[Path]:
+    """The project folders, by name; ProjectsUnreadable where they cannot be told."""
     try:
         names = sorted(os.listdir(root / PROJECTS))
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     except OSError as error:
-        findings.add_at(None, f"cannot be read: {error.strerror}")
-        return []
+        raise ProjectsUnreadable(root / PROJECTS, (error.strerror or str(error)).lower()) from error
     folders = (root / PROJECTS / name for name in names if not name.startswith("."))
     return [folder for folder in folders if _may_hold_project(folder)]
 

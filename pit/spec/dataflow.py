@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pit.model import Dag
+from pit.spec.overlap import may_meet
 from pit.spec.patterns import (
     PathIndex,
     ancestors,
@@ -41,7 +44,8 @@ def links(dag: Dag) -> list[Link]:
 
     An input meets a target that it names, that its pattern matches, that lies inside the
     folder it names, or whose folder it lies in. Pattern against pattern never meets, unless
-    they are the same text. Near-linear in the number of paths.
+    they are the same text. Near-linear in the number of paths. Where a pattern may
+    meet another all the same, see `unsettled`.
     """
     made = _Targets(dag)
     if not made.makers:
@@ -53,6 +57,54 @@ def links(dag: Dag) -> list[Link]:
                 for maker in made.makers[target]:
                     found.append(Link(task.name, path, maker, made.written[target]))
     return found
+
+
+def unsettled(dag: Dag) -> Iterator[Link]:
+    """Every input that may be met by what the pattern of another task's target makes, where
+    neither text says so: the input is another pattern, or a folder around it.
+
+    Only what begins alike is compared, so that many patterns in folders of their own cost little.
+    """
+    home = _home(dag)
+    patterns: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for task in dag.tasks:
+        for target in task.targets:
+            if is_pattern(place := home(target)):
+                patterns[_head(place)].append((place, task.name, target))
+    if not patterns:
+        return
+    heads = sorted(patterns)
+    for task in dag.tasks:
+        for path in task.inputs or ():
+            place = home(path)
+            for found in _alike(_head(place), heads):
+                for pattern, maker, target in patterns[found]:
+                    if maker != task.name and _may_hold(place, pattern):
+                        yield Link(task.name, path, maker, target)
+
+
+def _head(place: str) -> str:
+    """What a pattern begins with, or a folder with its slash."""
+    return re.split(r"[*?\[]", place, maxsplit=1)[0] if is_pattern(place) else f"{place}/"
+
+
+def _alike(head: str, heads: Sequence[str]) -> Iterator[str]:
+    """Of the sorted heads those that begin with `head`, or with which it begins."""
+    at = bisect_left(heads, head)
+    while at < len(heads) and heads[at].startswith(head):
+        yield heads[at]
+        at += 1
+    for length in range(len(head)):
+        at = bisect_left(heads, head[:length])
+        if at < len(heads) and heads[at] == head[:length]:
+            yield heads[at]
+
+
+def _may_hold(place: str, pattern: str) -> bool:
+    """Whether an input, another than the pattern of a target, may name what that matches."""
+    if is_pattern(place):
+        return place != pattern and may_meet(place, pattern)
+    return fixed_folder(pattern) == place or place in ancestors(fixed_folder(pattern))
 
 
 def clashes(dag: Dag) -> list[Clash]:

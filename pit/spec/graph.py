@@ -141,7 +141,7 @@ def _popped(name: str, stack: list[str], waiting: set[str]) -> set[str]:
 
 def upstream(dag: Dag, name: str) -> frozenset[str]:
     """All tasks that `name` depends on, directly or through others; not `name` itself."""
-    return _reached(name, edges(dag))
+    return reached(name, edges(dag))
 
 
 def downstream(dag: Dag, name: str) -> frozenset[str]:
@@ -150,7 +150,7 @@ def downstream(dag: Dag, name: str) -> frozenset[str]:
     for task in dag.tasks:
         for dependency in task.depends_on:
             dependants[dependency].append(task.name)
-    return _reached(name, dependants)
+    return reached(name, dependants)
 
 
 def above(dag: Dag, names: Iterable[str]) -> frozenset[str]:
@@ -159,7 +159,8 @@ def above(dag: Dag, names: Iterable[str]) -> frozenset[str]:
     return _reached_from(given, edges(dag))
 
 
-def _reached(start: str, graph: Edges) -> frozenset[str]:
+def reached(start: str, graph: Edges) -> frozenset[str]:
+    """All names that lead on from `start`, through others too; names beyond the graph end there."""
     return _reached_from({start}, graph)
 
 
@@ -167,7 +168,7 @@ def _reached_from(start: set[str], graph: Edges) -> frozenset[str]:
     seen = set(start)
     queue = list(start)
     while queue:
-        for name in graph[queue.pop()]:
+        for name in graph.get(queue.pop(), ()):
             if name not in seen:
                 seen.add(name)
                 queue.append(name)

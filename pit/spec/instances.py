@@ -133,6 +133,7 @@ class _Instances:
         if task.inputs is not None:
             self._inputs = _Paths(task.inputs, axes, (*at, "inputs"), findings)
         self._targets = _Paths(task.targets, axes, (*at, "targets"), findings)
+        self._tables = tuple(Template(table, axes) for table in task.tables)
         self._env = {name: Template(text, axes) for name, text in task.env.items()}
         self._variables = {key: f"{VARIABLE_PREFIX}{key.upper()}" for key in axes}
 
@@ -147,6 +148,7 @@ class _Instances:
             if self._inputs is not None:
                 same["inputs"] = self._inputs.filled(values, name)
             same["targets"] = self._targets.filled(values, name)
+            same["tables"] = tuple(table.filled(values) for table in self._tables)
             same["env"] = self._variables_of(values)
             yield Task(**same)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from pit.model import (
     Dag,
+    Expect,
     MatrixSource,
     Output,
     Overlap,
@@ -21,7 +22,10 @@ from pit.model import (
     ParamType,
     Record,
     Retention,
+    RetryOn,
+    Severity,
     Task,
+    TaskType,
     WorkspaceConfig,
 )
 from pit.spec import params
@@ -30,6 +34,7 @@ from pit.spec.findings import Findings
 from pit.spec.instances import encoded
 from pit.spec.patterns import wild_span
 from pit.spec.position import KeyPath
+from pit.spec.sqlvalues import CheckedValue, RowCount, Share, Shares, Target
 from pit.spec.values import (
     UNFIT,
     VARIABLE,
@@ -435,16 +440,34 @@ MATRIX = Table(
     Key("column", Text(), "The column of a .csv or .tsv file; the one named as the key if absent."),
 )
 
+EXPECT = Table(
+    "expect",
+    Expect,
+    Key("rows", RowCount(), "How many rows the query returns; none if nothing is expected."),
+    Key("value", CheckedValue(), "What the one value of its one row is."),
+    Key("max_null", Shares(), "The largest share of NULLs in a column, by column."),
+)
+
 TASK = Table(
     "[[tasks]]",
     Task,
     Key("name", Name(), "Name of the task, unique in the DAG.", required=True),
-    Key("script", Script(), "The script to run, relative to the project.", required=True),
+    Key(
+        "script",
+        Script(),
+        "The script to run, relative to the project; a check may have a query instead.",
+    ),
+    Key(
+        "type",
+        OneOf(("check",), make=TaskType),
+        "What a SQL task is, beside a script that is run: check (a query whose result must be as "
+        "expected).",
+    ),
     Key(
         "runner",
         Runner(),
         'python, bash, sql, or "$ command", to which the script is added; by the script\'s '
-        "extension (.py, .sh, .sql) if absent.",
+        "extension (.py, .sh, .sql, .sql.j2) if absent.",
     ),
     Key("depends_on", ListOf(Text(), "a list of task names"), "Tasks that must succeed before."),
     Key("timeout", Duration(none_if_zero=True), "Longest time of one attempt; no limit if absent."),
@@ -453,6 +476,12 @@ TASK = Table(
     Key("retry_backoff", Number(1), "Factor by which the delay grows with every further attempt."),
     Key("retry_max_delay", Duration(), "Longest delay between two attempts; no limit if absent."),
     Key(
+        "retry_on",
+        OneOf(tuple(RetryOn), make=RetryOn),
+        "For SQL tasks: transient (deadlocks, lost connections and the like) or any failure; "
+        "transient if absent.",
+    ),
+    Key(
         "inputs",
         ListOf(DataPath(named=True), "a list of paths"),
         "Files and patterns that the task reads; they make it tracked: it may be skipped when it "
@@ -460,31 +489,48 @@ TASK = Table(
     ),
     Key(
         "targets",
-        ListOf(DataPath(named=True), "a list of paths"),
-        "Files and folders that it must make.",
+        ListOf(Target(), "a list of paths"),
+        'Files and folders that it must make, and tables of its connection: "table:mart.delays".',
     ),
     Key(
         "params",
         ListOf(Text(), "a list of parameter names"),
         "The only parameters that the task gets; all if absent.",
     ),
+    Key(
+        "secrets",
+        ListOf(Text(), "a list of names of secrets"),
+        "The only secrets that the task may read; all that its DAG may if absent.",
+    ),
     Key("connection", Text(), "The secret with the database URL; [dag.sql] connection if absent."),
+    Key("query", Text(), "The query of a check, instead of a script."),
+    Key("expect", SubTable(EXPECT), "What the query of a check returns; no rows if absent."),
+    Key(
+        "severity",
+        OneOf(tuple(Severity), make=Severity),
+        "What a check that finds something does: fail (error), or succeed with a warning (warn).",
+    ),
+    Key(
+        "max_change",
+        Share(most=1000),
+        "For SQL tasks that write tables: by how much the number of rows of any may change.",
+    ),
+    Key(
+        "fingerprint",
+        Text(),
+        "A query on the task's connection; it runs again when the result is another one.",
+    ),
     Key("env", Environment(), "Environment variables of this task, over those of the DAG."),
     Key("description", Text(blank=True), "What it does, for people."),
     Key("always", Truth(), "Whether it runs every time, though it declares its inputs."),
     Key("matrix", Matrix(), "Keys and their values: one task is made for each combination."),
     later=(
-        "type",
         "mode",
         "source",
         "table",
         "key",
         "columns",
         "output",
-        "secrets",
-        "max_change",
-        "fingerprint",
-        "retry_on",
     ),
 )
 
@@ -512,12 +558,22 @@ CONFIG = Table(
     Key("runs_dir", ConfigPath(), "Folder of the runs; runs if absent."),
     Key("metadata_db", ConfigPath(), "File of the run history; pit_metadata.db if absent."),
     Key("secrets_dir", ConfigPath(), "The secrets file (not a folder).", "secrets_file"),
+    Key(
+        "secrets_recipients",
+        ConfigPath(),
+        "The public keys that the secrets file is encrypted for, one a line; age-recipients.txt "
+        "beside the secrets file if absent.",
+    ),
+    Key(
+        "age_identity",
+        ConfigPath(),
+        "The private key that opens an encrypted secrets file; ~/.config/pit/age-key.txt if "
+        "absent.",
+    ),
     Key("keep_artifacts", _KEEP, "Parts of a run that stay after it: logs, project, data."),
     Key("retention", SubTable(RETENTION), "How long runs are kept."),
     later=(
         "repo_cache_dir",
-        "secrets_recipients",
-        "age_identity",
         "api_token",
         "dbt_driver",
         "notify",
@@ -529,5 +585,5 @@ CONFIG = Table(
 FILE_TABLES = ("dag", "tasks", "outputs")
 """The tables at the top of pit.toml."""
 
-TABLES = (DAG, TASK, MATRIX, OUTPUT, PARAM, REQUIRE, SQL, CONFIG, RETENTION)
+TABLES = (DAG, TASK, MATRIX, EXPECT, OUTPUT, PARAM, REQUIRE, SQL, CONFIG, RETENTION)
 """All tables of both files, for whoever documents them."""

@@ -97,7 +97,7 @@ def expand_params(task: Task, values: Mapping[str, str]) -> Task:
 
     BadParameter if a value makes a path that cannot be one.
     """
-    texts = (*(task.inputs or ()), *task.targets, *task.env.values())
+    texts = (*(task.inputs or ()), *task.targets, *task.tables, *task.env.values())
     wanted = values if task.params is None else task.params
     got = {name: values[name] for name in wanted if name != WORKSPACE_NAME}
     if not any(name in got for text in texts for name in names_in(text)):
@@ -107,6 +107,7 @@ def expand_params(task: Task, values: Mapping[str, str]) -> Task:
         task,
         inputs=inputs,
         targets=_paths(task, task.targets, got),
+        tables=tuple(filled(table, got) for table in task.tables),
         env={name: filled(text, got) for name, text in task.env.items()},
     )
 

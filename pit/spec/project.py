@@ -7,17 +7,19 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pit.model import Dag, Output, Task
+from pit.model import Dag, Output, Task, TaskType
 from pit.spec import toml
 from pit.spec.check import check
 from pit.spec.findings import Findings, label, printable
 from pit.spec.keys import DAG, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
 from pit.spec.position import KeyPath
+from pit.spec.sqltasks import check_source
+from pit.spec.sqlvalues import TABLE
 from pit.spec.values import NAME_HINT, name_problem, shown, suggestion
 
 FILE = "pit.toml"
 
-RUNNER_BY_EXTENSION = {".py": "python", ".sh": "bash", ".sql": "sql"}
+RUNNER_BY_EXTENSION = {".py": "python", ".sh": "bash", ".sql": "sql", ".sql.j2": "sql"}
 
 _NAME_LINE = re.compile(
     r"""^[ \t]*\[[ \t]*dag[ \t]*\](?:(?!^[ \t]*\[).)*?^[ \t]*name[ \t]*=[ \t]*(["'])([^"'\n]+)\1""",
@@ -107,13 +109,35 @@ def _task(table: Any, at: KeyPath, findings: Findings) -> Task:
     fields = TASK.read(table, at, findings)
     fields.setdefault("name", f"#{at[-1]}")
     script = fields.setdefault("script", "")
-    if script and "runner" not in table:
+    if fields.get("type", TaskType.SCRIPT) and "runner" not in table:
+        fields["runner"] = "sql"
+    elif script and "runner" not in table:
         fields["runner"] = _runner(script, at, findings)
+    check_source(table, at, findings)
+    _divide_targets(fields, at, findings)
     return Task(**fields)
 
 
+def _divide_targets(fields: dict[str, Any], at: KeyPath, findings: Findings) -> None:
+    """Tables among the targets are kept apart from files."""
+    targets: tuple[str, ...] = fields.get("targets", ())
+    tables = tuple(one.removeprefix(TABLE) for one in targets if one.startswith(TABLE))
+    if tables:
+        places = [index for index, one in enumerate(targets) if not one.startswith(TABLE)]
+        key = (*at, "targets")
+        findings.shorten(key, [int(str(findings.entry(key, place)[-1])) for place in places])
+        fields["targets"] = tuple(targets[place] for place in places)
+        fields["tables"] = tables
+
+
+def extension_of(script: str) -> str:
+    """What a script's name ends with; that of a template are its last two parts: `.sql.j2`."""
+    stem, extension = os.path.splitext(script)
+    return f"{os.path.splitext(stem)[1]}{extension}" if extension == ".j2" else extension
+
+
 def _runner(script: str, at: KeyPath, findings: Findings) -> str | None:
-    extension = os.path.splitext(script)[1]
+    extension = extension_of(script)
     runner = RUNNER_BY_EXTENSION.get(extension)
     if runner is None:
         what = f"for {extension} scripts" if extension else "for a script without extension"

@@ -106,6 +106,8 @@ def parse_recipient(key: str) -> Any:
     """A public key as pyrage has it; CannotEncrypt if it is none that Pit can encrypt for."""
     import pyrage
 
+    if len(key.strip().splitlines()) > 1:
+        raise CannotEncrypt("this is more than one line, and so more than one key", "One at a time")
     kind = pyrage.ssh if key.startswith("ssh-") else pyrage.x25519
     try:
         return kind.Recipient.from_str(key.strip())

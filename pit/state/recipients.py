@@ -66,9 +66,18 @@ def keys_in(listed: str, path: Path) -> tuple[str, ...]:
     return tuple(recipient.key for recipient in _listed(listed, str(path)))
 
 
+def _lines(listed: str) -> list[str]:
+    """The lines as age has them and as a review shows them: no other sign ends a line.
+
+    Else what stands as a comment there could be a key here.
+    """
+    lines = listed.split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+
+
 def _listed(listed: str, name: str) -> Iterator[Recipient]:
     comment = ""
-    for number, line in enumerate(listed.splitlines(), 1):
+    for number, line in enumerate(_lines(listed), 1):
         word = line.strip().lstrip("\ufeff")
         if not word or word.startswith("#"):
             comment = word.lstrip("# ")
@@ -96,7 +105,7 @@ def with_key(listed: str, key: str, comment: str = "") -> str | None:
     if any(same(each.key, key) for each in _listed(listed, NAME)):
         return None
     note = [f"# {' '.join(comment.split())}"] if comment.strip() else []
-    return _joined([*listed.splitlines(), *note, key.strip()])
+    return _joined([*_lines(listed), *note, key.strip()])
 
 
 def without_key(path: Path, wanted: str) -> tuple[str, Recipient]:
@@ -114,7 +123,7 @@ def without_key(path: Path, wanted: str) -> tuple[str, Recipient]:
         )
     if len({each.key for each in found}) > 1:
         raise CannotEncrypt(f'{len(found)} recipients are called "{wanted}"', "Give the key itself")
-    lines = text(path).splitlines()
+    lines = _lines(text(path))
     numbers = {each.line for each in listed}
     for each in reversed(found):
         begin = each.line - 1
@@ -126,7 +135,7 @@ def without_key(path: Path, wanted: str) -> tuple[str, Recipient]:
 
 def swapped(listed: str, old: str, new: str) -> str:
     """The text of a recipients file with one key in the place of another, or at its end."""
-    lines = listed.splitlines()
+    lines = _lines(listed)
     for each in _listed(listed, NAME):
         if same(each.key, old):
             lines[each.line - 1] = new

@@ -295,6 +295,12 @@ def _task_record(row: tuple[Any, ...], sets: dict[bytes, dict[str, str]]) -> Tas
     )
 
 
+def recorded(database: Database, dag: str) -> frozenset[str]:
+    """The tasks of a DAG that have records."""
+    found = database.query("SELECT DISTINCT task FROM records WHERE dag = ?", (dag,))
+    return frozenset(task for (task,) in found)
+
+
 def outdated(database: Database, dag: str, version: int) -> tuple[tuple[str, str], ...]:
     """Task and parameters of the records of a DAG whose fingerprints are of another version."""
     where = "dag = ? AND version <> ?"

@@ -108,7 +108,7 @@ class Edit:
         made = _changed(text.decode("utf-8"), change)
         if made is not None:
             try:
-                if secretfile.parse(self._path, made.encode()) == wanted:
+                if _filled(secretfile.parse(self._path, made.encode())) == _filled(wanted):
                     return mark + made.encode()
             except SecretsInvalid:
                 pass
@@ -116,6 +116,11 @@ class Edit:
             f"{self._path} is written in a way that cannot be changed without damage",
             "Change it by hand: pit secrets edit",
         )
+
+
+def _filled(document: dict[str, Any]) -> dict[str, Any]:
+    """Tables that hold nothing do not count: the last entry's section takes them along."""
+    return {scope: entries for scope, entries in document.items() if entries != {}}
 
 
 def _changed(text: str, change: Change) -> str | None:

@@ -71,6 +71,20 @@ def read(path: Path, source: Source) -> Content:
     return Content(path, raw, opened.content, opened.identity, mode)
 
 
+def absent(path: Path) -> Content:
+    """The content of a file that is yet to be made.
+
+    SecretsUnreadable where it was encrypted into another, whose secrets a new one would hide.
+    """
+    encrypted = path.with_name(f"{path.name}.age")
+    if encrypted.exists():
+        raise SecretsUnreadable(
+            f"the secrets file {path} does not exist, but {encrypted} does",
+            f'Set secrets_dir = "{encrypted.name}" in pit_config.toml, or give --secrets',
+        )
+    return Content(path, b"", b"")
+
+
 def read_raw(path: Path) -> tuple[bytes, int]:
     """The bytes of a secrets file and its mode."""
     trouble: OSError | None = None
@@ -78,15 +92,20 @@ def read_raw(path: Path) -> tuple[bytes, int]:
         mode = os.stat(path).st_mode
         # Opening a FIFO could wait for ever, but for the shell's own `--secrets <(command)`.
         if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and path.is_relative_to("/dev/fd")):
-            raise SecretsUnreadable(f"the secrets file {path} is not a regular file")
+            raise SecretsUnreadable(
+                f"the secrets file {path} is not a regular file",
+                "Name a file with --secrets, or with secrets_dir in pit_config.toml",
+            )
         with open(path, "rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
         trouble = error
     if isinstance(trouble, FileNotFoundError):
+        absent(path)
         raise SecretsUnreadable(
             f"the secrets file {path} does not exist",
-            "Give another with --secrets, or set secrets_dir in pit_config.toml",
+            "Begin it with: pit secrets set global NAME   (or name another: --secrets, secrets_dir "
+            "in pit_config.toml)",
         )
     if trouble is not None:
         reason = (trouble.strerror or type(trouble).__name__).lower()
@@ -130,6 +149,11 @@ class Structure:
 def structure(path: Path, document: Mapping[str, Any]) -> Structure:
     """A parsed secrets file, checked; SecretsInvalid names what does not belong in one."""
     for scope, entries in document.items():
+        if scope not in (GLOBAL, ACL) and scope.lower() in (GLOBAL, ACL):
+            raise SecretsInvalid(
+                f"{path}: [{scope}] would be the table of a DAG, and none can be called so",
+                f"Write [{scope.lower()}], in small letters",
+            )
         if not isinstance(entries, dict):
             raise SecretsInvalid(
                 f'{path}: "{scope}" stands outside of any section',
@@ -224,9 +248,7 @@ class Place:
             return replace(old, raw=raw, plain=made)
 
     def _present(self, real: Path) -> Content:
-        if not os.path.lexists(real):
-            return Content(self.path, b"", b"")
-        return self.read()
+        return self.read() if os.path.lexists(real) else absent(self.path)
 
     def _resealed(self, old: Content, plain: bytes) -> bytes:
         armoured = age.is_armoured(old.raw)

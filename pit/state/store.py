@@ -253,6 +253,10 @@ class Store:
         """The records of several DAGs, by DAG and task."""
         return records.records(self._database, dags)
 
+    def recorded(self, dag: str) -> frozenset[str]:
+        """The tasks of a DAG that have records."""
+        return records.recorded(self._database, dag)
+
     def outdated(self, dag: str, version: int) -> tuple[tuple[str, str], ...]:
         """Task and parameters of the records whose fingerprints are of another version."""
         return records.outdated(self._database, dag, version)

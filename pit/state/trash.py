@@ -29,9 +29,12 @@ def set_aside(path: Path, runs_dir: Path) -> bool:
     return True
 
 
-def is_empty(runs_dir: Path) -> bool:
-    """Whether nothing is waiting to be removed."""
-    return not (runs_dir / FOLDER).is_dir()
+def size(runs_dir: Path) -> int:
+    """How many folders wait to be removed."""
+    try:
+        return len(os.listdir(runs_dir / FOLDER))
+    except OSError:
+        return 0
 
 
 def empty(runs_dir: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 
 from tests.builder import Pit
 from tests.engine.test_run import rows, wait_for
+from tests.state.disks import small_disk
 
 ONE = '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
 
@@ -134,10 +134,49 @@ def test_a_full_disk_fails_the_run_and_spares_the_store(tmp_path: Path) -> None:
         pit.run("run", "big", timeout=60).fails(25, "disk_full")
         found = rows(pit, "select state, reason from runs")
         assert found == [("failed", "disk_full")]
+        pit.run("prune", "--run", pit.runs()[0].name).ok()
+        assert pit.runs() == []
         with closing(sqlite3.connect(disk / "pit_metadata.db")) as store:
             assert store.execute("pragma integrity_check").fetchall() == [("ok",)]
-        shutil.rmtree(pit.runs()[0])
         pit.file("fill.sh", "true")
         pit.run("run", "big").ok()
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_store_that_is_full_ends_a_run_once_and_says_so() -> None:
+    with small_disk(8) as disk:
+        pit = Pit(disk).project("p").toml(f'{ONE}[[tasks]]\nname = "b"\nscript = "b.sh"\n')
+        pit.file("a.sh", 'cat /dev/zero > "$PIT_WORKSPACE/filler" 2>/dev/null; true\n')
+        pit.file("b.sh", "true\n").file("../../filler", "")
+        for _ in range(3):  # with a reserve to tell it from, and without
+            done = pit.run("run", "p", timeout=60).fails(25, "is full", "pit prune --all-finished")
+            assert "cancelled" not in done.out
+            assert sum("  run " in line and "failed" in line for line in done.out.splitlines()) <= 1
+        events = pit.run("run", "p", "--json", timeout=60).events
+        assert [event["event"] for event in events].count("run_ended") <= 1
+        (disk / "filler").unlink()
+        pit.file("a.sh", "true\n").run("run", "p").ok()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_a_run_waits_for_its_place_is_told(
+    pit: Pit, number: signal.Signals, code: int
+) -> None:
+    pit.project("one").toml(f'[dag]\noverlap = "queue"\n{ONE}')
+    pit.file("a.sh", "touch ../../../begun; until [ -e ../../../go ]; do sleep 0.05; done\n")
+    first = pit.start("run", "one")
+    try:
+        wait_for((pit.root / "begun").exists, 60)
+        second = pit.start("run", "one")
+        assert second.stdout is not None
+        assert b"waiting for it to end" in second.stdout.readline()
+        second.send_signal(number)
+        rest, _ = second.communicate(timeout=60)
+    finally:
+        (pit.root / "go").touch()
+    assert second.returncode == code
+    assert f"{number.name} ended the wait: nothing was run".encode() in rest
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert len(pit.runs()) == 1

@@ -186,7 +186,9 @@ def test_two_runs_never_execute_a_tracked_task_at_once(pit: Pit) -> None:
     for process in started:
         process.communicate()
     assert len((pit.root / "did").read_text().split()) == 1
-    assert len(rows(pit, "select * from tasks where reason = 'current'")) == 5
+    skipped = rows(pit, "select run from tasks where reason = 'current'")
+    idle = rows(pit, "select id from runs where reason = 'current'")
+    assert len(skipped) + len(idle) == 5, "a late one may find nothing to do at all"
 
 
 def test_a_failed_attempt_kills_the_record(two: Pit) -> None:

@@ -118,6 +118,22 @@ def test_nothing_to_do_is_not_said_when_a_linked_folder_has_a_new_file(two: Pit)
     assert ran(two) == {"a"}
 
 
+@pytest.mark.parametrize("named", ["node_modules/lib", "node_modules/lib/*.js", ".git/hooks"])
+def test_nothing_to_do_is_not_said_when_a_folder_that_is_left_out_has_a_new_file(
+    two: Pit, named: str
+) -> None:
+    folder = two.folder / named.removesuffix("/*.js")
+    folder.mkdir(parents=True)
+    (folder / "1.js").touch()
+    two.toml(f'[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["{named}"]\n')
+    two.file("a.sh", "true\n").run("run", "m").ok()
+    time.sleep(0.2)  # until files are old enough to be sealed
+    assert [ran(two), ran(two)] == [set(), set()]
+    assert list((two.root / ".pit/seals").iterdir())
+    (folder / "2.js").touch()
+    assert ran(two) == {"a"}
+
+
 def test_two_edits_of_a_comment_in_a_row_make_nothing_stale(two: Pit) -> None:
     toml = '[[tasks]]\nname = "a"\nscript = "a.py"\ninputs = []\n[[tasks]]\nname = "b"\n'
     two.toml(f'{toml}script = "b.sh"\n').file("b.sh", ":\n").file("a.py", "print(1)\n")

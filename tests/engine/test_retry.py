@@ -137,3 +137,18 @@ def test_a_retry_ends_what_a_crash_has_left_behind(pit: Pit) -> None:
     (pit.root / "go").touch()
     pit.run("retry", "m").ok()
     assert not [*pit.marked("98.7651")]
+
+
+@pytest.mark.parametrize("code", ["old", "new"])
+def test_what_another_retry_has_taken_over_is_not_gone_on_with(failed: Pit, code: str) -> None:
+    first = failed.runs()[0].name
+    failed.run("retry", first).fails(1)
+    second = failed.runs()[-1].name
+    told = failed.run("retry", first, "--code", code)
+    told.fails(2, f"went to run {second}, which continues it", f"pit retry {second}")
+    (failed.root / "fixed").touch()
+    failed.run("retry", second).ok()
+    third = failed.runs()[-1].name
+    told = failed.run("retry", first, "--code", code)
+    told.fails(2, f"went to run {third}", "Run it anew with: pit run m")
+    assert (failed.root / "a").read_text() == "x\n"

@@ -339,3 +339,22 @@ for _ in range(8): threading.Thread(target=forever).start()
 """
     project(shop, "busy", {"ask": script}, ask='timeout = "1s"')
     shop.run("run", "busy", "--grace", "1s").fails(1, "time-out")
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_secrets_file_in_a_project_is_not_copied_into_the_run(pit: Pit, linked: bool) -> None:
+    pit.project("shop").file("secrets.toml", f'[global]\ntoken = "{SENTINEL}"\n', mode=0o600)
+    pit.file("key.txt", "no key").file("tasks/a.sh", "! test -e secrets.toml\n")
+    pit.toml('[[tasks]]\nname = "a"\nscript = "tasks/a.sh"\n')
+    place = "projects/shop/secrets.toml"
+    if linked:
+        (pit.root / "there").symlink_to(pit.root / "projects/shop")
+        place = "there/secrets.toml"
+    (pit.root / "pit_config.toml").write_text(
+        f'secrets_dir = "{place}"\nage_identity = "projects/shop/key.txt"\n'
+    )
+    pit.run("run", "shop").ok()
+    assert "lies in the project of shop, whose tasks can read it" in pit.run("validate").out
+    copies = {path.name for path in (pit.root / "runs").rglob("*")}
+    assert "pit.toml" in copies
+    assert not copies & {"secrets.toml", "key.txt"}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 from tests.builder import Pit
+from tests.doit import DOIT, TEMPLATES, doit
 from tests.engine.test_run import rows
 
 SHARED = """
@@ -58,3 +62,37 @@ def test_dags_that_share_inputs_each_see_every_change(pit: Pit) -> None:
             out = pit.root / "projects" / dag / "out"
             assert (out / "count.txt").read_text().strip() == str(number)
             assert (pit.root / f"did-{dag}").read_text() == "x\n" * number
+
+
+def test_doit_and_pit_beside_each_other_do_the_work_once(pit: Pit) -> None:
+    (pit.root / "shared").mkdir()
+    shutil.copy(TEMPLATES / "workspace" / "dodo.py", pit.root)
+    project(pit, "two")
+    project(pit, "one")
+    for number in range(1, 4):
+        (pit.root / f"shared/{number}.csv").write_text(f"{number}\n")
+        beside(pit)
+        assert (pit.folder / "out/count.txt").read_text().strip() == str(number)
+        for dag in ("one", "two"):
+            assert (pit.root / f"did-{dag}").read_text() == "x\n" * number
+    assert rows(pit, "select distinct state from runs") == [("success",)]
+    listed = doit(pit.root, "list", "--all", "--status", "-q").ok().out
+    assert {line.split()[0] for line in listed.splitlines() if ":" in line} == {"U"}
+
+
+def beside(pit: Pit) -> None:
+    """Three runs by doit's own command and three by pit, of two DAGs, all at once."""
+    own = [
+        subprocess.Popen(
+            [DOIT, "run", dag],
+            cwd=pit.root,
+            env=pit.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for dag in ("one", "two", "one")
+    ]
+    started = [*own, *(pit.start("run", dag) for dag in ("one", "one", "two"))]
+    said = [process.communicate(timeout=120)[0].decode() for process in started]
+    assert [process.returncode for process in started] == [0] * len(started), said

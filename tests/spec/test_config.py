@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pit.errors import InvalidConfig, NoProjects, UnknownDag
+from pit.errors import InvalidConfig, NoProjects, ProjectsUnreadable, UnknownDag
 from pit.model import Overlap, Retention, WorkspaceConfig
 from pit.spec.config import Workspace, discover, discover_one, load_workspace_config
 
@@ -221,6 +221,12 @@ def test_a_workspace_without_projects(tmp_path: Path) -> None:
         with pytest.raises(NoProjects) as caught:
             found(root).dag("x")
         assert caught.value.exit_code == 10
+
+
+def test_projects_that_are_no_folder_are_told(tmp_path: Path) -> None:
+    (tmp_path / "projects").touch()
+    with pytest.raises(ProjectsUnreadable, match="projects cannot be read: not a directory"):
+        found(tmp_path)
 
 
 def test_an_unknown_dag_names_the_nearest(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_defaults_are_those_of_the_records() -> None:
         (MATRIX, MatrixSource, set()),
         (OUTPUT, Output, {"extra"}),
         (PARAM, Param, {"name"}),
-        (CONFIG, WorkspaceConfig, {"root"}),
+        (CONFIG, WorkspaceConfig, {"root", "identity"}),
     ],
 )
 def test_every_field_has_a_key(table: Table, record: type[Record], others: set[str]) -> None:

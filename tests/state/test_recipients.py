@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pit.errors import CannotEncrypt
-from pit.state import identities, recipients
+from pit.state import age, identities, recipients
 from tests.state import agetool
 
 ALICE, BOB, CAROL = (identities.generate()[1] for _ in range(3))
@@ -35,6 +35,23 @@ def test_adding_keeps_every_line(path: Path) -> None:
     made = recipients.with_key(before, dave, "dave\nand more")
     assert made == f"{before}\n# dave and more\n{dave}\n"
     assert recipients.with_key(before, BOB) is None
+
+
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_what_a_review_shows_as_a_comment_is_one(path: Path, end: str) -> None:
+    _, eve = identities.generate()
+    path.write_text(f"# alice, of the team{end}{eve}\n{ALICE}\r\n", newline="")
+    assert recipients.keys(path) == (ALICE,)
+    made, _ = recipients.without_key(path, ALICE)
+    assert eve not in recipients.keys_in(made, path)
+
+
+def test_one_key_at_a_time() -> None:
+    _, eve = identities.generate()
+    ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJItIU8SECc9iWeQ5gnL7xwOGSyHi5yFXaERhXVMdVyd alice"
+    for both in (f"{ssh}\n{eve}", f"{ssh}\r{eve}", f"{ALICE}\n{eve}"):
+        with pytest.raises(CannotEncrypt, match=r"more than one|is not a public key"):
+            age.parse_recipient(both)
 
 
 def test_removing_by_key_or_name(path: Path) -> None:

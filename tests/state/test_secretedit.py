@@ -176,6 +176,11 @@ def test_removing_a_section_leaves_what_is_said_of_the_next() -> None:
     assert "# Who may have what\n[acl]" in plain
 
 
+def test_removing_the_last_section_of_a_scope() -> None:
+    before = b'# ours\n[global.db]\nuser = "u"\n\n[sales]\na = "1"\n'
+    assert EDIT.remove(before, "global", "db") == b'# ours\n[sales]\na = "1"\n'
+
+
 def test_removing_fields() -> None:
     made = EDIT.remove(ODD.encode(), "global", "db", ["user"]).decode()
     assert tomllib.loads(made)["global"]["db"] == {"password": "p"}

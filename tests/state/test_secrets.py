@@ -186,6 +186,8 @@ VALUE = "hunter2-hunter2"
     ("content", "sentence"),
     [
         (f'top = "{VALUE}"', '"top" stands outside of any section'),
+        (f'[ACL]\nkey = "{VALUE}"', "[ACL] would be the table of a DAG"),
+        (f'[Global]\nkey = "{VALUE}"', "[Global] would be the table of a DAG"),
         ("[g]\nport = 5432", '"port" in [g] must be a string or a table of strings, not an int'),
         (f'[g]\nlist = ["{VALUE}"]', "not an array"),
         ("[g]\nflag = true", "not a boolean"),

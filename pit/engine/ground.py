@@ -1,0 +1,185 @@
+"""The ground of a run: the Python environment and the snapshot, both of the same moment (law 1)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from pit.engine.lifetime import Lifetime
+from pit.engine.orphaned import orphaned
+from pit.engine.request import Again
+from pit.errors import SnapshotFailed
+from pit.model import EnvironmentHashed, WorkspaceConfig
+from pit.state.files import remove_tree
+from pit.work import environment, operators, publish, snapshot
+from pit.work.digest import Digests
+
+
+class Ground:
+    """What the tasks of a run stand on, laid by `lay` or taken over from an earlier run.
+
+    `env` is None where no task needs Python; `taken` is when the snapshot began and ended, in Unix
+    seconds, and `number` its place among all snapshots; `orphans` are files that no task makes any
+    more, left out of it.
+    """
+
+    def __init__(self, life: Lifetime, live: Digests) -> None:
+        self._life, self._live = life, live
+        self._resolved, self._config = life.resolved, life.request.config
+        self._project = life.resolved.dag.project
+        self._history = life.services.history
+        self.env: environment.Environment | None = None
+        self.orphans: frozenset[str] = frozenset()
+
+    # ------------------------------------------------------------------ what a retry takes over
+
+    def take_over(self) -> None:
+        """What the run that this one continues has left: its data, and its code if wanted.
+
+        First of all, so that whatever stops this run now, its own retry finds them.
+        """
+        again = self._life.request.again
+        if again is None:
+            return
+        if again.project is not None:
+            _move(again.project, self._life.dir.project, again.run)
+        if again.data is None:
+            return
+        # What records say is handed on from that run must stay there as well.
+        recorded = self._history.pointed_at(self._resolved.dag.name)
+        take = _copy if recorded.get(again.data.parent.name) else _move
+        take(again.data, self._life.dir.data, again.run)
+
+    # ------------------------------------------------------------------ environment and snapshot
+
+    def lay(self) -> None:
+        """The environment and the snapshot; raises SnapshotFailed and what uv has to say."""
+        again = self._life.request.again
+        if again is not None and again.project is not None:
+            self._thaw(again)
+            self._tell_hashes(again.taken_by)
+            return
+        for _ in range(_ROUNDS):
+            self._make_environment()
+            self._take_snapshot()
+            if self._belong_together():
+                break
+            remove_tree(self._life.dir.project)
+        else:
+            raise SnapshotFailed(
+                f"pyproject.toml or uv.lock of {self._project} kept changing",
+                "Wait until it is at rest, then try again",
+            )
+        self._tell_hashes(self._life.dir.id)
+
+    def _thaw(self, again: Again) -> None:
+        """The environment that belongs to a snapshot taken over, and what is read in place."""
+        self.env = environment.kept_environment(self._config.cache_dir, again.hashes)
+        if self.env is None:
+            self._make_environment()
+        self.snapshot = snapshot.again(
+            [pattern for task in self._resolved.tasks for pattern in task.inputs or ()],
+            self._config.root,
+        )
+        self.taken = (again.taken_at, again.taken_at)
+        self.number = self._history.drawn(again.taken_by)
+
+    def _belong_together(self) -> bool:
+        """Whether the environment is the one that the snapshot's files ask for (law 1)."""
+        known = self.env.hashes if self.env is not None else {}
+        files = {"pyproject": "pyproject.toml", "uv_lock": "uv.lock"}
+        return all(
+            hashlib.sha256(path.read_bytes()).hexdigest() == known[kind]
+            for kind, name in files.items()
+            if kind in known and (path := self._life.dir.project / name).is_file()
+        )
+
+    def _tell_hashes(self, taken_by: str) -> None:
+        """What the run executes with; only now is its snapshot known to be whole."""
+        toml = (self._life.dir.project / "pit.toml").read_bytes()
+        hashes = {"pit_toml": hashlib.sha256(toml).hexdigest(), "snapshot": taken_by}
+        hashes |= self.env.hashes if self.env is not None else {}
+        for kind, digest in hashes.items():
+            self._life.emit(
+                EnvironmentHashed, dag=self._resolved.dag.name, kind=kind, digest=digest
+            )
+
+    def _make_environment(self) -> None:
+        """The project's Python environment, built on first use, when a task needs it."""
+        if not any(operators.runner_of(task) == "python" for task in self._resolved.tasks):
+            return
+        self.env = environment.python_environment(
+            self._project,
+            self._config.cache_dir,
+            self._life.capture,
+            lambda message: self._life.step("environment", message),
+            lambda: self._life.cancel.level > 0,
+        )
+        for path in self.env.unfrozen:
+            self._life.warn(
+                f"{path} is outside the project: its code is neither frozen nor tracked"
+            )
+
+    def _take_snapshot(self) -> None:
+        """The frozen copy that every task runs from."""
+        life, tasks = self._life, self._resolved.tasks
+        life.step("snapshot", "copying the project")
+        publish.sweep(self._project, [t for task in self._resolved.dag.tasks for t in task.targets])
+        self.number = self._history.draw(life.dir.id)
+        began = life.clock.now()
+        patterns = {pattern for task in tasks for pattern in task.inputs or ()}
+        self.snapshot = snapshot.take(
+            self._project,
+            life.dir.project,
+            tuple(sorted(patterns)),
+            self._config.root,
+            exclude=(*_pits(self._config), *self._own_targets(), *self._orphans()),
+            checkpoint=life.checkpoint,
+        )
+        self.taken = (began, life.clock.now())
+        for message in self.snapshot.warnings:
+            life.warn(message)
+
+    def _own_targets(self) -> list[Path]:
+        """What the tasks of this run will make: neither copied nor seen by them."""
+        return [self._project / target for task in self._resolved.tasks for target in task.targets]
+
+    def _orphans(self) -> list[Path]:
+        """What tasks that the DAG no longer has have left; no part of the project any more."""
+        self.orphans = orphaned(self._resolved.declared, self._history, self._live)
+        for left in sorted(self.orphans)[:_NAMED]:
+            self._life.warn(f"{left} was made by a task that no longer exists: ignored")
+        return [self._project / left for left in self.orphans]
+
+
+def _pits(config: WorkspaceConfig) -> list[Path]:
+    """What is Pit's own, wherever it lies: secrets must not stay in the folder of each run."""
+    files = (config.secrets_file, config.age_identity, config.identity)
+    return [config.runs_dir, *(file for file in files if file is not None)]
+
+
+def _copy(there: Path, here: Path, run: str) -> None:
+    try:
+        shutil.copytree(there, here, symlinks=True, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise SnapshotFailed(f"cannot take over {there} of run {run}: {error}") from error
+
+
+def _move(there: Path, here: Path, run: str) -> None:
+    try:
+        os.rename(there, here)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SnapshotFailed(
+            f"cannot take over {there} of run {run}: {reason}",
+            "Another retry of it may have come first; see: pit runs",
+        ) from error
+
+
+_ROUNDS = 3
+"""How often a project that changes under our hands is looked at again."""
+
+_NAMED = 5
+"""How many left-over files a run names."""

@@ -1,0 +1,123 @@
+"""What a tracked task hands on beside its targets: values that it set, files in the data folder.
+
+They are products like targets: in its record, verified when it is judged, and there for others when
+it is skipped. A value is called `value:<name>` and is marked by its JSON text; a file that the task
+saved is called `data:<path>`, relative to the data folder of the run that did the work. Values stay
+in the store with that run; files are copied into the data folder of the run that skips the task.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from pit.model import FileMark, TaskRecord
+from pit.work import copying
+from pit.work.digest import Digests, digest_bytes
+
+VALUE, DATA = "value:", "data:"
+
+
+class Makings(Protocol):
+    """What the tasks of this run have made so far, each by its last attempt."""
+
+    def values(self, task: str) -> Mapping[str, str]:
+        """The values that a task has set, as JSON texts."""
+
+    def files(self, task: str) -> Collection[str]:
+        """The files that a task has saved, relative to the data folder."""
+
+
+class ValueRow(Protocol):
+    """One value of a run."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def value(self) -> str:
+        """Its JSON text."""
+
+
+class Values(Protocol):
+    """The store as this module needs it."""
+
+    def values(self, run_id: str, task: str | None = None) -> Collection[ValueRow]:
+        """The values that a task has set in a run."""
+
+
+def made(task: str, makings: Makings, data: Path, digests: Digests) -> dict[str, FileMark]:
+    """What a task that has just succeeded hands on; OSError if a file of it cannot be read."""
+    found = _values(makings.values(task))
+    for path in makings.files(task):
+        with suppress(FileNotFoundError):  # it was there for a while only
+            found[f"{DATA}{path}"] = digests.of(f"{data}/{path}")
+    return found
+
+
+def values_of(run: str, task: str, store: Values) -> dict[str, FileMark]:
+    """The values that a task has set in an earlier run."""
+    return _values({row.name: row.value for row in store.values(run, task)})
+
+
+def _values(texts: Mapping[str, str]) -> dict[str, FileMark]:
+    packed = {name: text.encode("utf-8", "replace") for name, text in texts.items()}
+    return {
+        f"{VALUE}{name}": FileMark(digest=digest_bytes(text), size=len(text))
+        for name, text in packed.items()
+    }
+
+
+def standing(
+    record: TaskRecord, runs_dir: Path, store: Values, digests: Digests
+) -> dict[str, FileMark]:
+    """What is still there of what a recorded success handed on."""
+    handed = record.fingerprint.handed
+    if not handed:
+        return {}
+    there: dict[str, FileMark] = {}
+    if any(name.startswith(VALUE) for name in handed):
+        there |= values_of(record.run, record.task, store)
+    for name in handed:
+        if name.startswith(DATA):
+            with suppress(OSError):
+                there[name] = digests.of(str(_data(runs_dir, record.run) / name[len(DATA) :]))
+    return {name: mark for name, mark in there.items() if name in handed}
+
+
+def hand_on(record: TaskRecord, runs_dir: Path, data: Path) -> None:
+    """Copy the files that a skipped task saved into the data folder of this run.
+
+    What is there already stays: it was handed on before, or a retry has taken it over.
+    """
+    for name in record.fingerprint.handed:
+        if name.startswith(DATA):
+            path = name[len(DATA) :]
+            _copy(_data(runs_dir, record.run) / path, data / path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if target.exists() or source == target:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = target.with_name(f".pit-{target.name}-{os.getpid()}")
+    try:
+        with open(source, "rb") as there, open(temporary, "wb") as here:
+            info = os.fstat(there.fileno())
+            copying.contents(there.fileno(), here.fileno(), info, lambda: None)
+        os.chmod(temporary, 0o600)
+        os.rename(temporary, target)
+    except copying.SourceFailed as error:
+        temporary.unlink(missing_ok=True)
+        raise error.cause from None
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _data(runs_dir: Path, run: str) -> Path:
+    return runs_dir / run / "data"

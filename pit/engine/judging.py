@@ -1,0 +1,147 @@
+"""Judging: threads that look whether tasks are current, and put what they find into a mailbox.
+
+Most tasks are judged in some ten microseconds, and several threads would only be in each other's
+way: so one does it all, and tells what it has found now and then instead of task by task. Where a
+task takes long, because big inputs must be read, what is known is told, and other threads go on
+with the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+from pit.model import Record
+
+_BATCH = 256
+"""How many tasks are recalled at once."""
+
+_TOLD_EVERY = 0.005
+"""Seconds after which something that was found is told."""
+
+_SLOW = 0.02
+"""Seconds without any task judged after which one more thread takes part."""
+
+
+class Many(Record):
+    """Several messages at once, in order."""
+
+    messages: tuple[Any, ...]
+
+
+class Judging:
+    """Judges tasks in at most `size` threads, which are started when needed.
+
+    `judge` answers for one task, with a message, and never raises; `recall` is told before which
+    tasks come next, so that what is known of them is fetched together.
+    """
+
+    def __init__(
+        self,
+        judge: Callable[[str], Any],
+        mailbox: SimpleQueue[Any],
+        size: int,
+        recall: Callable[[Sequence[str]], None] = lambda tasks: None,
+    ) -> None:
+        self._judge, self._recall = judge, recall
+        self._mailbox, self._size = mailbox, size
+        self._asked: deque[str] = deque()
+        self._recalled: deque[str] = deque()
+        self._found: list[Any] = []
+        self._told_at = 0.0
+        self._busy = self._judged = self._helpers = 0
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+        self._turn = threading.Condition()
+
+    def ask(self, task: str) -> None:
+        """Take one question; never blocks for long."""
+        with self._turn:
+            self._asked.append(task)
+            if not self._threads:
+                self._start(self._front)
+                self._start(self._watch)
+            self._turn.notify_all()
+
+    def close(self) -> None:
+        """Return when nothing is looked at any more; what has not been begun is dropped."""
+        with self._turn:
+            self._closed = True
+            self._asked.clear()
+            self._recalled.clear()
+            self._turn.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    # ------------------------------------------------------------------ the threads
+
+    def _start(self, work: Callable[[], None]) -> None:
+        name = f"judge-{len(self._threads) + 1}"
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _pending(self) -> bool:
+        return bool(self._asked or self._recalled)
+
+    def _front(self) -> None:
+        """Judges whatever is asked."""
+        while True:
+            with self._turn:
+                self._turn.wait_for(lambda: self._closed or self._pending())
+                if self._closed:
+                    return
+            self._work()
+
+    def _watch(self) -> None:
+        """Sees to it that one slow task holds up neither the others nor what is known of them."""
+        while True:
+            with self._turn:
+                self._turn.wait_for(lambda: self._closed or self._pending() or self._busy > 0)
+                judged = self._judged
+                if self._closed or self._turn.wait_for(lambda: self._closed, _SLOW):
+                    return
+                if self._judged != judged:
+                    continue
+                self._tell()
+                if self._pending() and 1 + self._helpers < self._size:
+                    self._helpers += 1
+                    self._start(self._help)
+
+    def _help(self) -> None:
+        """Judges beside the first thread, as long as there is something to judge."""
+        self._work()
+        with self._turn:
+            self._helpers -= 1
+
+    def _work(self) -> None:
+        """Judges until nothing is left to be begun."""
+        while (task := self._take()) is not None:
+            message = self._judge(task)
+            with self._turn:
+                self._busy -= 1
+                self._judged += 1
+                self._found.append(message)
+                if not self._pending() or time.monotonic() - self._told_at > _TOLD_EVERY:
+                    self._tell()
+
+    def _take(self) -> str | None:
+        with self._turn:
+            if not self._recalled and self._asked:
+                batch = [self._asked.popleft() for _ in range(min(_BATCH, len(self._asked)))]
+                self._recall(batch)
+                self._recalled.extend(batch)
+            if not self._recalled:
+                return None
+            self._busy += 1
+            return self._recalled.popleft()
+
+    def _tell(self) -> None:
+        if self._found:
+            found, self._found = tuple(self._found), []
+            self._mailbox.put(found[0] if len(found) == 1 else Many(messages=found))
+        self._told_at = time.monotonic()

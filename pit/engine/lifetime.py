@@ -1,0 +1,246 @@
+"""A run's lifetime: its place among others, its folder, lock, guardian, signals, row, and its end.
+
+Whatever happens between opening and closing, the run gets a final state with a reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from queue import SimpleQueue
+from typing import Any
+
+from pit.engine import place
+from pit.engine.events import Clock, Telling
+from pit.engine.request import Finale, Request, Services
+from pit.engine.resolved import Resolved
+from pit.errors import DiskFull, Overlapping, PitError, RequirementNotMet, RunNotSuccessful
+from pit.model import (
+    Output,
+    Overlap,
+    Reason,
+    RunEnded,
+    RunStarted,
+    RunState,
+    SetupStep,
+    TaskEnded,
+    TaskState,
+    Warned,
+)
+from pit.spec import graph
+from pit.state.rundir import RunDir
+from pit.work import operators, process, tree
+from pit.work.guardian import Guardian
+from pit.work.masking import Masks
+
+
+class Lifetime:
+    """What a run holds from its first moment to its last, and how it tells of itself.
+
+    `dir`, `guardian` and `signals` are there once it is open; `stack` is unwound when it closes.
+    """
+
+    def __init__(self, request: Request, services: Services, resolved: Resolved) -> None:
+        self.request, self.services, self.resolved = request, services, resolved
+        self.clock = Clock()
+        self.masks = Masks()
+        self.tell = Telling(services.history, services.sinks, self.masks.hidden)
+        self.mailbox: SimpleQueue[Any] = SimpleQueue()
+        self.cancel = process.Cancel()
+        self.stack = ExitStack()
+        self.state = RunState.RUNNING
+        self.reason: Reason | None = None
+
+    # ------------------------------------------------------------------ its place among others
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """The run's place among the runs of its DAG, as `overlap` says."""
+        self.dag_lock = place.lock_of(self.request.config.runs_dir, self.request.dag.name)
+        try:
+            self._take_place()
+            yield
+        finally:
+            self.dag_lock.release()
+
+    def _take_place(self) -> None:
+        dag, history = self.resolved.dag, self.services.history
+        shared = dag.overlap is Overlap.ALLOW
+        if self.dag_lock.acquire(shared=shared):
+            return
+        others = ", ".join(run.id for run in history.open_runs(dag.name))
+        busy = f'DAG "{dag.name}" is already running ({others or "just starting"})'
+        if dag.overlap is Overlap.SKIP:
+            raise Overlapping(busy, 'overlap = "skip" in its pit.toml; --skip-ok exits 0 instead')
+        parent = os.environ.get("PIT_RUN_ID")
+        if parent and any(run.dag == dag.name for run in history.ancestry(parent)):
+            raise Overlapping(
+                f"{busy}, and this run was started from within it", "It would wait for itself"
+            )
+        self._wait(shared, f"{busy}; waiting for it to end")
+
+    def _wait(self, shared: bool, why: str) -> None:
+        """Says why and waits for the place; a signal ends that, and there has been no run then."""
+        signals = process.install_signals(lambda: None, lambda: None)
+        try:
+            self.services.waiting(why)
+            if self.dag_lock.wait(lambda: signals.received is not None, shared=shared):
+                return
+        finally:
+            signals.restore()
+        number = signals.received or 0
+        ended = f"{process.signal_name(number)} ended the wait: nothing was run"
+        self.services.waiting(ended)
+        raise RunNotSuccessful(ended, signals.exit_code or 1)
+
+    # ------------------------------------------------------------------ open
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """The run's folder, lock, guardian, signals and row; whatever happens, it gets an end."""
+        with self.stack:
+            self._open()
+            try:
+                yield
+            except BaseException as error:
+                self._failed(error)
+                if self.cancel.level == 0 or self.state is not RunState.CANCELLED:
+                    raise
+            finally:
+                self.end_processes()
+
+    def _open(self) -> None:
+        runs_dir, dag = self.request.config.runs_dir, self.request.dag.name
+        self.dir = RunDir.allocate(runs_dir, dag, self.clock.now())
+        self.stack.callback(self.dir.lock.release)
+        self.begun = self.clock.monotonic()
+        process.become_subreaper()
+        locks = (self.dir.lock.fileno(), self.dag_lock.fileno())
+        self.guardian = Guardian.start(locks, self.dir.id, self.request.grace)
+        self.stack.callback(self.guardian.close)
+        self.signals = process.install_signals(lambda: self._stop(1), lambda: self._stop(2))
+        self.stack.callback(self.signals.restore)
+        self._tell_start()
+
+    def _tell_start(self) -> None:
+        request, resolved = self.request, self.resolved
+        self.emit(
+            RunStarted,
+            dag=resolved.dag.name,
+            run_dir=str(self.dir.root),
+            project=str(resolved.dag.project),
+            tasks=graph.topological(resolved.dag),
+            params=resolved.params,
+            selection=request.only,
+            trigger=request.trigger,
+            parent=os.environ.get("PIT_RUN_ID"),
+            retry_of=request.again.run if request.again else None,
+            concurrency=resolved.slots,
+            pid=os.getpid(),
+            pid_started=_start_of_this_process(),
+            boot_id=tree.boot_id(),
+            pit_version=request.pit_version,
+        )
+
+    def _stop(self, level: int) -> None:
+        self.cancel.request(level, Reason.CANCELLED)
+        self.mailbox.put(None)
+
+    # ------------------------------------------------------------------ while it lasts
+
+    def emit(self, kind: type[Any], /, **facts: Any) -> None:
+        """Tell an event of this run, now."""
+        self.tell.emit(kind(run=self.dir.id, at=self.clock.now(), **facts))
+
+    def warn(self, message: str, hint: str = "") -> None:
+        """Tell of something that does not stop the run but should be known."""
+        self.emit(Warned, message=message, hint=hint)
+
+    def step(self, step: str, message: str) -> None:
+        """Announce a step of the set-up, unless the user has already asked to stop."""
+        self.checkpoint()
+        self.emit(SetupStep, step=step, message=message)
+
+    def checkpoint(self) -> None:
+        """Where the set-up can be given up; raises KeyboardInterrupt."""
+        if self.cancel.level > 0:
+            raise KeyboardInterrupt
+
+    def capture(self, argv: Sequence[str], **options: Any) -> tuple[int, bytes]:
+        """The exit status and output of a command that ends with the run at the latest."""
+        return process.capture(argv, cancel=self.cancel, guardian=self.guardian, **options)
+
+    def time_left(self) -> float | None:
+        """Seconds that `dag.timeout` leaves, None without one."""
+        timeout = self.resolved.dag.timeout
+        if timeout is None:
+            return None
+        return max(0.0, timeout - (self.clock.monotonic() - self.begun))
+
+    # ------------------------------------------------------------------ its end
+
+    def _failed(self, error: BaseException) -> None:
+        """Set-up or the store failed: the run ends with that as its reason, if it can be told."""
+        self.masks.scrub(error)
+        with suppress(PitError):  # a store that cannot be written has raised already
+            self._tell_failure(error)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        # By a signal: the scheduler also asks tasks to stop when something else went wrong.
+        cancelled = self.signals.received is not None or isinstance(error, KeyboardInterrupt)
+        reason = Reason.CANCELLED if cancelled else _reason(error)
+        for name in graph.topological(self.resolved.dag):
+            if name not in self.tell.ended:
+                self.emit(TaskEnded, task=name, state=TaskState.SKIPPED, reason=reason)
+        state = RunState.CANCELLED if cancelled else RunState.FAILED
+        self.end(state, reason, "" if cancelled else str(error) or type(error).__name__)
+
+    def end_processes(self) -> None:
+        """Nothing that the run has started is left."""
+        process.end_all(self.request.grace, self.cancel)
+
+    def end(
+        self,
+        state: RunState,
+        reason: Reason | None,
+        error: str,
+        stub: bool = False,
+        outputs: tuple[Output, ...] = (),
+    ) -> None:
+        """Tell, durably, how the run ended."""
+        self.state, self.reason = state, reason
+        self.emit(
+            RunEnded,
+            state=state,
+            reason=reason,
+            error=error,
+            seconds=self.clock.monotonic() - self.begun,
+            stub=stub,
+            outputs=outputs,
+        )
+        self.tell.barrier()
+
+    def finale(self) -> Finale:
+        """What the caller makes an exit code of."""
+        return Finale(
+            run=self.dir.id, state=self.state, reason=self.reason, signal=self.signals.received
+        )
+
+
+def _reason(error: BaseException) -> Reason:
+    match error:
+        case DiskFull():
+            return Reason.DISK_FULL
+        case RequirementNotMet():
+            return Reason.REQUIREMENT
+        case PitError():
+            return Reason.SETUP
+        case OSError() if operators.disk_reason(error):
+            return Reason.DISK_FULL
+    return Reason.INTERNAL
+
+
+def _start_of_this_process() -> float:
+    this = tree.stat(os.getpid())
+    return 0.0 if this is None else float(this.start)

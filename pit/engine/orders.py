@@ -1,0 +1,219 @@
+"""Orders: what each task of a run is told to do, where, and in which environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from pit.engine import compile, databases
+from pit.engine.compile import Job, Refusal
+from pit.engine.lifetime import Lifetime
+from pit.errors import SecretsError
+from pit.model import (
+    Check,
+    Order,
+    ParamType,
+    Reason,
+    RetryOn,
+    Task,
+    TaskType,
+    Templated,
+)
+from pit.spec import graph
+from pit.work import bundled, environment, operators, publish
+from pit.work.sqlorders import TEMPLATE
+
+if TYPE_CHECKING:
+    from pit.engine.asking import Asking
+
+
+class Orders:
+    """Makes the jobs of one run, once it has its ground and its secrets.
+
+    `params_of` gives the text of a tracked task's parameter values, None for one that always runs.
+    """
+
+    def __init__(
+        self,
+        life: Lifetime,
+        env: environment.Environment | None,
+        asking: Asking,
+        params_of: Callable[[Task], str | None],
+    ) -> None:
+        self._request, self._resolved, self._dir = life.request, life.resolved, life.dir
+        self._env, self._asking, self._params_of = env, asking, params_of
+        self._dag = life.resolved.dag
+        started = datetime.fromtimestamp(life.clock.now(), UTC)
+        self._started_at = started.isoformat(timespec="seconds")
+
+    def jobs(self) -> list[Job]:
+        """The jobs of this run in topological order."""
+        jobs = {task.name: self._job(task) for task in self._resolved.tasks}
+        return compile.ordered(jobs, graph.topological(self._dag))
+
+    # ------------------------------------------------------------------ jobs
+
+    def _job(self, task: Task) -> Job:
+        runner = operators.runner_of(task)
+        again = self._request.again
+        job = Job(
+            name=task.name,
+            depends_on=task.depends_on,
+            policy=compile.policy(task),
+            base=self.python_variables if runner == "python" else self.variables,
+            params=self._params_of(task),
+            done=again.done.get(task.name, "") if again is not None else "",
+        )
+        if runner == "sql":
+            return self._sql_job(job, task)
+        reserved = task.connection if self._asking.has_secrets else None
+        return self._connected(job, task, reserved, argv=self._argv(task))
+
+    def _sql_job(self, job: Job, task: Task) -> Job:
+        script = str(self._dir.project / task.script) if task.script else ""
+        if not self._asking.has_secrets:
+            return replace(job, stub=script, order=self._order(task))
+        name = databases.connection(self._dag, task)
+        if name is None:
+            error = "no connection: name one on the task, or in [dag.sql]"
+            return replace(job, refusal=Refusal(reason=Reason.MISSING_CONNECTION, error=error))
+        retry_any = task.retry_on is RetryOn.ANY
+        return self._connected(
+            job,
+            task,
+            name,
+            sql=script,
+            retry_any=retry_any,
+            work=self._work(task),
+            template=self._template(task),
+            tables=task.tables,
+            max_change=task.max_change,
+        )
+
+    def _work(self, task: Task) -> Check | None:
+        """What a SQL task does beyond sending its script."""
+        if task.type is TaskType.CHECK:
+            return Check(
+                keep=f"checks/{self._dir.log_file(task.name).stem}.parquet",
+                query=task.query,
+                expect=task.expect,
+                severity=task.severity,
+            )
+        return None
+
+    def _template(self, task: Task) -> Templated | None:
+        """What a template of SQL has in scope; None for a script that is sent as it is."""
+        if not task.script.endswith(TEMPLATE):
+            return None
+        log = self._dir.log_file(task.name)
+        wanted = self._resolved.params if task.params is None else task.params
+        declared = {param.name: param.type for param in self._dag.params}
+        own = {name: text for name, text in self.variables.items() if name.startswith("PIT_")}
+        return Templated(
+            rendered=str(log.with_suffix(".sql")),
+            params={name: _typed(declared[name], self._resolved.params[name]) for name in wanted},
+            dates=tuple(name for name in wanted if declared[name] is ParamType.DATE),
+            env=self._overlay(task) | own,
+            run={"started_at": self._started_at},
+        )
+
+    def _connected(self, job: Job, task: Task, name: str | None, **work: Any) -> Job:
+        """The job with its order; refused when the secrets lack the connection `name`."""
+        if name is None:
+            return replace(job, order=self._order(task, **work))
+        try:
+            url = self._asking.connection(task.name, name)
+        except SecretsError as error:
+            refusal = Refusal(reason=Reason.MISSING_CONNECTION, error=str(error))
+            return replace(job, refusal=refusal)
+        return replace(job, order=self._order(task, database=url, **work))
+
+    # ------------------------------------------------------------------ orders
+
+    def _argv(self, task: Task) -> tuple[str, ...]:
+        script = self._dir.project / task.script
+        match operators.runner_of(task):
+            case "python":
+                assert self._env is not None
+                return environment.command(self._env, script)
+            case "bash":
+                return operators.bash_command(script)
+            case runner:
+                return operators.custom_command(runner, script)
+
+    def _order(self, task: Task, **work: Any) -> Order:
+        return Order(
+            run=self._dir.id,
+            dag=self._dag.name,
+            task=task.name,
+            attempt=0,
+            attempts=task.retries + 1,
+            log=str(self._dir.log_file(task.name)),
+            cwd=str(self._dir.project),
+            env=self._overlay(task),
+            marker="",
+            targets=publish.anchored(task.targets, self._request.config.root),
+            secrets=task.secrets,
+            timeout=task.timeout,
+            grace=self._request.grace,
+            **work,
+        )
+
+    # ------------------------------------------------------------------ variables
+
+    def _overlay(self, task: Task) -> dict[str, str]:
+        """What this task's variables add to those that it shares with the others."""
+        params = self._resolved.params
+        wanted = params if task.params is None else task.params
+        given = {f"PIT_PARAM_{name.upper()}": params[name] for name in wanted}
+        own = self._dag.env | task.env
+        if "PYTHONPATH" in own:
+            own = bundled.with_sdk(own)
+        return own | given | {"PIT_TASK_NAME": task.name}
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The environment that every task of this run shares."""
+        inherited = bundled.with_sdk(environment.base_variables(os.environ))
+        bin_folder = self._request.config.cache_dir / "bin"
+        return bundled.with_command(inherited, bin_folder) | {
+            "PIT_RUN_ID": self._dir.id,
+            "PIT_DAG_NAME": self._dag.name,
+            "PIT_DATA_DIR": str(self._dir.data),
+            "PIT_PROJECT_DIR": str(self._dir.project),
+            "PIT_WORKSPACE": str(self._request.config.root),
+        }
+
+    @cached_property
+    def python_variables(self) -> dict[str, str]:
+        """The same for Python tasks, with the environment that they run in."""
+        assert self._env is not None
+        # Unbuffered, or a task that is killed takes its last words with it.
+        return (
+            {"PYTHONUNBUFFERED": "1"}
+            | self.variables
+            | environment.task_variables(
+                self._env,
+                self._dag.project,
+                self._dir.project,
+                self.variables,
+                first=(bundled.PYTHON,),
+            )
+        )
+
+
+def _typed(kind: ParamType, text: str) -> str | int | float | bool:
+    """A parameter's value in its type; a date stays text."""
+    match kind:
+        case ParamType.INT:
+            return int(text)
+        case ParamType.FLOAT:
+            return float(text)
+        case ParamType.BOOL:
+            return text == "true"
+    return text

@@ -1,0 +1,46 @@
+"""What is asked of a run, resolved: its parameters, its instances and the tasks that it runs."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pit.engine.request import Request
+from pit.engine.select import prepared, selected, with_downstream
+from pit.model import Dag, Record, Task
+from pit.spec import graph, params
+
+
+class Resolved(Record):
+    """A DAG with its matrices expanded, `declared` as written and `dag` with what that implies.
+
+    `tasks` are those of this run, at most `slots` of them at once; `params` are its parameters.
+    """
+
+    params: dict[str, str]
+    declared: Dag
+    dag: Dag
+    tasks: tuple[Task, ...]
+    slots: int
+
+
+def resolve(request: Request) -> Resolved:
+    """Parameters, matrices, the selection and concurrency, before anything is recorded."""
+    values = params.resolve(request.dag.params, request.given, date.today())
+    declared = prepared(request.dag, values)
+    dag = graph.implied(declared)
+    return Resolved(
+        params=values,
+        declared=declared,
+        dag=dag,
+        tasks=_selected(request, declared, dag),
+        slots=request.concurrency or dag.concurrency,
+    )
+
+
+def _selected(request: Request, declared: Dag, dag: Dag) -> tuple[Task, ...]:
+    names = {task.name for task in dag.tasks}
+    if request.only is not None:
+        names &= selected(declared, request.only)
+    if request.failed is not None:
+        names &= with_downstream(declared, request.failed)
+    return tuple(task for task in dag.tasks if task.name in names)

@@ -1,0 +1,179 @@
+"""Runs and their databases: turns at a DuckDB file, servers, retries, passwords that stay home."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.builder import Pit
+from tests.servers import postgres as postgres_server
+
+_INSERT = """
+[dag.sql]
+connection = "w"
+[[tasks]]
+name = "make"
+script = "make.sql"
+[[tasks]]
+name = "add"
+script = "add.sql"
+depends_on = ["make"]
+"""
+_SLOW = "INSERT INTO t SELECT count(*) FROM range(20000) a, range(2000) b WHERE a.range % 7 = 3"
+
+
+def everything_kept(pit: Pit) -> bytes:
+    """All that Pit has written: runs, logs, history."""
+    kept = [pit.root / "pit_metadata.db", pit.root / "pit_metadata.db-wal"]
+    kept += [path for path in (pit.root / "runs").rglob("*") if path.is_file()]
+    return b"".join(path.read_bytes() for path in kept if path.exists())
+
+
+def secrets(pit: Pit, text: str) -> str:
+    path = pit.root / "secrets.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_runs_and_programs_take_turns_at_a_file(pit: Pit) -> None:
+    """Four runs of two DAGs and a program of somebody else's; nobody meets DuckDB's lock."""
+    file = secrets(pit, '[global]\nw = "duckdb://w.duckdb"\n')
+    for name in ("one", "two"):
+        pit.project(name).toml(_INSERT)
+        pit.file("make.sql", "CREATE TABLE IF NOT EXISTS t (a BIGINT)")
+        pit.file("add.sql", _SLOW)
+    code = (
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        (sys.executable, "-c", code, str(pit.root / "w.duckdb")),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as outsider:
+        assert outsider.stdout is not None
+        assert outsider.stdout.readline() == b"held\n"
+        runs = [pit.start("run", name, "--secrets", file) for name in ("one", "two") * 2]
+        _until(lambda: b"(pid %d)" % outsider.pid in everything_kept(pit))
+    told = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, told
+    kept = everything_kept(pit)
+    assert b"in use by run " in kept
+    assert b"lock on file" not in kept
+    assert b"set lock" not in kept + b"".join(out + (err or b"") for out, err in told)
+
+
+def _until(true: object) -> None:
+    deadline = time.monotonic() + 60
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_python_task_has_its_file_for_itself_among_runs(pit: Pit) -> None:
+    """Each opens the file twice: in between, another run must not slip in."""
+    file = secrets(pit, '[global]\nw = "duckdb://w.duckdb"\n')
+    task = (
+        "import duckdb, os, time\n"
+        "for _ in range(2):\n"
+        "    with duckdb.connect(os.environ['PIT_WORKSPACE'] + '/w.duckdb') as c:\n"
+        "        c.execute('CREATE TABLE IF NOT EXISTS t (a BIGINT)')\n"
+        "        c.execute('INSERT INTO t VALUES (1)')\n"
+        "        time.sleep(0.2)\n"
+    )
+    runner = f'runner = "$ {sys.executable}"'  # it has duckdb
+    pit.project("p").toml(f'[[tasks]]\nname = "a"\nscript = "a.py"\n{runner}\nconnection = "w"\n')
+    pit.file("a.py", task)
+    pit.project("s").toml('[dag.sql]\nconnection = "w"\n[[tasks]]\nname = "a"\nscript = "a.sql"\n')
+    pit.file("a.sql", "CREATE TABLE IF NOT EXISTS t (a BIGINT);\nINSERT INTO t VALUES (2)")
+    runs = [pit.start("run", name, "--secrets", file) for name in ("p", "s", "p", "s")]
+    told = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0] * 4, told
+    import duckdb
+
+    with duckdb.connect(str(pit.root / "w.duckdb")) as connection:
+        found = connection.execute("SELECT a, count(*) FROM t GROUP BY a ORDER BY a").fetchall()
+    assert found == [(1, 4), (2, 2)]
+
+
+def test_what_no_retry_cures_is_not_retried_unless_wanted(pit: Pit) -> None:
+    file = secrets(pit, '[global]\nw = ":memory:"\n')
+    toml = (
+        '[dag.sql]\nconnection = "w"\n[[tasks]]\nname = "a"\nscript = "a.sql"\nretries = 2\n'
+        '[[tasks]]\nname = "b"\nscript = "b.sql"\nretries = 2\nretry_on = "any"\n'
+    )
+    pit.project("d").toml(toml)
+    pit.file("a.sql", "SELECT * FROM nope")
+    pit.file("b.sql", "SELECT error('not yet')")
+    pit.run("run", "d", "--secrets", file).fails(1)
+    assert pit.log("a").count("nope does not exist") == 1
+    assert pit.log("b").count("not yet") > pit.log("a").count("nope does not exist")
+    assert pit.log("b").count("b.sql:1: ") == 3
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres_server.Server]:
+    """A Postgres server."""
+    programs = postgres_server.binaries()
+    if programs is None:
+        pytest.skip(postgres_server.WANTED)
+    with postgres_server.running(programs) as running:
+        yield running
+
+
+def test_a_server_and_a_password_that_stays_home(pit: Pit, server: postgres_server.Server) -> None:
+    word = postgres_server.PASSWORD
+    fields = {
+        "driver": "postgres",
+        "host": server.host,
+        "port": str(server.port),
+        "user": server.user,
+        "password": word,
+        "database": server.fresh(),
+    }
+    lines = "".join(f'{name} = "{value}"\n' for name, value in fields.items())
+    file = secrets(pit, f"[global.w]\n{lines}[global.broken]\n{lines.replace(word, 'wrong-word')}")
+    pit.project("d").toml(
+        '[dag.params]\ndate = { default = "2026-01-31" }\n[dag.sql]\nconnection = "w"\n'
+        '[[tasks]]\nname = "make"\nscript = "make.sql"\n'
+        '[[tasks]]\nname = "refused"\nscript = "refused.sql"\nconnection = "broken"\n'
+    )
+    pit.file("make.sql", "CREATE TABLE t AS SELECT current_setting('pit.param_date') AS day")
+    pit.file("refused.sql", "SELECT 1")
+    told = pit.run("run", "d", "--secrets", file)
+    told.fails(1)
+    assert server.ask("SELECT day FROM t", fields["database"]) == [("2026-01-31",)]
+    assert "password authentication failed" in pit.log("refused")
+    kept = everything_kept(pit) + (told.out + told.err).encode()
+    for secret in (word, "wrong-word"):
+        assert secret.encode() not in kept
+
+
+def test_nobody_sees_a_password_in_the_process_list(
+    pit: Pit, server: postgres_server.Server
+) -> None:
+    if not Path("/proc/self/cmdline").exists():
+        pytest.skip("needs /proc")
+    file = secrets(pit, f'[global]\nw = "{server.url(server.fresh())}"\n')
+    pit.project("d").toml('[dag.sql]\nconnection = "w"\n[[tasks]]\nname = "a"\nscript = "a.sql"\n')
+    pit.file("a.sql", "SELECT pg_sleep(2)")
+    run = pit.start("run", "d", "--secrets", file)
+    active = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+    _until(lambda: bool(server.ask(active)))
+    seen = b""
+    for place in Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            try:
+                seen += (place / name).read_bytes()
+            except OSError:
+                continue
+    assert run.communicate(timeout=60) is not None
+    assert run.returncode == 0
+    assert b"sql.child" in seen
+    assert b"s3cret" not in seen
