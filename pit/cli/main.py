@@ -6,15 +6,17 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import click
 
 from pit.cli.console import Console
 from pit.cli.options import Given, global_options, workspace_root
 from pit.errors import InvalidConfig, PitError, RunNotSuccessful, UsageError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
@@ -49,13 +51,20 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "logs": Entry("pit.cli.logs:logs", "Show what the tasks of a run wrote."),
         "runs": Entry("pit.cli.show:runs", "List runs, the latest first."),
         "outputs": Entry("pit.cli.show:outputs", "List what the projects declare to produce."),
+        "sql": Entry("pit.cli.sql:sql", "Send a query to a connection, or try the connections."),
         "graph": Entry("pit.cli.graph:graph", "Draw a DAG: on the terminal, as SVG, Mermaid, DOT."),
+    },
+    "Secrets": {
+        "secrets": Entry(
+            "pit.cli.secrets.group:secrets", "Keep secrets: encrypt, edit, set, audit."
+        ),
     },
     "Keep": {
         "accept": Entry("pit.cli.records:accept", "Take a task's targets as current."),
         "forget": Entry("pit.cli.records:forget", "Drop what is known of tasks: they run again."),
         "clean": Entry("pit.cli.records:clean", "Remove what tasks have made."),
         "prune": Entry("pit.cli.prune:prune", "Remove old runs, as retention says."),
+        "sdk": Entry("pit.cli.sdk:sdk", "Ask Pit for something, from a shell task."),
         "schema": Entry("pit.cli.check:schema", "Print the JSON Schema of pit.toml."),
         "doit": Entry("pit.cli.doit:doit", "Call doit, on the tasks of this workspace."),
         "completion": Entry(
@@ -70,16 +79,22 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
-class Program(click.Group):
-    """`pit` itself: a group whose commands are imported when they are called."""
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called.
+
+    `entries` are its commands in the order of the help, `words` what stands before their names.
+    """
+
+    entries: ClassVar[Mapping[str, Entry]]
+    words: ClassVar[str] = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command's name."""
-        return list(COMMANDS)
+        return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command; None if there is none of that name."""
-        entry = COMMANDS.get(cmd_name)
+        entry = self.entries.get(cmd_name)
         if entry is None:
             return None
         module, _, attribute = entry.source.partition(":")
@@ -91,11 +106,19 @@ class Program(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the arguments begin with; suggest one where none is found."""
         name = args[0]
-        if name in COMMANDS or ctx.resilient_parsing:
+        if name in self.entries or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        near = nearest(name, COMMANDS)
-        hint = f'Did you mean "{near}"?' if near else "List the commands with: pit --help"
-        raise UsageError(f'there is no command "{name}"', hint)
+        near = nearest(name, self.entries)
+        hint = f"List the commands with: pit {self.words}--help"
+        if near:
+            hint = f'Did you mean "{self.words}{near}"?'
+        raise UsageError(f'there is no command "{self.words}{name}"', hint)
+
+
+class Program(Lazy):
+    """`pit` itself."""
+
+    entries = COMMANDS
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader that went away ends it quietly, before click answers with 1."""

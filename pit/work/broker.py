@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -79,6 +79,7 @@ class Sessions:
         self._suspects: set[str] = set()
         self._turns = Turns()
         self._files = FileLocks(workspace / ".pit" / "databases")
+        self._places: dict[str, tuple[str, bool]] = {}
 
     def perform(
         self, order: Order, log: Log, cancel: Cancel, timeout: float | None = None
@@ -98,6 +99,31 @@ class Sessions:
         database = parse(url, self._workspace)
         with self._turn(database, True, who, lambda secs: not cancel.wait(secs), log) as entered:
             yield entered
+
+    def reserve(self, order: Order) -> str:
+        """Keep an order's DuckDB file for it before it begins, or say what it has to wait for.
+
+        Never waits; "" once there is nothing to wait for. `dismiss` follows in any case.
+        """
+        who = who_of(order)
+        path, reading = self._places.setdefault(who, self._file(order))
+        holder = self._files.reserve(path, who, reading) if path else ""
+        return f"{path}: in use by {holder}" if holder else ""
+
+    def dismiss(self, order: Order) -> None:
+        """An order that was to be kept a file for has ended, or need not begin any more."""
+        who = who_of(order)
+        path, reading = self._places.pop(who, ("", False))
+        if path:
+            self._files.dismiss(path, who, reading)
+
+    def _file(self, order: Order) -> tuple[str, bool]:
+        """The DuckDB file of an order, "" for none, and whether it is only read."""
+        with suppress(InvalidConnection, ValueError):  # its attempt says so
+            database = parse(order.database, self._workspace)
+            if database.kind == "duckdb" and not database.in_memory:
+                return database.path, database.only_reads
+        return "", False
 
     @contextmanager
     def sharing(self, database: Database, who: str, pause: Pause, log: Log) -> Iterator[bool]:
@@ -219,6 +245,11 @@ def shared(database: Database, count: int) -> Database:
     return replace(database, options=share | database.options)
 
 
+def who_of(order: Order) -> str:
+    """What others are told of whoever has a file that they wait for."""
+    return f"run {order.run} (task {order.task})"
+
+
 def _memory() -> int:
     """The machine's memory in bytes, or what this process's control group may have of it."""
     import psutil
@@ -295,7 +326,7 @@ class _Attempt:
     def _whole(self) -> _End:
         database = self._sessions.resolve(self._order.database)
         request = request_of(self._order, database, self._started)
-        who = f"run {self._order.run} (task {self._order.task})"
+        who = who_of(self._order)
         with self._sessions.sharing(database, who, self._pause, self._write) as entered:
             if not entered:
                 return self._due() or _End(reason=Reason.CANCELLED)

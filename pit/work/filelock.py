@@ -25,10 +25,14 @@ Log = Callable[[str], None]
 
 
 class _Held:
-    """A lock that this run has, or goes without, and how many of its tasks work under it."""
+    """A lock that this run has, or goes without, and how many of its tasks work under it.
+
+    `kept` are those for whom it was taken before they began; each counts as one that works.
+    """
 
     def __init__(self, lock: Lock | None, users: int = 0) -> None:
         self.lock, self.users = lock, users
+        self.kept: set[str] = set()
 
 
 class FileLocks:
@@ -38,6 +42,52 @@ class FileLocks:
         self._folder = folder
         self._lock = threading.Lock()
         self._held: dict[tuple[str, bool], _Held] = {}
+        self._next: dict[str, Lock] = {}
+        self._hopes: dict[str, set[str]] = {}
+
+    # ------------------------------------------------------------------ before a task begins
+
+    def reserve(self, path: str, who: str, reading: bool = False) -> str:
+        """Keep the lock for a task that is about to begin, or say who has it; "" once it is kept.
+
+        Never waits. As long as it is asked again and again, this run is the next to have the file,
+        unless another one is.
+        """
+        try:
+            return self._reserve(path, who, reading)
+        except SetupError:
+            return ""  # where no lock can be made, the task itself goes without
+
+    def _reserve(self, path: str, who: str, reading: bool) -> str:
+        following = self._next.setdefault(path, Lock(self._place(path, ".next")))
+        taken = self._join(path, who, reading)
+        if not taken:
+            self._hopes.setdefault(path, set()).add(who)
+            if following.held or following.acquire():
+                taken = self._join(path, who, reading, next_is_us=True)
+        if not taken:
+            return self._holder(path)
+        with self._lock:
+            self._held[path, reading].kept.add(who)
+        following.release()  # whoever else hopes lines up anew, behind other runs
+        self._hopes.get(path, set()).discard(who)
+        return ""
+
+    def dismiss(self, path: str, who: str, reading: bool = False) -> None:
+        """A task for which a lock was kept has ended, or one that hoped for it hopes no more."""
+        hopes = self._hopes.get(path, set())
+        hopes.discard(who)
+        if not hopes and path in self._next:
+            self._next.pop(path).release()
+        with self._lock:
+            known = self._held.get((path, reading))
+            kept = known is not None and who in known.kept
+            if known is not None:
+                known.kept.discard(who)
+        if kept:
+            self.leave(path, reading)
+
+    # ------------------------------------------------------------------ while a task works
 
     def enter(self, path: str, who: str, pause: Pause, log: Log, reading: bool = False) -> bool:
         """Take the lock for a file, or share it with this run's other tasks.
@@ -73,6 +123,9 @@ class FileLocks:
     def _join(self, path: str, who: str, reading: bool, next_is_us: bool = False) -> bool:
         with self._lock:
             known = self._held.get((path, reading))
+            if known is not None and who in known.kept:
+                known.users += 1
+                return True
             if not next_is_us and held(self._place(path, ".next")):
                 return False
             if known is not None:

@@ -8,6 +8,7 @@ was finished, both have the content that was there when the live file was last r
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from pit.model import FileMark
@@ -35,11 +36,15 @@ class Frozen(Digests):
         """The mark of a file in the snapshot, or of a live one by its path."""
         if not path.startswith(self._snapshot):
             return self._live.of(path)
-        if os.path.islink(path):
+        try:
+            copy = os.lstat(path)
+        except OSError:
+            return super().of(path)
+        if stat.S_ISLNK(copy.st_mode):
             real = os.path.realpath(path)
             return super().of(path) if real.startswith(self._snapshot) else self._live.of(real)
         twin = self._project + path[len(self._snapshot) :]
-        live = self._untouched(path, twin)
+        live = self._untouched(copy, twin)
         if live is None:
             return super().of(path)
         known = self._live.recall(twin, live)
@@ -48,10 +53,10 @@ class Frozen(Digests):
             self._live.learn(twin, live, known.digest)
         return known
 
-    def _untouched(self, path: str, twin: str) -> os.stat_result | None:
+    def _untouched(self, copy: os.stat_result, twin: str) -> os.stat_result | None:
         """The live file's stat, if it and its copy still are what the snapshot took."""
         try:
-            copy, live = os.stat(path), os.stat(twin)
+            live = os.stat(twin)
         except OSError:
             return None
         same = (copy.st_size, copy.st_mtime_ns) == (live.st_size, live.st_mtime_ns)

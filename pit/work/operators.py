@@ -19,12 +19,12 @@ from pit.errors import InvalidConnection
 from pit.model import Order, Outcome, Reason, Record, Task
 from pit.spec import durations
 from pit.work import process, publish
-from pit.work.broker import Sessions
 from pit.work.guardian import Guardian
 from pit.work.masking import Masks
 from pit.work.tasklog import Tap, TaskLog
 
 if TYPE_CHECKING:
+    from pit.work.broker import Sessions
     from pit.work.sdk.server import Desk
 
 _EXTENSIONS = {".py": "python", ".sh": "bash", ".sql": "sql", ".j2": "sql"}
@@ -53,11 +53,14 @@ def custom_command(runner: str, script: Path) -> tuple[str, ...]:
 
 
 class Tools(Record):
-    """What a worker has at hand while a run lasts; never travels with an order."""
+    """What a worker has at hand while a run lasts; never travels with an order.
+
+    `sessions` and `desk` are made by whoever needs them first.
+    """
 
     cancel: process.Cancel
     guardian: Guardian | None = None
-    sessions: Sessions | None = None
+    sessions: Callable[[], Sessions] | None = None
     tap: Tap | None = None
     desk: Callable[[], Desk] | None = None
     masks: Masks | None = None
@@ -82,7 +85,8 @@ def perform(order: Order, tools: Tools) -> Outcome:
         with TaskLog(order.log, order.task, tools.tap, tools.masks) as log:
             if order.attempt > 1:
                 log.separate(order.attempt, order.attempts)
-            outcome = _by_sql(order, tools, log) if order.sql else _by_process(order, tools, log)
+            by_sql = order.sql or order.work is not None
+            outcome = (_by_sql if by_sql else _by_process)(order, tools, log)
             outcome = _with_targets(order, outcome)
             if outcome.reason not in _SAID_BY_THE_TASK:
                 _note(log, outcome)
@@ -104,8 +108,10 @@ def _by_process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
     """A program; one that names a connection has its database file for itself meanwhile."""
     if not order.database or tools.sessions is None:
         return _process(order, tools, log)
-    who = f"run {order.run} (task {order.task})"
-    with tools.sessions.alone(order.database, tools.cancel, who, log.line):
+    from pit.work.broker import who_of
+
+    sessions = tools.sessions()
+    with sessions.alone(order.database, tools.cancel, who_of(order), log.line):
         return _process(order, tools, log)
 
 
@@ -195,7 +201,7 @@ _EXIT_HINTS = {126: " (cannot be executed)", 127: " (command not found)"}
 
 def _by_sql(order: Order, tools: Tools, log: TaskLog) -> Outcome:
     assert tools.sessions is not None, "a SQL order needs the run's SQL sessions"
-    return tools.sessions.perform(order, log.line, tools.cancel, order.timeout)
+    return tools.sessions().perform(order, log.line, tools.cancel, order.timeout)
 
 
 def _with_targets(order: Order, outcome: Outcome) -> Outcome:
@@ -212,7 +218,7 @@ def _with_targets(order: Order, outcome: Outcome) -> Outcome:
     )
 
 
-_SAID_BY_THE_TASK = (None, Reason.EXIT, Reason.SQL_ERROR)
+_SAID_BY_THE_TASK = (None, Reason.EXIT, Reason.SQL_ERROR, Reason.CHECK_FAILED, Reason.MAX_CHANGE)
 
 
 def _note(log: TaskLog, outcome: Outcome) -> None:

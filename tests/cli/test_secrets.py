@@ -205,6 +205,11 @@ def test_a_secret_is_printed_as_a_dag_gets_it(ws: Inside) -> None:
     ws.run("secrets", "get", "sales", "warehouse", "--field", "port").fails(32, 'no field "port"')
 
 
+def test_access_rules_are_for_dags_and_not_for_whoever_keeps_the_file(ws: Inside) -> None:
+    assert ws.run("secrets", "get", "global", "warehouse", "--field", "driver").ok().out
+    ws.run("secrets", "get", "stock", "warehouse").fails(34, "[acl] names others")
+
+
 def test_the_list_has_names_and_no_values(ws: Inside) -> None:
     done = ws.run("secrets", "list").ok()
     assert done.out.splitlines() == [
@@ -356,7 +361,9 @@ def test_help_and_near_names(ws: Inside) -> None:
     shown = ws.run("secrets").ok().out
     assert shown == ws.run("secrets", "--help").ok().out
     assert "remove-recipient" in shown
-    ws.run("secrets", "lsit").fails(2, 'there is no command "secrets lsit"', "pit secrets list")
+    ws.run("secrets", "lsit").fails(
+        2, 'there is no command "secrets lsit"', 'Did you mean "secrets list"?'
+    )
 
 
 # ------------------------------------------------------------------------------------- validate
@@ -381,10 +388,10 @@ def test_validate_looks_at_the_secrets_file(ws: Inside) -> None:
 
 def test_validate_tells_a_table_without_quotes_from_a_dag_with_a_dot(ws: Inside) -> None:
     ws.project("eu").toml('[dag]\nname = "sales.eu"\n[[tasks]]\nname = "a"\nscript = "a.sh"\n')
-    ws.file("projects/eu/a.sh", "true\n")
-    ws.file("secrets.toml", '[sales.eu]\npassword = "hunter2-hunter2"\n', 0o600)
+    ws.file("a.sh", "true\n")
+    (ws.root / "secrets.toml").write_text('[sales.eu]\npassword = "hunter2-hunter2"\n')
     assert 'its table needs quotes: ["sales.eu"]' in ws.run("validate").out
-    ws.file("secrets.toml", '["sales.eu"]\npassword = "hunter2-hunter2"\n', 0o600)
+    (ws.root / "secrets.toml").write_text('["sales.eu"]\npassword = "hunter2-hunter2"\n')
     assert "quotes" not in ws.run("validate").out
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pit.cli.secrets import whole
+from pit.errors import CannotEncrypt
 from pit.state import age, identities, recipients
 from tests.builder import Pit
 from tests.cli.dialogue import talk
@@ -153,6 +155,20 @@ def test_encrypting_never_overwrites_and_keeps_the_plain_file(team: Team) -> Non
     other = team.pit.root / "other.age"
     team.pit.run("secrets", "encrypt", "-o", str(other)).ok()
     assert age.is_encrypted(other.read_bytes())
+
+
+def test_the_plain_file_goes_whole_and_only_if_all_of_it_was_encrypted(team: Team) -> None:
+    team.pit.run("secrets", "keygen").ok()
+    real = team.pit.root / "real.toml"
+    team.plain.rename(real)
+    team.plain.symlink_to(real)
+    team.pit.run("secrets", "encrypt", "--remove").ok()
+    assert not real.exists()
+    assert not os.path.lexists(team.plain)
+    team.plain.write_text(f"{FILE}# and more\n")
+    with pytest.raises(CannotEncrypt, match="changed meanwhile and stays"):
+        whole.remove_plain(team.plain, FILE.encode(), team.secret)
+    assert team.plain.exists()
 
 
 def test_a_plain_file_that_was_encrypted_away_is_not_begun_anew(team: Team) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 from pit.cli.secrets.exposure import exposed
@@ -34,6 +35,8 @@ def check(config: WorkspaceConfig, workspace: Workspace) -> tuple[list[Problem],
     remarks = [*content.warnings, *exposed(content)]
     remarks += _strangers(secrets, known) if known else ()
     for dag in workspace.dags.values():
+        if os.path.realpath(path).startswith(f"{os.path.realpath(dag.project)}{os.sep}"):
+            remarks.append(f"{path} lies in the project of {dag.name}, whose tasks can read it")
         remarks += _connections(secrets, dag)
     return [], remarks
 
@@ -47,6 +50,12 @@ def _strangers(secrets: Secrets, known: Sequence[str]) -> Iterator[str]:
     for scope in secrets.scopes:
         if scope not in (GLOBAL, *known):
             yield f"{secrets.path} has a table for {_stranger(scope, known)}"
+        for name, value in secrets.entries(scope).items():
+            if isinstance(value, dict) and f"{scope}.{name}" in known:
+                yield (
+                    f'{secrets.path} gives DAG "{scope}" a secret "{name}"; if DAG '
+                    f'"{scope}.{name}" is meant, its table needs quotes: ["{scope}.{name}"]'
+                )
     for key, dags in secrets.acl.items():
         for dag in dags:
             if dag not in known:

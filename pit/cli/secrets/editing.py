@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,11 +25,14 @@ from pit.errors import BadArgument, PitError, SecretsInvalid, SecretsNotWritten
 from pit.state import age, replace
 from pit.state.files import remove_tree
 from pit.state.identities import withheld
-from pit.state.secretfile import Content, Place, read, sealed
+from pit.state.locks import Lock, held
+from pit.state.secretfile import Content, Place, absent, read, sealed
 from pit.work import process
 
 _MEMORY = Path("/dev/shm")
+_FOLDER, _LOCK = "pit-edit-", ".lock"
 _KEPT = ".rejected"
+_NOT_STARTED = {126: "cannot be started", 127: "is not there"}
 _REMARK = b"# pit: "
 _TEMPLATE = b"""# Secrets: one table for each DAG, and [global] for all of them.
 # [global]
@@ -48,11 +52,14 @@ def edit(settings: Settings, resume: bool) -> None:
     """
     desk = Desk.of(settings)
     place = desk.place()
-    content = desk.read(place) if place.path.exists() else Content(place.path, b"", b"")
+    content = desk.read(place) if place.path.exists() else absent(place.path)
     draft = _kept_draft(desk, place, content) if resume else content.plain or _TEMPLATE
     if not resume and _kept_file(place).exists():
         again = settings.again("secrets edit --resume")
         settings.console.warning("there is an edit that was never saved", f"Go on with it: {again}")
+    if content.raw:
+        # Whoever looks at all of it has read it, whether or not he changes anything.
+        desk.record([("read", "", "")], place.path, "edit")
     session = Session(desk, place, content, draft, resumed=resume)
     with process.ending_in_order(), _private_folder(desk) as folder:
         session.work(folder / f"{place.path.name.removesuffix('.age')}")
@@ -101,7 +108,10 @@ def _without_remarks(text: bytes) -> bytes:
 def _private_folder(desk: Desk) -> Iterator[Path]:
     """A folder for the editor, in memory if possible; gone afterwards unless it has to stay."""
     where = _MEMORY if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="pit-edit-", dir=where))
+    _warn_of_leftovers(desk, where or Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=where))
+    lock = Lock(folder / _LOCK)
+    lock.acquire()
     if where is None:
         desk.settings.console.warning(
             f"there is no folder in memory: while you edit, the text lies on disk in {folder}"
@@ -113,7 +123,23 @@ def _private_folder(desk: Desk) -> Iterator[Path]:
     except BaseException:
         remove_tree(folder)
         raise
-    remove_tree(folder)
+    else:
+        remove_tree(folder)
+    finally:
+        lock.release()
+
+
+def _warn_of_leftovers(desk: Desk, where: Path) -> None:
+    """Name the folders of edits that were killed: secrets lie there, and perhaps the only copy."""
+    for folder in sorted(where.glob(f"{_FOLDER}*")):
+        with suppress(OSError):
+            info, lock = os.lstat(folder), folder / _LOCK
+            is_own = stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid()
+            if is_own and lock.exists() and not held(lock):
+                desk.settings.console.warning(
+                    f"an edit that was cut short lies in {folder}, in plain text",
+                    f"Take from it what you need, then: rm -r {folder}",
+                )
 
 
 class _Stranded(SecretsNotWritten):
@@ -146,8 +172,9 @@ class Session:
         """Whether the edit came to an end: saved, or nothing to save."""
         code = process.attended([*editor(), str(file)], cwd=os.getcwd(), env=withheld(os.environ))
         if code:
+            ended = _NOT_STARTED.get(code, f"ended with exit code {code}")
             raise SecretsNotWritten(
-                f"the editor ended with exit code {code}; {self._place.path} is as it was",
+                f"the editor {ended}; {self._place.path} is as it was",
                 f"The editor was: {shlex.join(editor())}   (from $VISUAL or $EDITOR)",
             )
         written = file.read_bytes()

@@ -142,13 +142,25 @@ def _value(settings: Settings, what: str, given: str | None) -> str:
     if given is None or given == "-":
         return typed.value(settings.console, what, piped=given == "-")
     _warn_of_argv(settings)
-    return given
+    return _checked(given, what)
+
+
+def _checked(value: str, what: str) -> str:
+    """A value of the command line; BadArgument for what a variable that is not set leaves there."""
+    if not value:
+        raise BadArgument(
+            f"the value of {what} is empty, and nothing was changed",
+            "To have it no more: pit secrets remove",
+        )
+    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise BadArgument(f"the value of {what} is not UTF-8 text; encode it, as with base64")
+    return value
 
 
 def _fields(settings: Settings, what: str, given: Sequence[str]) -> dict[str, str]:
     names = [field.partition("=")[0] for field in given]
     asked = [field for field in given if "=" not in field]
-    if not all(name.strip() for name in names):
+    if not all(name.strip() and name.isprintable() for name in names):
         raise BadArgument("--field has no name", "Write --field NAME, or --field NAME=VALUE")
     if len(set(names)) < len(names):
         raise BadArgument("a field is given twice")
@@ -162,7 +174,8 @@ def _fields(settings: Settings, what: str, given: Sequence[str]) -> dict[str, st
     found = {}
     for field in given:
         name, is_given, value = field.partition("=")
-        found[name] = value if is_given else typed.value(settings.console, f"{what}.{name}")
+        of = f"{what}.{name}"
+        found[name] = _checked(value, of) if is_given else typed.value(settings.console, of)
     return found
 
 
@@ -189,7 +202,9 @@ def get(settings: Settings, scope: str, key: str, field: str | None, as_json: bo
     desk = Desk.of(settings)
     content = desk.read()
     found = structured(content.path, content.plain)
-    value = Secrets(content.path, found.scopes, found.acl).resolve(scope, key)
+    # [acl] is about DAGs: it keeps nobody from the table itself.
+    rules = {} if scope == GLOBAL else found.acl
+    value = Secrets(content.path, found.scopes, rules).resolve(scope, key)
     if field is not None:
         if not isinstance(value, dict) or field not in value:
             raise SecretNotFound(key, scope, field)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
-from pit.cli.main import Entry
+from pit.cli.main import Entry, Lazy
 from pit.cli.options import Given, global_options
-from pit.errors import UsageError, nearest
 
 _ROOM = "pit.cli.secrets"
 
@@ -29,32 +26,11 @@ COMMANDS: dict[str, Entry] = {
 """Every command of the group, in the order of the help."""
 
 
-class Group(click.Group):
+class Group(Lazy):
     """`pit secrets` itself."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command's name."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one command; None if there is none of that name."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        module, _, attribute = entry.source.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments begin with; suggest one where none is found."""
-        name = args[0]
-        if name in COMMANDS or ctx.resilient_parsing:
-            return super().resolve_command(ctx, args)
-        near = nearest(name, COMMANDS)
-        hint = f"Did you mean: pit secrets {near}" if near else "List them: pit secrets --help"
-        raise UsageError(f'there is no command "secrets {name}"', hint)
+    entries = COMMANDS
+    words = "secrets "
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in their order."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from pit.cli.console import count
+from pit.cli.console import count, printable
 from pit.cli.options import Settings, command
 from pit.cli.secrets.desk import Desk
 from pit.cli.secrets.keys import now
@@ -63,7 +63,7 @@ def remove_recipient(settings: Settings, key: Sequence[str]) -> None:
         text, gone = recipients.without_key(place.recipients, wanted)
         _apply(place, content, text)
     desk.record([("recipient_removed", "", gone.key)], place.recipients, gone.comment)
-    settings.console.out(f"Removed from {place.recipients}: {gone.comment or gone.key}")
+    settings.console.out(f"Removed from {place.recipients}: {printable(gone.comment or gone.key)}")
     _say_resealed(settings, place, content)
     settings.console.warning(
         "whoever had that key may have read every secret that was in the file until now",

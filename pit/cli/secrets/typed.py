@@ -26,12 +26,12 @@ def value(console: Console, what: str, *, piped: bool = False) -> str:
 
 def is_piped() -> bool:
     """Whether standard input is something else than a terminal."""
-    return not sys.stdin.isatty()
+    return sys.stdin is None or not sys.stdin.isatty()
 
 
 def from_stdin(what: str) -> str:
     """All of standard input but one line end at its end."""
-    content = sys.stdin.buffer.read(LARGEST + 1)
+    content = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin is not None else b""
     if len(content) > LARGEST:
         raise SecretsInvalid(f"what is piped in for {what} is larger than 16 MB")
     if b"\0" in content:

@@ -54,9 +54,24 @@ def encrypt(
     desk.record([("encrypted", "", "")], target, who)
     settings.console.out(f"Encrypted for {who}: {target}")
     if removes:
-        os.unlink(place.path)
+        remove_plain(place.path, raw, target)
         settings.console.out(f"Removed the plain file {place.path}")
     _next_steps(settings, desk, place.path, target, removes)
+
+
+def remove_plain(plain: Path, raw: bytes, encrypted: Path) -> None:
+    """Removes the plain file, and what it is a link to; refused if it has changed since it was
+    encrypted, as when somebody else sets a secret meanwhile.
+    """
+    with replace.alone(plain) as real:
+        if read_raw(real)[0] != raw:
+            raise CannotEncrypt(
+                f"{plain} was changed meanwhile and stays; {encrypted} lacks that change",
+                f"Remove {encrypted}, then encrypt again",
+            )
+        os.unlink(real)
+        if plain.is_symlink():
+            os.unlink(plain)
 
 
 def _made(
@@ -100,7 +115,10 @@ def decrypt(settings: Settings, output: str | None) -> None:
     place = desk.place()
     raw, _ = read_raw(place.path)
     if not age.is_encrypted(raw):
-        raise SecretsInvalid(f"{place.path} is not encrypted")
+        raise SecretsInvalid(
+            f"{place.path} is not encrypted",
+            "It can be read as it is; or encrypt it: pit secrets encrypt",
+        )
     content = desk.read(place)
     if output is None:
         desk.record([("decrypted", "", "")], place.path)

@@ -90,19 +90,10 @@ class Fields:
 
     def tls(self) -> ssl.SSLContext:
         """How to talk TLS: `ca` adds an authority, `verify = "false"` believes everybody."""
-        context = ssl.create_default_context()
-        authority = self.text("ca")
         try:
-            if "-----BEGIN" in authority:
-                context.load_verify_locations(cadata=authority)
-            elif authority:
-                context.load_verify_locations(cafile=os.path.expanduser(authority))
+            return trusting(self.text("ca"), verify=self.flag("verify", True))
         except (OSError, ValueError):
             self.wrong("ca", "it is neither a certificate in PEM nor the path of a file with one")
-        if not self.flag("verify", True):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
 
     def hide(self, text: str) -> str:
         """What a server said, on one line, bounded, without what is confidential here."""
@@ -116,9 +107,30 @@ class Fields:
         return clean(text)
 
 
+def trusting(ca: str, *, verify: bool) -> ssl.SSLContext:
+    """How to talk TLS: `ca` (PEM text, or the path of a file) is trusted besides the system's.
+
+    Raises OSError or ValueError for a `ca` that is neither.
+    """
+    context = ssl.create_default_context()
+    if "-----BEGIN" in ca:
+        context.load_verify_locations(cadata=ca)
+    elif ca:
+        context.load_verify_locations(cafile=os.path.expanduser(ca))
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def one_line(text: str) -> str:
+    """A text on one line, without control characters."""
+    return _UNPRINTABLE.sub(" ", text).strip()
+
+
 def clean(text: str) -> str:
     """What another side said, for an error: on one line, without control characters, bounded."""
-    text = _UNPRINTABLE.sub(" ", text).strip()
+    text = one_line(text)
     return text if len(text) <= _LONGEST_ANSWER else f"{text[:_LONGEST_ANSWER]}…"
 
 

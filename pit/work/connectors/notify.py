@@ -31,6 +31,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 _PARTS = re.compile(r"[/:@?&=,#\s]+")
 _SHORTEST = 4
+_FORM = "It is an Apprise URL or several, one a line: as the value, or in the field url"
 _HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
@@ -106,7 +107,7 @@ def _addresses(key: str, secret: Secret) -> list[str]:
     if not found:
         raise Refused(
             f'secret "{key}" holds no address',
-            "It is an Apprise URL or several, one a line: as the value, or in the field url",
+            _FORM,
         )
     return found
 
@@ -123,7 +124,7 @@ def _service(apprise: Any, url: str, secret: str, number: int) -> Any:
         service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if service is None:
         which = f"address {number} of {secret}" if number else secret
-        raise Refused(f"{which} is no address that Apprise understands")
+        raise Refused(f"{which} is no address that Apprise understands", _FORM)
     return service
 
 

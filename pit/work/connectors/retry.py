@@ -32,7 +32,9 @@ def again(visit: Visit, retries: int, what: str, work: Callable[[], T]) -> T:
         except ConnectorFailed as error:
             if not error.retryable:
                 raise
-            visit.log(f"{what}: {error}; trying again ({number} of {retries})")
+            said = str(error)
+            told = said if said.startswith(what) else f"{what}: {said}"
+            visit.log(f"{told}; trying again ({number} of {retries})")
             if not visit.wait(delay(number, FIRST_PAUSE, LONGEST_PAUSE)):
                 raise over(what) from None
     return work()

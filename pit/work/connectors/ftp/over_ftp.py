@@ -293,7 +293,7 @@ class FtpRemote:
         return Entry(
             name=posixpath.basename(path),
             path=path,
-            size=int(size) if size.isascii() and size.isdigit() else None,
+            size=int(size) if size.isascii() and size.isdigit() and len(size) < 20 else None,
             modified=_unix(when[1]) if when else None,
         )
 

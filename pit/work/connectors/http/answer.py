@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http
-import re
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ import msgspec
 from pit.errors import ConnectorFailed
 from pit.model import Record
 from pit.work.connectors import backoff
+from pit.work.connectors.fields import one_line
 from pit.work.connectors.http.client import chunks
 from pit.work.connectors.http.hops import Hop
 from pit.work.connectors.landing import Landing
@@ -28,11 +28,12 @@ _WITH_CONTENT = frozenset(range(200, 300)) - {204, 205}
 """Statuses of answers that are what was asked for, so that they may become a file."""
 _EXCERPT = 300
 """Characters of an unwelcome answer that the error quotes."""
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
 _GLIMPSE = 1 << 16
 """Bytes that are read of an unwelcome answer."""
 
 
+_NO_CHARSETS = frozenset({"punycode", "idna", "undefined", "unicode-escape", "raw-unicode-escape"})
+"""Codecs of Python's that no text comes in; a few megabytes of the first take it hours."""
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
@@ -81,10 +82,10 @@ class Answer:
         """The error that the status is, if it is not welcome."""
         if self._wanted.welcome(self.status):
             return None
-        words = _UNPRINTABLE.sub(" ", f"{self.status} {self._reason}").strip()
+        words = one_line(f"{self.status} {self._reason}")
         excerpt = ""
         if isinstance(self._content, bytes):
-            excerpt = _UNPRINTABLE.sub(" ", self._content.decode(errors="replace")).strip()
+            excerpt = one_line(self._content.decode(errors="replace"))
         return Unwelcome(f"{doing} was answered with {words}", excerpt, passing=self.passing)
 
     @property
@@ -124,12 +125,12 @@ class Answer:
         if kind == "application/json" or kind.endswith("+json"):
             try:
                 return {"json": msgspec.json.decode(content)}
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                pass  # it only says that it is JSON
-        try:
-            return {"body": content.decode(charset)}
-        except (UnicodeDecodeError, LookupError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                pass  # it only says that it is JSON, or is nested without an end
+        text = _text(content, charset)
+        if text is None:
             return {"base64": base64.b64encode(content).decode()}
+        return {"body": text}
 
     def __enter__(self) -> Answer:
         return self
@@ -180,6 +181,18 @@ def _read(response: BaseHTTPResponse, most: int, *, strict: bool) -> bytes:
                 )
             break
     return bytes(kept[:most])
+
+
+def _text(content: bytes, charset: str) -> str | None:
+    """The content as text, if it is some."""
+    import codecs
+
+    try:
+        if codecs.lookup(charset).name in _NO_CHARSETS:
+            return None
+        return content.decode(charset)
+    except (ValueError, LookupError):  # also what is wrong with the name itself
+        return None
 
 
 def _type(header: str) -> tuple[str, str]:

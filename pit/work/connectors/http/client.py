@@ -7,7 +7,6 @@ same run. The proxies of Pit's own environment are used, as everywhere.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import threading
@@ -19,6 +18,7 @@ from urllib.parse import unquote
 
 from pit.errors import ConnectorFailed, Refused
 from pit.model import Record
+from pit.work.connectors.fields import trusting
 from pit.work.connectors.http.address import Address, is_local, shown
 from pit.work.connectors.http.body import Body
 
@@ -167,18 +167,10 @@ def _pools(proxy: str, trust: Trust) -> PoolManager:
 
 
 def _context(trust: Trust) -> ssl.SSLContext:
-    context = ssl.create_default_context()
     try:
-        if "-----BEGIN" in trust.ca:
-            context.load_verify_locations(cadata=trust.ca)
-        elif trust.ca:
-            context.load_verify_locations(cafile=os.path.expanduser(trust.ca))
-    except (OSError, ssl.SSLError):
+        return trusting(trust.ca, verify=trust.verify)
+    except (OSError, ValueError):
         raise Refused("ca is neither certificates in PEM nor a file of them") from None
-    if not trust.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @lru_cache(maxsize=1)

@@ -26,11 +26,13 @@ import msgspec
 
 from pit.errors import Refused
 from pit.model import Record
+from pit.work.connectors.fields import Fields
 from pit.work.connectors.http.address import Origin, address, is_local, shown
 from pit.work.masking import Masks
 from pit.work.sdk.visit import Secret
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What the name of a header or of a method is made of."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"[^/?#@]+")
 _CARRIED = ("token", "value", "password")
@@ -109,7 +111,7 @@ def of(key: str, secret: Secret, auth: str | None) -> Credentials:
         origins=_origins(key, fields),
         base=_base(fields),
         ca=fields.get("ca", ""),
-        verify=fields.get("verify", "true").lower() not in ("false", "no", "0"),
+        verify=Fields(key, fields, "").flag("verify", True),
     )
 
 
@@ -143,7 +145,7 @@ def _placed(
         return {"Authorization": f"Bearer {value}"}, {}
     if kind == "header" and (is_pits(name) or name.lower() == "host"):
         raise Refused(f"a secret cannot be sent as the header {name}", "It is set by Pit alone")
-    if kind == "header" and _TOKEN.fullmatch(name):
+    if kind == "header" and TOKEN.fullmatch(name):
         return {name: value}, {}
     if kind == "query" and name:
         return {}, {name: value}

@@ -41,6 +41,10 @@ def http_request(visit: Visit, params: HttpRequest) -> dict[str, Any]:
             told = _hidden_in(answer.told(attempts, monotonic() - began), known)
     except (Refused, ConnectorFailed) as error:
         raise _hidden(error, known) from None
+    except RecursionError:
+        raise ConnectorFailed(
+            "the answer's JSON is nested too deeply", "Save it to a file: save_to"
+        ) from None
     return told
 
 

@@ -17,13 +17,12 @@ from pit.work.connectors.http.address import address, joined
 from pit.work.connectors.http.answer import Wanted
 from pit.work.connectors.http.body import Body, Enclosed
 from pit.work.connectors.http.client import Trust
-from pit.work.connectors.http.credentials import Credentials
+from pit.work.connectors.http.credentials import TOKEN, Credentials
 from pit.work.connectors.http.hops import Hop
 from pit.work.connectors.landing import destination
 from pit.work.sdk.files import reading
 from pit.work.sdk.visit import Visit
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 _CERTIFICATES = 1 << 20
@@ -92,7 +91,7 @@ def credentials(visit: Visit, params: HttpRequest) -> Credentials | None:
 def plan(visit: Visit, params: HttpRequest, known: Credentials | None, began: float) -> Plan:
     """The plan of a request that began at a time of the monotonic clock; raises Refused."""
     method = params.method.upper()
-    if not _TOKEN.fullmatch(method) or method == "CONNECT":
+    if not TOKEN.fullmatch(method) or method == "CONNECT":
         raise Refused("method is not the name of an HTTP method")
     body = _body(visit, params)
     headers = _headers(params, body, known)
@@ -147,7 +146,7 @@ def _expected(expect: int | list[int] | str | None) -> frozenset[int]:
 def _headers(params: HttpRequest, body: Body, known: Credentials | None) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in params.headers.items():
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             raise Refused("headers: a name holds what no header may hold")
         if _CONTROL.search(value):
             raise Refused(f"headers: the value of {name} holds a line break or control character")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -451,3 +452,26 @@ def test_the_library_is_loaded_on_first_use_only() -> None:
         "import sys; import pit.work.connectors.http.methods; sys.exit('urllib3' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    "charset", ["punycode", "idna", "undefined", "unicode_escape", "rot13", "?"]
+)
+def test_a_charset_that_is_none_neither_fails_nor_takes_for_ever(
+    guest: Guest, charset: str
+) -> None:
+    with server.serving() as hostile:
+        body = "a" * 200_000 + "-" + "b" * 200_000
+        hostile.canned, hostile.kind = (200, body), f"text/plain; charset={charset}"
+        told = guest.ask(REQUEST, url=hostile.url)
+    assert base64.b64decode(told["base64"]).decode() == body
+
+
+@pytest.mark.parametrize("depth", [400, 100_000])
+def test_json_that_is_nested_without_an_end(guest: Guest, depth: int) -> None:
+    guest.secrets["token"] = "tok-3f9c-secret"
+    with server.serving() as hostile:
+        hostile.canned, hostile.kind = (200, "[" * depth + "]" * depth), "application/json"
+        with suppress(ConnectorFailed):
+            told = guest.ask(REQUEST, url=hostile.url, secret="token")
+            assert len(told.get("body", "")) in (0, 2 * depth)

@@ -1,0 +1,173 @@
+"""What a secret may look like where it is told: the spellings in which programs commonly write one.
+
+As it is, its lines, in base64 (at all three alignments, so that it is found within a longer text
+too) and in hexadecimal; encoded for URLs; escaped for JSON, for Python, for a shell, for HTML.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+Secret = str | dict[str, str]
+
+SHORTEST = 6
+"""Bytes; what is shorter would be found everywhere."""
+
+PLAIN_FIELDS = frozenset(
+    {"host", "port", "user", "database", "schema", "driver", "path"}
+    | {"endpoint", "region", "bucket", "prefix", "path_style", "verify", "ca", "auth"}
+    | {"protocol", "tls", "security", "from", "host_key", "encoding", "timeout", "insecure_login"}
+)
+"""The fields of a structured secret that are no secret, but for a password in a URL.
+
+A `url` is one: that of a webhook is all that it takes to use it.
+"""
+
+_WRAPPED = (64, 76)
+"""How long the lines of `openssl` and of the command `base64` are."""
+
+
+def parts(secret: Secret) -> Iterator[str]:
+    """The texts of a secret that nobody else may read: as a whole, and the passwords in them."""
+    fields = {"": secret} if isinstance(secret, str) else secret
+    for name, text in fields.items():
+        if name not in PLAIN_FIELDS:
+            yield text
+        for password in _passwords(text):
+            yield password
+            yield unquote(password)
+
+
+_ASSIGNED = re.compile(
+    r"(?:^|[?&;\s])(?:password|passwd|pwd|token|access_token|api_?key|secret|client_secret|sig)"
+    r"\s*=\s*(?:\{([^}]*)\}|([^&;\s]+))",
+    re.IGNORECASE,
+)
+
+
+def _passwords(text: str) -> Iterator[str]:
+    """Those within a URL, `//user:password@` and `?token=…`, and within `UID=…;PWD=…`."""
+    for match in _ASSIGNED.finditer(text):
+        yield match[1] or match[2] or ""
+    if "://" not in text:
+        return
+    try:
+        yield urlsplit(text).password or ""
+    except ValueError:
+        return
+
+
+def forms(text: str) -> set[bytes]:
+    """Every form of a text that is masked; none if it is too short."""
+    whole = text.encode("utf-8", "surrogatepass")
+    if len(whole) < SHORTEST:
+        return set()
+    found: set[bytes] = set()
+    for part in {text, text.strip(), *_lines(text)}:
+        for spelling in _SPELLINGS:
+            found.add(spelling(part).encode("utf-8", "surrogatepass"))
+    for data in {whole, whole.strip()}:
+        found |= _in_base64(data)
+        found |= {data.hex().encode(), data.hex().upper().encode()}
+    return {form for form in found if len(form) >= SHORTEST}
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a many-line secret that are long enough to be one."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if len(line.encode("utf-8", "surrogatepass")) >= SHORTEST]
+
+
+# ---------------------------------------------------------------- spellings
+
+
+def _quoted(safe: str) -> Callable[[str], str]:
+    return lambda text: quote(text, safe=safe, errors="surrogatepass")
+
+
+_PERCENT = re.compile("%[0-9A-F]{2}")
+
+
+def _lowered(text: str) -> str:
+    return _PERCENT.sub(lambda code: code[0].lower(), quote(text, "", errors="surrogatepass"))
+
+
+def _json(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def _json_as_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+_BOTH_QUOTES = "'\""
+
+
+def _python(text: str) -> str:
+    """Within quotes that had to be single, for what stands around it has both."""
+    return repr(_BOTH_QUOTES + text)[4:-1]
+
+
+def _python_ascii(text: str) -> str:
+    return ascii(_BOTH_QUOTES + text)[4:-1]
+
+
+def _python_bytes(text: str) -> str:
+    return repr((_BOTH_QUOTES + text).encode("utf-8", "surrogatepass"))[5:-1]
+
+
+def _unescaped(spelling: Callable[[str], str], quote: str) -> Callable[[str], str]:
+    """The same where this quote needs no backslash."""
+    return lambda text: spelling(text).replace(f"\\{quote}", quote)
+
+
+_SHELL = re.compile(r"([^\w@%+=:,./-])", re.ASCII)
+
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    _quoted(""),
+    _quoted("/"),
+    _quoted("!'()*"),  # what JavaScript leaves as it is
+    _lowered,
+    lambda text: quote_plus(text, errors="surrogatepass"),
+    _json,
+    _json_as_text,
+    lambda text: _json(text).replace("/", "\\/"),
+    lambda text: _json(_json(text)),  # an answer of Pit's that holds JSON
+    lambda text: _json_as_text(_json_as_text(text)),
+    *(_python, _python_ascii, _python_bytes),
+    *(_unescaped(spelling, "'") for spelling in (_python, _python_ascii, _python_bytes)),
+    lambda text: text.replace("'", "'\\''"),  # as a shell shows a command (set -x)
+    lambda text: text.replace("'", "'\"'\"'"),  # as Python quotes for one
+    lambda text: _SHELL.sub(r"\\\1", text),  # printf %q
+    html.escape,
+    lambda text: html.escape(text).replace("&#x27;", "&#39;"),
+    lambda text: html.escape(text, quote=False),
+)
+
+
+def _in_base64(data: bytes) -> set[bytes]:
+    """Base64 of the data alone, and what it is bound to be within more data: three alignments.
+
+    Alone it may be in lines, too. Padding is left out, for it tells nothing.
+    """
+    found = {b64encode(data).rstrip(b"=")} | {_bound(data, before) for before in range(3)}
+    for whole in (b64encode(data).rstrip(b"="), _bound(data, 0)):
+        for width in _WRAPPED:
+            if len(whole) > width:
+                found |= {whole[at : at + width] for at in range(0, len(whole), width)}
+    return {form for each in found for form in (each, each.translate(_URLSAFE))}
+
+
+def _bound(data: bytes, before: int) -> bytes:
+    """The characters of base64 that the data alone decides, `before` bytes into a group."""
+    first, last = -(-before * 8 // 6), (before + len(data)) * 8 // 6
+    return b64encode(bytes(before) + data)[first:last]
+
+
+_URLSAFE = bytes.maketrans(b"+/", b"-_")
