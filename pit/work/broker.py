@@ -21,8 +21,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from pit.errors import InvalidConnection
-from pit.model import Check, Order, Outcome, Reason, Record, Severity
+from pit.errors import ConnectorFailed, InvalidConnection, Refused
+from pit.model import Check, Load, Order, Outcome, Reason, Record, Save, Severity
 from pit.sql import wire
 from pit.sql.child import command
 from pit.sql.connect import Database, parse
@@ -86,6 +86,23 @@ class Sessions:
     ) -> Outcome:
         """Execute the order's script on its database; `log` takes lines, without their newline."""
         return _Attempt(self, order, log, cancel, timeout).perform()
+
+    def move(self, order: Order, work: Load | Save, url: str, log: Log, cancel: Cancel) -> int:
+        """Load or save for a task that is running; how many rows. Raises ConnectorFailed.
+
+        `url` is the database's; a file that the task has for itself cannot be used as well.
+        """
+        database = self.resolve(url)
+        if database.kind == "duckdb" and order.database and not database.in_memory:
+            own = self.resolve(order.database).path
+            if own == database.path:
+                hint = "Leave out its connection, or use the file directly"
+                raise Refused("the task has this database file for itself", hint)
+        attempt = _Attempt(self, replace(order, work=work, sql="", database=url), log, cancel, None)
+        outcome = attempt.perform()
+        if outcome.reason is not None:
+            raise ConnectorFailed(outcome.error or str(outcome.reason), retryable=outcome.retryable)
+        return attempt.rows
 
     @contextmanager
     def alone(
@@ -294,6 +311,7 @@ class _Attempt:
         self._timeout = timeout
         self._deadline = None if timeout is None else self._begun + timeout
         self._script = name_of(order)
+        self.rows = 0
         self._full: _End | None = None
         self._ending: _End | None = None
         self._killed = False
@@ -400,6 +418,7 @@ class _Attempt:
 
     def _over(self, done: wire.Done) -> _End:
         """The script answered; what it did is done even if it was asked to stop meanwhile."""
+        self.rows = done.rows
         end = _End() if done.failure is None else self._ending or self._failed(done.failure)
         return replace(end, cpu_seconds=done.cpu_seconds, peak_memory=done.peak_memory)
 

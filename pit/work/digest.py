@@ -119,7 +119,7 @@ class Digests:
         Files that were too young to rely on are not in it: they are read again next time.
         """
         changes, self._changes = self._changes, {}
-        return changes
+        return dict(changes)  # who reads on meanwhile may still hold the other one
 
     def settle(self) -> None:
         """Reads small files again that were too young to rely on, so that the next time need not.

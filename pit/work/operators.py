@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pit.errors import InvalidConnection
-from pit.model import Order, Outcome, Reason, Record, Task
+from pit.model import Load, Order, Outcome, Reason, Record, Save, Task
 from pit.spec import durations
 from pit.work import process, publish
 from pit.work.guardian import Guardian
@@ -25,6 +25,7 @@ from pit.work.tasklog import Tap, TaskLog
 
 if TYPE_CHECKING:
     from pit.work.broker import Sessions
+    from pit.work.sdk.door import Move
     from pit.work.sdk.server import Desk
 
 _EXTENSIONS = {".py": "python", ".sh": "bash", ".sql": "sql", ".j2": "sql"}
@@ -121,15 +122,32 @@ def _process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
         return _ran(order, tools, log, order.env)
     desk = tools.desk()
     try:
-        door = desk.open(order, Path(order.env["PIT_DATA_DIR"]), log.line)
+        data = Path(order.env["PIT_DATA_DIR"])
+        door = desk.open(order, data, log.line, _mover(order, tools, log))
     except OSError as error:
         log.line(f"[pit] no socket, so nothing can be asked of Pit: {error}")
-        return _ran(order, tools, log, order.env)
+        return _ran(order, tools, log, order.env | {"PIT_SOCKET": _NO_SOCKET})
     try:
         env = order.env | {"PIT_SOCKET": door.address}
         return _ran(order, tools, log, env, lambda pid, start: desk.started(door, pid, start))
     finally:
         desk.close(door)
+
+
+_NO_SOCKET = "/dev/null/no-socket"
+"""Whoever asks fails, and does not take himself for a script that was started by hand."""
+
+
+def _mover(order: Order, tools: Tools, log: TaskLog) -> Move | None:
+    """What moves rows between files and databases for a task that asks for it."""
+    sessions = tools.sessions
+    if sessions is None:
+        return None
+
+    def move(work: Load | Save, url: str, cancel: process.Cancel) -> int:
+        return sessions().move(order, work, url, log.line, cancel)
+
+    return move
 
 
 def _ran(

@@ -3,8 +3,7 @@
 `run` is what a task's attempt comes down to: it starts a program in a session of its own,
 hands its output on as it comes, and returns when the program and all that it left behind
 are gone. `capture` is the same for tools whose output is wanted whole, `spawn_session` for
-a child that is spoken to over pipes for a longer time. No one else in Pit starts processes
-or handles signals.
+a child that is spoken to over pipes for a longer time. No one else in Pit starts processes.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from pit.model import Reason, Record
 from pit.work import tree
@@ -30,6 +29,11 @@ from pit.work.attendance import Attendance, Output, Pausing
 from pit.work.cancel import Cancel as Cancel
 from pit.work.guardian import Guardian, Living, end, end_marked_by, wait_for_any
 from pit.work.orphans import Own, orphans
+from pit.work.signals import ENDING, Handler, handling
+from pit.work.signals import Signals as Signals
+from pit.work.signals import ending_in_order as ending_in_order
+from pit.work.signals import install_signals as install_signals
+from pit.work.signals import signal_name as signal_name
 
 _CAPTURED = 1 << 20
 _MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
@@ -56,49 +60,7 @@ class Exit(Record, frozen=True):
     error: str = ""
 
 
-# ---------------------------------------------------------------- signals to Pit itself
-
-
-_HEEDED = ("SIGINT", "SIGTERM", "SIGHUP")
-
-
-class Signals:
-    """Pit's handlers of INT, TERM and HUP while they are installed."""
-
-    def __init__(self, on_first: Callable[[], None], on_second: Callable[[], None]) -> None:
-        self._calls = [on_second, on_first]
-        self._before: dict[int, Any] = {}
-        self.received: int | None = None
-
-    @property
-    def exit_code(self) -> int | None:
-        """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, None if there was none."""
-        return None if self.received is None else 128 + self.received
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.received is None:
-            self.received = number
-        if self._calls:
-            self._calls.pop()()
-
-    def install(self) -> None:
-        """Take over; what the caller of Pit has chosen to ignore (nohup) stays ignored."""
-        for name in _HEEDED:
-            number = getattr(signal, name)
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._handle)
-
-    def restore(self) -> None:
-        """Put back what was there before."""
-        while self._before:
-            signal.signal(*self._before.popitem())
-
-
-def install_signals(on_first: Callable[[], None], on_second: Callable[[], None]) -> Signals:
-    """Handle INT, TERM and HUP: the first calls `on_first`, the second `on_second`."""
-    signals = Signals(on_first, on_second)
-    signals.install()
-    return signals
+# ---------------------------------------------------------------- who this process is
 
 
 def become_subreaper() -> bool:
@@ -109,14 +71,6 @@ def become_subreaper() -> bool:
     # With SIGCHLD ignored, as a careless parent may have left it, exit codes would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return orphans.adopt_all()
-
-
-def signal_name(number: int) -> str:
-    """`SIGKILL` for 9."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # the real-time ones between the first and the last have no name
-        return f"signal {number}"
 
 
 class Identity(TypedDict):
@@ -616,32 +570,6 @@ def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
 # ---------------------------------------------------------------- a program at the terminal
 
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-_Handler = Callable[[int, FrameType | None], None]
-
-
-@contextmanager
-def handling(handlers: Mapping[int, _Handler]) -> Iterator[None]:
-    """While it lasts, these signals to Pit call these functions; for the main thread alone."""
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def ending_in_order() -> Iterator[None]:
-    """While it lasts, SIGTERM and SIGHUP raise SystemExit, so that what is open is put away."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    with handling(dict.fromkeys(_ENDING, leave)):
-        yield
-
-
 def attended(argv: Sequence[str], *, cwd: str | Path, env: Mapping[str, str]) -> int:
     """Exit code, as a shell's, of a program that has the terminal to itself, such as an editor.
 
@@ -654,7 +582,7 @@ def attended(argv: Sequence[str], *, cwd: str | Path, env: Mapping[str, str]) ->
         ends.append(number)
 
     # Ctrl-C is handled, for what is ignored the program would ignore too.
-    handlers: dict[int, _Handler] = {**dict.fromkeys(_ENDING, note), signal.SIGINT: lambda *_: None}
+    handlers: dict[int, Handler] = {**dict.fromkeys(ENDING, note), signal.SIGINT: lambda *_: None}
     try:
         with handling(handlers), subprocess.Popen(argv, cwd=cwd, env=env) as child:
             code = _attend(child, ends)

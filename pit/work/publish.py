@@ -414,10 +414,10 @@ def _sweep_one(path: str) -> None:
 
 def _neighbourhoods(project: Path, targets: Iterable[str]) -> Iterator[str]:
     """The folders in which temporary names of these targets may lie."""
-    for target in _staged(targets):
-        folder = os.path.dirname(target.rstrip("/"))
-        parents = selection.matching(str(project), folder) if folder else [""]
-        for parent in parents:
+    staged = [target.rstrip("/") for target in _staged(targets)]
+    for folder in dict.fromkeys(map(os.path.dirname, staged)):
+        for parent in selection.matching(str(project), folder) if folder else [""]:
             yield os.path.join(project, parent)
+    for target in staged:
         if not is_pattern(target):
-            yield os.path.dirname(_destination(project, target.rstrip("/")))
+            yield os.path.dirname(_destination(project, target))

@@ -126,7 +126,7 @@ def _unescaped(spelling: Callable[[str], str], quote: str) -> Callable[[str], st
     return lambda text: spelling(text).replace(f"\\{quote}", quote)
 
 
-_SHELL = re.compile(r"([^\w@%+=:,./-])", re.ASCII)
+_SHELL = re.compile(r"""([ '"\\|&;()<>!{}*\[\]?^$`,])""")
 
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     str,

@@ -10,12 +10,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pit.model import Check, Order, Reason
+from pit.model import Check, Load, Order, Reason, Save
 from pit.sql import wire
 from pit.sql.connect import Database
-
-TEMPLATE = ".sql.j2"
-"""What the name of a script ends with that has to be rendered first."""
 
 _KEPT_BACK = frozenset(("PIT_SOCKET", "PIT_MARKER"))
 
@@ -46,12 +43,33 @@ def request_of(order: Order, database: Database, started: float) -> wire.Work:
             facts["text"] = query or _read(Path(order.cwd, order.sql), script)
             kept = str(Path(order.env["PIT_DATA_DIR"], keep))
             return wire.Check(expect=expect, keep=kept, **facts)
+        case Load() as load:
+            return _load(order, load, database)
+        case Save(output=output, query=query):
+            facts["text"] = query or _read(Path(order.cwd, order.sql), script)
+            return wire.Save(path=str(Path(order.env["PIT_DATA_DIR"], output)), **facts)
     watch = wire.Watch(tables=order.tables, max_change=order.max_change)
     return wire.Run(text=_read(Path(order.cwd, order.sql), script), watch=watch, **facts)
 
 
+def _load(order: Order, load: Load, database: Database) -> wire.Load:
+    """A source is looked for in the data folder first, then in the project."""
+    data = order.env["PIT_DATA_DIR"]
+    return wire.Load(
+        id=0,
+        script=name_of(order),
+        database=database,
+        work=load,
+        roots=(data, order.cwd),
+        aside=str(Path(data, f"{Path(order.log).stem or 'load'}.rejects.parquet")),
+        max_change=order.max_change,
+    )
+
+
 def name_of(order: Order) -> str:
     """The script's path within the project, for messages."""
+    if isinstance(order.work, Load):
+        return "load"
     if not order.sql:
         return "query"
     path = Path(order.sql)

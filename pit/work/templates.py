@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 
-from pit.work.sqlorders import TEMPLATE
+from pit.spec.sqltasks import TEMPLATE
 
 _SUFFIXES = (".j2", ".sql")
 """What a template may include whose name it makes up while it is rendered."""

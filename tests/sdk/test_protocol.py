@@ -17,6 +17,7 @@ PAGE = ROOT / "sdk" / "PROTOCOL.md"
 
 TYPES = {
     "str": "text",
+    "LoadMode": "text",
     "int": "integer",
     "float": "number",
     "bool": "boolean",

@@ -11,17 +11,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy
+import pandas
 import pytest
 
 from pit import sdk
 from pit.work import bundled
 from pit.work.sdk import methods
 
-Answers = Callable[..., list[dict[str, object]]]
+Answers = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
@@ -33,8 +36,8 @@ def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers
     monkeypatch.setenv("PIT_SOCKET", str(tmp_path / "s"))
     threads: list[threading.Thread] = []
 
-    def answers(*lines: bytes) -> list[dict[str, object]]:
-        got: list[dict[str, object]] = []
+    def answers(*lines: bytes) -> list[dict[str, Any]]:
+        got: list[dict[str, Any]] = []
 
         def serve() -> None:
             for line in lines:
@@ -86,12 +89,52 @@ def test_null_is_a_value(answers: Answers) -> None:
     assert got[1]["params"] == {"name": "nothing", "default": 3}
 
 
-def test_what_is_no_json_is_refused_before_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIT_SOCKET", "/nowhere")
-    with pytest.raises(TypeError, match="set is not JSON"):
-        sdk.set_value("x", {1})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        sdk.set_value("x", float("nan"))
+_ITSELF: list[Any] = []
+_ITSELF.append(_ITSELF)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({1}, "value is a set, which JSON has not; write sorted"),
+        (float("nan"), "value is nan, which JSON has not; write None"),
+        ({"a": [1.0, {"b": numpy.float64("inf")}]}, r"value\['a'\]\[1\]\['b'\] is inf"),
+        (numpy.array([1.0, float("nan")]), r"value\[1\] is nan"),
+        (Decimal("1.50"), "value is a Decimal, which JSON has not; write str"),
+        (dt.timedelta(1), "value is a timedelta, which JSON has not; write x.total_seconds"),
+        (pandas.NaT, "value is a NaTType, which JSON has not; write None"),
+        (pandas.DataFrame({"a": [1]}), "value is a DataFrame, .*; write write_output"),
+        ({"by": {numpy.int64(1): 2}}, r"a key of value\['by'\] is a int64; write str\(key\)"),
+        (b"hunter22", "value is a bytes"),
+        ("caf\udce9", "value is no valid text"),
+        (_ITSELF, "or holds itself"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("socket", ["/nowhere", ""])
+def test_what_is_no_json_is_refused_before_it_is_sent(
+    value: Any, told: str, socket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIT_SOCKET", socket)
+    with pytest.raises(sdk.NotJSON, match=f"^set_value: .*{told}") as error:
+        sdk.set_value("x", value)
+    assert "hunter22" not in str(error.value)
+
+
+def test_arrays_and_series_are_lists(answers: Answers) -> None:
+    got = answers(done(""))
+    one, day = numpy.arange(1), numpy.datetime64("2026-01-31")
+    sdk.set_value("x", [one, pandas.Series([1, 2]), day, pandas.Timestamp("2026-01-31")])
+    wanted = [[0], [1, 2], "2026-01-31", "2026-01-31T00:00:00"]
+    assert got[0]["params"]["value"] == wanted
+
+
+def test_logging_never_ends_a_task(answers: Answers) -> None:
+    got = answers(done(""), done(""))
+    sdk.log("info", 5, rate=float("nan"), bad="caf\udce9", when=dt.date(2026, 1, 31))  # type: ignore[arg-type]
+    sdk.log("info", "again", itself=_ITSELF, keys={numpy.int64(1): 2})
+    fields = {"rate": "NaN", "bad": "caf?", "when": "2026-01-31"}
+    assert got[0]["params"] == {"level": "info", "message": "5", "fields": fields}
+    assert got[1]["params"]["fields"] == {"itself": "[[...]]", "keys": str({numpy.int64(1): 2})}
 
 
 # ---------------------------------------------------------------- what goes wrong

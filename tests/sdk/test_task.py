@@ -136,6 +136,7 @@ def test_a_value_has_its_limits(pit: Pit) -> None:
 head -c 70000 /dev/zero | tr '\\0' x | {PIT} set_value name=big value=-
 {PIT} get_secret key=token > /dev/null
 {PIT} set_value name=stolen value="it is a-token-of-mine"
+{PIT} set_value name=a-token-of-mine value=1
 {PIT} get_value name=rows task=t2
 {PIT} log message="told: a-token-of-mine" fields:='{{"token": "a-token-of-mine"}}'
 {PIT} progress done=1 message="a-token-of-mine"
@@ -149,6 +150,7 @@ exit 0
     assert '"../x" is no name for a value' in log
     assert 'value "big" has 70,002 bytes of JSON, more than 64,000' in log
     assert 'value "stolen" holds a secret' in log
+    assert 'value "***" holds a secret' in log
     assert 'there is no task "t2" in this run (Did you mean "t"?)' in log
     assert "a-token-of-mine" not in log
     assert b"a-token-of-mine" not in (pit.root / "pit_metadata.db").read_bytes()
@@ -195,6 +197,7 @@ def test_pit_sdk_prints_answers_and_tells_failures_by_its_exit_code(pit: Pit) ->
 {PIT} get_secret key=token colour=red; echo "exit $?"
 {PIT} get_secrt key=x; echo "exit $?"
 {PIT} get_secret token; echo "exit $?"
+{PIT} set_value rows; echo "exit $?"
 {PIT} set_value name=x value:=nonsense; echo "exit $?"
 printf 'from a file\\n' > text; {PIT} set_value name=file value=@text; {PIT} get_value name=file
 printf '[1, 2]' > json; {PIT} set_value name=json value:=@json; {PIT} get_value name=json
@@ -209,7 +212,8 @@ printf '\\377' > binary; {PIT} set_value name=x value=@binary; echo "exit $?"
         "error: get_secret: missing required parameter: key\nexit 1",
         'error: get_secret: unknown parameter "colour"',
         'unknown method "get_secrt" (Did you mean "get_secret"?)\nexit 1',
-        'error: "token" is not KEY=VALUE\n       Write it like: key=claims_db\nexit 2',
+        'error: "token" is not KEY=VALUE\n       Write it like: key=token\nexit 2',
+        "Write it like: name=rows\nexit 2",
         "error: value is not JSON",
         "from a file\n",
         "[1,2]\n",

@@ -390,6 +390,16 @@ print(sum(b"a-token" in line(sock) for sock in kept))
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_what_is_granted_is_listed_whatever_others_have_guessed(counter: Counter) -> None:
+    script = """
+for number in range(1100):
+    ask("get_secret", key=str(number))
+ask("get_secret", key="token")
+"""
+    counter.run(script)
+    assert ("ask", "token", "granted") in counter.audit
+
+
 def test_guessing_names_does_not_fill_the_disk(counter: Counter) -> None:
     counter.run(
         "sock = connect()\n"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pit.errors import StoreUnavailable
+from pit.errors import ConnectorFailed, StoreUnavailable
 from pit.model import Record
-from pit.work import process
+from pit.work import bundled, operators, process
 from pit.work.sdk import methods, rooms
+from pit.work.sdk.connection import Connection
 from pit.work.sdk.visit import Method, Visit
 from tests.work.desk import SECRETS, Counter
 
@@ -68,6 +71,7 @@ def test_a_secret_stays_when_the_audit_cannot_be_written(counter: Counter) -> No
     ("asked", "error"),
     [
         ('"get_secret", key="nope"', 'secret "nope" not found for DAG "shop"'),
+        ('"get_secret", key="tokn"', 'Did you mean "token"?'),
         ('"get_secret", key="narrow"', 'secret "narrow" is not for DAG "shop"'),
         ('"get_secret"', "get_secret: missing required parameter: key"),
         ('"get_secret", kee="token"', 'unknown parameter "kee" (Did you mean "key"?)'),
@@ -87,6 +91,11 @@ def test_what_cannot_be_had_is_said_in_one_line(counter: Counter, asked: str, er
 def test_every_refusal_is_audited(counter: Counter) -> None:
     counter.asked('[ask("get_secret", key=key) for key in ("nope", "narrow")]')
     assert counter.audit == [("ask", "nope", "unknown"), ("ask", "narrow", "refused")]
+
+
+def test_a_value_in_place_of_a_name_does_not_get_into_the_audit(counter: Counter) -> None:
+    counter.asked('[ask("get_secret", key=ask("get_secret", key="token")["result"])]')
+    assert counter.audit == [("ask", "token", "granted"), ("ask", "***", "unknown")]
 
 
 def test_a_task_reads_only_the_secrets_that_it_names(counter: Counter) -> None:
@@ -197,6 +206,10 @@ class Slow:
         """A large result."""
         return "x" * params.size
 
+    def echo(self, visit: Visit, _: _Nothing) -> str:
+        """What a server says that repeats what it was told."""
+        raise ConnectorFailed(f"no such user: {visit.secret('token')}", "Is a-token-that-x right?")
+
     def defect(self, visit: Visit, _: _Nothing) -> str:
         """A defect that has a secret in its mouth."""
         raise RuntimeError(f"cannot log in with {visit.secret('token')}")
@@ -210,6 +223,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
         "hold": Method(params=_Nothing, serve=made.hold),
         "big": Method(params=_Size, serve=made.big),
         "defect": Method(params=_Nothing, serve=made.defect),
+        "echo": Method(params=_Nothing, serve=made.echo),
     }
     find = methods.find
     monkeypatch.setattr(methods, "find", lambda name: table.get(name) or find(name))
@@ -291,6 +305,34 @@ def test_a_defect_is_told_without_the_secret(counter: Counter, slow: Slow) -> No
     assert answer["error"] == "defect: RuntimeError: cannot log in with ***"
 
 
+def test_who_waits_for_others_gets_secrets_all_the_same(counter: Counter, slow: Slow) -> None:
+    script = """
+waiting = [connect() for _ in range(40)]
+for sock in waiting:
+    sock.sendall(request("hold"))
+print(ask("get_secret", key="token")["result"])
+"""
+    assert counter.run(script).strip() == "a-token-that-nobody-knows"
+    slow.go.set()
+
+
+def test_what_the_other_side_says_again_is_told_without_the_secret(
+    counter: Counter, slow: Slow
+) -> None:
+    answer = counter.asked('ask("echo")')
+    assert answer["error"] == "no such user: *** (Is a-token-that-x right?)"
+
+
+def test_what_is_read_after_the_attempt_is_not_done(counter: Counter) -> None:
+    here, there = socket.socketpair()
+    with counter.door() as door, here, there:
+        connection = Connection(here, door, counter.desk._requests.ask, counter.desk)
+        door.seal()
+        line = b'{"method": "progress", "params": {"done": 1}}'
+        assert b"the attempt that asked is over" in (connection._ask(connection, line) or b"")
+        assert connection.over
+
+
 def test_many_slow_requests_take_their_turn(counter: Counter, slow: Slow) -> None:
     script = """
 socks = [connect() for _ in range(40)]
@@ -298,7 +340,7 @@ for sock in socks: sock.sendall(request("big", size=10))
 print(sum(len(line(sock)) for sock in socks))
 """
     assert counter.run(script).split() == [str(40 * len('{"result":"xxxxxxxxxx"}\n'))]
-    assert counter.desk._pool.threads <= 16
+    assert counter.desk._requests.long.threads <= 16
 
 
 # ---------------------------------------------------------------- what is left of it
@@ -356,6 +398,40 @@ def test_a_folder_that_somebody_else_has_made_is_not_used(
     assert os.listdir(base) == [f"pit-{os.geteuid()}"]
     os.rmdir(f"{base}/pit-{os.geteuid()}")
     os.rmdir(base)
+
+
+def test_where_others_can_swap_folders_is_the_last_place_for_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "s"
+    shared.mkdir()
+    shared.chmod(0o777)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run")  # short enough, and root's alone
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    monkeypatch.setattr(rooms, "LONGEST_PATH", 500)
+    assert list(rooms._bases())[-2:] == ["/run", str(shared)]
+    shared.chmod(0o1777)
+    assert list(rooms._bases())[-2:] == [str(shared), "/run"]
+
+
+def test_without_a_socket_nothing_that_is_told_is_lost_in_silence(
+    counter: Counter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "_bases", lambda: iter(()))
+    code = "from pit import sdk\nsdk.set_value('rows', 1)"
+    order = counter.order(
+        "ask",
+        1,
+        argv=[sys.executable, "-c", code],
+        env=counter.env() | {"PYTHONPATH": bundled.PYTHON},
+        log=str(tmp_path / "log"),
+    )
+    tools = operators.Tools(cancel=process.Cancel(), desk=lambda: counter.desk)
+    outcome = operators.perform(order, tools)
+    log = (tmp_path / "log").read_text()
+    assert outcome.exit_code == 1
+    assert log.startswith("[pit] no socket, so nothing can be asked of Pit: no folder")
+    assert "Unreachable: set_value: Pit does not answer" in log
 
 
 def test_a_desk_that_nobody_needs_is_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pit.errors import NoSecrets, SecretNotFound, SecretRefused, SecretsError
+from pit.errors import NoSecrets, SecretNotFound, SecretRefused, SecretsError, nearest
 from pit.model import SecretRequested, Verdict
 from pit.work.masking import Masks
 from pit.work.sdk.visit import Caller, Secret
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pit.state.secrets import Secrets
 
 _MOST_KEYS = 1000
-"""How many different keys of one attempt the audit lists; whoever asks for more is guessing."""
+"""How many keys that were not granted the audit lists of an attempt; who asks for more guesses."""
 
 _THE_REST = "…"
 
@@ -71,6 +71,8 @@ class Access:
             value = secrets.resolve(caller.dag, key)
         except SecretsError as error:
             self.record(caller, key, _verdict(error))
+            if isinstance(error, SecretNotFound) and (near := _meant(caller, key, secrets)):
+                error.hint = f'Did you mean "{near}"?'
             raise
         self._grant(caller, key, value, durable)
         with self._lock:
@@ -109,7 +111,9 @@ class Access:
         return url
 
     def record(self, caller: Caller, key: str, verdict: Verdict, count: int = 1) -> None:
-        """Put a request into the audit."""
+        """Put a request into the audit; who asks for a value in place of a name leaves no trace."""
+        if verdict is Verdict.UNKNOWN:
+            key = self._masks.hide(key)
         self._emit(
             SecretRequested(
                 run=caller.run,
@@ -117,7 +121,7 @@ class Access:
                 dag=caller.dag,
                 task=caller.task,
                 attempt=caller.attempt,
-                key=self._listed(caller, key),
+                key=key if verdict is Verdict.GRANTED else self._listed(caller, key),
                 verdict=verdict,
                 count=count,
             )
@@ -167,3 +171,9 @@ class Access:
 
 def _verdict(error: SecretsError) -> Verdict:
     return Verdict.UNKNOWN if isinstance(error, SecretNotFound) else Verdict.REFUSED
+
+
+def _meant(caller: Caller, key: str, secrets: Secrets) -> str | None:
+    """The name that was meant, among those that the task may have."""
+    names = set(secrets.names(caller.dag))
+    return nearest(key[:60], names if caller.secrets is None else names & {*caller.secrets})

@@ -18,6 +18,8 @@ from pathlib import Path
 import msgspec
 
 from pit.errors import Refused
+from pit.model import Load, Save
+from pit.work.cancel import Cancel
 from pit.work.masking import Masks
 from pit.work.sdk import files
 from pit.work.sdk.access import Access
@@ -32,13 +34,18 @@ MOST_CALLS = 16
 """Requests of one attempt that are served at once; others wait for their turn."""
 
 Line = Callable[[str], None]
+Move = Callable[[Load | Save, str, Cancel], int]
+"""Loads or saves on the database with this URL, until it is cancelled; how many rows."""
 
 
 class Door:
     """The socket of one attempt."""
 
-    def __init__(self, caller: Caller, marker: str, address: str, log: Line) -> None:
+    def __init__(
+        self, caller: Caller, marker: str, address: str, log: Line, move: Move | None = None
+    ) -> None:
         self.caller = caller
+        self.move = move
         self.address = address
         self.root: Root | None = None
         self.over = False
@@ -175,6 +182,18 @@ class Call:
     def conceal(self, text: str) -> None:
         """Mask a text as if it were a secret."""
         self._services.masks.add(text)
+
+    def move(self, work: Load | Save, url: str) -> int:
+        """Move rows between a file and the database with this URL; how many."""
+        self._check()
+        if self._door.move is None:
+            raise Refused("this run cannot use databases")
+        cancel = Cancel()
+        try:
+            with self.ending(cancel.request):
+                return self._door.move(work, url, cancel)
+        finally:
+            cancel.close()
 
     def log(self, text: str) -> None:
         """Write a line of Pit's own to the task's log."""

@@ -87,7 +87,7 @@ def set_value(visit: Visit, asked: SetValue) -> str:
             f'value "{asked.name}" has {len(text):,} bytes of JSON, more than {LONGEST_VALUE:,}',
             "Larger things are files: write them to the data folder (write_output)",
         )
-    if visit.reveals(text.decode()):
+    if visit.reveals(asked.name) or visit.reveals(text.decode()):
         raise Refused(
             f'value "{asked.name}" holds a secret, and values are no place for secrets',
             "Hand on the secret's name; the other task asks for it with get_secret",

@@ -51,6 +51,8 @@ MODULES: Mapping[str, str] = {
 }
 """Where each method is at home."""
 
+_BRIEF = ("pit.work.sdk.secretive", "pit.work.sdk.facts")
+
 
 class Param(Record):
     """One param of a method, for people: its type in words, its default as JSON text."""
@@ -94,6 +96,11 @@ def quick(name: str) -> bool:
         return False
     method: Method | None = sys.modules[module].METHODS.get(name)
     return method is not None and method.quick
+
+
+def brief(name: str) -> bool:
+    """Whether a method waits for the store at most, and so for nobody who talks to others."""
+    return MODULES.get(name) in _BRIEF
 
 
 def call(visit: Visit, name: str, params: msgspec.Raw) -> Any:

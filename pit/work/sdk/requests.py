@@ -1,7 +1,8 @@
 """What becomes of a request: answered at once where it was read, or by a thread of the pool.
 
 At once is answered what needs no waiting: a secret that the attempt has been given before, the
-methods that are `quick`, and everything that is wrong with a request.
+methods that are `quick`, and everything that is wrong with a request. What is `brief` has threads
+of its own: a task that fetches twenty files gets its secrets all the same.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from pit.errors import PitError, Refused
 from pit.model import Verdict
 from pit.work.sdk import methods, wire
 from pit.work.sdk.connection import Connection
-from pit.work.sdk.door import Call, Door, Services
+from pit.work.sdk.door import OVER, Call, Door, Services
 from pit.work.sdk.pool import Pool
 from pit.work.sdk.secretive import GetSecret, GetSecretField, field_of, whole
+
+MOST_BRIEF, MOST_LONG = 16, 512
+"""Threads: as many as a run may have connections, so that no task waits for another's."""
 
 _SECRETIVE: dict[str, type[GetSecret] | type[GetSecretField]] = {
     "get_secret": GetSecret,
@@ -33,13 +37,22 @@ HandBack = Callable[[Connection, Callable[[], None]], None]
 class Requests:
     """Serves the requests of one run; `ask` is called by the one thread that waits for sockets."""
 
-    def __init__(self, services: Services, pool: Pool, hand_back: HandBack) -> None:
-        self._services, self._pool, self._hand_back = services, pool, hand_back
+    def __init__(self, services: Services, hand_back: HandBack) -> None:
+        self._services, self._hand_back = services, hand_back
+        self.brief, self.long = Pool(MOST_BRIEF), Pool(MOST_LONG)
+
+    def close(self) -> None:
+        """Have the threads end when they have nothing more to do; waits for none."""
+        self.brief.close()
+        self.long.close()
 
     def ask(self, connection: Connection, line: bytes) -> bytes | None:
         """The answer to a request; None if it takes time, and the connection has it later."""
         if connection.objection:
             return self._turned_away(connection, line)
+        if connection.door.over:
+            connection.over = True
+            return wire.failure(OVER)
         try:
             request = wire.parsed(line)
             at_once = self._at_once(connection.door, request)
@@ -52,11 +65,17 @@ class Requests:
             return self._answer(call)
         connection.call = call
 
+        if methods.brief(request.method):
+            self.brief.submit(lambda: self._serve(connection, call))
+            return None
+
         def serve() -> None:
             self._serve(connection, call)
+            if waiting := connection.door.next():
+                self.long.submit(waiting)
 
         if connection.door.in_turn(serve):
-            self._pool.submit(serve)
+            self.long.submit(serve)
         return None
 
     def _turned_away(self, connection: Connection, line: bytes) -> bytes:
@@ -84,7 +103,7 @@ class Requests:
     # ------------------------------------------------------------------ in a thread of the pool
 
     def _serve(self, connection: Connection, call: Call) -> None:
-        """One request, unless nobody waits for it any more; then the next one in the queue."""
+        """One request, unless nobody waits for it any more."""
         door = connection.door
         answer = b""
         if not call.stopped and door.enter(call):
@@ -92,20 +111,18 @@ class Requests:
                 answer = self._answer(call)
             finally:
                 door.leave(call)
-        waiting = door.next()
-        if waiting is not None:
-            self._pool.submit(waiting)
         self._hand_back(connection, lambda: _answered(connection, call, answer))
 
     def _answer(self, call: Call) -> bytes:
         try:
             return wire.answer(wire.text(methods.call(call, call.method, call.params)))
         except PitError as error:
-            return wire.failure(error)
+            sentence = wire.sentence(error)
         # What a connector's library raises is the task's to know, and must not end the thread.
         except Exception as error:
             sentence = f"{call.method}: {type(error).__name__}: {error}"
-            return wire.failure(self._services.masks.hide(sentence))
+        # The other side may have said again what it was told: no error holds a secret.
+        return wire.failure(self._services.masks.hide(sentence))
 
 
 def _answered(connection: Connection, call: Call, answer: bytes) -> None:

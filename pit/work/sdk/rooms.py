@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import shutil
 import socket
 import stat
@@ -70,10 +71,20 @@ def _bases() -> Iterator[str]:
     lasting = os.geteuid() < _FIRST_USER or not os.path.exists("/run/systemd/seats")
     memory = "/dev/shm" if lasting else ""
     last = os.environ.get("XDG_RUNTIME_DIR", "")
-    for base in (memory, "/tmp", tempfile.gettempdir(), last):
+    known = [base for base in (memory, "/tmp", tempfile.gettempdir(), last) if os.path.isdir(base)]
+    for base in sorted(known, key=lambda base: not _keeps_names(base)):  # what others can, last
         deep = len(os.fsencode(f"{base}/pit-{os.geteuid()}")) + _DEEPER
-        if os.path.isabs(base) and deep <= LONGEST_PATH and os.path.isdir(base):
+        if os.path.isabs(base) and deep <= LONGEST_PATH:
             yield base
+
+
+def _keeps_names(base: str) -> bool:
+    """Whether nobody else can put something of his in the place of our folder there.
+
+    In a container /tmp may be writable for all without the sticky bit; it is better than nothing.
+    """
+    mode = os.stat(base).st_mode
+    return bool(mode & stat.S_ISVTX or not mode & 0o022)
 
 
 def _shared(base: str) -> str:
@@ -115,7 +126,8 @@ def _tried(room: Room) -> Room:
 
 def _sweep(shared: str) -> None:
     """Remove the rooms whose runs are gone; a few at a time, for nobody waits for it."""
-    for entry in os.listdir(shared)[:_SWEPT]:
+    entries = os.listdir(shared)
+    for entry in random.sample(entries, min(len(entries), _SWEPT)):
         path = f"{shared}/{entry}"
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

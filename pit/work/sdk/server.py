@@ -26,16 +26,13 @@ from pit.work.masking import Masks
 from pit.work.sdk import peers, rooms, wire
 from pit.work.sdk.access import Access
 from pit.work.sdk.connection import Connection
-from pit.work.sdk.door import Door, Line, Services
-from pit.work.sdk.pool import Pool
+from pit.work.sdk.door import Door, Line, Move, Services
 from pit.work.sdk.readiness import READ, Readiness, readiness
 from pit.work.sdk.requests import Requests
 from pit.work.sdk.visit import Caller, Facts
 
 MOST_OF_A_TASK, MOST_OF_A_RUN = 64, 512
 """Connections at once."""
-
-MOST_THREADS = 64
 
 _ACCEPTED_AT_A_TURN = 64
 _SPARE = 4
@@ -52,8 +49,7 @@ class Desk:
         self._services = Services(access, facts, masks)
         self._lock = threading.RLock()
         self._room: rooms.Room | None = None
-        self._pool = Pool(MOST_THREADS)
-        self._requests = Requests(self._services, self._pool, self._hand_back)
+        self._requests = Requests(self._services, self._hand_back)
         self._doors: dict[int, Door] = {}
         self._connections: dict[int, Connection] = {}
         self._undecided: deque[Connection] = deque()
@@ -67,10 +63,10 @@ class Desk:
 
     # ------------------------------------------------------------------ for attempts
 
-    def open(self, order: Order, data: Path, log: Line) -> Door:
+    def open(self, order: Order, data: Path, log: Line, move: Move | None = None) -> Door:
         """A socket for an attempt that is about to start; OSError if there is no room for one.
 
-        `log` writes a line into the task's log.
+        `log` writes a line into the task's log, `move` moves rows for it.
         """
         caller = Caller(
             run=order.run,
@@ -84,7 +80,7 @@ class Desk:
             if self._thread is None:
                 self._start()
             assert self._room is not None
-            door = Door(caller, order.marker, self._room.name(), log)
+            door = Door(caller, order.marker, self._room.name(), log, move)
             self._doors[door.listener.fileno()] = door
             self._ready.register(door.listener.fileno(), READ)
         return door
@@ -126,7 +122,7 @@ class Desk:
             doors = list(self._doors.values())
         for door in doors:
             self.close(door)
-        self._pool.close()
+        self._requests.close()
         if self._thread is None or self._over:
             return
         self._over = True

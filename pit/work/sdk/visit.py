@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from pit.model import Record
+from pit.model import Load, Record, Save
 
 Secret = str | dict[str, str]
 
@@ -76,6 +76,12 @@ class Visit(Protocol):
 
         Raises Refused for what lies outside, for what is no regular file or folder, and where
         `exists` asks for a file that is absent. The file's parent folders exist afterwards.
+        """
+
+    def move(self, work: Load | Save, url: str) -> int:
+        """Move rows between a file and the database with this URL; how many.
+
+        Raises ConnectorFailed with what the database said; ends when the attempt does.
         """
 
     def wait(self, seconds: float) -> bool:

@@ -68,10 +68,14 @@ def answer(result: str) -> bytes:
 
 
 def failure(error: PitError | str) -> bytes:
-    """The line for what came to nothing: the sentence, and the hint behind it."""
-    sentence = str(error)
-    hint = error.hint if isinstance(error, PitError) else ""
-    return _line({"result": "", "error": f"{sentence} ({hint})" if hint else sentence})
+    """The line for what came to nothing."""
+    text = sentence(error) if isinstance(error, PitError) else error
+    return _line({"result": "", "error": text})
+
+
+def sentence(error: PitError) -> str:
+    """What is wrong, and the hint behind it in brackets."""
+    return f"{error} ({error.hint})" if error.hint else str(error)
 
 
 def _line(message: dict[str, str]) -> bytes:

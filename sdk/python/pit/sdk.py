@@ -9,6 +9,7 @@ PitSDKError (a RuntimeError)
 ├── OutsideTask      the script was started by hand, and asks for what only Pit has
 ├── RequestFailed    Pit answered, and says why it could not do it
 ├── Unreachable      Pit does not answer: the run has ended
+├── NotJSON          what was to be sent holds what JSON has not, such as NaN or a set
 ├── LibraryMissing   no library that reads or writes Parquet is installed
 ├── InputMissing     no task has written this output
 └── BadName          a name leads out of the data folder, or is no name
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
     from typing import Any, Iterator, Mapping, Sequence
 
 __all__ = [
-    "BadName", "InputMissing", "LibraryMissing", "OutsideTask", "PitSDKError", "RequestFailed",
-    "Unreachable", "ask", "call", "data_dir", "ftp_delete", "ftp_download", "ftp_get", "ftp_list",
-    "ftp_move", "ftp_put", "ftp_upload", "ftp_wait", "get_secret", "get_secret_field",
-    "get_value", "http_request", "load_data", "log", "notify", "output_sql", "progress",
-    "read_input", "read_sql", "s3_delete", "s3_get", "s3_head", "s3_list", "s3_presign", "s3_put",
-    "saved", "send_mail", "set_value", "write_output",
+    "BadName", "InputMissing", "LibraryMissing", "NotJSON", "OutsideTask", "PitSDKError",
+    "RequestFailed", "Unreachable", "ask", "call", "data_dir", "ftp_delete", "ftp_download",
+    "ftp_get", "ftp_list", "ftp_move", "ftp_put", "ftp_upload", "ftp_wait", "get_secret",
+    "get_secret_field", "get_value", "http_request", "load_data", "log", "notify", "output_sql",
+    "progress", "read_input", "read_sql", "s3_delete", "s3_get", "s3_head", "s3_list",
+    "s3_presign", "s3_put", "saved", "send_mail", "set_value", "write_output",
 ]  # fmt: skip
 
 
@@ -60,6 +61,10 @@ class RequestFailed(PitSDKError):
 
 class Unreachable(PitSDKError):
     """Nobody answers on the socket, or not in time."""
+
+
+class NotJSON(PitSDKError):
+    """What was to be sent holds what JSON has not; the text says where, and what to do."""
 
 
 class LibraryMissing(PitSDKError):
@@ -93,8 +98,8 @@ def ask(method: str, params: Mapping[str, Any]) -> str:
             f"{method} asks Pit, and this script was started without it (PIT_SOCKET is not set). "
             "Run it as a task: pit run DAG/TASK"
         )
-    asked = {"method": method, "params": dict(params)}
-    request = json.dumps(asked, default=_plain, allow_nan=False).encode() + b"\n"
+    given = ", ".join(f"{json.dumps(name)}: {_json(method, name, params[name])}" for name in params)
+    request = f'{{"method": {json.dumps(method)}, "params": {{{given}}}}}\n'.encode()
     until = time.monotonic() + _CROWDED
     while True:
         answer = _answer(method, place, request)
@@ -128,7 +133,7 @@ def _exchanged(place: str, request: bytes, patience: float | None) -> bytes:
         connection.settimeout(patience)
         with suppress(BrokenPipeError):  # refused before it was read: the answer says why
             connection.sendall(request)
-        pieces = []
+        pieces: list[bytes] = []
         while not pieces or not pieces[-1].endswith(b"\n"):
             piece = connection.recv(65536)
             if not piece:
@@ -145,14 +150,31 @@ _PATIENCE = dict.fromkeys(
 """Seconds for an answer to what takes no time; other methods know limits of their own."""
 
 
+# ---------------------------------------------------------------- JSON
+
+
+def _json(who: str, name: str, value: Any) -> str:
+    """A value as JSON; NotJSON says what in it cannot be."""
+    try:
+        text = json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        from pit import sdk_json
+
+        why = sdk_json.objection(name, value) or f"{name}: {error}"
+        raise NotJSON(f"{who}: {why}") from None
+    return text
+
+
 def _plain(value: Any) -> Any:
-    """What JSON knows for paths, dates, times and numpy's numbers."""
+    """What JSON knows for paths, dates, times, and for the numbers and arrays of numpy."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    for name in ("isoformat", "item"):
-        if hasattr(value, name):
-            return getattr(value, name)()
-    raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")
+    if type(value).__name__ != "NaTType":  # that of pandas has an isoformat, which is none
+        for name in ("isoformat", "tolist"):
+            if hasattr(value, name):
+                return getattr(value, name)()
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 # ---------------------------------------------------------------- secrets
@@ -180,7 +202,7 @@ def set_value(name: str, value: Any) -> None:
     By hand it is shown, and kept nowhere.
     """
     if _by_hand():
-        _say(f"[value] {name} = {json.dumps(value, default=_plain, allow_nan=False)}")
+        _say(f"[value] {name} = {_json('set_value', 'value', value)}")
     else:
         ask("set_value", {"name": name, "value": value})
 
@@ -207,12 +229,27 @@ def log(level: str, message: str, **fields: Any) -> None:
 
     Levels are debug, info, warning and error. By hand the line goes to standard error.
     """
-    plain = json.loads(json.dumps(fields, default=str))
+    message, plain = _text(message), _loggable(fields)
     if _by_hand():
         told = "".join(f"  {name}={value}" for name, value in plain.items())
         _say(f"[{level}] {message}{told}")
         return
     call("log", level=level, message=message, fields=plain)
+
+
+def _loggable(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as JSON has them; what it has not becomes text, for logging must not end a task."""
+    try:
+        made = json.dumps(fields, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        told = {name: str(value) for name, value in fields.items()}
+        made = json.dumps(told, ensure_ascii=False)
+    plain: dict[str, Any] = json.loads(_text(made), parse_constant=str)
+    return plain
+
+
+def _text(value: Any) -> str:
+    return str(value).encode(errors="replace").decode()
 
 
 def _by_hand() -> bool:

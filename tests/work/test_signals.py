@@ -1,0 +1,101 @@
+"""Signals to Pit: they reach the main thread whoever takes them, and whatever it waits for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from pit.work import signals
+from tests.work.test_process import open_files
+
+
+@pytest.fixture
+def deaf() -> Iterator[None]:
+    """The main thread takes no SIGTERM, so that the kernel gives it to another."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    yield
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+class Sleeper:
+    """Ways to wait without a limit, each ended by `wake`."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[Any] = SimpleQueue()
+        self.event = threading.Event()
+        self.lock = threading.Lock()
+        self.thread = threading.Thread(target=self.event.wait)
+
+    def wake(self) -> None:
+        self.queue.put(None)
+        self.event.set()
+        if self.lock.locked():
+            self.lock.release()
+
+    def locked(self) -> None:
+        self.lock.acquire()
+        self.lock.acquire()
+
+    def joining(self) -> None:
+        self.thread.start()
+        self.thread.join()
+
+
+WAITS: dict[str, Callable[[Sleeper], object]] = {
+    "queue": lambda sleeper: sleeper.queue.get(),
+    "event": lambda sleeper: sleeper.event.wait(),
+    "lock": Sleeper.locked,
+    "thread": Sleeper.joining,
+}
+
+
+@pytest.mark.usefixtures("deaf")
+@pytest.mark.parametrize("how", WAITS)
+def test_a_signal_that_another_thread_has_taken_is_heeded(how: str) -> None:
+    sleeper, over = Sleeper(), threading.Event()
+    woken: list[str] = []
+
+    def take_it() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        over.wait(0.2)  # let the main thread fall asleep
+        os.kill(os.getpid(), signal.SIGTERM)
+        if not over.wait(20):
+            woken.append("too late")
+            sleeper.wake()
+
+    def first() -> None:
+        woken.append("signalled")
+        sleeper.wake()
+
+    heeded = signals.install_signals(first, lambda: woken.append("twice"))
+    thread = threading.Thread(target=take_it)
+    thread.start()
+    try:
+        WAITS[how](sleeper)
+    finally:
+        over.set()
+        thread.join()
+        heeded.restore()
+    assert woken == ["signalled"]
+    assert heeded.exit_code == 143
+
+
+def test_afterwards_all_is_as_before() -> None:
+    def look() -> tuple[object, ...]:
+        wakeup = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(wakeup)
+        handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGURG)]
+        return wakeup, handlers, threading.active_count(), open_files()
+
+    before = look()
+    for _ in range(3):
+        heeded = signals.install_signals(lambda: None, lambda: None)
+        signal.raise_signal(signal.SIGTERM)
+        heeded.restore()
+    assert look() == before
