@@ -4,7 +4,7 @@ PitError
 ├── UsageError                2
 │   ├── UnknownDag · UnknownTask · UnknownRun · BadParameter · BadArgument
 ├── ConfigError               10–19
-│   ├── NoProjects            10
+│   ├── NoProjects · ProjectsUnreadable  10
 │   ├── InvalidConfig         11  (carries every Problem)
 │   └── ProjectExists         12
 ├── SetupError                20–29
@@ -18,7 +18,15 @@ PitError
 │   ├── SecretsUnreadable     30
 │   ├── SecretsInvalid        31
 │   ├── SecretNotFound        32
-│   └── InvalidConnection     33
+│   ├── InvalidConnection     33
+│   ├── SecretRefused         34
+│   ├── NoSecrets             35
+│   ├── CannotDecrypt         36  (no key, the wrong one, or a damaged file)
+│   ├── CannotEncrypt         37  (no recipients, or nobody here could read it again)
+│   └── SecretsNotWritten     38
+├── SdkError                  1   (what a task is told over its socket)
+│   ├── Refused · ConnectorFailed · MissingExtra
+├── QueryFailed               1   (what `pit sql` sent)
 └── RunNotSuccessful          1, 124 (timed out), 130 (Ctrl-C), 143 (SIGTERM)
 
 `cli/main.py` is the only place that catches PitError and turns it into output.
@@ -27,10 +35,11 @@ PitError
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pit.model import Problem
 
 
@@ -119,6 +128,16 @@ class NoProjects(ConfigError):
         self.root = root
 
 
+class ProjectsUnreadable(ConfigError):
+    """`projects/` is there, but is no folder or may not be read."""
+
+    exit_code = 10
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} cannot be read: {why}", "It is the folder of all projects")
+        self.path = path
+
+
 class InvalidConfig(ConfigError):
     """One or more files have problems; each names its line."""
 
@@ -198,17 +217,24 @@ class SecretsInvalid(SecretsError):
     exit_code = 31
 
 
+_LIST = "See what is there: pit secrets list"
+
+
 class SecretNotFound(SecretsError):
     """Neither the DAG's table nor [global] holds the key."""
 
     exit_code = 32
 
-    def __init__(self, key: str, dag: str) -> None:
-        super().__init__(
-            f'secret "{key}" not found for DAG "{dag}"',
-            f'Add it to the secrets file under ["{dag}"] or [global]',
-        )
-        self.key, self.dag = key, dag
+    def __init__(self, key: str, dag: str, field: str = "") -> None:
+        if field:
+            sentence, hint = f'secret "{key}" has no field "{field}"', _LIST
+        elif dag == "global":
+            sentence, hint = f'secret "{key}" not found in [global]', _LIST
+        else:
+            sentence = f'secret "{key}" not found for DAG "{dag}"'
+            hint = f'Add it to the secrets file under ["{dag}"] or [global]'
+        super().__init__(sentence, hint)
+        self.key, self.dag, self.field = key, dag, field
 
 
 class InvalidConnection(SecretsError):
@@ -217,9 +243,81 @@ class InvalidConnection(SecretsError):
     exit_code = 33
 
 
+class SecretRefused(SecretsError):
+    """The secret exists, and this DAG or task may not have it."""
+
+    exit_code = 34
+
+    def __init__(self, key: str, sentence: str, hint: str = "") -> None:
+        super().__init__(sentence, hint)
+        self.key = key
+
+
+class NoSecrets(SecretsError):
+    """A secret was asked for in a run that was given no secrets file."""
+
+    exit_code = 35
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f'secret "{key}" is not to be had: this run has no secrets file',
+            "Start the run with --secrets FILE, or set secrets_dir in pit_config.toml",
+        )
+        self.key = key
+
+
+class CannotDecrypt(SecretsError):
+    """An encrypted secrets file, and no identity or passphrase that opens it."""
+
+    exit_code = 36
+
+
+class CannotEncrypt(SecretsError):
+    """The recipients are missing or wrong, or do not include the one who encrypts."""
+
+    exit_code = 37
+
+
+class SecretsNotWritten(SecretsError):
+    """A file of secrets or keys was not changed; it is as it was."""
+
+    exit_code = 38
+
+
 class RunNotSuccessful(PitError):
     """The run was carried out and did not succeed; the summary has said why already."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
         super().__init__(sentence)
         self.exit_code = exit_code
+
+
+class QueryFailed(PitError):
+    """What a person sent to a database was refused there, or came to no end."""
+
+
+class SdkError(PitError):
+    """A request of a task over its socket that came to nothing; the text is what the task reads."""
+
+
+class Refused(SdkError):
+    """What was asked for cannot be granted: an unknown method, bad params, a path outside."""
+
+
+class ConnectorFailed(SdkError):
+    """The other side of a connector did not do what was asked; `retryable` if it yet might."""
+
+    def __init__(self, sentence: str, hint: str = "", *, retryable: bool = False) -> None:
+        super().__init__(sentence, hint)
+        self.retryable = retryable
+
+
+class MissingExtra(SdkError):
+    """A library that Pit needs for this is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs a library that is not installed",
+            f"pip install 'pit-orchestrator[{extra}]'",
+        )
+        self.extra = extra

@@ -30,6 +30,91 @@ class Overlap(StrEnum):
     QUEUE = "queue"
 
 
+class RetryOn(StrEnum):
+    """Which failures of a SQL task are worth another attempt."""
+
+    TRANSIENT = "transient"
+    ANY = "any"
+
+
+class TaskType(StrEnum):
+    """What a task is, beside a script that is run."""
+
+    SCRIPT = ""
+    LOAD = "load"
+    SAVE = "save"
+    CHECK = "check"
+
+
+class Severity(StrEnum):
+    """What a check that finds something makes of its task."""
+
+    WARN = "warn"
+    ERROR = "error"
+
+
+class LoadMode(StrEnum):
+    """What a load does with the rows that a table has."""
+
+    APPEND = "append"
+    TRUNCATE_AND_LOAD = "truncate_and_load"
+    CREATE_OR_REPLACE = "create_or_replace"
+    UPSERT = "upsert"
+
+
+class MissingColumns(StrEnum):
+    """What a file is that lacks a column of the other files of a load."""
+
+    ERROR = "error"
+    NULL = "null"
+
+
+class ColumnRule(Record):
+    """What becomes of one column of a file: another name, another type, or nothing (`skip`)."""
+
+    name: str = ""
+    type: str = ""
+    skip: bool = False
+
+
+class CsvFormat(Record):
+    """How CSV files are written; an empty text for what is found out from the file."""
+
+    delimiter: str = ""
+    header: bool = True
+    null: str = ""
+    encoding: str = "utf-8"
+
+
+class Load(Record):
+    """Files into a table: all of them, or nothing.
+
+    `source` is a path or pattern, relative to the data folder or else to the project; `schema` is
+    for callers that name it apart. `format` is a suffix without its dot, empty for the file's own.
+    """
+
+    source: str
+    table: str
+    schema: str = ""
+    mode: LoadMode = LoadMode.APPEND
+    key: tuple[str, ...] = ()
+    columns: dict[str, ColumnRule] = {}
+    format: str = ""
+    csv: CsvFormat = CsvFormat()
+    max_rejects: int = 0
+    missing_columns: MissingColumns = MissingColumns.ERROR
+
+
+class Save(Record):
+    """The rows of a query into a file: `output` is relative to the data folder, or absolute.
+
+    `query` is its text, empty where the task's script has it.
+    """
+
+    output: str
+    query: str = ""
+
+
 class ParamType(StrEnum):
     """The type of a run parameter."""
 
@@ -63,15 +148,74 @@ class MatrixSource(Record):
     column: str = ""
 
 
+class Bounds(Record):
+    """A range of numbers as somebody wrote it: `>0`, `10..20`; None is no bound.
+
+    Both ends belong to it unless it is `open`, which ranges with one bound may be.
+    """
+
+    text: str
+    least: float | None = None
+    most: float | None = None
+    open: bool = False
+
+    def holds(self, number: float) -> bool:
+        """Whether a number is within it."""
+        if self.least is not None and (number < self.least or (self.open and number == self.least)):
+            return False
+        if self.most is None:
+            return True
+        return number < self.most or (number == self.most and not self.open)
+
+
+class Expect(Record):
+    """What the result of a check must be; without any of it, the query must return no rows.
+
+    `rows` is how many. `value` is what the one value of the one row must be, or lie within;
+    `max_null` the share of NULLs, from 0 to 1, that columns may have.
+    """
+
+    rows: Bounds | None = None
+    value: Bounds | str | int | float | bool | None = None
+    max_null: dict[str, float] = {}
+
+
+class Check(Record):
+    """A query whose result is held against what is expected; `query` is empty if a script has it.
+
+    `keep` is where the rows of a check that fails are kept, relative to the data folder.
+    """
+
+    keep: str
+    query: str = ""
+    expect: Expect | None = None
+    severity: Severity = Severity.ERROR
+
+
+class Templated(Record):
+    """What a template has in scope, and where its rendered text is kept.
+
+    `params` have the types that pit.toml declares; those named in `dates` are dates, as text.
+    """
+
+    rendered: str
+    params: dict[str, str | int | float | bool] = {}
+    dates: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    run: dict[str, str | int] = {}
+
+
 class Task(Record):
     """One `[[tasks]]` entry, complete: defaults applied, implied dependencies not yet added.
 
     An instance of a task with a `matrix` has the `values` that it was made for, and in
-    `instance_of` the name of that task; its own `matrix` is empty.
+    `instance_of` the name of that task; its own `matrix` is empty. `tables` are those of its
+    targets that are tables of its connection's database; `max_change` is a share, 0.2 for 20 %.
     """
 
     name: str
-    script: str
+    script: str = ""
+    type: TaskType = TaskType.SCRIPT
     runner: str | None = None
     depends_on: tuple[str, ...] = ()
     timeout: float | None = None
@@ -79,10 +223,20 @@ class Task(Record):
     retry_delay: float = 0.0
     retry_backoff: float = 1.0
     retry_max_delay: float | None = None
+    retry_on: RetryOn = RetryOn.TRANSIENT
     inputs: tuple[str, ...] | None = None
     targets: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     params: tuple[str, ...] | None = None
+    secrets: tuple[str, ...] | None = None
     connection: str | None = None
+    query: str = ""
+    expect: Expect | None = None
+    severity: Severity = Severity.ERROR
+    max_change: float | None = None
+    fingerprint: str = ""
+    load: Load | None = None
+    save: Save | None = None
     env: dict[str, str] = {}
     description: str = ""
     always: bool = False
@@ -139,12 +293,19 @@ class Retention(Record):
 
 
 class WorkspaceConfig(Record):
-    """pit_config.toml with every path absolute and every default applied."""
+    """pit_config.toml with every path absolute and every default applied.
+
+    `secrets_file` and `identity` are those of the command line where it names them; an `identity`
+    comes before the environment, `age_identity` after it.
+    """
 
     root: Path
     runs_dir: Path
     metadata_db: Path
     secrets_file: Path | None = None
+    secrets_recipients: Path | None = None
+    age_identity: Path | None = None
+    identity: Path | None = None
     keep_artifacts: tuple[str, ...] = ("logs", "project", "data")
     retention: Retention = Retention()
 
@@ -208,6 +369,9 @@ class Reason(StrEnum):
     MISSING_CONNECTION = "missing_connection"
     INPUT_CHANGED = "input_changed"
     SQL_ERROR = "sql_error"
+    CHECK_FAILED = "check_failed"
+    WARNED = "warned"
+    MAX_CHANGE = "max_change"
     DISK_FULL = "disk_full"
     SETUP = "setup"
     REQUIREMENT = "requirement"
@@ -216,10 +380,19 @@ class Reason(StrEnum):
     INTERNAL = "internal"
 
 
+class Verdict(StrEnum):
+    """What became of a request for a secret."""
+
+    GRANTED = "granted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
 class Outcome(Record):
     """How one attempt ended; `reason` is None exactly when it succeeded.
 
     `lost`: it died with something it shared (a SQL process), through no fault of its own.
+    `warning` is what a success found that somebody should know.
     """
 
     started_at: float
@@ -231,6 +404,7 @@ class Outcome(Record):
     signal: int | None = None
     retryable: bool = True
     lost: bool = False
+    warning: str = ""
     cpu_seconds: float | None = None
     peak_memory: int | None = None
 
@@ -238,8 +412,12 @@ class Outcome(Record):
 class Order(Record):
     """All that a worker must know to perform one attempt: small, picklable, nothing open.
 
-    `argv` is set for a process, `sql` (the script's path) for a SQL task; `database` is the URL of
-    the one that the task uses, if any.
+    `argv` is set for a process, `sql` (the script's path) for a SQL task, `work` for what it does
+    beyond sending it; `database` is the URL of the one that the task uses, if any; `retry_any` says
+    that every failure of its SQL is worth another attempt, not the transient ones alone.
+    `template` is set where its script has to be rendered; `tables` are those that it promises to
+    write, `max_change` the share by which their numbers of rows may change.
+    `secrets` are the only ones that it may read, None for all that its DAG may.
     `log` is appended to. `targets` are prepared before the attempt and must exist after it.
     """
 
@@ -254,8 +432,14 @@ class Order(Record):
     marker: str
     argv: tuple[str, ...] = ()
     sql: str = ""
+    work: Load | Save | Check | None = None
+    template: Templated | None = None
+    tables: tuple[str, ...] = ()
+    max_change: float | None = None
     database: str = ""
+    retry_any: bool = False
     targets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] | None = None
     timeout: float | None = None
     grace: float = 10.0
 
@@ -278,7 +462,9 @@ class Fingerprint(Record, gc=False):
     that matters to its value as JSON; `inputs` and `products` each place (relative to the project,
     or absolute) to its content; `upstream` the targets of each task in `depends_on` likewise;
     `successes` the last success of each upstream task without products; `packages` is the text
-    digest of uv.lock, for showing what changed.
+    digest of uv.lock, for showing what changed. `databases` are those that its `secrets` lead to,
+    by key; `handed` is what it hands on beside its targets: `value:<name>`, `data:<path>`.
+    `watched` is the digest of what its `fingerprint` query returned.
     """
 
     version: int
@@ -290,13 +476,17 @@ class Fingerprint(Record, gc=False):
     upstream: dict[str, dict[str, FileMark]] = {}
     successes: dict[str, str] = {}
     database: str = ""
+    databases: dict[str, str] = {}
+    watched: str = ""
     products: dict[str, FileMark] = {}
+    handed: dict[str, FileMark] = {}
 
 
 class TaskRecord(Record, gc=False):
     """What the store keeps of a tracked task's last success, per values of its parameters.
 
     `params` is their canonical text, `run` the run that did the work, `seconds` how long it took.
+    `snapshot` is the number of the snapshot that it read, which orders records: the clock does not.
     """
 
     dag: str
@@ -307,6 +497,7 @@ class TaskRecord(Record, gc=False):
     seconds: float
     fingerprint: Fingerprint
     note: str = ""
+    snapshot: int = 0
 
 
 # ---------------------------------------------------------------- what a run tells
@@ -388,6 +579,52 @@ class AttemptEnded(Event, tag="attempt_ended"):
     attempt: int
     outcome: Outcome
     retry_in: float | None = None
+
+
+class SecretRequested(Event, tag="secret_requested"):
+    """An attempt asked for a secret, `count` times; what it asks for again is counted, not listed.
+    """
+
+    dag: str
+    task: str
+    attempt: int
+    key: str
+    verdict: Verdict
+    count: int = 1
+
+
+class ValueSet(Event, tag="value_set"):
+    """An attempt set a small fact for others; `value` is JSON text, the last one stands.
+
+    With `attempt`, it stands only as long as that is the task's last one; 0 says that it always
+    does.
+    """
+
+    task: str
+    name: str
+    value: str
+    attempt: int = 0
+
+
+class Progressed(Event, tag="progress"):
+    """How far an attempt says that it is: `done` of `total`, in units of its own.
+
+    Not every one that a task tells is told on: the last of each tenth of a second is.
+    """
+
+    task: str
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
+class Logged(Event, tag="log"):
+    """An attempt tells an event, as a line of its log and for programs; `level` is lower case."""
+
+    task: str
+    level: str
+    message: str
+    fields: dict[str, Any] = {}
 
 
 class TaskEnded(Event, tag="task_ended"):

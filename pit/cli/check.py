@@ -10,7 +10,7 @@ import click
 from pit.cli.console import count
 from pit.cli.options import Settings, command, json_option
 from pit.errors import InvalidConfig, NoProjects
-from pit.model import Dag, Problem, Record, Task
+from pit.model import Dag, Problem, Record, Task, TaskType, WorkspaceConfig
 from pit.spec.config import Workspace
 
 
@@ -32,13 +32,14 @@ def validate(settings: Settings, as_json: bool) -> None:
     workspace = settings.workspace()
     if not workspace.projects:
         raise NoProjects(config.root)
-    problems = (*workspace.problems, *_of_matrices(workspace.dags.values()))
+    of_secrets, remarks = _of_secrets(config, workspace)
+    problems = (*workspace.problems, *_of_matrices(workspace.dags.values()), *of_secrets)
     report = Report(
         valid=not problems,
         projects=workspace.projects,
         dags=tuple(sorted(workspace.dags)),
         problems=problems,
-        notes=tuple(note for dag in workspace.dags.values() for note in notes(dag)),
+        notes=(*(note for dag in workspace.dags.values() for note in notes(dag)), *remarks),
     )
     if as_json:
         settings.console.json(report)
@@ -48,6 +49,15 @@ def validate(settings: Settings, as_json: bool) -> None:
     if not report.valid:
         raise InvalidConfig(report.problems)
     settings.console.out(_all_is_well(workspace))
+
+
+def _of_secrets(config: WorkspaceConfig, workspace: Workspace) -> tuple[list[Problem], list[str]]:
+    """Problems of the secrets file and notes about it, if the workspace names one."""
+    if config.secrets_file is None:
+        return [], []
+    from pit.cli.secrets.checks import check
+
+    return check(config, workspace)
 
 
 def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
@@ -75,12 +85,24 @@ def _of_task(dag: Dag, task: Task) -> Iterator[str]:
             "has targets but no inputs, so it always runs; with inputs, or inputs = [], Pit skips "
             "it when it is current"
         )
+    if _leaves_nothing(task):
+        yield (
+            "is tracked and names nothing that it makes; with targets = [\"table:…\"], or a file, "
+            "Pit sees when that is gone"
+        )
     for target in task.targets:
         if target.startswith(("/", "{workspace}/")):
             yield (
                 f"writes {target} itself: outside of the project Pit checks that a target is "
                 "there, and cannot make it appear whole"
             )
+
+
+def _leaves_nothing(task: Task) -> bool:
+    """Whether a tracked SQL script has no target that could be looked for."""
+    is_script = task.runner == "sql" and task.type is TaskType.SCRIPT
+    is_tracked = task.inputs is not None and not task.always
+    return is_script and is_tracked and not (task.targets or task.tables)
 
 
 def _has_crlf(script: Path) -> bool:

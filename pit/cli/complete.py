@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
 
 from pit.cli.options import Given, Settings, command, settings_of
 from pit.errors import PitError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from pit.model import Task
 
 _RUN_IDS = 50
@@ -42,6 +43,20 @@ def complete_target(
     if not slash:
         return complete_dag(ctx, param, incomplete)
     return _offer(ctx, incomplete, lambda settings: _targets(dag, settings))
+
+
+def complete_connection(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The connections that DAGs name whose names begin so."""
+    return _offer(ctx, incomplete, _connections)
+
+
+def _connections(settings: Settings) -> list[str]:
+    dags = settings.workspace().dags.values()
+    named = {dag.connection for dag in dags}
+    named |= {task.connection for dag in dags for task in dag.tasks}
+    return sorted(name for name in named if name)
 
 
 def complete_run(
@@ -73,6 +88,8 @@ def _run_ids(dag: str | None, settings: Settings) -> list[str]:
 def _offer(
     ctx: click.Context, incomplete: str, names: Callable[[Settings], Iterable[str]]
 ) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem  # most commands are not being completed
+
     given = ctx.find_object(Given)
     if given is None:
         return []
@@ -94,6 +111,8 @@ def completion(ctx: click.Context, settings: Settings, shell: str) -> None:
     zsh   add to ~/.zshrc:   eval "$(pit completion zsh)"
     fish  run once:          pit completion fish > ~/.config/fish/completions/pit.fish
     """
+    from click.shell_completion import get_completion_class
+
     kind = get_completion_class(shell)
     assert kind is not None, "click knows bash, zsh and fish"
     script = kind(ctx.find_root().command, {}, "pit", "_PIT_COMPLETE")

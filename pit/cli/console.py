@@ -150,6 +150,23 @@ class Console:
         self._err.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
+    @property
+    def is_attended(self) -> bool:
+        """Whether somebody is at a terminal, though standard input may come from elsewhere."""
+        if not self._err.isatty():
+            return False
+        try:
+            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        except OSError:
+            return False
+        return True
+
+    def hidden(self, question: str) -> str:
+        """Ask for something that is not shown while it is typed; EOFError if nobody answers."""
+        import getpass
+
+        return getpass.getpass(f"{question}: ", stream=self._err)
+
     def error(self, sentence: str, hint: str = "") -> None:
         """Say what went wrong, and below it what to do next."""
         self._labelled("error", "bold red", sentence, hint)

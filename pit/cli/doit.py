@@ -71,6 +71,8 @@ def _face(settings: Settings, only: Path | None = None) -> Face:
     shared = [f"--project-dir={settings.root}"]
     if settings.secrets:
         shared.append(f"--secrets={settings.secrets}")
+    if settings.identity:
+        shared.append(f"--identity={settings.identity}")
     if settings.verbose:
         shared.append("--verbose")
 

@@ -11,7 +11,6 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +19,8 @@ from pit.cli.console import Console
 from pit.errors import BadArgument
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pit.model import WorkspaceConfig
     from pit.spec.config import Workspace
 
@@ -31,6 +32,7 @@ class Given:
     console: Console
     project_dir: str | None = None
     secrets: str | None = None
+    identity: str | None = None
     verbose: bool = False
 
 
@@ -41,24 +43,30 @@ class Settings:
     console: Console
     root: Path
     secrets: Path | None = None
+    identity: Path | None = None
     verbose: bool = False
 
     def again(self, words: str) -> str:
         """A `pit` command line to type next, for the same workspace as this one."""
-        usual = workspace_root(Given(console=self.console))
+        try:
+            usual = workspace_root(Given(console=self.console))
+        except BadArgument:  # the current folder is gone
+            usual = None
         place = "" if self.root == usual else f" --project-dir {shlex.quote(str(self.root))}"
         return f"pit {words}{place}"
 
     def config(self) -> WorkspaceConfig:
-        """The workspace's configuration, with `--secrets` in place of what the file says."""
+        """The workspace's configuration, with `--secrets` in place of what the file says, and
+        `--identity`."""
         from msgspec.structs import replace
 
-        from pit.spec.config import load_workspace_config
+        from pit.spec.settings import load_workspace_config
 
         config = load_workspace_config(self.root)
-        if self.secrets is None:
+        if self.secrets is None and self.identity is None:
             return config
-        return replace(config, secrets_file=self.secrets)
+        file = self.secrets or config.secrets_file
+        return replace(config, secrets_file=file, identity=self.identity)
 
     def workspace(self) -> Workspace:
         """Every project of the workspace, the broken ones as problems."""
@@ -83,6 +91,7 @@ def settings_of(given: Given, *, workspace: bool = True) -> Settings:
         console=given.console,
         root=root,
         secrets=_absolute(given.secrets) if given.secrets else None,
+        identity=_absolute(given.identity) if given.identity else None,
         verbose=given.verbose,
     )
 
@@ -93,7 +102,14 @@ def workspace_root(given: Given) -> Path:
 
 
 def _absolute(path: str) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(path)))
+    from pathlib import Path  # `pit --help` does without it
+
+    try:
+        return Path(os.path.abspath(os.path.expanduser(path)))
+    except FileNotFoundError as error:
+        raise BadArgument(
+            "the current folder does not exist any more", "Go to another: cd …"
+        ) from error
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -122,6 +138,13 @@ def global_options() -> list[click.Option]:
             metavar="FILE",
             type=click.Path(),
             help="The secrets file (default: secrets_dir of pit_config.toml).",
+            **shared,
+        ),
+        click.Option(
+            ["--identity"],
+            metavar="FILE",
+            type=click.Path(),
+            help="The private key that opens an encrypted secrets file.",
             **shared,
         ),
         click.Option(

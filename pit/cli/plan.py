@@ -120,7 +120,8 @@ def show_plan(
         found = replace(found, dag=replace(found.dag, concurrency=asked.concurrency))
     with remembered(found.config) as memory:
         seen = look(settings, found, memory)
-        outlooks = seen.outlooks(found.chosen, asked.force)
+        with seen.asking():
+            outlooks = seen.outlooks(found.chosen, asked.force)
         seen.save()
         view = _view(found, seen, memory, outlooks)
     if as_json:

@@ -23,6 +23,8 @@ from pit.model import (
     AttemptEnded,
     AttemptStarted,
     Event,
+    Logged,
+    Progressed,
     Reason,
     RunEnded,
     RunStarted,
@@ -33,6 +35,7 @@ from pit.model import (
 )
 
 _FRAME_SECONDS = 0.1
+_PROGRESS_SECONDS = 10.0
 _LIVE_ROWS = 12
 _LIVE_FAILURES = 5
 _PIECE = 65536
@@ -133,11 +136,14 @@ class PlainView:
         self._lines = Lines()
         self._clock = (0, "")
         self._room = 0
+        self._due: dict[str, float] = {}
 
     def emit(self, event: Event) -> None:
         """Write the event's line; a task's last unfinished line of output comes before it."""
         if isinstance(event, RunStarted):
             self._room = min(max(map(len, event.tasks), default=0), _NAME_ROOM)
+        if not self._is_due(event):
+            return
         text = sentence(event, self._room)
         with self._quietly.lock:
             if isinstance(event, AttemptEnded):
@@ -145,6 +151,19 @@ class PlainView:
             if text:
                 line = f"{self._time(event.at)}  {text}"
                 self._quietly(lambda: self._console.out(line))
+
+    def _is_due(self, event: Event) -> bool:
+        """Whether to write it: of progress some, of what tasks log what is not in their output."""
+        match event:
+            case AttemptStarted():
+                self._due[event.task] = event.at + _PROGRESS_SECONDS
+            case Progressed():
+                if event.at < self._due.get(event.task, 0.0):
+                    return False
+                self._due[event.task] = event.at + _PROGRESS_SECONDS
+            case Logged():
+                return not self._verbose
+        return True
 
     def output(self, task: str, data: bytes | memoryview) -> None:
         """Write what a task wrote, whole lines with its name before them."""
@@ -181,6 +200,10 @@ def sentence(event: Event, room: int = 0) -> str:
             return ""  # the summary has them; a thousand lines about nothing hide the one
         case TaskEnded():
             return f"{event.task:<{room}}  {ending(event)}"
+        case Progressed():
+            return f"{event.task:<{room}}  {standing(event)}"
+        case Logged(level="warning" | "error"):
+            return f"{event.task:<{room}}  {event.level}: {_first_line(event)}"
         case SetupStep():
             return f"{event.step}: {printable(event.message)}"
         case Warned():
@@ -192,6 +215,25 @@ def sentence(event: Event, room: int = 0) -> str:
             why = why.removeprefix(event.state).removeprefix(": ")
             return f"run {event.run} {event.state}{f': {why}' if why else ''}"
     return ""
+
+
+def standing(event: Progressed) -> str:
+    """How far a task is: `40%  4 of 10  april.csv`."""
+    done, total = _number(event.done), event.total
+    parts = [done]
+    if total:
+        parts = [f"{min(max(event.done / total, 0.0), 1.0):.0%}", f"{done} of {_number(total)}"]
+    return "  ".join(filter(None, (*parts, printable(event.message.partition("\n")[0]))))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def _first_line(event: Logged) -> str:
+    from pit.work.sdk.facts import told as logged  # no small module, and few runs log
+
+    return printable(logged(event.message, event.fields).partition("\n")[0])
 
 
 def ending(event: TaskEnded) -> str:
@@ -292,6 +334,9 @@ class LiveView:
                 label = self._console.paint("warning:", "yellow")
                 text = "  ".join(filter(None, (event.message, event.hint)))
                 self._above.append(f"{label} {printable(text)}")
+            if isinstance(event, Logged) and event.level in _NOTABLE and not self._verbose:
+                label = self._console.paint(f"{event.level}:", _NOTABLE[event.level])
+                self._above.append(f"{event.task}  {label} {_first_line(event)}")
             if self._painter is None:
                 self._painter = threading.Thread(target=self._paint, name="view", daemon=True)
                 self._painter.start()
@@ -342,6 +387,9 @@ class LiveView:
             self._quietly(lambda: self._console.write(text))
 
 
+_NOTABLE = {"warning": "yellow", "error": "red"}
+"""What tasks log that is shown at once, and its colour."""
+
 Pieces = list[tuple[str, str]]
 """A line as (text, style) pieces, so that it can be cut before it is painted."""
 
@@ -351,6 +399,7 @@ class Picture:
 
     def __init__(self) -> None:
         self._running: dict[str, tuple[float, str]] = {}
+        self._standing: dict[str, str] = {}
         self._waiting: dict[str, tuple[float, str]] = {}
         self._failed: deque[TaskEnded] = deque(maxlen=_LIVE_FAILURES)
         self._last: TaskEnded | None = None
@@ -370,8 +419,11 @@ class Picture:
                 self._step = ""
                 self._waiting.pop(event.task, None)
                 self._running[event.task] = (now, _which(event.attempt, event.attempts).strip())
+            case Progressed() if event.task in self._running:
+                self._standing[event.task] = standing(event)
             case AttemptEnded():
                 self._running.pop(event.task, None)
+                self._standing.pop(event.task, None)
                 if event.retry_in is not None:
                     why = told(event.outcome.reason, event.outcome.error)
                     self._waiting[event.task] = (now + event.retry_in, why)
@@ -414,13 +466,16 @@ class Picture:
 
     def _active(self, now: float) -> list[Pieces]:
         lines = [
-            _line("running", "cyan", _elapsed(now - since), task, note)
+            _line("running", "cyan", _elapsed(now - since), task, self._note(task, note))
             for task, (since, note) in self._running.items()
         ]
         for task, (due, why) in self._waiting.items():
             left = _elapsed(max(due - now, 0.0) + 0.99)
             lines.append(_line("waiting", "yellow", left, task, f"to try again; {why}"))
         return lines
+
+    def _note(self, task: str, note: str) -> str:
+        return "  ".join(filter(None, (note, self._standing.get(task, ""))))
 
     def _tally(self, now: float) -> str:
         parts = [f"{sum(self._counts.values()):,} of {self._total:,} done"]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -78,20 +79,21 @@ def run(
     DAG/+TASK takes what the task needs as well, DAG/TASK+ what depends on it. Exit code 0 means
     that every task succeeded or is current, 1 that one failed.
     """
-    if dry_run and failed:
-        raise BadArgument("--dry-run cannot tell what --failed would run", "Use one of the two")
     if dry_run:
-        from pit.cli.plan import show_plan
+        from pit.cli.plan import Asked, show_plan
 
-        return show_plan(settings, target, pairs, as_json=as_json, force=force)
+        asked = Asked(force=force, failed=failed, concurrency=concurrency)
+        return show_plan(settings, target, pairs, asked, as_json=as_json)
     config, given = settings.config(), parameters(pairs)
-    if not (force or failed or learn) and _idle(settings, config, target, given, trigger, as_json):
+    declared = cache(lambda: chosen(config, target)[0])  # read once, and only if need be
+    typed = Typed(target, given, trigger)
+    if not (force or failed or learn) and _idle(settings, config, typed, declared, as_json):
         return None
     from pit.cli import perform
     from pit.cli.main import version
     from pit.engine.request import Request
 
-    dag, only = chosen(config, target)
+    dag, only = declared(), split(target)[1]
     request = Request(
         dag=dag,
         config=config,
@@ -115,12 +117,19 @@ def run(
     perform.conclude(finale)
 
 
+class Typed(NamedTuple):
+    """What the command line says to run; `given` are the parameters as typed."""
+
+    target: str
+    given: Mapping[str, str]
+    trigger: str
+
+
 def _idle(
     settings: Settings,
     config: WorkspaceConfig,
-    target: str,
-    given: Mapping[str, str],
-    trigger: str,
+    typed: Typed,
+    declared: Callable[[], Dag],
     as_json: bool,
 ) -> bool:
     """Whether there was nothing to do, and has been said so."""
@@ -128,7 +137,8 @@ def _idle(
     from pit.state.store import Store
 
     began = time.monotonic()
-    name, selection = split(target)
+    given = typed.given
+    name, selection = split(typed.target)
     if not config.metadata_db.exists():
         return False
     with Store.open(config.metadata_db) as store:
@@ -137,10 +147,11 @@ def _idle(
         path = seal.place(config.cache_dir, name, selection or "", given)
         found = seal.unbroken(path, seal.version(current.VERSION), store.mark(name))
         if found is None:
-            found = _look(config, name, selection, given, store)
+            found = _look(config, typed, declared, store)
             if found is None:
                 return False
-            seal.write(path, found)
+            if not found.asked:
+                seal.write(path, found)
         place.check_requirements(name, found.requires, store, time.time())
         from pit.engine import idle
 
@@ -148,7 +159,7 @@ def _idle(
             dag=name,
             project=found.project,
             selection=selection,
-            trigger=trigger,
+            trigger=typed.trigger,
             parent=os.environ.get("PIT_RUN_ID"),
             params=found.params,
             began=began,
@@ -161,22 +172,22 @@ def _idle(
 
 
 def _look(
-    config: WorkspaceConfig, name: str, selection: str | None, given: Mapping[str, str], store: Any
+    config: WorkspaceConfig, typed: Typed, declared: Callable[[], Dag], store: Any
 ) -> Seal | None:
     """The seal of a DAG that a proper look finds current, where the last run promises that."""
+    name, selection = split(typed.target)
     last = store.last_run(name)
     if last is None or last.state != "success" or last.stub:
         return None
     from pit.engine import current, seal, sealing
-    from pit.spec import config as spec
     from pit.work import process
 
     began = time.time_ns()
     question = sealing.Question(
-        dag=spec.discover_one(config, name),
+        dag=declared(),
         config=config,
         selection=selection,
-        given=given,
+        given=typed.given,
         version=seal.version(current.VERSION),
         began=began,
     )

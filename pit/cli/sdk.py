@@ -43,7 +43,7 @@ def sdk(
     elif method is None:
         raise BadArgument("which method?", "List them with: pit sdk --list")
     else:
-        answer = _asked(method, dict(_params(pairs)))
+        answer = _asked(method, dict(_params(method, pairs)))
         if answer:
             settings.console.out(answer)
 
@@ -66,7 +66,7 @@ def _asked(method: str, params: dict[str, Any]) -> str:
     return answer
 
 
-def _params(pairs: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _params(method: str, pairs: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """The params that the words say."""
     seen: set[str] = set()
     for pair in pairs:
@@ -74,12 +74,25 @@ def _params(pairs: Sequence[str]) -> Iterator[tuple[str, Any]]:
         is_json = name.endswith(":")
         name = name.removesuffix(":")
         if not equals or not name:
-            raise BadArgument(f'"{pair}" is not KEY=VALUE', "Write it like: key=claims_db")
+            hint = f"Write it like: {_first_param(method)}={pair.lstrip('=:')}"
+            raise BadArgument(f'"{pair}" is not KEY=VALUE', hint)
         if name in seen:
             raise BadArgument(f'"{name}" is given twice')
         seen.add(name)
         text = _text(name, value)
         yield name, _json(name, text) if is_json else text
+
+
+def _first_param(method: str) -> str:
+    """What a lone word is most likely meant for."""
+    from msgspec.structs import fields
+
+    from pit.work.sdk import methods
+
+    try:
+        return fields(methods.find(method).params)[0].encode_name
+    except PitError:
+        return "key"
 
 
 def _text(name: str, value: str) -> str:

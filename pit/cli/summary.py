@@ -167,7 +167,7 @@ def _telling(tasks: Sequence[TaskEnded]) -> list[TaskEnded]:
     """Of many tasks those that say something: what went wrong, and what ran if that is little."""
     worst = sorted(tasks, key=lambda task: _BAD_FIRST.index(task.state))
     moved = [task for task in worst if not task.made_by]
-    bad = [task for task in moved if task.state is not TaskState.SUCCESS]
+    bad = [t for t in moved if t.state is not TaskState.SUCCESS or t.reason is Reason.WARNED]
     return moved if len(moved) <= _TASK_LINES else bad
 
 

@@ -12,6 +12,7 @@ import click
 
 from pit.cli.options import Settings
 from pit.cli.run import chosen, parameters
+from pit.cli.unlock import unlock
 from pit.engine import place
 from pit.engine.current import params_key
 from pit.engine.look import Look, Subject
@@ -20,7 +21,7 @@ from pit.errors import BadArgument, PitError
 from pit.model import Dag, Record, Task, TaskRecord, WorkspaceConfig
 from pit.spec import graph, params
 from pit.state.digests import Seen
-from pit.state.history import LastSuccess
+from pit.state.history import LastSuccess, RunRow
 from pit.state.secrets import Secrets
 from pit.state.store import Store
 
@@ -113,6 +114,10 @@ class Memory:
         """A source by its digest, if it was kept."""
         return None if self.store is None else self.store.text(digest)
 
+    def last_success(self, dag: str) -> RunRow | None:
+        """The newest real success of a DAG."""
+        return None if self.store is None else self.store.last_success(dag)
+
     def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
         """The newest success of each task of a DAG."""
         return {} if self.store is None else self.store.last_successes(dag)
@@ -141,9 +146,17 @@ class Memory:
         """What people did to the records of a task, the latest first."""
         return () if self.store is None else self.store.notes(dag, task, limit)
 
+    def recorded(self, dag: str) -> frozenset[str]:
+        """The tasks of a DAG that have records."""
+        return frozenset() if self.store is None else self.store.recorded(dag)
+
     def records(self, dag: str) -> Sequence[TaskRecord]:
         """The records of a DAG."""
         return () if self.store is None else self.store.records(dag)
+
+    def values(self, run_id: str, task: str | None = None) -> Sequence[Any]:
+        """The small facts that the tasks of a run set, or those of one task."""
+        return () if self.store is None else self.store.values(run_id, task)
 
     def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
         """Bring the digest cache up to date, where that is possible."""
@@ -167,12 +180,12 @@ def look(settings: Settings, found: Aim, memory: Memory) -> Look:
     """A look at the DAG as it stands in the project."""
     from pit.work import process  # only for asking uv about Python
 
-    path = found.config.secrets_file
+    unlock(settings.console, found.config)
     subject = Subject(
         dag=found.dag,
         config=found.config,
         params=found.params,
-        secrets=Secrets.load(path) if path is not None else None,
+        secrets=Secrets.of(found.config),
     )
     memory.recall(found.dag.name, {params_key(task, found.params) for task in found.dag.tasks})
     return Look(subject, memory, process.capture)

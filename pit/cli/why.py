@@ -51,7 +51,8 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
     task = one(found)
     with remembered(found.config) as memory:
         seen = look(settings, found, memory)
-        outlooks = seen.outlooks()
+        with seen.asking():
+            outlooks = seen.outlooks()
         seen.save()
         view = _view(found, task, seen, memory, outlooks)
     if as_json:

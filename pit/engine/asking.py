@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pit.engine.lifetime import Lifetime
 from pit.errors import PitError
-from pit.model import Event
+from pit.model import Event, Order, Outcome, Save
 from pit.spec import graph
 from pit.work.sdk.access import Access
 from pit.work.sdk.facts import RunFacts
@@ -29,7 +29,6 @@ class Asking:
         self, life: Lifetime, secrets: Secrets | None, left_out: Mapping[str, str]
     ) -> None:
         self._life = life
-        self._promised = False
         self.has_secrets = secrets is not None
         self.masks = life.masks
         dag = life.resolved.dag
@@ -62,26 +61,36 @@ class Asking:
                 self._desk = Desk(self.access, self.facts, self.masks)
             return self._desk
 
-    def connection(self, task: str, key: str) -> str:
-        """The URL of a connection that pit.toml names for a task, audited and masked.
-
-        Before an attempt may use it, the audit must be on the disk: `keep`.
-        """
+    def _caller(self, task: str, attempt: int) -> Caller:
         life = self._life
-        caller = Caller(
+        return Caller(
             run=life.dir.id,
             dag=life.resolved.dag.name,
             task=task,
-            attempt=0,
+            attempt=attempt,
             data=life.dir.data,
         )
-        self._promised = True
-        return self.access.connection(caller, key, durable=False)
 
-    def keep(self) -> None:
-        """The audit of all connections so far is on the disk."""
-        if self._promised:
-            self._promised = False
+    def connection(self, task: str, attempt: int, key: str) -> str:
+        """The URL of a connection that pit.toml names for a task, audited and masked.
+
+        Never waits: before the attempt may use it, `keep` has the audit put on the disk.
+        """
+        try:
+            return self.access.connection(self._caller(task, attempt), key, durable=False)
+        finally:
+            # Pit has been given it, not the task: what that may have, its `secrets` say.
+            self.access.forget(task, attempt)
+
+    def saved(self, order: Order, outcome: Outcome) -> None:
+        """The file of a save that succeeded is one that its task hands on."""
+        if outcome.reason is None and isinstance(order.work, Save):
+            path = self._life.dir.data / order.work.output
+            self.facts.saved(self._caller(order.task, order.attempt), path)
+
+    def keep(self, order: Order) -> None:
+        """The audit of the connection that an order has is on the disk."""
+        if order.database:
             self._barrier()
 
     # Of a store that fails, the thread that asked hears first; the run must hear of it too.

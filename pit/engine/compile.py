@@ -6,36 +6,31 @@ from collections.abc import Iterable, Mapping
 
 from doit.control import TaskControl, TaskDispatcher
 from doit.task import Task as DoitTask
-from msgspec import field
 
 from pit.engine.attempt import Policy
-from pit.model import Order, Reason, Record, Task
+from pit.model import Reason, Record, Task
 
 
 class Refusal(Record):
-    """Why a job cannot be attempted at all, known before it starts."""
+    """Why a task cannot be attempted at all, known before it starts."""
 
     reason: Reason
     error: str
 
 
 class Job(Record):
-    """One task of this run, ready to become an order for each attempt.
+    """One task of this run, as far as the scheduler must know it.
 
-    `order` is complete but for what differs between attempts and for `base`, the variables that
-    many jobs share. `stub` is the SQL script that is shown instead of being executed. `refusal`
-    fails the task without an attempt. `params` is set for a tracked task, which is judged before
-    it is attempted: the text of its parameter values, by which its records are kept. `done` skips
-    the task because an earlier run, which this one continues, has done it.
+    `stub` is the SQL script that is shown instead of being executed. `params` is set for a tracked
+    task, which is judged before it is attempted: the text of its parameter values, by which its
+    records are kept. `done` skips the task because an earlier run, which this one continues, has
+    done it.
     """
 
     name: str
     depends_on: tuple[str, ...]
     policy: Policy
-    base: dict[str, str] = field(default_factory=dict)
-    order: Order | None = None
     stub: str | None = None
-    refusal: Refusal | None = None
     params: str | None = None
     done: str = ""
 

@@ -240,7 +240,7 @@ def _why_not(ground: Ground, place: str) -> str:
     path = os.path.normpath(os.path.join(project, place))
     if path == project or not selection.lies_in(selection.located(path), project):
         return "it lies outside the project"
-    for own in ("pit.toml", *(task.script for task in ground.dag.tasks)):
+    for own in ("pit.toml", *(task.script for task in ground.dag.tasks if task.script)):
         if selection.lies_in(os.path.join(project, own), path):
             return f"{own} is part of it"
     return ""

@@ -116,6 +116,8 @@ def definition(dag: Dag, task: Task, values: Mapping[str, str]) -> dict[str, str
         "query": task.query,
         "expect": msgspec.to_builtins(task.expect) if task.expect else None,
         "fingerprint": task.fingerprint,
+        "load": msgspec.to_builtins(task.load) if task.load else None,
+        "output": task.save.output if task.save else "",
     }
     return {key: _canonical(value) for key, value in facts.items() if value}
 

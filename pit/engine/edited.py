@@ -24,11 +24,9 @@ def is_edited(tasks: Sequence[Task], project: Path, known: Mapping[str, Seen]) -
 
     Code counts by its meaning, so nothing is said of it.
     """
-    edited = [path for path, seen in known.items() if _differs(path, seen)]
-    if not edited:
-        return False
-    named = (path for task in tasks for path in (*(task.inputs or ()), *task.targets))
-    return not {f"{project}/{path}" for path in named}.isdisjoint(edited)
+    named = {path for task in tasks for path in (*(task.inputs or ()), *task.targets)}
+    paths = (f"{project}/{path}" for path in named)
+    return any(_differs(path, known[path]) for path in paths if path in known)
 
 
 def _differs(path: str, seen: Seen) -> bool:

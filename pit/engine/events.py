@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
@@ -10,8 +9,8 @@ from typing import Any, Protocol
 
 from pit.model import Event, RunEnded, TaskEnded
 
-_LOOK_UP = 0.5
-"""Seconds after which a signal that another thread has taken is heeded."""
+_LONGEST = 86400.0
+"""Seconds; who waits for longer looks up once a day."""
 
 
 class Sink(Protocol):
@@ -40,19 +39,11 @@ class Clock:
         return time.monotonic()
 
     def wait(self, mailbox: SimpleQueue[Any], seconds: float | None) -> Any:
-        """The next message of `mailbox`, or None after `seconds`.
-
-        A signal to the process may be taken by any of its threads, and wakes that thread alone;
-        the handler waits for the main thread, which therefore looks up by itself now and then.
-        """
-        until = math.inf if seconds is None else time.monotonic() + seconds
-        while True:
-            left = max(0.0, until - time.monotonic())
-            try:
-                return mailbox.get(timeout=min(left, _LOOK_UP))
-            except Empty:
-                if left <= _LOOK_UP:
-                    return None
+        """The next message of `mailbox`, or None after `seconds`."""
+        try:
+            return mailbox.get(timeout=None if seconds is None else min(seconds, _LONGEST))
+        except Empty:
+            return None
 
 
 class Telling:

@@ -151,6 +151,8 @@ def _file(name: str, change: Change) -> str:
 
 
 def _product(change: Change) -> str:
+    if change.subject.startswith("table:"):
+        return f"its table {change.subject.removeprefix('table:')} is gone"
     if not change.now:
         return f"its target {change.subject} is gone"
     values = _values(mark(change.was), mark(change.now))

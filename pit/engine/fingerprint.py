@@ -11,19 +11,21 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pit.engine import current
 from pit.model import Dag, FileMark, Fingerprint, Record, Task
 from pit.spec import graph
 from pit.spec.patterns import is_pattern, matches
-from pit.sql import connect
-from pit.sql.wire import Answer
 from pit.work import digest, environment, source, templates
 from pit.work.digest import Digests
 
+if TYPE_CHECKING:
+    from pit.sql.wire import Answer
+
 Url = Callable[[Task], str | None]
 Urls = Callable[[Task], Mapping[str, str]]
-Ask = Callable[[Task], Answer | None]
+Ask = Callable[[Task], "Answer | None"]
 
 CODE = (".py", ".sql", ".sh", ".j2")
 """Of which files the text is kept: to compare meaning, and to show what has changed."""
@@ -132,9 +134,13 @@ class Fingerprints:
                 self._made[name] = known
         return known
 
+    def handed(self, name: str) -> Mapping[str, FileMark]:
+        """What a task hands on beside its targets, as `note` was told."""
+        return self._handed.get(name, {})
+
     def _left_by(self, name: str) -> dict[str, FileMark]:
         """All that a task has made for others."""
-        return {**self.made(name), **self._handed.get(name, {})}
+        return {**self.made(name), **self.handed(name)}
 
     def products(self, task: Task) -> dict[str, FileMark]:
         """What stands at the task's targets now."""
@@ -150,14 +156,17 @@ class Fingerprints:
         url = self._around.url(task)
         if url is None:
             return ""
-        found = connect.parse(url, self._around.workspace)
-        return connect.identity(found)
+        return self._identity(url)
 
     def databases(self, task: Task) -> dict[str, str]:
         """The identities of the databases that a task's `secrets` lead to, by key."""
         urls = self._around.urls(task) if task.secrets else {}
-        found = {key: connect.parse(url, self._around.workspace) for key, url in urls.items()}
-        return {key: connect.identity(parsed) for key, parsed in found.items()}
+        return {key: self._identity(url) for key, url in urls.items()}
+
+    def _identity(self, url: str) -> str:
+        from pit.sql import connect  # most runs have no database
+
+        return connect.identity(connect.parse(url, self._around.workspace))
 
     def files(self, task: Task) -> tuple[str, ...]:
         """The files of the databases that a task works on, as far as they are in files."""
@@ -166,6 +175,10 @@ class Fingerprints:
             *(self._around.urls(task).values() if task.secrets else ()),
             *((url,) if url else ()),
         ]
+        if not urls:
+            return ()
+        from pit.sql import connect
+
         found = [connect.parse(each, self._around.workspace) for each in urls]
         return tuple(dict.fromkeys(each.path for each in found if each.path and not each.in_memory))
 

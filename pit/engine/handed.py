@@ -9,7 +9,7 @@ in the store with that run; files are copied into the data folder of the run tha
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -82,27 +82,49 @@ def standing(
     there: dict[str, FileMark] = {}
     if any(name.startswith(VALUE) for name in handed):
         there |= values_of(record.run, record.task, store)
-    for name in handed:
-        if name.startswith(DATA):
-            with suppress(OSError):
-                there[name] = digests.of(str(_data(runs_dir, record.run) / name[len(DATA) :]))
+    for path, _ in _files(handed):
+        with suppress(OSError):
+            there[f"{DATA}{path}"] = digests.of(str(_data(runs_dir, record.run) / path))
     return {name: mark for name, mark in there.items() if name in handed}
 
 
-def hand_on(record: TaskRecord, runs_dir: Path, data: Path) -> None:
+def hand_on(record: TaskRecord, runs_dir: Path, data: Path, digests: Digests) -> None:
     """Copy the files that a skipped task saved into the data folder of this run.
 
-    What is there already stays: it was handed on before, or a retry has taken it over.
+    What is there already stays: it was handed on before, or a retry has taken it over. OSError
+    with number 0 if a file has been changed where the task has left it.
     """
-    for name in record.fingerprint.handed:
+    for path, mark in _files(record.fingerprint.handed):
+        source, target = _data(runs_dir, record.run) / path, data / path
+        if target.exists() or source == target:
+            continue
+        _copy(source, target)
+        if digests.of(str(source)) != mark:
+            target.unlink()
+            raise OSError(0, f"it is not what {record.task} has saved", path)
+
+
+def altered(marks: Mapping[str, FileMark], data: Path, digests: Digests) -> list[str]:
+    """The files in the data folder that are not what a task has saved, by what it hands on."""
+    found = []
+    for path, mark in _files(marks):
+        try:
+            if digests.of(str(data / path)) == mark:
+                continue
+        except OSError:
+            pass  # it is gone, or nothing to read from
+        found.append(path)
+    return found
+
+
+def _files(marks: Mapping[str, FileMark]) -> Iterator[tuple[str, FileMark]]:
+    """The files among what a task hands on, relative to the data folder."""
+    for name, mark in marks.items():
         if name.startswith(DATA):
-            path = name[len(DATA) :]
-            _copy(_data(runs_dir, record.run) / path, data / path)
+            yield name[len(DATA) :], mark
 
 
 def _copy(source: Path, target: Path) -> None:
-    if target.exists() or source == target:
-        return
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = target.with_name(f".pit-{target.name}-{os.getpid()}")
     try:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,6 +23,9 @@ _BATCH = 256
 
 _TOLD_EVERY = 0.005
 """Seconds after which something that was found is told."""
+
+_LAST_LOOK = 1.0
+"""Seconds that are left, at the end, to those who still look."""
 
 _SLOW = 0.02
 """Seconds without any task judged after which one more thread takes part."""
@@ -68,14 +72,19 @@ class Judging:
             self._turn.notify_all()
 
     def close(self) -> None:
-        """Return when nothing is looked at any more; what has not been begun is dropped."""
+        """Return when nothing is looked at any more; what has not been begun is dropped.
+
+        A look that still takes long is one of a run that was told to stop: it is left to itself,
+        for it only reads, and ends with the process at the latest.
+        """
         with self._turn:
             self._closed = True
             self._asked.clear()
             self._recalled.clear()
             self._turn.notify_all()
+        until = time.monotonic() + _LAST_LOOK
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
 
     # ------------------------------------------------------------------ the threads
 
@@ -133,7 +142,8 @@ class Judging:
         with self._turn:
             if not self._recalled and self._asked:
                 batch = [self._asked.popleft() for _ in range(min(_BATCH, len(self._asked)))]
-                self._recall(batch)
+                with suppress(Exception):  # then each is judged without, which says what is wrong
+                    self._recall(batch)
                 self._recalled.extend(batch)
             if not self._recalled:
                 return None

@@ -85,7 +85,7 @@ class Learning:
     def perform(self, order: Order, tools: operators.Tools) -> Outcome:
         """Carry out one attempt, watched as far as its kind allows."""
         python = operators.runner_of(self._tasks[order.task]) == "python"
-        watched = order if order.sql else self._watcher.watched(order, python)
+        watched = order if not order.argv else self._watcher.watched(order, python)
         outcome = operators.perform(watched, tools)
         self._outcomes[order.task] = outcome
         return outcome
@@ -170,7 +170,7 @@ class Learning:
 
     def _code(self, task: Task) -> frozenset[str]:
         """What counts for the task without being declared."""
-        found = {task.script}
+        found = {task.script} - {""}
         with suppress(OSError):  # what it is made of is gone by now: then its script alone
             fingerprint = self._fingerprints.of(task)
             found.update(fingerprint.sources, *fingerprint.upstream.values())

@@ -197,7 +197,7 @@ class Look:
                 workspace=subject.config.root,
             ) as sessions,
         ):
-            self._questions.begin(sessions, cancel)
+            self._questions.begin(lambda: sessions, cancel)
             try:
                 yield
             finally:

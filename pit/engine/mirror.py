@@ -193,7 +193,7 @@ class _Tasks:
         made = DoitTask(
             f"{self._dag.name}:{task.name}",
             None,
-            doc=task.description or task.script,
+            doc=task.description or task.script or f"{task.type} {task.query}".rstrip(),
             task_dep=[f"{self._dag.name}:{name}" for name in task.depends_on],
             targets=list(self._targets(task)),
             subtask_of=self._dag.name,
@@ -211,7 +211,8 @@ class _Tasks:
 
     def _files(self, task: Task) -> Iterator[str]:
         """The script and the inputs; a pattern as the files that it matches now, if any."""
-        yield self._shown(task.script)
+        if task.script:
+            yield self._shown(task.script)
         for place in publish.anchored(task.inputs or (), self._root):
             found: Sequence[str] = ()
             if is_pattern(place) and not os.path.isabs(place):
@@ -238,6 +239,10 @@ def _facts(dag: Dag, task: Task) -> dict[str, Any]:
     connection = task.connection or (dag.connection if task.runner == "sql" else None)
     facts = {
         "script": task.script,
+        "type": str(task.type),
+        "query": task.query,
+        "tables": list(task.tables),
+        "fingerprint": task.fingerprint,
         "runner": task.runner,
         "connection": connection,
         "params": list(task.params or ()),

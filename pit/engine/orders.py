@@ -16,24 +16,26 @@ from pit.engine.lifetime import Lifetime
 from pit.errors import SecretsError
 from pit.model import (
     Check,
+    Load,
     Order,
     ParamType,
     Reason,
     RetryOn,
+    Save,
     Task,
     TaskType,
     Templated,
 )
 from pit.spec import graph
+from pit.spec.sqltasks import TEMPLATE
 from pit.work import bundled, environment, operators, publish
-from pit.work.sqlorders import TEMPLATE
 
 if TYPE_CHECKING:
     from pit.engine.asking import Asking
 
 
 class Orders:
-    """Makes the jobs of one run, once it has its ground and its secrets.
+    """Makes the jobs of one run, and the orders of their attempts, each when it begins.
 
     `params_of` gives the text of a tracked task's parameter values, None for one that always runs.
     """
@@ -48,6 +50,7 @@ class Orders:
         self._request, self._resolved, self._dir = life.request, life.resolved, life.dir
         self._env, self._asking, self._params_of = env, asking, params_of
         self._dag = life.resolved.dag
+        self._tasks = {task.name: task for task in self._dag.tasks}
         started = datetime.fromtimestamp(life.clock.now(), UTC)
         self._started_at = started.isoformat(timespec="seconds")
 
@@ -56,47 +59,47 @@ class Orders:
         jobs = {task.name: self._job(task) for task in self._resolved.tasks}
         return compile.ordered(jobs, graph.topological(self._dag))
 
-    # ------------------------------------------------------------------ jobs
-
     def _job(self, task: Task) -> Job:
-        runner = operators.runner_of(task)
         again = self._request.again
-        job = Job(
+        stubbed = operators.runner_of(task) == "sql" and not self._asking.has_secrets
+        return Job(
             name=task.name,
             depends_on=task.depends_on,
             policy=compile.policy(task),
-            base=self.python_variables if runner == "python" else self.variables,
+            stub=self._script(task) if stubbed else None,
             params=self._params_of(task),
             done=again.done.get(task.name, "") if again is not None else "",
         )
-        if runner == "sql":
-            return self._sql_job(job, task)
-        reserved = task.connection if self._asking.has_secrets else None
-        return self._connected(job, task, reserved, argv=self._argv(task))
 
-    def _sql_job(self, job: Job, task: Task) -> Job:
-        script = str(self._dir.project / task.script) if task.script else ""
-        if not self._asking.has_secrets:
-            return replace(job, stub=script, order=self._order(task))
-        name = databases.connection(self._dag, task)
-        if name is None:
+    def _script(self, task: Task) -> str:
+        return str(self._dir.project / task.script) if task.script else ""
+
+    # ------------------------------------------------------------------ one attempt
+
+    def order(self, name: str, attempt: int) -> Order | Refusal:
+        """What a task is told to do in an attempt; it is now that its connection is asked for."""
+        task = self._tasks[name]
+        order = self._order(task, attempt)
+        connection = self._connection(task)
+        if connection is None:
+            if order.argv:
+                return order
             error = "no connection: name one on the task, or in [dag.sql]"
-            return replace(job, refusal=Refusal(reason=Reason.MISSING_CONNECTION, error=error))
-        retry_any = task.retry_on is RetryOn.ANY
-        return self._connected(
-            job,
-            task,
-            name,
-            sql=script,
-            retry_any=retry_any,
-            work=self._work(task),
-            template=self._template(task),
-            tables=task.tables,
-            max_change=task.max_change,
-        )
+            return Refusal(reason=Reason.MISSING_CONNECTION, error=error)
+        try:
+            return replace(order, database=self._asking.connection(name, attempt, connection))
+        except SecretsError as error:
+            return Refusal(reason=Reason.MISSING_CONNECTION, error=str(error))
 
-    def _work(self, task: Task) -> Check | None:
+    def _connection(self, task: Task) -> str | None:
+        """The name of the connection that an attempt needs: to speak to, or to be left alone by."""
+        return databases.connection(self._dag, task) if self._asking.has_secrets else None
+
+    def _work(self, task: Task) -> Load | Save | Check | None:
         """What a SQL task does beyond sending its script."""
+        if task.load is not None:
+            (source,) = publish.anchored((task.load.source,), self._request.config.root)
+            return replace(task.load, source=source)
         if task.type is TaskType.CHECK:
             return Check(
                 keep=f"checks/{self._dir.log_file(task.name).stem}.parquet",
@@ -104,7 +107,7 @@ class Orders:
                 expect=task.expect,
                 severity=task.severity,
             )
-        return None
+        return task.save
 
     def _template(self, task: Task) -> Templated | None:
         """What a template of SQL has in scope; None for a script that is sent as it is."""
@@ -122,41 +125,42 @@ class Orders:
             run={"started_at": self._started_at},
         )
 
-    def _connected(self, job: Job, task: Task, name: str | None, **work: Any) -> Job:
-        """The job with its order; refused when the secrets lack the connection `name`."""
-        if name is None:
-            return replace(job, order=self._order(task, **work))
-        try:
-            url = self._asking.connection(task.name, name)
-        except SecretsError as error:
-            refusal = Refusal(reason=Reason.MISSING_CONNECTION, error=str(error))
-            return replace(job, refusal=refusal)
-        return replace(job, order=self._order(task, database=url, **work))
-
-    # ------------------------------------------------------------------ orders
-
-    def _argv(self, task: Task) -> tuple[str, ...]:
+    def _argv(self, task: Task, runner: str) -> tuple[str, ...]:
         script = self._dir.project / task.script
-        match operators.runner_of(task):
+        match runner:
             case "python":
                 assert self._env is not None
                 return environment.command(self._env, script)
             case "bash":
                 return operators.bash_command(script)
-            case runner:
+            case _:
                 return operators.custom_command(runner, script)
 
-    def _order(self, task: Task, **work: Any) -> Order:
+    def _sql(self, task: Task) -> dict[str, Any]:
+        """What an order says of the SQL that is to be executed."""
+        return {
+            "sql": self._script(task),
+            "retry_any": task.retry_on is RetryOn.ANY,
+            "work": self._work(task),
+            "template": self._template(task),
+            "tables": task.tables,
+            "max_change": task.max_change,
+        }
+
+    def _order(self, task: Task, attempt: int) -> Order:
+        runner = operators.runner_of(task)
+        shared = self.python_variables if runner == "python" else self.variables
+        work = self._sql(task) if runner == "sql" else {"argv": self._argv(task, runner)}
         return Order(
             run=self._dir.id,
             dag=self._dag.name,
             task=task.name,
-            attempt=0,
+            attempt=attempt,
             attempts=task.retries + 1,
             log=str(self._dir.log_file(task.name)),
             cwd=str(self._dir.project),
-            env=self._overlay(task),
-            marker="",
+            env=shared | self._overlay(task) | {"PIT_ATTEMPT": str(attempt)},
+            marker=os.urandom(8).hex(),
             targets=publish.anchored(task.targets, self._request.config.root),
             secrets=task.secrets,
             timeout=task.timeout,

@@ -7,21 +7,19 @@ reading alone, waits for nobody, and asks each task once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pit.errors import PitError
 from pit.model import Task
-from pit.sql import wire
-from pit.sql.connect import Database
-from pit.sql.wire import Answer
-from pit.work.asking import Asked, ask
-from pit.work.cancel import Cancel
 
-NOT_ASKED = Answer(failure="its database is asked in a run only")
+if TYPE_CHECKING:
+    from pit.sql.wire import Answer
+    from pit.work.asking import Asked
+    from pit.work.cancel import Cancel
+
 _IN_A_RUN = 60.0
 _IN_A_LOOK = 10.0
 """Seconds that an answer may take."""
-
-_NOWHERE = Database(kind="", display="", key="")
 
 
 def asks(task: Task) -> bool:
@@ -37,10 +35,10 @@ class Questions:
 
     def __init__(self, url: Callable[[Task], str | None], *, look: bool = False) -> None:
         self._url, self._look = url, look
-        self._by: tuple[Asked, Cancel] | None = None
+        self._by: tuple[Callable[[], Asked], Cancel] | None = None
         self._silent: dict[str, Answer] = {}
 
-    def begin(self, sessions: Asked, cancel: Cancel) -> None:
+    def begin(self, sessions: Callable[[], Asked], cancel: Cancel) -> None:
         """From now on, ask by these sessions, until `cancel` rises or `end`."""
         self._by = sessions, cancel
 
@@ -49,8 +47,7 @@ class Questions:
         self._by = None
 
     def of(self, task: Task) -> Answer | None:
-        """What is known of the tables and the fingerprint of a task; None if it asks for nothing.
-        """
+        """What is known of a task's tables and fingerprint; None if it asks for nothing."""
         if not asks(task):
             return None
         return self._asked(task, task.tables, task.fingerprint)
@@ -63,18 +60,23 @@ class Questions:
         return () if found.failure else tuple(t for t in task.tables if t not in found.there)
 
     def _asked(self, task: Task, tables: tuple[str, ...], query: str) -> Answer:
+        from pit.sql.connect import Database  # few tasks have anything to ask
+        from pit.sql.wire import Answer, Ask
+        from pit.work.asking import ask
+
         url = self._url(task)
         if url is None:
             return Answer(failure="the secrets do not tell its database")
         if self._by is None:
-            return NOT_ASKED
+            return Answer(failure="its database is asked in a run only")
         sessions, cancel = self._by
-        request = wire.Ask(id=0, database=_NOWHERE, tables=tables, query=query, look=self._look)
+        nowhere = Database(kind="", display="", key="")
+        request = Ask(id=0, database=nowhere, tables=tables, query=query, look=self._look)
         seconds = _IN_A_LOOK if self._look else _IN_A_RUN
         if url in self._silent:
             return self._silent[url]
         try:
-            found = ask(sessions, url, request, task.name, cancel, seconds)
+            found = ask(sessions(), url, request, task.name, cancel, seconds)
         except PitError as error:
             found = Answer(failure=str(error))
         if self._look and found.failure:

@@ -8,6 +8,7 @@ do (`orders`), what is current (`tracking`) and when each task starts (`schedule
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,14 @@ from pit.engine.outdated import announcement, outdated
 from pit.engine.questions import Questions
 from pit.engine.request import Finale, Request, Services
 from pit.engine.resolved import resolve
-from pit.engine.schedule import Scheduler, Tally
+from pit.engine.schedule import Scheduler
+from pit.engine.sessions import OnDemand
+from pit.engine.tally import Tally
 from pit.engine.tracking import Scene, Tracking
 from pit.model import Order, Output, Reason, RunState, Task, TaskEnded, TaskState
 from pit.spec import graph
 from pit.state.files import remove_tree
-from pit.work import kernel, operators, process
-from pit.work.broker import Sessions
+from pit.work import kernel, operators
 from pit.work.digest import Digests
 from pit.work.frozen import Frozen
 from pit.work.tasklog import TaskLog
@@ -207,23 +209,14 @@ class _Run:
 
     def compiled(self) -> list[Job]:
         """The jobs of this run in topological order."""
-        jobs = self.orders.jobs()
-        self.asking.keep()
-        return jobs
+        return self.orders.jobs()
 
     # ------------------------------------------------------------------ 7 drive
 
     def drive(self, jobs: Sequence[Job]) -> None:
         """Perform the jobs and record how the run ended."""
         self._skip_unselected()
-        with Sessions(
-            spawn=process.spawn_session,
-            cwd=self.dir.project,
-            env=self.orders.variables,
-            stderr=self.dir.logs / ".sql.log",
-            workspace=self.config.root,
-            guardian=self.life.guardian,
-        ) as sessions:
+        with closing(OnDemand(self.life, self.orders.variables)) as sessions:
             self.questions.begin(sessions, self.life.cancel)
             tools = operators.Tools(
                 cancel=self.life.cancel,
@@ -233,7 +226,7 @@ class _Run:
                 desk=self.asking.desk,
                 masks=self.life.masks,
             )
-            tally = self._scheduled(jobs, tools)
+            tally = self._scheduled(jobs, tools, sessions)
         self.life.end_processes()
         if self.learning is not None:
             self.learning.tell()
@@ -243,13 +236,16 @@ class _Run:
             outputs = self.dag.outputs
         self.life.end(tally.state, tally.reason, tally.error, tally.stub, outputs)
 
-    def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools) -> Tally:
+    def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools, sessions: OnDemand) -> Tally:
         attempt = operators.perform if self.learning is None else self.learning.perform
         life, tracking = self.life, self.tracking
 
         def perform(order: Order) -> Finished:
+            self.asking.keep(order)
             tracking.hand_on(order.task)
-            return tracking.conclude(order, attempt(order, tools))
+            outcome = attempt(order, tools)
+            self.asking.saved(order, outcome)
+            return tracking.conclude(order, outcome)
 
         slots, mailbox = life.resolved.slots, life.mailbox
         executor = Threads(perform, tracking.judge, mailbox, slots, tracking.recall)
@@ -259,6 +255,7 @@ class _Run:
             jobs,
             tell=life.tell,
             executor=executor,
+            order=self.orders.order,
             mailbox=mailbox,
             cancel=life.cancel,
             slots=slots,
@@ -268,6 +265,9 @@ class _Run:
             claim=tracking.claim,
             release=tracking.release,
             explain=self._explained,
+            reserve=sessions.reserve,
+            dismiss=sessions.dismiss,
+            show_wait=self._show_wait,
         )
         try:
             return scheduler.run()
@@ -296,8 +296,15 @@ class _Run:
     def _show_stub(self, job: Job) -> None:
         """In stub mode the log holds the SQL that was not executed."""
         assert job.stub is not None
-        assert job.order is not None
-        with TaskLog(job.order.log, job.name, self.services.tap) as log:
+        with TaskLog(str(self.dir.log_file(job.name)), job.name, self.services.tap) as log:
             log.line("[pit] no secrets file: this SQL was not executed")
             query = self.dag.task(job.name).query
             log.write(Path(job.stub).read_bytes() if job.stub else query.encode())
+
+    def _show_wait(self, order: Order, what: str) -> None:
+        """The log says what an attempt waits for before it begins."""
+        with (
+            suppress(OSError),  # a full disk: the attempt itself meets it
+            TaskLog(order.log, order.task, self.services.tap, self.life.masks) as log,
+        ):
+            log.line(f"waiting for {what}")

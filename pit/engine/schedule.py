@@ -8,31 +8,30 @@ handed back with `send()`, which frees what waited for it. The life of each task
 from __future__ import annotations
 
 import heapq
-import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from queue import SimpleQueue
 from typing import Any, Protocol
 
 from doit.control import ExecNode
-from msgspec.structs import replace
 
 from pit.engine import attempt, compile
-from pit.engine.compile import Job
+from pit.engine.barred import Barred
+from pit.engine.compile import Job, Refusal
 from pit.engine.current import Verdict
 from pit.engine.events import Clock
 from pit.engine.executors import Broken, Executor, Finished, Judged
 from pit.engine.judging import Many
+from pit.engine.tally import Tally, tally
 from pit.errors import PitError
 from pit.model import (
     AttemptEnded,
     AttemptStarted,
     Event,
+    Logged,
     Order,
     Reason,
-    Record,
-    RunState,
     TaskEnded,
     TaskState,
     Warned,
@@ -64,16 +63,6 @@ class Teller(Protocol):
         """Wait until all events so far are durable."""
 
 
-class Tally(Record):
-    """How the tasks of a run ended, and what that makes of the run."""
-
-    state: RunState
-    reason: Reason | None
-    error: str
-    counts: dict[TaskState, int]
-    stub: bool
-
-
 class _Entry:
     """One task on its way through the run."""
 
@@ -100,6 +89,7 @@ class Scheduler:
         *,
         tell: Teller,
         executor: Executor,
+        order: Callable[[str, int], Order | Refusal],
         mailbox: SimpleQueue[Any],
         cancel: Cancellation,
         slots: int,
@@ -109,6 +99,9 @@ class Scheduler:
         claim: Callable[[Job], bool] = lambda job: True,
         release: Callable[[Job], None] = lambda job: None,
         explain: Callable[[Verdict], str] = lambda verdict: "",
+        reserve: Callable[[Order], str] = lambda order: "",
+        dismiss: Callable[[Order], None] = lambda order: None,
+        show_wait: Callable[[Order, str], None] = lambda order, what: None,
     ) -> None:
         self._run, self._dag, self._jobs = run, dag, jobs
         self._tell, self._executor, self._mailbox = tell, executor, mailbox
@@ -116,6 +109,8 @@ class Scheduler:
         self._clock = clock or Clock()
         self._show_stub, self._explain = show_stub, explain
         self._claim, self._release = claim, release
+        self._order, self._dismiss, self._show_wait = order, dismiss, show_wait
+        self._barred: Barred[_Entry] = Barred(reserve)
         self._deadline = None if timeout is None else self._clock.monotonic() + timeout
         self._dispatcher = compile.dispatcher(compile.doit_tasks(dag, jobs)).generator
         self._exhausted = self._holding = False
@@ -137,7 +132,7 @@ class Scheduler:
         try:
             self._loop()
             self._skip_rest()
-            return self._tally()
+            return tally(list(self._ended.values()), self._stopping)
         except PitError:
             self._abandon()
             raise
@@ -152,7 +147,7 @@ class Scheduler:
             self._receive(message)
 
     def _waiting(self) -> bool:
-        return bool(self._delayed or self._queue or self._stale)
+        return bool(self._delayed or self._queue or self._stale or self._barred)
 
     def _receive(self, message: object) -> None:
         match message:
@@ -172,7 +167,8 @@ class Scheduler:
                 raise message
 
     def _advance(self) -> None:
-        while len(self._running) < self._slots and self._stopping is None:
+        self._let_in()
+        while self._has_room() and self._stopping is None:
             self._wake_delayed()
             if self._queue:
                 self._launch(self._queue.popleft())
@@ -187,7 +183,10 @@ class Scheduler:
         times = [self._delayed[0][0]] if self._delayed and self._has_room() else []
         if self._deadline is not None and self._stopping is None:
             times.append(self._deadline)
-        return max(0.0, min(times) - self._clock.monotonic()) if times else None
+        if self._barred:
+            times.append(self._barred.next_look(self._has_room()))
+        left = min(times, default=_NEVER) - self._clock.monotonic()
+        return None if left == _NEVER else max(0.0, left)
 
     def _has_room(self) -> bool:
         return len(self._running) < self._slots
@@ -221,8 +220,6 @@ class Scheduler:
         elif node.ignored_deps:
             skipped = ", ".join(sorted(dep.task.meta["job"].name for dep in node.ignored_deps))
             self._end(entry, TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, f"after {skipped}")
-        elif job.refusal is not None:
-            self._end(entry, TaskState.FAILED, job.refusal.reason, job.refusal.error)
         elif job.stub is not None:
             self._show_stub(job)
             self._end(entry, TaskState.SKIPPED, Reason.NO_SECRETS)
@@ -270,12 +267,41 @@ class Scheduler:
         return effect
 
     def _launch(self, entry: _Entry) -> None:
+        """Begin an attempt, unless it cannot be made, or has to wait for a file without a slot."""
         self._settle(entry.job.depends_on)
+        order = self._order(entry.job.name, entry.life.attempt + 1)
+        if isinstance(order, Refusal):
+            self._end(entry, TaskState.FAILED, order.reason, order.error)
+        elif place := self._barred.bars(entry, order, self._clock.monotonic()):
+            self._show_wait(order, place.obstacle)
+            if self._barred.is_first(place):
+                told = f"waiting for {place.obstacle}"
+                self._emit(Logged, task=order.task, level="warning", message=told)
+        else:
+            self._begin_attempt(entry, order)
+
+    def _let_in(self) -> None:
+        """Those who have waited for what another run used: it is free now, or they wait no more."""
+        if not self._barred or self._stopping is not None:
+            return
+        now = self._clock.monotonic()
+        for place in self._barred.late(now):
+            self._dismiss(place.order)
+            error = f"waited for its time-out for {place.obstacle}"
+            self._end(place.entry, TaskState.FAILED, Reason.TIMEOUT, error)
+        free = self._barred.free(now)
+        while self._has_room():
+            for place in free:
+                self._begin_attempt(place.entry, place.order)
+                break
+            else:
+                return
+
+    def _begin_attempt(self, entry: _Entry, order: Order) -> None:
         effect = self._step(entry, attempt.Slot())
         assert isinstance(effect, attempt.Launch)
         if entry.started_at is None:
             entry.started_at, entry.begun = self._clock.now(), self._clock.monotonic()
-        order = self._order(entry.job, effect.attempt)
         self._emit(
             AttemptStarted,
             task=order.task,
@@ -288,14 +314,10 @@ class Scheduler:
         self._running[order.task] = entry
         self._executor.submit(order)
 
-    def _order(self, job: Job, number: int) -> Order:
-        assert job.order is not None
-        env = job.base | job.order.env | {"PIT_ATTEMPT": str(number)}
-        return replace(job.order, attempt=number, env=env, marker=os.urandom(8).hex())
-
     def _finished(self, message: Finished) -> None:
         task, outcome = message.order.task, message.outcome
         entry = self._running.pop(task)
+        self._dismiss(message.order)
         if self._stopping is not None:
             self._step(entry, attempt.Stop(reason=self._stopping))
         effect = self._step(entry, attempt.Done(outcome=outcome))
@@ -389,7 +411,16 @@ class Scheduler:
     def _stop(self, reason: Reason) -> None:
         self._stopping = reason
         delayed = [entry for _, _, entry in sorted(self._delayed)]
-        waiting = [*self._queue, *delayed, *self._stale, *self._judging.values()]
+        barred = self._barred.clear()
+        for place in barred:
+            self._dismiss(place.order)
+        waiting = [
+            *self._queue,
+            *delayed,
+            *(place.entry for place in barred),
+            *self._stale,
+            *self._judging.values(),
+        ]
         for each in (self._queue, self._delayed, self._stale, self._judging):
             each.clear()
         for entry in waiting:
@@ -426,30 +457,11 @@ class Scheduler:
             if isinstance(message, Finished):
                 self._running.pop(message.order.task, None)
 
-    def _tally(self) -> Tally:
-        ended = list(self._ended.values())
-        counts = Counter(task.state for task in ended)
-        stub = any(task.reason is Reason.NO_SECRETS for task in ended)
-        state, reason, error = self._run_state(ended)
-        return Tally(state=state, reason=reason, error=error, counts=dict(counts), stub=stub)
-
-    def _run_state(self, ended: Sequence[TaskEnded]) -> tuple[RunState, Reason | None, str]:
-        unfinished = [task for task in ended if task.state is not TaskState.SUCCESS]
-        if self._stopping is not None and any(t.reason is self._stopping for t in unfinished):
-            if self._stopping is Reason.TIMEOUT:
-                return RunState.FAILED, Reason.TIMEOUT, "the run exceeded dag.timeout"
-            return RunState.CANCELLED, self._stopping, ""
-        failed = [task for task in ended if task.state is TaskState.FAILED]
-        if not failed:
-            return RunState.SUCCESS, None, ""
-        full = [task for task in failed if task.reason is Reason.DISK_FULL]
-        first = (full or failed)[0]
-        names = ", ".join(task.task for task in failed[:5]) + (" …" if len(failed) > 5 else "")
-        return RunState.FAILED, first.reason if full else None, f"failed: {names}"
-
 
 _AHEAD = 1000
 """How many tasks are being judged at most."""
+
+_NEVER = float("inf")
 
 _LOOK_AGAIN = 0.2
 """Seconds between two looks at a task that another run is executing."""

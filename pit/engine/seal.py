@@ -22,8 +22,10 @@ import msgspec
 from pit.model import Record
 
 FORMAT = 1
-_YOUNG = 100_000_000
-"""Nanoseconds in which two changes may bear the same time, generously."""
+_SECOND = 1_000_000_000
+_YOUNG, _YOUNG_BY_SECONDS = 100_000_000, 2 * _SECOND
+"""Nanoseconds in which two changes may bear the same time, generously; where times are whole
+seconds, as on older file systems, the other number."""
 
 Stat = tuple[int, int, int, int, int]
 """Device, inode, size, and modification and change time in nanoseconds."""
@@ -33,7 +35,8 @@ class Seal(Record):
     """What stood when all was current; `mark` is how far the store had come, `tasks` how many.
 
     `requires` are the DAG's requirements, which age, so they are checked each time. `databases`
-    are files of which only device and inode count, for their content is not looked at.
+    are files of which only device and inode count, for their content is not looked at. `asked`: a
+    database had to be asked as well, whose answer no file tells, so it is good for once.
     """
 
     format: int
@@ -49,6 +52,7 @@ class Seal(Record):
     stats: list[Stat]
     absent: list[str]
     databases: dict[str, tuple[int, int]]
+    asked: bool = False
 
 
 def place(cache_dir: Path, dag: str, selection: str, given: Mapping[str, str]) -> Path:
@@ -110,7 +114,10 @@ def settled(paths: Iterable[str], known: Mapping[str, Stat], when: int) -> dict[
     found: dict[str, Stat] = {}
     for path in paths:
         stat = known.get(path) or _stat(path)
-        if stat is None or max(stat[3], stat[4]) > when - _YOUNG:
+        if stat is None:
+            return None
+        newest = max(stat[3], stat[4])
+        if newest > when - (_YOUNG if newest % _SECOND else _YOUNG_BY_SECONDS):
             return None
         found[path] = stat
     return found

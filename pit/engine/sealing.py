@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from pit.engine import current, seal
 from pit.engine.edited import is_edited
-from pit.engine.questions import asks
 from pit.engine.look import Action, Look, Memory, Outlook, Subject
+from pit.engine.questions import asks
 from pit.engine.seal import Seal
 from pit.engine.select import prepared, selected
 from pit.errors import PitError
@@ -85,7 +85,8 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
     digests = Asked(known)
     subject = Subject(dag=declared, config=config, params=values, secrets=secrets)
     view = Look(subject, memory, capture, digests)
-    outlooks = view.outlooks(chosen, until_stale=True)
+    with view.asking():
+        outlooks = view.outlooks(chosen, until_stale=True)
     view.save()
     if any(outlook.action is not Action.SKIP or _dangles(outlook) for outlook in outlooks):
         return None
@@ -93,7 +94,8 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
         return None
     databases = {path: _file(path) for task in tasks for path in view.fingerprints.files(task)}
     found = _sealed(question, digests, mark, tasks, values)
-    return None if found is None else replace(found, databases=databases)
+    asked = any(asks(task) for task in tasks)
+    return None if found is None else replace(found, databases=databases, asked=asked)
 
 
 def _secrets(config: WorkspaceConfig) -> Secrets | None:
@@ -137,9 +139,7 @@ def _dangles(outlook: Outlook) -> bool:
 
 def _sealable(task: Task, workspace: Path) -> bool:
     """Whether all that the task reads and makes can be told by the project's folders, or by the
-    files themselves: elsewhere nothing tells of new names. What a database says, no file tells."""
-    if asks(task):
-        return False
+    files themselves: elsewhere nothing tells of new names."""
     places = publish.anchored((*(task.inputs or ()), *task.targets), workspace)
     return all(
         os.path.isfile(path) and not is_pattern(path) for path in places if os.path.isabs(path)

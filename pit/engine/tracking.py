@@ -219,7 +219,7 @@ class Tracking:
 
     def _hand_on_one(self, task: Task, record: TaskRecord) -> None:
         root, marks = self._scene.root, record.fingerprint.products
-        handed.hand_on(record, self._scene.runs, self._scene.data)
+        handed.hand_on(record, self._scene.runs, self._scene.data, self._live)
         # Another run may have published newer products; those of the record are where it ran.
         for source in (self._scene.project, self._scene.runs / record.run / "project"):
             with suppress(FileNotFoundError):
@@ -271,7 +271,15 @@ class Tracking:
             for place, mark in self._fingerprints.made(name).items():
                 made[os.path.join(self._scene.project, place)] = mark
         changed = inputs.changed(self._scene.snapshot.links, task.inputs)
-        return [path for path in changed if not self._holds(path, made.get(path))]
+        return [
+            *(path for path in changed if not self._holds(path, made.get(path))),
+            *(path for name in task.depends_on for path in self._written_over(name)),
+        ]
+
+    def _written_over(self, upstream: str) -> Sequence[str]:
+        """The files saved by a task that another one has changed in this run's data folder."""
+        marks = self._fingerprints.handed(upstream)
+        return handed.altered(marks, self._scene.data, self._live) if marks else ()
 
     def _holds(self, path: str, mark: FileMark | None) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -10,7 +11,9 @@ from pit.engine import current
 from pit.engine.current import Change, Kind, Records, Verdict
 from pit.engine.fingerprint import Fingerprints
 from pit.model import FileMark, Task, TaskRecord
-from pit.sql.wire import Answer
+
+if TYPE_CHECKING:
+    from pit.sql.wire import Answer
 
 
 def verdict_of(

@@ -34,8 +34,10 @@ FOLDER = "projects"
 _MANY = 100
 """Fewer tasks are read as fast as they are found in a cache."""
 
-_YOUNG = 100_000_000
-"""Nanoseconds in which two changes may bear the same time, generously."""
+_SECOND = 1_000_000_000
+_YOUNG, _YOUNG_BY_SECONDS = 100_000_000, 2 * _SECOND
+"""Nanoseconds in which two changes may bear the same time, generously; where times are whole
+seconds, as on older file systems, the other number."""
 
 Stat = tuple[int, int, int, int, int]
 """Device, inode, size, and modification and change time in nanoseconds."""
@@ -64,7 +66,7 @@ def project(folder: Path, root: Path, cache_dir: Path) -> Project:
     if read.dag is None or read.findings or len(read.dag.tasks) < _MANY:
         return read
     # A file so young may change again without another time to show for it.
-    if before is not None and max(before[3:]) < began - _YOUNG and _stat(toml) == before:
+    if before is not None and _is_settled(before, began) and _stat(toml) == before:
         _keep(place, folder, before, read.dag)
     return read
 
@@ -72,6 +74,11 @@ def project(folder: Path, root: Path, cache_dir: Path) -> Project:
 def _place(cache_dir: Path, folder: Path) -> Path:
     name = hashlib.sha256(os.fsencode(folder.name)).hexdigest()
     return cache_dir / FOLDER / name[:32]
+
+
+def _is_settled(look: Stat, when: int) -> bool:
+    newest = max(look[3:])
+    return newest < when - (_YOUNG if newest % _SECOND else _YOUNG_BY_SECONDS)
 
 
 def _stat(path: Path) -> Stat | None:
@@ -178,5 +185,8 @@ def _keep(place: Path, folder: Path, toml: Stat, dag: Dag) -> None:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         with open(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(raw)
-        os.replace(temporary, place)
+            try:
+                file.write(raw)
+                os.replace(temporary, place)
+            except OSError:
+                os.unlink(temporary)

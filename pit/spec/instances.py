@@ -124,6 +124,22 @@ def _depends_on(task: Task, instances: Mapping[str, Sequence[str]]) -> tuple[str
     return tuple(dict.fromkeys(itertools.chain.from_iterable(each)))
 
 
+def moved(task: Task) -> str:
+    """The file that a load or a save is about; empty for any other task."""
+    if task.load is not None:
+        return task.load.source
+    return task.save.output if task.save is not None else ""
+
+
+def moving(task: Task, path: str) -> dict[str, Any]:
+    """The fields of a load or a save, about this file."""
+    if task.load is not None:
+        return {"load": msgspec.structs.replace(task.load, source=path)}
+    if task.save is not None:
+        return {"save": msgspec.structs.replace(task.save, output=path)}
+    return {}
+
+
 class _Instances:
     """The instances of one task: what differs between them, taken apart once."""
 
@@ -134,6 +150,7 @@ class _Instances:
             self._inputs = _Paths(task.inputs, axes, (*at, "inputs"), findings)
         self._targets = _Paths(task.targets, axes, (*at, "targets"), findings)
         self._tables = tuple(Template(table, axes) for table in task.tables)
+        self._moved = [Template(text, axes) for text in (moved(task),) if text]
         self._env = {name: Template(text, axes) for name, text in task.env.items()}
         self._variables = {key: f"{VARIABLE_PREFIX}{key.upper()}" for key in axes}
 
@@ -149,6 +166,8 @@ class _Instances:
                 same["inputs"] = self._inputs.filled(values, name)
             same["targets"] = self._targets.filled(values, name)
             same["tables"] = tuple(table.filled(values) for table in self._tables)
+            for text in self._moved:
+                same |= moving(self._task, text.filled(values))
             same["env"] = self._variables_of(values)
             yield Task(**same)
 

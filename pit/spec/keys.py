@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pit.model import (
+    CsvFormat,
     Dag,
     Expect,
+    LoadMode,
     MatrixSource,
+    MissingColumns,
     Output,
     Overlap,
     Param,
@@ -32,6 +35,7 @@ from pit.spec import params
 from pit.spec.dataflow import WORKSPACE, WORKSPACE_NAME
 from pit.spec.findings import Findings
 from pit.spec.instances import encoded
+from pit.spec.movement import FORMATS, Columns, Saved, TableName
 from pit.spec.patterns import wild_span
 from pit.spec.position import KeyPath
 from pit.spec.sqlvalues import CheckedValue, RowCount, Share, Shares, Target
@@ -448,6 +452,15 @@ EXPECT = Table(
     Key("max_null", Shares(), "The largest share of NULLs in a column, by column."),
 )
 
+CSV = Table(
+    "csv",
+    CsvFormat,
+    Key("delimiter", Text(blank=True), "What separates values; found out if absent, a tab in .tsv."),
+    Key("header", Truth(), "Whether the first line has the columns' names."),
+    Key("null", Text(blank=True), "What stands, without quotes, where there is no value."),
+    Key("encoding", Text(), "How the text is encoded, such as utf-8 or latin-1."),
+)
+
 TASK = Table(
     "[[tasks]]",
     Task,
@@ -455,13 +468,14 @@ TASK = Table(
     Key(
         "script",
         Script(),
-        "The script to run, relative to the project; a check may have a query instead.",
+        "The script to run, relative to the project; a check may have a query instead, a load has "
+        "none.",
     ),
     Key(
         "type",
-        OneOf(("check",), make=TaskType),
-        "What a SQL task is, beside a script that is run: check (a query whose result must be as "
-        "expected).",
+        OneOf(("load", "save", "check"), make=TaskType),
+        "What a SQL task is, beside a script that is run: load (files into a table), save (a query "
+        "into a file), check (a query whose result must be as expected).",
     ),
     Key(
         "runner",
@@ -520,18 +534,47 @@ TASK = Table(
         Text(),
         "A query on the task's connection; it runs again when the result is another one.",
     ),
+    Key(
+        "source",
+        DataPath(named=True),
+        "The files of a load: a path or pattern, in the run's data folder or else in the project.",
+    ),
+    Key("table", TableName(), "The table of a load, with its schema or without."),
+    Key(
+        "mode",
+        OneOf(tuple(LoadMode), make=LoadMode),
+        "What a load does with the rows that are there: append to them (append), replace them "
+        "(truncate_and_load), make the table anew (create_or_replace), or update those with the "
+        "same key (upsert); append if absent.",
+    ),
+    Key("key", ListOf(Text(), "a list of columns"), "The columns that tell rows apart, for upsert."),
+    Key(
+        "columns",
+        Columns(),
+        "What becomes of the columns of a load's files: a new name, another type, or nothing.",
+    ),
+    Key(
+        "format",
+        OneOf(FORMATS),
+        "What the files of a load are; by what their names end with if absent.",
+    ),
+    Key("csv", SubTable(CSV), "How the CSV files of a load are written."),
+    Key(
+        "max_rejects",
+        Whole(0),
+        "So many rows of a load may be set aside because a value does not fit; none if absent.",
+    ),
+    Key(
+        "missing_columns",
+        OneOf(tuple(MissingColumns), make=MissingColumns),
+        "What a file is that lacks a column which other files of a load have: a mistake (error), or "
+        "NULL there (null); error if absent.",
+    ),
+    Key("output", Saved(named=True), "The file that a save writes, in the run's data folder."),
     Key("env", Environment(), "Environment variables of this task, over those of the DAG."),
     Key("description", Text(blank=True), "What it does, for people."),
     Key("always", Truth(), "Whether it runs every time, though it declares its inputs."),
     Key("matrix", Matrix(), "Keys and their values: one task is made for each combination."),
-    later=(
-        "mode",
-        "source",
-        "table",
-        "key",
-        "columns",
-        "output",
-    ),
 )
 
 OUTPUT = Table(
@@ -585,5 +628,5 @@ CONFIG = Table(
 FILE_TABLES = ("dag", "tasks", "outputs")
 """The tables at the top of pit.toml."""
 
-TABLES = (DAG, TASK, MATRIX, EXPECT, OUTPUT, PARAM, REQUIRE, SQL, CONFIG, RETENTION)
+TABLES = (DAG, TASK, MATRIX, CSV, EXPECT, OUTPUT, PARAM, REQUIRE, SQL, CONFIG, RETENTION)
 """All tables of both files, for whoever documents them."""

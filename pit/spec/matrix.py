@@ -17,7 +17,7 @@ from pit.spec.axes import Matching, Reader
 from pit.spec.check import check_expansion
 from pit.spec.dataflow import WORKSPACE_NAME
 from pit.spec.findings import Findings, label
-from pit.spec.instances import Expansion, expanded
+from pit.spec.instances import Expansion, expanded, moved, moving
 from pit.spec.placeholders import filled, names_in
 from pit.spec.values import data_path
 
@@ -97,7 +97,8 @@ def expand_params(task: Task, values: Mapping[str, str]) -> Task:
 
     BadParameter if a value makes a path that cannot be one.
     """
-    texts = (*(task.inputs or ()), *task.targets, *task.tables, *task.env.values())
+    path = moved(task)
+    texts = (*(task.inputs or ()), *task.targets, *task.tables, *task.env.values(), path)
     wanted = values if task.params is None else task.params
     got = {name: values[name] for name in wanted if name != WORKSPACE_NAME}
     if not any(name in got for text in texts for name in names_in(text)):
@@ -109,6 +110,7 @@ def expand_params(task: Task, values: Mapping[str, str]) -> Task:
         targets=_paths(task, task.targets, got),
         tables=tuple(filled(table, got) for table in task.tables),
         env={name: filled(text, got) for name, text in task.env.items()},
+        **(moving(task, _path(task, path, got)) if names_in(path) else {}),
     )
 
 

@@ -12,6 +12,7 @@ from pit.spec import toml
 from pit.spec.check import check
 from pit.spec.findings import Findings, label, printable
 from pit.spec.keys import DAG, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
+from pit.spec.movement import fold, with_saves
 from pit.spec.position import KeyPath
 from pit.spec.sqltasks import check_source
 from pit.spec.sqlvalues import TABLE
@@ -67,7 +68,8 @@ def _dag(data: dict[str, Any], folder: Path, findings: Findings) -> Dag:
 
 def _add_unknown_table(name: str, findings: Findings) -> None:
     own = next((t for t in (DAG, TASK) if name in t.keys and name not in FILE_TABLES), None)
-    meant = f"; it belongs in {own.title}" if own else suggestion(name, FILE_TABLES)
+    plural = f"{name}s" in FILE_TABLES  # [output] is [[outputs]], not the key of a task
+    meant = f"; it belongs in {own.title}" if own and not plural else suggestion(name, FILE_TABLES)
     findings.add((name,), f"unknown key {shown(name)} at the top of pit.toml{meant}", on_key=True)
 
 
@@ -98,7 +100,8 @@ def _tasks(data: dict[str, Any], findings: Findings) -> tuple[Task, ...]:
     tables = _array(data, "tasks", findings)
     if not tables and data.get("tasks", []) == []:
         findings.add(("dag",), "this DAG has no tasks", "Add one: [[tasks]] with name and script")
-    return tuple(_task(table, ("tasks", index), findings) for index, table in enumerate(tables))
+    tasks = [_task(table, ("tasks", index), findings) for index, table in enumerate(tables)]
+    return tuple(with_saves(tasks))
 
 
 def _task(table: Any, at: KeyPath, findings: Findings) -> Task:
@@ -114,6 +117,7 @@ def _task(table: Any, at: KeyPath, findings: Findings) -> Task:
     elif script and "runner" not in table:
         fields["runner"] = _runner(script, at, findings)
     check_source(table, at, findings)
+    fold(table, fields, at, findings)
     _divide_targets(fields, at, findings)
     return Task(**fields)
 

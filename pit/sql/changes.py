@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
-from typing import Any
+from typing import Any, Protocol
+
+from msgspec import field
 
 from pit.model import Record
 from pit.sql import dialect as dialects
@@ -33,9 +35,23 @@ class State(Record, frozen=True):
 
     there: bool
     rows: int | None = None
-    nulls: dict[str, int] = {}
+    nulls: dict[str, int] = field(default_factory=dict)
     key: str = ""
     range: tuple[str, str] | None = None
+
+
+def dialect_of(session: Session, kind: str) -> Dialect:
+    """How the database writes names: that of the product, where ODBC has told which it is."""
+    product: Dialect = getattr(session, "product", None) or dialects.of_kind(kind)
+    return product
+
+
+class Native(Protocol):
+    """A session, or whatever else has a library's connection."""
+
+    @property
+    def native(self) -> Any:
+        """The library's own connection."""
 
 
 class Changes:
@@ -48,7 +64,7 @@ class Changes:
 
     def __init__(
         self,
-        session: Session,
+        session: Native,
         dialect: Dialect,
         tables: Sequence[Table],
         max_change: float | None = None,
@@ -79,6 +95,10 @@ class Changes:
             return ""
         for one in self._tables:
             was, now = self._before.get(one, State(there=False)), self._counted(one)
+            if now is None and was.rows:
+                if exists(self._native, self._dialect, one):
+                    return f"the rows of {one} cannot be counted, which max_change needs"
+                now = 0
             share = change(was.rows, now)
             if share is not None and share > self._max_change:
                 return (
@@ -98,6 +118,8 @@ class Changes:
         name = self._dialect.quoted(one)
         if not exists(self._native, self._dialect, one):
             return State(there=False)
+        if self._max_change is None and is_view(self._native, self._dialect, one):
+            return State(there=True)  # its query would have to be done, twice
         rows = self._counted(one)
         if rows is None or rows > _FEW:
             return State(there=True, rows=rows)
@@ -125,7 +147,9 @@ class Changes:
                     "AND index_id IN (0, 1)"
                 )
             case "sqlite":
-                query = "SELECT page_count * page_size / 100 FROM pragma_page_count, pragma_page_size"
+                query = (
+                    "SELECT page_count * page_size / 100 FROM pragma_page_count, pragma_page_size"
+                )
             case _:
                 return False
         rows = self._ask(query)
@@ -142,7 +166,9 @@ class Changes:
         counts = [f"count({column})" for column in quoted]
         if not counts:
             return {}, None
-        ends = [f"min({self._dialect.quote(key)})", f"max({self._dialect.quote(key)})"] if key else []
+        ends = (
+            [f"min({self._dialect.quote(key)})", f"max({self._dialect.quote(key)})"] if key else []
+        )
         found = self._ask(f"SELECT {', '.join([*counts, *ends])} FROM {name}")
         if not found:
             return {}, None
@@ -172,7 +198,10 @@ def looked(native: Any, query: str) -> Looked | None:
         with saved:
             cursor = native.execute(query)
             columns = tuple(str(column[0]) for column in cursor.description or ())
-            return Looked(columns=columns, rows=tuple(cursor.fetchall()) if columns else ())
+            rows = tuple(cursor.fetchall()) if columns else ()
+            if cursor is not native:
+                cursor.close()
+            return Looked(columns=columns, rows=rows)
     # Each library has errors of its own, and what cannot be known here is just not told.
     except Exception:
         return None
@@ -200,7 +229,26 @@ def exists(native: Any, dialect: Dialect, one: Table) -> bool:
     return asked(native, f"SELECT 1 FROM {name} WHERE 1 = 0") is not None
 
 
-def _in_duckdb(native: Any, one: Table) -> bool:
+def is_view(native: Any, dialect: Dialect, one: Table) -> bool:
+    """Whether a name is that of a view, as far as the database tells."""
+    name = dialect.literal(dialect.quoted(one))
+    match dialect.name:
+        case "postgres":
+            query = f"SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass({name})"
+        case "sqlserver":
+            query = f"SELECT CASE WHEN object_id({name}, N'V') IS NULL THEN 0 ELSE 1 END"
+        case "sqlite":
+            text = dialect.literal(one.name)
+            query = f"SELECT type = 'view' FROM sqlite_master WHERE lower(name) = lower({text})"
+        case "duckdb":
+            return _in_duckdb(native, one, ("view",))
+        case _:
+            return False
+    rows = asked(native, query)
+    return bool(rows and rows[0][0])
+
+
+def _in_duckdb(native: Any, one: Table, kinds: Sequence[str] = ("table", "view")) -> bool:
     """By the catalog: a failed query would end an open transaction."""
     schema = f"lower({_text(one.schema)})" if one.schema else "lower(current_schema())"
     catalog = f"lower({_text(one.catalog)})" if one.catalog else "lower(current_database())"
@@ -215,7 +263,7 @@ def _in_duckdb(native: Any, one: Table) -> bool:
             native,
             f"SELECT 1 FROM duckdb_{kind}s() WHERE lower({kind}_name) = {name} AND {where} LIMIT 1",
         )
-        for kind in ("table", "view")
+        for kind in kinds
     )
 
 
@@ -376,7 +424,9 @@ class _Words:
         return ""
 
     def _copies_in(self, start: int) -> bool:
-        return any(self.at(i) == "from" for i in range(start + 1, min(start + 8, len(self._tokens))))
+        return any(
+            self.at(i) == "from" for i in range(start + 1, min(start + 8, len(self._tokens)))
+        )
 
     def _created(self, index: int) -> str:
         if self.at(index) == "or":

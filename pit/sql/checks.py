@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pit.model import Bounds, Expect, Record
 from pit.sql import results, table, wire
 from pit.sql.driver import CHECK_FAILED, Driver, Failure, Session, SqlFailure, Statement
-from pit.sql.script import Execution
+from pit.sql.duck import DuckSession
+from pit.sql.transfer.reader import prepared
+from pit.sql.transfer.saving import Saving, sizes
+from pit.sql.transfer.spool import Column, Spool, of_odbc
+from pit.sql.transfer.stored import copied
 
 
 class Finding(Record, frozen=True):
@@ -24,19 +29,20 @@ class Finding(Record, frozen=True):
     rows: str = "true"
 
 
-class Checking(Execution):
+class Checking(Saving):
     """A check being carried out."""
 
     def __init__(self, driver: Driver, order: wire.Check, log: Callable[[str], None]) -> None:
-        super().__init__(
-            driver,
-            order.database,
-            order.script,
-            order.text,
-            order.variables,
-            log,
+        save = wire.Save(
+            id=order.id,
+            script=order.script,
+            text=order.text,
+            database=order.database,
+            path=order.keep,
+            variables=order.variables,
             template=order.template,
         )
+        super().__init__(driver, save, log)
         self._expect, self._keep = order.expect, Path(order.keep)
 
     def _meet(self, statements: Sequence[Statement]) -> None:
@@ -50,9 +56,30 @@ class Checking(Execution):
         self._title(statement)
         begun = time.monotonic()
         self._keep.unlink(missing_ok=True)
-        results.save(session, statement, self._keep)
+        self._write(session, statement)
+        self._keep.chmod(0o600)
         self._statements = 1
         self._judge(time.monotonic() - begun)
+
+    def _saved(self, session: Session, statement: Statement, path: str) -> int:
+        """As a save does, but two columns may have one name, as in `SELECT a.*, b.*`."""
+        if isinstance(session, DuckSession):
+            session.save(statement, path, _named)
+            return 0
+        rows = session.rows(statement)
+        if not rows.columns:
+            message = "a check is a query that returns rows; this returns none"
+            raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
+        types = [of_odbc(one[1], *sizes(one)) for one in rows.header] or [""] * len(rows.columns)
+        names = results.distinct(rows.columns)
+        with closing(prepared(results.private(f"{path}.spool"))) as file:
+            self._running.append(file)
+            spool = Spool(file, [Column(*pair) for pair in zip(names, types, strict=True)])
+            for batch in rows.batches:
+                self._heed()
+                spool.add(batch)
+            file.execute(copied(spool.typed(), "spool", path, "parquet"))
+        return 0
 
     def _judge(self, seconds: float) -> None:
         """Look at the result; SqlFailure if it is not as expected."""
@@ -70,6 +97,10 @@ class Checking(Execution):
             sentence = "; ".join(one.sentence for one in findings)
             where = f"; see data/{self._keep.parent.name}/{self._keep.name}" if kept.count else ""
             raise SqlFailure(Failure(message=f"{sentence}{where}", kind=CHECK_FAILED))
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(results.quoted(name) for name in results.distinct(names))
 
 
 class Kept:

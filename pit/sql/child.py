@@ -62,8 +62,13 @@ class Work(Protocol):
         """End it soon; may come from any thread, and more than once."""
 
 
-def _work(order: wire.Work, driver: Driver, log: Callable[[str], None]) -> Work:
-    """What answers a request; what is rare is imported when it comes up."""
+def _work(
+    order: wire.Work, driver: Driver, log: Callable[[str], None], give: Callable[[str], None]
+) -> Work:
+    """What answers a request; what is rare is imported when it comes up.
+
+    `log` takes lines for the log, `give` pieces of what was asked for.
+    """
     match order:
         case wire.Run():
             return Execution(
@@ -80,10 +85,26 @@ def _work(order: wire.Work, driver: Driver, log: Callable[[str], None]) -> Work:
             from pit.sql.checks import Checking
 
             return Checking(driver, order, log)
+        case wire.Load():
+            from pit.sql.transfer.loading import Loading
+
+            return Loading(driver, order, log)
+        case wire.Save():
+            from pit.sql.transfer.saving import Saving
+
+            return Saving(driver, order, log)
         case wire.Ask():
             from pit.sql.questions import Questioning
 
             return Questioning(driver, order)
+        case wire.Query():
+            from pit.sql import queries
+
+            return queries.work(driver, order, log, give)
+        case wire.Probe():
+            from pit.sql.probes import Probing
+
+            return Probing(driver, order)
 
 
 class Running:
@@ -122,6 +143,9 @@ class Server:
         def log(text: str) -> None:
             self._reply(wire.Log(id=order.id, text=text))
 
+        def give(text: str) -> None:
+            self._reply(wire.Data(id=order.id, text=text))
+
         try:
             driver = self._driver(order.database.kind)
         except Unavailable as error:
@@ -130,7 +154,7 @@ class Server:
         except (ImportError, ValueError) as error:
             self._reply(wire.Done(id=order.id, failure=_defect(error)))
             return
-        running = self._enter(order.id, _work(order, driver, log))
+        running = self._enter(order.id, _work(order, driver, log, give))
         threading.Thread(target=self._perform, args=(order.id, running), daemon=True).start()
 
     def _driver(self, kind: str) -> Driver:

@@ -49,12 +49,14 @@ class Rows(Record, frozen=True):
 
     `changed`: how many rows a statement without a result has changed, None if it has no number.
     `numeric` says for each column whether it is a number, empty where only the values tell.
+    `header` is the library's own description of the columns, where it says more.
     """
 
     columns: tuple[str, ...]
     batches: Iterator[Sequence[Sequence[Any]]]
     numeric: tuple[bool, ...] = ()
     changed: int | None = None
+    header: Sequence[Any] = ()
 
 
 class Failure(Record, frozen=True):

@@ -221,13 +221,20 @@ class DuckSession:
 
     def rows(self, statement: Statement) -> Rows:
         """All rows of a statement; those of a SELECT as the texts that DuckDB writes itself."""
+        return self._wrapped(statement, _as_texts)
+
+    def documents(self, statement: Statement) -> Rows:
+        """All rows of a SELECT, each as one JSON text; those of another statement as `rows`."""
+        return self._wrapped(statement, _as_json)
+
+    def _wrapped(self, statement: Statement, wrapping: Callable[[int], tuple[str, str]]) -> Rows:
         parsed: _Parsed = statement.native
         ahead = ""
         query = parsed.query or statement.text
         try:
             if shape := self._shape(parsed):
                 header = shape.header
-                ahead, behind = _as_texts(len(header))
+                ahead, behind = wrapping(len(header))
                 self._connection.execute(f"{ahead}{query}{behind}")
             else:
                 header = self._connection.execute(parsed.sendable).description or []
@@ -253,14 +260,26 @@ class DuckSession:
         except duckdb.Error as error:
             raise self._raised(error, " " * ahead + query, statement, ahead) from None
 
-    def save(self, statement: Statement, path: str) -> None:
-        """The whole result of a SELECT as a Parquet file, which DuckDB writes itself."""
+    def save(self, statement: Statement, path: str, named: Callable[[Sequence[str]], str]) -> None:
+        """The whole result of a SELECT as a Parquet file, which DuckDB writes itself.
+
+        `named` makes the list of names, quoted, of those that the query gives its columns.
+        """
         parsed: _Parsed = statement.native
+        if parsed.kind != _Kind.SELECT:
+            message = "only a query can be saved, and this is none"
+            raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
         query = (parsed.query or statement.text).rstrip("; \t\r\n")
-        ahead = "COPY ("
-        where = path.replace("'", "''")
+        ahead = ""
         try:
-            self._connection.execute(f"{ahead}{query}\n) TO '{where}' (FORMAT parquet)")
+            if (shape := self._shape(parsed)) is None:
+                self._connection.execute(parsed.sendable)  # whose error has a place
+                raise duckdb.BinderException("this query cannot be saved")
+            names = named([str(column[0]) for column in shape.header])
+            ahead = "COPY (SELECT * FROM ("
+            where = path.replace("'", "''")
+            text = f"{ahead}{query}\n) AS pit({names})) TO '{where}' (FORMAT parquet)"
+            self._connection.execute(text)
         except duckdb.Error as error:
             raise self._raised(error, f"{ahead}{query}", statement, len(ahead)) from None
 
@@ -343,6 +362,11 @@ def _as_texts(count: int) -> tuple[str, str]:
     names = [f"c{index}" for index in range(count)]
     casts = ", ".join(f"CAST({name} AS VARCHAR)" for name in names)
     return f"SELECT {casts} FROM (", f"\n) AS pit({', '.join(names)})"
+
+
+def _as_json(count: int) -> tuple[str, str]:
+    """What is put around a SELECT so that each row comes as a JSON text."""
+    return "SELECT CAST(to_json(pit) AS VARCHAR) FROM (", "\n) AS pit"
 
 
 def _returns_rows(parsed: _Parsed, statement: Statement) -> bool:

@@ -236,6 +236,7 @@ class OdbcSession:
             batches=source,
             numeric=tuple(column[1] in _NUMBERS for column in header),
             changed=changed,
+            header=header,
         )
 
     def _batches(self, statement: Statement) -> Iterator[Any]:

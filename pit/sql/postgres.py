@@ -7,13 +7,15 @@ come back one by one, which is how the log tells them apart.
 
 from __future__ import annotations
 
+import itertools
 import select
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
+import psycopg.adapt
 import psycopg.conninfo
 from msgspec.structs import replace
 from psycopg import pq
@@ -71,7 +73,8 @@ class Postgres:
 def connect(database: Database) -> Connection:
     """A new connection, without a transaction; raises SqlFailure."""
     try:
-        return psycopg.connect(conninfo(database), autocommit=True)
+        # DISCARD ALL drops prepared statements without psycopg's knowing.
+        return psycopg.connect(conninfo(database), autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:
         raise SqlFailure(unreached(error, database.display)) from None
 
@@ -170,31 +173,47 @@ class PostgresSession:
 
     def rows(self, statement: Statement) -> Rows:
         """All rows of a query, as values, in chunks as the server sends them."""
-        cursor = self.native.cursor()
-        chunks = {"size": _CHUNK} if pq.version() >= 170000 else {}
         with self._telling(statement):
-            stream = cursor.stream(statement.native.encode(), **chunks)
-            first = next(stream, None)
-        header = cursor.description
-        changed = max(0, cursor.rowcount) if header is None else None
+            self._send(statement.native)
+        results = self._each(statement)
+        first = next(results, None)
+        if first is None or first.status not in _ROWS:
+            changed = None if first is None else _command(first).rows
+            return Rows(columns=(), batches=results, changed=changed)
+        fields = range(first.nfields)
+        return Rows(
+            columns=tuple(first.fname(i).decode(errors="replace") for i in fields),
+            batches=self._values(itertools.chain((first,), results)),
+            numeric=tuple(first.ftype(i) in _NUMBERS for i in fields),
+        )
 
-        def batches() -> Iterator[Sequence[Sequence[Any]]]:
-            batch = [] if first is None else [first]
-            with closing(stream), self._telling(statement):
-                for row in stream:
-                    batch.append(row)
-                    if len(batch) >= _CHUNK:
-                        yield batch
-                        batch = []
+    def _each(self, statement: Statement) -> Iterator[Any]:
+        """What the server sends for a script, piece by piece."""
+        with self._telling(statement):
+            while (result := self._receive()) is not None:
+                if result.status in _COPIES:
+                    self._refuse_copy(result.status)
+                    raise SqlFailure(split.refused_copy(statement.line))
+                known = (*_ROWS, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.EMPTY_QUERY)
+                if result.status not in known:
+                    self._fail(result, statement)
+                yield result
+
+    def _values(self, results: Iterator[Any]) -> Iterator[Sequence[Sequence[Any]]]:
+        """The rows of results; those that Python has no values for, such as infinity, as texts."""
+        transformer = psycopg.adapt.Transformer(self.native)
+        for result in results:
+            transformer.set_pgresult(result)
+            try:
+                batch: Sequence[Sequence[Any]] = transformer.load_rows(0, result.ntuples, tuple)
+            except (psycopg.Error, ValueError):
+                cells = range(result.nfields)
+                batch = [
+                    tuple(_whole(result.get_value(row, cell)) for cell in cells)
+                    for row in range(result.ntuples)
+                ]
             if batch:
                 yield batch
-
-        return Rows(
-            columns=tuple(column.name for column in header or ()),
-            batches=batches(),
-            numeric=tuple(column.type_code in _NUMBERS for column in header or ()),
-            changed=changed,
-        )
 
     @contextmanager
     def _telling(self, statement: Statement) -> Iterator[None]:
@@ -376,6 +395,10 @@ def _tag(result: Any) -> tuple[str, int | None]:
     if not words:
         return "", None
     return words[0], int(words[-1]) if words[-1].isdecimal() else None
+
+
+def _whole(cell: bytes | memoryview | None) -> str | None:
+    return None if cell is None else bytes(cell).decode(errors="replace")
 
 
 def _text(cell: bytes | memoryview | None) -> str | None:

@@ -14,9 +14,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from pit.sql import wire
-from pit.sql.changes import asked, exists
+from pit.sql.changes import asked, dialect_of, exists
 from pit.sql.connect import Database
-from pit.sql.dialect import BadName, of_kind
+from pit.sql.dialect import BadName
 from pit.sql.driver import Busy, Driver, Failure, Session, SqlFailure, Statement
 from pit.sql.script import Execution, Report
 
@@ -64,7 +64,7 @@ class Questioning(Execution):
         return database.in_memory or bool(database.path and not os.path.exists(database.path))
 
     def _each(self, session: Session, statements: Sequence[Statement]) -> None:
-        dialect = of_kind(self._database.kind)
+        dialect = dialect_of(session, self._database.kind)
         _read_only(session, self._database.kind)
         there = []
         for name in self._order.tables:

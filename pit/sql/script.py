@@ -20,7 +20,7 @@ import msgspec
 
 from pit.model import Record
 from pit.sql import table
-from pit.sql.changes import Changes, written
+from pit.sql.changes import Changes, dialect_of, written
 from pit.sql.connect import Database
 from pit.sql.dialect import BadName, of_kind
 from pit.sql.driver import (
@@ -132,8 +132,7 @@ class Execution:
         """Look at the statements before anything is done."""
 
     def _rendered(self) -> str:
-        """The script's text, made by its template if it is one; that is kept, and errors mean it.
-        """
+        """The script's text; that of a template is made now, kept, and what errors mean."""
         template = self._template
         if template is None:
             return self._text
@@ -192,7 +191,7 @@ class Execution:
                 tables.append(of_kind(kind).table(name))
         if not tables or self._database.in_memory:
             return None
-        changes = Changes(session, of_kind(kind), tables, self._watch.max_change)
+        changes = Changes(session, dialect_of(session, kind), tables, self._watch.max_change)
         changes.before()
         return changes
 

@@ -169,11 +169,15 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """`params.items` is the parameter that is called so, not a method of dictionaries."""
-        return self._of(obj, attribute) if isinstance(obj, _Names) else super().getattr(obj, attribute)
+        return (
+            self._of(obj, attribute) if isinstance(obj, _Names) else super().getattr(obj, attribute)
+        )
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """`params["items"]` is the same."""
-        return self._of(obj, argument) if isinstance(obj, _Names) else super().getitem(obj, argument)
+        return (
+            self._of(obj, argument) if isinstance(obj, _Names) else super().getitem(obj, argument)
+        )
 
     def _of(self, names: _Names, key: Any) -> Any:
         if key in names:

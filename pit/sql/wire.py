@@ -2,9 +2,11 @@
 
 Pit asks:     {"op":"run","id":1,"script":"marts.sql","text":"select …","database":{…},
                "variables":{"pit_run_id":"…"}}
+              {"op":"check",…}  {"op":"ask",…}  {"op":"query",…}  {"op":"probe",…}, as below
               {"op":"interrupt","id":1}      the run with that id shall end soon; it still answers
               {"op":"end"}                   interrupt everything and exit, as at end of file
 Child tells:  {"say":"log","id":1,"text":"…"}      lines for the task's log, in order
+              {"say":"data","id":1,"text":"…"}     a piece of what a query returns
               {"say":"done","id":1,"failure":null,"statements":3,"rows":42,"cpu_seconds":0.1,
                "peak_memory":50000000}              exactly once per run, and last
 
@@ -20,6 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import field
 
+import pit.model as model
 from pit.model import Expect, Record, Templated
 from pit.sql.connect import Database
 from pit.sql.driver import Failure
@@ -67,6 +70,33 @@ class Check(Record, frozen=True, tag_field="op", tag="check"):
     template: Template | None = None
 
 
+class Load(Record, frozen=True, tag_field="op", tag="load"):
+    """Files into a table. `roots` are the folders in which its source is looked for, in order.
+
+    `aside` is the file for rows that cannot be loaded.
+    """
+
+    id: int
+    script: str
+    database: Database
+    work: model.Load
+    roots: tuple[str, ...]
+    aside: str
+    max_change: float | None = None
+
+
+class Save(Record, frozen=True, tag_field="op", tag="save"):
+    """The rows of one query into a file, whose path is absolute."""
+
+    id: int
+    script: str
+    text: str
+    database: Database
+    path: str
+    variables: dict[str, str] = field(default_factory=dict)
+    template: Template | None = None
+
+
 class Ask(Record, frozen=True, tag_field="op", tag="ask"):
     """Whether tables are there, and what a query returns, as `Answer`; nothing is changed.
 
@@ -91,6 +121,40 @@ class Answer(Record, frozen=True):
     failure: str = ""
 
 
+class Query(Record, frozen=True, tag_field="op", tag="query"):
+    """Send what a person typed, and give all that it returns in a form: table, csv, json, parquet.
+
+    `limit` is the most rows that are given, None for all; `path` is the Parquet file to write.
+    """
+
+    id: int
+    text: str
+    database: Database
+    form: str = "table"
+    limit: int | None = None
+    path: str = ""
+
+
+class Probe(Record, frozen=True, tag_field="op", tag="probe"):
+    """Try whether a database can be reached, as `Reached`."""
+
+    id: int
+    database: Database
+
+
+class Reached(Record, frozen=True):
+    """What answers, through which library and driver; how long it takes, in seconds.
+
+    `seconds` is the time of one question and its answer, `opening` that of the connection.
+    """
+
+    driver: str
+    server: str
+    opening: float = 0.0
+    seconds: float = 0.0
+    remark: str = ""
+
+
 class Interrupt(Record, frozen=True, tag_field="op", tag="interrupt"):
     """End a run: its statement is interrupted, its transaction rolled back."""
 
@@ -103,6 +167,13 @@ class End(Record, frozen=True, tag_field="op", tag="end"):
 
 class Log(Record, frozen=True, tag_field="say", tag="log"):
     """Text for a run's log; may be many lines, without a newline at its end."""
+
+    id: int
+    text: str
+
+
+class Data(Record, frozen=True, tag_field="say", tag="data"):
+    """A piece of what a query returns, in the form that was asked for."""
 
     id: int
     text: str
@@ -125,10 +196,10 @@ class Done(Record, frozen=True, tag_field="say", tag="done"):
     answer: Any = None
 
 
-Work = Run | Check | Ask
+Work = Run | Check | Load | Save | Ask | Query | Probe
 """What is done in a session, each with an answer of its own."""
 Request = Work | Interrupt | End
-Reply = Log | Done
+Reply = Log | Data | Done
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)

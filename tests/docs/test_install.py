@@ -60,6 +60,12 @@ def test_the_wheel_holds_types_scaffolds_and_licence(wheel: Path) -> None:
     }
     assert scaffold <= set(names)
     assert "pit/py.typed" in names
+    sdk = {
+        f"pit/bundled/{path.relative_to(ROOT)}"
+        for path in (ROOT / "sdk").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert sdk <= set(names)
     for face in ("workspace", "project"):
         assert f"pit/dodo_templates/{face}/dodo.py" in names
     assert any(name.endswith("LICENSE") for name in names)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.builder import Pit
@@ -102,6 +103,45 @@ def test_a_python_task_has_its_file_for_itself_among_runs(pit: Pit) -> None:
     assert found == [(1, 4), (2, 2)]
 
 
+def test_who_waits_for_a_file_of_another_run_holds_no_slot(pit: Pit) -> None:
+    """Nor does it begin an attempt; that it waits, and for whom, is said at once."""
+    file = secrets(pit, '[global]\nw = "duckdb://w.duckdb"\n')
+    pit.project("long").toml(
+        f'[[tasks]]\nname = "keep"\nscript = "keep.py"\nrunner = "$ {sys.executable}"\n'
+        'connection = "w"\n'
+    )
+    pit.file(
+        "keep.py",
+        "import os, pathlib, time\nroot = pathlib.Path(os.environ['PIT_WORKSPACE'])\n"
+        "(root / 'has').touch()\n"
+        "while not (root / 'enough').exists(): time.sleep(0.01)\n",
+    )
+    pit.project("short").toml(
+        "[dag]\nconcurrency = 1\n"
+        '[[tasks]]\nname = "query"\nscript = "q.sql"\nconnection = "w"\n'
+        '[[tasks]]\nname = "late"\nscript = "q.sql"\nconnection = "w"\ntimeout = "1s"\n'
+        '[[tasks]]\nname = "other"\nscript = "other.sh"\n'
+    )
+    pit.file("q.sql", "SELECT 42")
+    pit.file("other.sh", 'touch "$PIT_WORKSPACE/other"')
+    holder = pit.start("run", "long", "--secrets", file)
+    _until((pit.root / "has").exists)
+    waiting = pit.start("run", "short", "--secrets", file)
+    _until((pit.root / "other").exists)
+    _until(lambda: "timeout" in pit.run("status", "short").out)
+    (pit.root / "enough").touch()
+    assert holder.communicate(timeout=60)
+    assert holder.returncode == 0
+    out, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 1
+    told = f"waiting for {pit.root / 'w.duckdb'}: in use by run {pit.runs()[0].name} (task keep)"
+    assert told in out.decode()
+    assert told in pit.log("query")
+    assert "42" in pit.log("query")
+    assert "waited for its time-out" in out.decode()
+    assert "42" not in pit.log("late")
+
+
 def test_what_no_retry_cures_is_not_retried_unless_wanted(pit: Pit) -> None:
     file = secrets(pit, '[global]\nw = ":memory:"\n')
     toml = (
@@ -167,7 +207,8 @@ def test_nobody_sees_a_password_in_the_process_list(
     active = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
     _until(lambda: bool(server.ask(active)))
     seen = b""
-    for place in Path("/proc").glob("[0-9]*"):
+    ours = [run.pid, *(child.pid for child in psutil.Process(run.pid).children(recursive=True))]
+    for place in (Path("/proc", str(pid)) for pid in ours):
         for name in ("cmdline", "environ"):
             try:
                 seen += (place / name).read_bytes()

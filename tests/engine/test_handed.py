@@ -117,6 +117,51 @@ def test_a_retry_leaves_what_records_hand_on(made: Pit) -> None:
     assert used(made) == ["c"]
 
 
+TWO = """
+[[tasks]]
+name = "one"
+script = "one.sh"
+inputs = ["one.txt"]
+[[tasks]]
+name = "two"
+script = "two.sh"
+inputs = ["two.txt"]
+depends_on = ["one"]
+[[tasks]]
+name = "use"
+script = "use.sh"
+inputs = ["three.txt"]
+depends_on = ["one", "two"]
+"""
+
+
+def test_a_file_that_two_tasks_save_is_not_taken_for_what_it_is_not(pit: Pit) -> None:
+    pit.project("m").toml(TWO).file("one.txt", "1").file("two.txt", "1").file("three.txt", "1")
+    for name in ("one", "two"):
+        pit.file(
+            f"{name}.sh",
+            f"set -e\necho {name} $(cat {name}.txt) > $PIT_DATA_DIR/f\npit sdk saved file=f\n",
+        )
+    pit.file("use.sh", "cat $PIT_DATA_DIR/f > $PIT_WORKSPACE/used\n")
+    assert ran(pit) == {"one", "two", "use"}
+    assert used(pit) == ["two", "1"]
+    pit.file("two.txt", "2")
+    assert "two" in ran(pit)
+    assert used(pit) == ["two", "2"]
+    assert "use" in ran(pit), "it is never recorded as having read what one has saved"
+
+
+def test_what_a_retry_takes_over_is_what_its_records_say(made: Pit) -> None:
+    made.file("in.txt", "c\n")
+    made.file("use.sh", "echo spoilt > $PIT_DATA_DIR/sub/f.txt\nexit 1\n")
+    made.run("run", "m").fails(1)
+    made.file("use.sh", "cat $PIT_DATA_DIR/sub/f.txt > $PIT_WORKSPACE/used\n")
+    made.run("retry", "m", "--code", "new").ok()
+    assert used(made) == ["spoilt"]
+    assert ran(made) == {"make", "use"}, "what it has read was not what is made"
+    assert used(made) == ["c"]
+
+
 def test_what_a_plain_task_sets_counts_too(pit: Pit) -> None:
     pit.project("m").toml(
         '[[tasks]]\nname = "plain"\nscript = "plain.sh"\ntargets = ["o.txt"]\n'

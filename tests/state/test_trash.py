@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from pit.state import trash
@@ -50,3 +51,40 @@ def test_the_next_run_empties_it_and_so_does_prune(pit: Pit) -> None:
     assert last != first
     pit.run("prune").ok()
     assert not place.exists()
+
+
+def test_setting_aside_and_emptying_do_not_get_in_each_others_way(tmp_path: Path) -> None:
+    """As when one run ends while another one sweeps, and `pit prune` as well."""
+    folders = [tmp_path / f"run{number}/project" for number in range(200)]
+    for folder in folders:
+        (folder / "in/deep").mkdir(parents=True)
+        (folder / "in/deep/file").write_text("x")
+    over = threading.Event()
+
+    def sweep() -> None:
+        while not over.is_set():
+            trash.empty(tmp_path)
+
+    sweepers = [threading.Thread(target=sweep) for _ in range(2)]
+    for sweeper in sweepers:
+        sweeper.start()
+    moved = [trash.set_aside(folder, tmp_path) for folder in folders]
+    over.set()
+    for sweeper in sweepers:
+        sweeper.join()
+    trash.empty(tmp_path)
+    assert not (tmp_path / trash.FOLDER).exists()
+    # What could not be moved stands where it was, whole, for its owner to remove.
+    for folder, gone in zip(folders, moved, strict=True):
+        assert folder.exists() is not gone
+        assert gone or (folder / "in/deep/file").is_file()
+
+
+def test_a_run_whose_parts_are_in_the_trash_is_not_gone_on_with(pit: Pit) -> None:
+    pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "exit 1")
+    pit.run("run", "m").fails(1)
+    (run,) = pit.runs()
+    assert trash.set_aside(run / "project", pit.root / "runs")
+    pit.run("retry", "m").fails(23, "is gone", "--code new")
+    pit.file("a.sh", "true")
+    pit.run("retry", run.name, "--code", "new").ok()

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from pit.model import Order, Outcome, Reason
 from pit.work import process, tree
 from pit.work.broker import Sessions
-from pit.work.sqlorders import variables_of
 from pit.work.filelock import FileLocks
+from pit.work.sqlorders import variables_of
 
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 13"
 

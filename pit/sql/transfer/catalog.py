@@ -168,13 +168,17 @@ def _sqlserver_column(
     word = str(type_name).lower()
     if word.startswith(("decimal", "numeric")):
         digits = f"({precision},{scale})"
-        return TargetColumn(name=str(name), sent=kind(f"DECIMAL{digits}"), declared=f"decimal{digits}")
+        return TargetColumn(
+            name=str(name), sent=kind(f"DECIMAL{digits}"), declared=f"decimal{digits}"
+        )
     text = word
     if word in ("datetime2", "datetimeoffset", "time") and fraction is not None:
         text = f"{word}({fraction})"
     elif word in ("char", "varchar", "nchar", "nvarchar", "binary", "varbinary") and length:
         text = f"{word}({'max' if _whole(length) < 0 else length})"
-    sent = "VARCHAR" if word in _TEXTS else _SQLSERVER.get(word, str(type_name))
+    sent = "VARCHAR" if word in _TEXTS else _SQLSERVER.get(word, "")
+    if not sent:
+        return plain_new("sqlserver", str(name), str(type_name), key=False)
     return TargetColumn(name=str(name), sent=kind(sent), declared=text)
 
 

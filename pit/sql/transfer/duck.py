@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pit.sql import dialect
-from pit.sql.connect import Database
 from pit.sql.dialect import Table
-from pit.sql.driver import Driver, Tell
+from pit.sql.driver import Session
 from pit.sql.transfer.reader import prepared
 from pit.sql.transfer.sink import Plan, TargetColumn
 from pit.sql.transfer.types import Kind, declared, kind
@@ -17,9 +18,14 @@ class DuckSink:
     dialect = dialect.DUCKDB
     stages = False
 
-    def __init__(self, driver: Driver, database: Database, tell: Tell) -> None:
-        self.session = driver.connect(database, (), tell)
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self._connection = prepared(self.session.native)
+
+    @property
+    def looking(self) -> Any:
+        """The connection."""
+        return self._connection
 
     def begin(self) -> None:
         """Open the transaction."""
@@ -87,5 +93,4 @@ class DuckSink:
         self.session.interrupt()
 
     def close(self) -> None:
-        """Close the file, if nobody else uses it."""
-        self.session.close()
+        """Nothing is left to be given back."""

@@ -4,49 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import duckdb
 
-from pit.model import Load, LoadMode
-from pit.sql import table
-from pit.sql.connect import Database
+from pit.model import LoadMode
+from pit.sql import table, wire
+from pit.sql.changes import Changes
 from pit.sql.dialect import BadName, Table
-from pit.sql.driver import Busy, Failure, SqlFailure
+from pit.sql.driver import Driver, Session, SqlFailure
 from pit.sql.duck_errors import failure
 from pit.sql.script import Report
 from pit.sql.transfer.coerce import MARK, strict
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.match import Matched, match, ways
 from pit.sql.transfer.patience import Patience
-from pit.sql.transfer.reader import Reader, prepared, private
+from pit.sql.transfer.reader import Reader, private
 from pit.sql.transfer.rejects import Rejects
 from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
-
-Open = Callable[[Database], Sink]
-"""Opens a database for a load; Busy while somebody else has its file."""
+from pit.sql.transfer.sinks import sink_of
 
 
 class Loading:
-    """One load; `run` it once, `interrupt` it from any thread.
+    """One load; `run` it once, `interrupt` it from any thread."""
 
-    `roots` are where its source is looked for, `aside` is the file for rejected rows.
-    """
-
-    def __init__(
-        self,
-        open_sink: Open,
-        database: Database,
-        work: Load,
-        roots: tuple[str, ...],
-        aside: str,
-        log: Callable[[str], None],
-    ) -> None:
-        self._open, self._database, self._work = open_sink, database, work
-        self._roots, self._aside = roots, aside
+    def __init__(self, driver: Driver, order: wire.Load, log: Callable[[str], None]) -> None:
+        self._driver, self._database, self._work = driver, order.database, order.work
+        self._roots, self._aside, self._max_change = order.roots, order.aside, order.max_change
         self._log = log
         self._patience = Patience(self._tell)
         self._reader: duckdb.DuckDBPyConnection | None = None
         self._sink: Sink | None = None
+        self._changed: list[str] = []
 
     def run(self) -> Report:
         """Load, and let go of the database; failures are in the report."""
@@ -67,24 +56,33 @@ class Loading:
         self._reader = private(spill=self._spill())
         try:
             reader = Reader(self._reader, self._work, self._roots)
-            sink = self._sink = self._open(self._database)
-            try:
-                counts, rejected = self._within(sink, reader)
-            finally:
-                self._sink = None
-                sink.close()
+            counts, rejected = self._on_session(reader)
         except duckdb.Error as error:
             raise SqlFailure(failure(error)) from None
         finally:
             connection, self._reader = self._reader, None
             connection.close()
+        for line in self._changed:
+            self._tell(line)
         self._tell(self._summary(counts, rejected, len(reader.files), time.monotonic() - begun))
         return counts.loaded
+
+    def _on_session(self, reader: Reader) -> tuple[Counts, int]:
+        session = self._driver.connect(self._database, (), self._tell)
+        try:
+            sink = self._sink = sink_of(session, self._database)
+            try:
+                return self._within(session, sink, reader)
+            finally:
+                self._sink = None
+                sink.close()
+        finally:
+            session.close()
 
     def _spill(self) -> str:
         return f"{self._aside}.tmp"
 
-    def _within(self, sink: Sink, reader: Reader) -> tuple[Counts, int]:
+    def _within(self, session: Session, sink: Sink, reader: Reader) -> tuple[Counts, int]:
         """One transaction; whatever goes wrong in it undoes it all."""
         self._patience.heed()
         sink.begin()
@@ -118,10 +116,17 @@ class Loading:
             query=self._query(matched, sink, reader, rejects.condition if rejected else ""),
             reader=self._reader,
         )
+        changes = Changes(
+            _Looking(sink.looking), sink.dialect, [target], self._max_change, _key(plan)
+        )
+        changes.before()
         try:
-            return carry_out(sink, plan, self._patience.heed), rejected
+            counts = carry_out(sink, plan, self._patience.heed)
         except (duckdb.Error, SqlFailure) as error:
             raise self._explained(error, rejects) from None
+        self._changed = changes.after()
+        changes.check()
+        return counts, rejected
 
     def _table(self, sink: Sink) -> Table:
         try:
@@ -173,12 +178,21 @@ class Loading:
         self._log(self._database.hide(text))
 
 
+class _Looking:
+    """A connection for whoever looks at tables, in the load's transaction."""
+
+    def __init__(self, native: Any) -> None:
+        self.native = native
+
+
+def _key(plan: Plan) -> str:
+    """The column whose range is told."""
+    return plan.key[0] if plan.key else ""
+
+
 def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-__all__ = ["Busy", "Failure", "Loading", "prepared"]

@@ -104,9 +104,7 @@ def _finder(target: Sequence[TargetColumn]) -> Callable[[str], TargetColumn | No
     return find
 
 
-def _found(
-    one: Field, find: Callable[[str], TargetColumn | None], name: str
-) -> TargetColumn:
+def _found(one: Field, find: Callable[[str], TargetColumn | None], name: str) -> TargetColumn:
     column = find(one.name)
     if column is None:
         raise refused(

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
-from pit.sql.driver import CANCELLED, Driver, Failure, SqlFailure, Tell
+from pit.sql.driver import CANCELLED, Failure, Session, SqlFailure
 from pit.sql.odbc_errors import Source, told
 from pit.sql.transfer.catalog import (
     ANY,
@@ -25,8 +25,16 @@ from pit.sql.transfer.catalog import (
     sqlserver_columns,
 )
 from pit.sql.transfer.sink import Plan, TargetColumn
-from pit.sql.transfer.tuples import as_text, for_odbc, for_sqlite, sqlite_limit, sqlserver_limit
-from pit.sql.transfer.types import Kind, NoType, declared, kind
+from pit.sql.transfer.tuples import (
+    EXACT_IN_FLOATS,
+    as_text,
+    for_odbc,
+    for_sqlite,
+    moment_limit,
+    sqlite_limit,
+    sqlserver_limit,
+)
+from pit.sql.transfer.types import FLOATS, INTEGERS, Kind, NoType, declared, kind
 
 if TYPE_CHECKING:
     import pyodbc
@@ -38,9 +46,8 @@ _POSTGRES_AS_THEY_ARE = ("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "D
 class OdbcSink:
     """A database behind ODBC during one load."""
 
-    def __init__(self, driver: Driver, database: Database, tell: Tell) -> None:
-        session: Any = driver.connect(database, (), tell)
-        self.session = session
+    def __init__(self, session: Any, database: Database) -> None:
+        self.session: Session = session
         self.dialect: dialect.Dialect = session.product
         self.stages = self.dialect is dialect.SQLSERVER
         self._connection: pyodbc.Connection = session.native
@@ -48,6 +55,11 @@ class OdbcSink:
         self._source = Source(driver=database.kind, place=database.display)
         self._stop = threading.Event()
         self._cursor: pyodbc.Cursor | None = None
+
+    @property
+    def looking(self) -> Any:
+        """The connection."""
+        return self._connection
 
     def begin(self) -> None:
         """Open the transaction: the connection no longer commits by itself."""
@@ -94,15 +106,22 @@ class OdbcSink:
         text = declared(self.dialect.name, kind, key)
         if self.dialect is dialect.POSTGRES:
             if kind.base == "TIMESTAMP_NS":
-                raise NoType("Postgres has no nanoseconds; load it with type = \"timestamp\"")
+                raise NoType('Postgres has no nanoseconds; load it with type = "timestamp"')
+            # The driver would hand an array back as text in braces.
+            text = "jsonb" if kind.base == "LIST" else text
             return TargetColumn(name=name, sent=kind, declared=text)
-        return plain_new(self.dialect.name, name, kind.text, key)
+        column = plain_new(self.dialect.name, name, kind.text, key)
+        moment = kind.base.startswith(("DATE", "TIME", "INTERVAL"))
+        if self.dialect is dialect.SQLITE and moment:
+            # The driver would make times of it by itself, and lose fractions.
+            column = replace(column, declared="TEXT")
+        return column
 
     def execute(self, statement: str) -> int:
         """Carry out a statement."""
         with self._told(statement), self._watched() as cursor:
             cursor.execute(statement)
-            return max(cursor.rowcount, 0)
+            return max(int(cursor.rowcount), 0)
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """The rows of a query."""
@@ -118,6 +137,8 @@ class OdbcSink:
         count = 0
         with self._told(insert), self._watched() as cursor:
             cursor.fast_executemany = self._fast
+            if self.dialect is dialect.SQLSERVER:
+                cursor.setinputsizes([_size(one, self._fast) for one in plan.columns])
             while rows := result.fetchmany(_BATCH):
                 self._heed()
                 cursor.executemany(insert, rows)
@@ -137,17 +158,19 @@ class OdbcSink:
         base = column.sent.base
         if base == "BLOB":
             return value
-        return value if base in _POSTGRES_AS_THEY_ARE else _postgres_text(column.sent, value)
+        return value if base in _POSTGRES_AS_THEY_ARE else _postgres_text(column, value)
 
     def limit(self, column: TargetColumn, value: str) -> str:
         """What the product has no value for."""
         if self.dialect is dialect.SQLITE:
-            return sqlite_limit(column, value)
+            if column.sent.base == "VARCHAR":
+                return f"NOT contains({value}, chr(0))"
+            return sqlite_limit(column, value) or moment_limit(column, value)
         if self.dialect is dialect.SQLSERVER:
             return sqlserver_limit(column, value)
         if column.sent.base == "VARCHAR":
             return f"NOT contains({value}, chr(0))"
-        return ""
+        return moment_limit(column, value)
 
     def _heed(self) -> None:
         if self._stop.is_set():
@@ -170,8 +193,21 @@ class OdbcSink:
                 cursor.cancel()
 
     def close(self) -> None:
-        """Give the connection back."""
-        self.session.close()
+        """Nothing is left to be given back."""
+
+
+def _size(column: TargetColumn, microsoft: bool) -> tuple[int, int, int] | None:
+    """Text goes as Unicode of any length, whatever the driver guesses of the server's column."""
+    import pyodbc
+
+    base = column.sent.base
+    if base == "BLOB":
+        return (pyodbc.SQL_VARBINARY if microsoft else pyodbc.SQL_LONGVARBINARY, 0, 0)
+    as_it_is = base in INTEGERS or base in FLOATS or base in ("BOOLEAN", "DATE")
+    short = base == "DECIMAL" and column.sent.precision <= EXACT_IN_FLOATS
+    if as_it_is or short:
+        return None
+    return (pyodbc.SQL_WVARCHAR if microsoft else pyodbc.SQL_WLONGVARCHAR, 0, 0)
 
 
 def _takes_arrays(connection: pyodbc.Connection) -> bool:
@@ -183,10 +219,11 @@ def _takes_arrays(connection: pyodbc.Connection) -> bool:
     return False
 
 
-def _postgres_text(kind: Kind, value: str) -> str:
+def _postgres_text(column: TargetColumn, value: str) -> str:
+    kind = column.sent
     if kind.base == "TIMESTAMPTZ":
         return f"strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%d %H:%M:%S.%f') || '+00:00'"
-    if kind.base == "LIST":
+    if kind.base == "LIST" and column.declared.endswith("[]"):
         return f"replace(replace(CAST(to_json({value}) AS VARCHAR), '[', '{{'), ']', '}}')"
     return as_text(kind, value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from pit.sql.connect import Database
-from pit.sql.driver import CANCELLED, Busy, Failure, SqlFailure, Unavailable
+from pit.sql.driver import CANCELLED, DISK_FULL, Busy, Failure, SqlFailure, Unavailable
 from pit.sql.script import Report
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
@@ -38,7 +39,7 @@ class Patience:
         except Unavailable as error:
             failed = Failure(message=str(error), kind="missing")
         except OSError as error:
-            failed = _of_system(error)
+            failed = of_system(error)
         except SqlFailure as error:
             failed = error.failure
         if self._stop.is_set():
@@ -61,13 +62,8 @@ class Patience:
                 waited = min(waited + 1, 20)
 
 
-def _of_system(error: OSError) -> Failure:
-    import errno
-
-    from pit.sql.driver import DISK_FULL
-
+def of_system(error: OSError) -> Failure:
+    """What the operating system says, such as that the disk is full."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     where = f": {error.filename}" if error.filename else ""
-    return Failure(
-        message=f"{error.strerror or error}{where}", kind=DISK_FULL if full else "load"
-    )
+    return Failure(message=f"{error.strerror or error}{where}", kind=DISK_FULL if full else "load")

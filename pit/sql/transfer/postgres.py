@@ -6,13 +6,14 @@ jsonb behind its version. Types that only the server can read come as text into 
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
-from pit.sql.driver import Driver, Failure, SqlFailure, Tell, Unavailable
+from pit.sql.driver import Failure, Session, SqlFailure, Unavailable
 from pit.sql.postgres import conninfo
 from pit.sql.transfer.catalog import postgres_columns, postgres_new
 from pit.sql.transfer.sink import STAGING, Plan, TargetColumn
@@ -69,18 +70,19 @@ class PostgresSink:
     dialect = dialect.POSTGRES
     stages = False
 
-    def __init__(self, driver: Driver, database: Database, tell: Tell) -> None:
-        self.session = driver.connect(database, (), tell)
-        try:
-            self._connection = connect(database)
-            self._pid = int(str(self.rows("SELECT pg_backend_pid()")[0][0]))
-        except BaseException:
-            self.session.close()
-            raise
+    def __init__(self, session: Session, database: Database) -> None:
+        self.session = session
+        self.connection = connect(database)
+        self._pid = int(str(self.rows("SELECT pg_backend_pid()")[0][0]))
+
+    @property
+    def looking(self) -> Any:
+        """The connection, as others take it to be."""
+        return _Looking(self)
 
     def begin(self) -> None:
         """The transaction is open already; its values are the same wherever the server is."""
-        self._connection.rollback()
+        self.connection.rollback()
         self.execute("SET LOCAL datestyle = 'ISO, YMD'")
         self.execute("SET LOCAL timezone = 'UTC'")
         self.execute("SET LOCAL intervalstyle = 'postgres'")
@@ -88,14 +90,14 @@ class PostgresSink:
     def commit(self) -> None:
         """Make everything stand."""
         try:
-            self._connection.commit()
-        except self._connection.Error as error:
+            self.connection.commit()
+        except self.connection.Error as error:
             raise told(error) from None
 
     def roll_back(self) -> None:
         """Undo everything."""
-        with suppress(self._connection.Error):
-            self._connection.rollback()
+        with suppress(self.connection.Error):
+            self.connection.rollback()
 
     def existing(self, table: Table) -> tuple[TargetColumn, ...] | None:
         """The table's columns."""
@@ -108,20 +110,20 @@ class PostgresSink:
     def execute(self, statement: str) -> int:
         """Carry out a statement."""
         try:
-            with self._connection.cursor() as cursor:
+            with self.connection.cursor() as cursor:
                 cursor.execute(statement)
                 return max(int(cursor.rowcount), 0)
-        except self._connection.Error as error:
+        except self.connection.Error as error:
             raise told(error) from None
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """The rows of a query."""
         try:
-            with self._connection.cursor() as cursor:
+            with self.connection.cursor() as cursor:
                 cursor.execute(query)
                 found: list[tuple[object, ...]] = cursor.fetchall()
                 return found
-        except self._connection.Error as error:
+        except self.connection.Error as error:
             raise told(error) from None
 
     def pour(self, plan: Plan, into: str) -> int:
@@ -132,7 +134,7 @@ class PostgresSink:
         batches = plan.reader.execute(plan.query).to_arrow_reader(_BATCH)
         counted = _Counted(batches)
         try:
-            with self._connection.cursor() as cursor:
+            with self.connection.cursor() as cursor:
                 cursor.adbc_ingest(
                     name,
                     counted.reader(),
@@ -140,7 +142,7 @@ class PostgresSink:
                     db_schema_name=schema,
                     temporary=staged,
                 )
-        except self._connection.Error as error:
+        except self.connection.Error as error:
             raise counted.failure or told(error) from None
         return counted.rows
 
@@ -181,10 +183,33 @@ class PostgresSink:
             self.session.native.execute("SELECT pg_cancel_backend(%s)", [self._pid])
 
     def close(self) -> None:
-        """Close both connections; the temporary table dies with the first."""
-        with suppress(self._connection.Error):
-            self._connection.close()
-        self.session.close()
+        """Close the connection; the temporary table dies with it."""
+        with suppress(self.connection.Error):
+            self.connection.close()
+
+
+class _Looking:
+    """ADBC's connection with what DB-API libraries have beyond the standard."""
+
+    def __init__(self, sink: PostgresSink) -> None:
+        self._sink = sink
+
+    def execute(self, query: str) -> Any:
+        """A cursor with the rows of a query."""
+        cursor = self._sink.connection.cursor()
+        cursor.execute(query)
+        return cursor
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A savepoint: what fails in the block spoils nothing."""
+        self._sink.execute("SAVEPOINT pit_look")
+        try:
+            yield
+        except BaseException:
+            self._sink.execute("ROLLBACK TO SAVEPOINT pit_look")
+            raise
+        self._sink.execute("RELEASE SAVEPOINT pit_look")
 
 
 class _Counted:

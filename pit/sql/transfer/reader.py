@@ -5,6 +5,8 @@ Nothing is read into memory: a relation is the text of a query, and rows stream 
 
 from __future__ import annotations
 
+import csv
+import gzip
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +20,6 @@ from pit.sql.transfer.types import Kind, kind
 
 _SHOWN = 80
 """How many characters of a value an error shows."""
-_GUESSED = ("BIGINT", "DOUBLE", "HUGEINT", "INTEGER")
 NUMBER = "pit row number"
 """The column that numbers the rows of a file, from 1."""
 
@@ -48,6 +49,7 @@ class Reader:
             raise refused(f"{work.source} names files of different formats; load them apart")
         self.format = formats.pop()
         self._roots = roots
+        self._headers: dict[str, tuple[str, list[str]]] = {}
 
     # ------------------------------------------------------------ columns
 
@@ -85,17 +87,20 @@ class Reader:
                 )
 
     def _guessed(self, found: dict[str, str]) -> dict[str, str]:
-        """The types that all of a CSV file's rows bear; a number with leading zeros is a text."""
-        guessed = self._described(self._csv(self.files, typed=True))
-        names = [name for name in found if guessed.get(name) in _GUESSED]
-        if names:
-            tests = ", ".join(
-                f"bool_or(regexp_matches({_quote(name)}, '^\\s*[+-]?0[0-9]'))" for name in names
-            )
-            query = f"SELECT {tests} FROM {self._csv(self.files)}"
-            row = self._connection.execute(query).fetchone() or ()
-            guessed |= {name: "VARCHAR" for name, zeros in zip(names, row, strict=True) if zeros}
-        return {name: guessed.get(name, "VARCHAR") for name in found}
+        """The narrowest type that all of a CSV file's rows bear; what is no type is a text."""
+        relation = self.relation(self.files)
+        tests = ", ".join(
+            f"bool_and({condition.format(_quote(name))})"
+            for name in found
+            for condition in GUESSES.values()
+        )
+        row = self._connection.execute(f"SELECT {tests} FROM {relation}").fetchone() or ()
+        guessed = {}
+        for number, name in enumerate(found):
+            good = row[number * len(GUESSES) : (number + 1) * len(GUESSES)]
+            kinds = [kind for kind, fits in zip(GUESSES, good, strict=True) if fits]
+            guessed[name] = kinds[0] if kinds else "VARCHAR"
+        return guessed
 
     def _named(self, found: dict[str, str]) -> Iterator[Field]:
         rules = dict(self._work.columns)
@@ -143,26 +148,52 @@ class Reader:
             return found
         return f"(SELECT *, row_number() OVER () AS {_quote(NUMBER)} FROM {found})"
 
-    def _csv(self, files: Sequence[str], typed: bool = False) -> str:
+    def _csv(self, files: Sequence[str]) -> str:
+        parts = [self._one_csv(path) for path in files]
+        if len(parts) == 1:
+            return parts[0]
+        return f"({' UNION ALL BY NAME '.join(f'SELECT * FROM {part}' for part in parts)})"
+
+    def _one_csv(self, path: str) -> str:
+        """One file, all of it text: nothing is guessed, so that a broken line is an error."""
         form: CsvFormat = self._work.csv
+        delimiter, names = self._header(path)
+        columns = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in names)
         parts = [
-            listed(files),
+            listed([path]),
+            f"columns={{{columns}}}",
+            "auto_detect=false",
             f"header={str(form.header).lower()}",
+            f"delim={_text(delimiter)}",
+            "quote='\"'",
+            "escape='\"'",
             f"nullstr={_text(form.null)}",
             f"encoding={_text(form.encoding)}",
             "allow_quoted_nulls=false",
             "strict_mode=true",
             "hive_partitioning=false",
-            "sample_size=-1" if typed else "all_varchar=true",
+            f"compression={_text('gzip' if path.lower().endswith('.gz') else 'none')}",
         ]
-        delimiter = form.delimiter or ("\t" if files[0].lower().endswith(".tsv") else "")
-        if delimiter:
-            parts.append(f"delim={_text(delimiter)}")
-        if len(files) > 1:
-            parts.append("union_by_name=true")
-        if self._work.max_rejects and not typed:
+        if self._work.max_rejects:
             parts.append("store_rejects=true")
         return f"read_csv({', '.join(parts)})"
+
+    def _header(self, path: str) -> tuple[str, list[str]]:
+        """What separates values, and the names of the columns."""
+        form: CsvFormat = self._work.csv
+        if path not in self._headers:
+            record = _first_record(path, form.encoding)
+            delimiter = form.delimiter or _delimiter(path, record)
+            cells = next(csv.reader([record], delimiter=delimiter), [])
+            if not form.header:
+                cells = [f"column{number}" for number in range(len(cells))]
+            if not cells:
+                raise refused(f"{self.shown(path)} is empty: it has not even the names of columns")
+            twice = next((one for one in cells if cells.count(one) > 1), None)
+            if twice is not None or "" in cells:
+                raise refused(f'{self.shown(path)} has two columns "{table.visible(twice or "")}"')
+            self._headers[path] = delimiter, cells
+        return self._headers[path]
 
     def shown(self, path: str) -> str:
         """A file as people know it: relative to where it was looked for."""
@@ -170,6 +201,47 @@ class Reader:
             if root and path.startswith(f"{root.rstrip('/')}/"):
                 return path[len(root.rstrip("/")) + 1 :]
         return path
+
+
+def _first_record(path: str, encoding: str) -> str:
+    """The first line of a CSV file, with those that belong to it because a quote is open."""
+    with open(path, "rb") as file:
+        packed = path.lower().endswith(".gz")
+        source: Any = gzip.GzipFile(fileobj=file) if packed else file
+        line = b""
+        while len(line) < _FIRST_LINE and (more := source.readline(_FIRST_LINE)):
+            line += more
+            if not line.count(b'"') % 2:
+                break
+    try:
+        return line.decode(encoding.replace("latin-1", "latin1"), "replace").lstrip("\ufeff")
+    except LookupError:
+        raise refused(f'"{encoding}" is no encoding') from None
+
+
+def _delimiter(path: str, record: str) -> str:
+    """What a record has most of outside quotes."""
+    if path.lower().endswith(".tsv"):
+        return "\t"
+    bare = "".join(record.split('"')[::2])
+    return max(_DELIMITERS, key=bare.count)
+
+
+_DELIMITERS = (",", ";", "\t", "|")
+_FIRST_LINE = 1_000_000
+GUESSES = {
+    "BIGINT": "regexp_full_match({0}, '[+-]?(0|[1-9][0-9]{{0,17}})')",
+    "DOUBLE": "regexp_full_match({0}, '[+-]?(0|[1-9][0-9]*)?([.][0-9]*)?([eE][+-]?[0-9]+)?') "
+    "AND TRY_CAST({0} AS DOUBLE) IS NOT NULL",
+    "BOOLEAN": "lower({0}) IN ('true', 'false')",
+    "DATE": "regexp_full_match({0}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}') "
+    "AND TRY_CAST({0} AS DATE) IS NOT NULL",
+    "TIMESTAMP": "regexp_full_match({0}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ][0-9:]+([.][0-9]+)?')"
+    " AND TRY_CAST({0} AS TIMESTAMP) IS NOT NULL",
+    "TIMESTAMP WITH TIME ZONE": "regexp_full_match({0}, '[0-9]{{4}}-.*:.*([zZ]|[+-][0-9:]+)') "
+    "AND TRY_CAST({0} AS TIMESTAMPTZ) IS NOT NULL",
+}
+"""Types of which a column of text may be, the narrowest first, with what all values must meet."""
 
 
 def private(memory: str = "", spill: str = "") -> duckdb.DuckDBPyConnection:
@@ -184,7 +256,7 @@ def private(memory: str = "", spill: str = "") -> duckdb.DuckDBPyConnection:
 
 def prepared(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """The connection with times without a zone taken as UTC, so that instants are kept."""
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     return connection
 
 

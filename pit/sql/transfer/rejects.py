@@ -132,9 +132,7 @@ class Rejects:
             )
         relation = self._reader.relation(self._reader.files)
         self._connection.execute(f"SELECT count(*) FROM (SELECT * FROM {relation})").fetchall()
-        names = self._connection.execute(
-            "SELECT max(scan_id) FROM reject_scans"
-        ).fetchone() or (0,)
+        names = self._connection.execute("SELECT max(scan_id) FROM reject_scans").fetchone() or (0,)
         scan = int(names[0] or 0)
         return (
             "SELECT s.file_path AS file, e.line::BIGINT AS row, "

@@ -8,7 +8,7 @@ table first, which dies with the connection: nothing is left to be swept up afte
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import duckdb
 
@@ -26,9 +26,10 @@ _SHOWN = 5
 class TargetColumn(Record):
     """A column of a table: `sent` is the DuckDB type whose values it takes.
 
-    `also` are bases of types that it takes as they are, `declared` is its type in the database's words. `staged` says that values come as text into
-    the temporary table, and that the server makes of them what they are. `fixed` columns cannot be
-    written; those with a `default` may be left out.
+    `also` are bases of types that it takes as they are, `declared` is its type in the database's
+    words. `staged` says that values come as text into the temporary table, and that the server
+    makes of them what they are. `fixed` columns cannot be written; those with a `default` may be
+    left out.
     """
 
     name: str
@@ -78,6 +79,10 @@ class Sink(Protocol):
 
     dialect: Dialect
     stages: bool
+
+    @property
+    def looking(self) -> Any:
+        """What the library takes queries with, within the transaction (`execute`)."""
 
     def begin(self) -> None:
         """Open the transaction."""
@@ -190,11 +195,14 @@ class Writing:
         if plan.table.schema and not plan.table.server:
             found += self._schema_made(plan.table)
         found.append(f"DROP TABLE IF EXISTS {self.target}")
+        own = {name: " NOT NULL" for name in self.key}
+        if len(own) == 1:
+            own = dict.fromkeys(own, " NOT NULL PRIMARY KEY")
         parts = [
-            f"{name} {one.declared}{' NOT NULL' if name in self.key else ''}"
+            f"{name} {one.declared}{own.get(name, '')}"
             for name, one in zip(self.names, plan.columns, strict=True)
         ]
-        if self.key:
+        if len(own) > 1:
             parts.append(f"PRIMARY KEY ({', '.join(self.key)})")
         found.append(f"CREATE TABLE {self.target} ({', '.join(parts)})")
         return found
@@ -245,11 +253,10 @@ class Writing:
         sets = ", ".join(f"{self._dialect.quote(one.name)} = {self._value(one)}" for one in others)
         if self._dialect.name == "sqlserver":
             return (
-                f"UPDATE t SET {sets} FROM {self.target} t JOIN {self.staging} s ON {self._same()}"
+                f"MERGE INTO {self.target} AS t USING {self.staging} AS s ON {self._same()} "
+                f"WHEN MATCHED THEN UPDATE SET {sets};"
             )
-        return (
-            f"UPDATE {self.target} AS t SET {sets} FROM {self.staging} AS s WHERE {self._same()}"
-        )
+        return f"UPDATE {self.target} AS t SET {sets} FROM {self.staging} AS s WHERE {self._same()}"
 
     def nulls(self) -> str:
         """How many rows have no key."""
@@ -261,7 +268,7 @@ class Writing:
         names = ", ".join(self.key)
         query = (
             f"{names}, count(*) AS pit_times FROM {self.staging} "
-            f"GROUP BY {names} HAVING count(*) > 1 ORDER BY count(*) DESC"
+            f"GROUP BY {names} HAVING count(*) > 1"
         )
         if self._dialect.name == "sqlserver":
             return f"SELECT TOP {_SHOWN + 1} {query}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from typing import Any
 
 from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
-from pit.sql.driver import CANCELLED, Driver, Failure, SqlFailure, Tell
+from pit.sql.driver import CANCELLED, Failure, Session, SqlFailure
 from pit.sql.sqlite import raised
 from pit.sql.transfer.catalog import plain_new, sqlite_columns
 from pit.sql.transfer.sink import Plan, TargetColumn
@@ -24,11 +25,16 @@ class SqliteSink:
     dialect = dialect.SQLITE
     stages = False
 
-    def __init__(self, driver: Driver, database: Database, tell: Tell) -> None:
-        self.session = driver.connect(database, (), tell)
+    def __init__(self, session: Session, database: Database) -> None:
+        self.session = session
         self._connection: sqlite3.Connection = self.session.native
         self._path = database.path
         self._stop = threading.Event()
+
+    @property
+    def looking(self) -> Any:
+        """The connection."""
+        return self._connection
 
     def begin(self) -> None:
         """Open the transaction, with the right to write; Busy while another program has it."""
@@ -95,5 +101,4 @@ class SqliteSink:
         self.session.interrupt()
 
     def close(self) -> None:
-        """Close the file."""
-        self.session.close()
+        """Nothing is left to be given back."""

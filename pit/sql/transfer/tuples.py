@@ -11,7 +11,8 @@ from pit.sql.transfer.types import FLOATS, INTEGERS, MOMENTS, Kind
 
 _BIG = ("HUGEINT", "UHUGEINT", "UBIGINT")
 _AS_THEY_ARE = ("BOOLEAN", "VARCHAR", "BLOB", *FLOATS)
-_EXACT_IN_FLOATS = 15
+EXACT_IN_FLOATS = 15
+"""Decimals of so many digits survive a float."""
 _FIRST, _LAST = "'0001-01-01'", "'9999-12-31'"
 
 
@@ -20,9 +21,9 @@ def for_sqlite(column: TargetColumn, value: str) -> str:
     kind = column.sent
     if kind.base in _AS_THEY_ARE or (kind.base in INTEGERS and kind.base not in _BIG):
         return value
-    if kind.base == "DECIMAL" and kind.precision <= _EXACT_IN_FLOATS:
-        if "TEXT" not in column.declared.upper():
-            return f"CAST({value} AS {'DOUBLE' if kind.scale else 'BIGINT'})"
+    short = kind.base == "DECIMAL" and kind.precision <= EXACT_IN_FLOATS
+    if short and "TEXT" not in column.declared.upper():
+        return f"CAST({value} AS {'DOUBLE' if kind.scale else 'BIGINT'})"
     return as_text(kind, value)
 
 
@@ -34,8 +35,10 @@ def sqlite_limit(column: TargetColumn, value: str) -> str:
 def for_odbc(column: TargetColumn, value: str) -> str:
     """What pyodbc takes."""
     kind = column.sent
-    if kind.base in ("DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "DECIMAL"):
-        return value
+    if kind.base == "DATE":
+        return value  # of times, drivers lose the fraction where they cannot ask for the column
+    if kind.base == "DECIMAL" and kind.precision <= EXACT_IN_FLOATS:
+        return value  # drivers take longer ones for less than they are
     if kind.base in _AS_THEY_ARE or (kind.base in INTEGERS and kind.base not in _BIG):
         return value
     if kind.base == "TIMESTAMPTZ":
@@ -46,9 +49,14 @@ def for_odbc(column: TargetColumn, value: str) -> str:
 
 def sqlserver_limit(column: TargetColumn, value: str) -> str:
     """What SQL Server has no value for."""
-    kind = column.sent
-    if kind.base in FLOATS:
+    if column.sent.base in FLOATS:
         return f"isfinite({value})"
+    return moment_limit(column, value)
+
+
+def moment_limit(column: TargetColumn, value: str) -> str:
+    """The years that ODBC's dates have, and the tenths of a microsecond."""
+    kind = column.sent
     if kind.base in ("DATE", *MOMENTS, "TIMESTAMPTZ"):
         whole = f"CAST({value} AS DATE) BETWEEN DATE {_FIRST} AND DATE {_LAST}"
         if kind.base == "TIMESTAMP_NS":

@@ -1,0 +1,2 @@
+-- Sent to DuckDB.
+SELECT * FROM marts.delays

@@ -1,0 +1,190 @@
+"""Rows out of Postgres: binary COPY as Arrow batches (ADBC), which DuckDB writes to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pit.sql import dialect, table
+from pit.sql.connect import Database
+from pit.sql.driver import Session
+from pit.sql.transfer.coerce import fit, strict
+from pit.sql.transfer.files import refused
+from pit.sql.transfer.postgres import PostgresSink, told
+from pit.sql.transfer.reader import private
+from pit.sql.transfer.stored import copied
+from pit.sql.transfer.types import Kind, NoType, kind
+
+_quote = dialect.POSTGRES.quote
+_EXTENSIONS = {"uuid": "UUID", "json": "JSON", "jsonb": "JSON"}
+_WITHOUT_DIGITS = "DECIMAL(38,18)"
+"""What a numeric without a declared precision must fit into."""
+_MONEY = "money"
+
+
+@contextmanager
+def from_postgres(
+    session: Session, database: Database, variables: Mapping[str, str]
+) -> Iterator[PostgresSource]:
+    """A connection for one query, beside the session's, which can cancel it."""
+    sink = PostgresSink(session, database)
+    source = PostgresSource(sink)
+    try:
+        sink.begin()
+        if variables:
+            literal = dialect.POSTGRES.literal
+            sets = ", ".join(
+                f"set_config({literal('pit.' + name.removeprefix('pit_'))}, {literal(value)}, true)"
+                for name, value in variables.items()
+            )
+            sink.rows(f"SELECT {sets}")
+        yield source
+    finally:
+        sink.roll_back()
+        source.close()
+
+
+class PostgresSource:
+    """One query's rows."""
+
+    def __init__(self, sink: PostgresSink) -> None:
+        self._sink = sink
+        self._writer = private()
+
+    def save(self, query: str, path: str, form: str) -> int:
+        """Write them all; how many."""
+        fields = self._described(query)
+        relation = f"(\n{query}\n) AS pit"
+        selected = ", ".join(_selected(name, type_name) for name, type_name, _ in fields)
+        connection = self._sink.connection
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {selected} FROM {relation}")
+                batches = cursor.fetch_record_batch()
+                self._writer.register("pit_rows", _plain(batches))
+                columns = [self._column(*field) for field in fields]
+                row = self._writer.execute(copied(columns, "pit_rows", path, form)).fetchone()
+                return int(row[0]) if row else 0
+        except connection.Error as error:
+            raise told(error) from None
+
+    def _described(self, query: str) -> list[tuple[str, str, str]]:
+        """Name, type and declared form of each column."""
+        connection = self._sink.connection
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT * FROM (\n{query}\n) AS pit LIMIT 0")
+                schema = cursor.fetch_record_batch().schema
+        except connection.Error as error:
+            raise told(error) from None
+        names = [field.name for field in schema]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise refused(f'two columns are called "{table.visible(twice)}"; name one with AS')
+        return [(field.name, *_types(field)) for field in schema]
+
+    def _column(self, name: str, type_name: str, wanted: str) -> tuple[str, str, Kind]:
+        """Name, value and type of a column for the file."""
+        column = _quote(name) if len(name.encode()) <= 63 else '"' + name + '"'
+        if not wanted:
+            row = self._writer.execute(f"DESCRIBE SELECT {column} FROM pit_rows LIMIT 0").fetchone()
+            return name, column, kind(str(row[1]) if row else "VARCHAR")
+        of = kind(wanted)
+        try:
+            way = fit(column, kind("VARCHAR"), of)
+        except NoType as error:
+            raise refused(f'column "{table.visible(name)}": {error}') from None
+        if type_name != "numeric":
+            return name, way.value, of
+        reason = (
+            f'column "{table.visible(name)}": a number does not fit {wanted.lower()}; cast it '
+            "in the query, such as to numeric(20,4) or double precision"
+        )
+        value = strict(way, 0).replace("'pit-reject:0'", dialect.DUCKDB.literal(reason))
+        return name, value, of
+
+    def interrupt(self) -> None:
+        """Have the server cancel the query."""
+        self._sink.interrupt()
+        self._writer.interrupt()
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._writer.close()
+        self._sink.close()
+
+
+def _types(field: Any) -> tuple[str, str]:
+    """Postgres's name of a field's type, and the DuckDB type that its text is cast to, if any."""
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    name = metadata.get("POSTGRESQL:type", "").strip("'")
+    if name == "numeric":
+        return name, _digits(metadata.get("POSTGRESQL:typmod", "").strip("'"))
+    if name in _EXTENSIONS:
+        return name, _EXTENSIONS[name]
+    if name == _MONEY:
+        return name, "DECIMAL(19,2)"
+    return name, "" if name in _AS_ARROW or name.lstrip("_") in _AS_ARROW else "VARCHAR"
+
+
+_AS_ARROW = frozenset(
+    [
+        "bool",
+        "int2",
+        "int4",
+        "int8",
+        "float4",
+        "float8",
+        "text",
+        "varchar",
+        "bpchar",
+        "name",
+        "bytea",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "interval",
+    ]
+)
+
+
+def _digits(typmod: str) -> str:
+    """The decimal that a numeric's type modifier says."""
+    if not typmod.isdecimal() or int(typmod) < 4:
+        return _WITHOUT_DIGITS
+    packed = int(typmod) - 4
+    precision, scale = packed >> 16 & 0xFFFF, packed & 0x7FF
+    return f"DECIMAL({precision},{scale})" if scale <= precision <= 38 else _WITHOUT_DIGITS
+
+
+def _selected(name: str, type_name: str) -> str:
+    """A column as ADBC can read it: what it has no type for comes as text."""
+    column = '"' + name.replace('"', '""') + '"'
+    if type_name == _MONEY:
+        return f"({column}::numeric)::text AS {column}"
+    if type_name in ("uuid", "json", "jsonb") or type_name not in _KNOWN:
+        return f"{column}::text AS {column}"
+    return column
+
+
+_KNOWN = _AS_ARROW | {f"_{name}" for name in _AS_ARROW} | {"numeric"}
+
+
+def _plain(batches: Any) -> Any:
+    """The batches with extension types as what they are stored as."""
+    import pyarrow
+
+    fields = [
+        pyarrow.field(field.name, getattr(field.type, "storage_type", field.type))
+        for field in batches.schema
+    ]
+    schema = pyarrow.schema(fields)
+
+    def each() -> Iterator[Any]:
+        for batch in batches:
+            arrays = [getattr(array, "storage", array) for array in batch.columns]
+            yield pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
+
+    return pyarrow.RecordBatchReader.from_batches(schema, each())

@@ -1,0 +1,187 @@
+"""A save from beginning to end: one query, its rows into a file that appears when it is whole."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import duckdb
+from msgspec.structs import replace
+
+from pit.sql import dialect, wire
+from pit.sql.driver import Driver, Failure, Session, SqlFailure, Statement
+from pit.sql.duck_errors import busy, failure
+from pit.sql.script import Execution
+from pit.sql.transfer.files import refused
+from pit.sql.transfer.patience import of_system
+from pit.sql.transfer.reader import prepared
+from pit.sql.transfer.spool import Column, Moment, Spool, of_odbc
+from pit.sql.transfer.stored import copied, form_of
+from pit.sql.transfer.types import kind, of_sqlite
+
+_TIMESTAMP = 93
+
+
+class Saving(Execution):
+    """One save: a query that is carried out as a script would be, its rows written to a file."""
+
+    def __init__(self, driver: Driver, order: wire.Save, log: Callable[[str], None]) -> None:
+        super().__init__(
+            driver,
+            order.database,
+            order.script,
+            order.text,
+            order.variables,
+            log,
+            template=order.template,
+        )
+        self._path = order.path
+        self._running: list[Any] = []
+
+    def interrupt(self) -> None:
+        """End it soon; no file appears."""
+        super().interrupt()
+        for running in list(self._running):
+            with suppress(duckdb.Error):
+                running.interrupt()
+
+    def _meet(self, statements: Sequence[Statement]) -> None:
+        form_of(self._path)
+        if len(statements) > 1:
+            message = "a save is one query; another statement begins here"
+            raise SqlFailure(Failure(message=message, line=statements[1].line, kind="query"))
+
+    def _each(self, session: Session, statements: Sequence[Statement]) -> None:
+        begun = time.monotonic()
+        rows, size = self._write(session, statements[0])
+        self._rows, self._statements = rows, 1
+        seconds = time.monotonic() - begun
+        self._tell(
+            f"{rows:,} row{'' if rows == 1 else 's'} saved to {os.path.basename(self._path)} "
+            f"({size:,} bytes); {seconds:.2f} s, {rows / max(seconds, 0.001):,.0f} rows/s"
+        )
+
+    def _write(self, session: Session, statement: Statement) -> tuple[int, int]:
+        """Write the file, which appears when it is whole; its rows and bytes."""
+        folder, name = os.path.split(self._path)
+        temporary = os.path.join(folder, f".pit-{os.urandom(6).hex()}-{name}")
+        try:
+            os.makedirs(folder, exist_ok=True)
+            rows = self._saved(session, statement, temporary)
+            self._heed()
+            size = os.path.getsize(temporary)
+            os.replace(temporary, self._path)
+        except duckdb.Error as error:
+            raise busy(error) or SqlFailure(failure(error)) from None
+        except OSError as error:
+            raise SqlFailure(of_system(error)) from None
+        finally:
+            self._running.clear()
+            for left in (temporary, f"{temporary}.spool", f"{temporary}.spool.wal"):
+                with suppress(FileNotFoundError):
+                    os.unlink(left)
+        session.roll_back()
+        return rows, size
+
+    def _saved(self, session: Session, statement: Statement, path: str) -> int:
+        form = form_of(self._path)
+        match self._database.kind:
+            case "duckdb":
+                return _from_duckdb(session, statement, path, form)
+            case "postgres":
+                from pit.sql.transfer.export import from_postgres
+
+                with from_postgres(session, self._database, self._variables) as source:
+                    self._running.append(source)
+                    self._heed()
+                    return source.save(statement.text, path, form)
+        return self._spooled(session, statement, path, form)
+
+    def _spooled(self, session: Session, statement: Statement, path: str, form: str) -> int:
+        """By way of text, from drivers that hand over Python objects."""
+        sqlite = self._database.kind == "sqlite"
+        declared = _declared_in_sqlite(session, statement) if sqlite else []
+        sqlserver = getattr(session, "product", None) is dialect.SQLSERVER
+        if sqlserver:
+            session.native.add_output_converter(_TIMESTAMP, _moment)
+        spool_file = prepared(duckdb.connect(f"{path}.spool"))
+        self._running.append(spool_file)
+        try:
+            rows = session.rows(statement)
+            if not rows.columns:
+                raise refused("the query returns no columns")
+            types = declared or [of_odbc(one[1], *sizes(one)) for one in rows.header]
+            types = types or [""] * len(rows.columns)
+            columns = [Column(*pair) for pair in zip(rows.columns, types, strict=True)]
+            spool = Spool(spool_file, columns)
+            for batch in rows.batches:
+                self._heed()
+                spool.add(batch)
+            return _count(spool_file.execute(copied(spool.typed(), "spool", path, form)))
+        finally:
+            spool_file.close()
+            if sqlserver:
+                session.native.remove_output_converter(_TIMESTAMP)
+
+
+def _from_duckdb(session: Session, statement: Statement, path: str, form: str) -> int:
+    """DuckDB writes the file itself."""
+    connection: duckdb.DuckDBPyConnection = session.native
+    query = (statement.native.query or statement.text).rstrip("; \t\r\n")
+    prepared(connection)
+    try:
+        header = connection.execute(f"DESCRIBE {query}").fetchall()
+        names = [f"c{number}" for number in range(len(header))]
+        source = f"(\n{query}\n) AS pit({', '.join(names)})"
+        columns = [
+            (str(row[0]), name, kind(str(row[1]))) for row, name in zip(header, names, strict=True)
+        ]
+        return _count(connection.execute(copied(columns, source, path, form)))
+    except duckdb.Error as error:
+        if in_use := busy(error):
+            raise in_use from None
+        raise SqlFailure(_at(failure(error), statement)) from None
+
+
+def _at(failed: Failure, statement: Statement) -> Failure:
+    return replace(failed, line=statement.line, snippet="")
+
+
+def _count(result: duckdb.DuckDBPyConnection) -> int:
+    row = result.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _declared_in_sqlite(session: Session, statement: Statement) -> list[str]:
+    """The types that tables declare for the columns of a query; a view of it knows them."""
+    import sqlite3
+
+    connection: sqlite3.Connection = session.native
+    connection.text_factory = str
+    try:
+        connection.execute(f"CREATE TEMP VIEW pit_save AS {statement.text}")
+    except sqlite3.Error:
+        return []  # it has parameters, or is no query; what comes will tell
+    try:
+        found = connection.execute("PRAGMA temp.table_xinfo(pit_save)").fetchall()
+        return [of_sqlite(str(row[2])) for row in found]
+    finally:
+        connection.execute("DROP VIEW temp.pit_save")
+
+
+def sizes(column: Any) -> tuple[int, int, int]:
+    """Size, precision and scale of a column that pyodbc describes."""
+    return int(column[3] or 0), int(column[4] or 0), int(column[5] or 0)
+
+
+def _moment(data: bytes | None) -> Moment | None:
+    """SQL Server's datetime2 with all its digits, of which Python's datetime would lose one."""
+    if data is None:
+        return None
+    year, month, day, hour, minute, second, nanos = struct.unpack("<6hI", data)
+    text = f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}.{nanos:09d}"
+    return Moment(text)

@@ -1,0 +1,150 @@
+"""What a script has changed: which tables it writes, and what the log says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pit.sql import split, wire
+from pit.sql.changes import State, told, written
+from pit.sql.connect import parse
+from pit.sql.driver import MAX_CHANGE
+from pit.sql.wire import Done
+from tests.servers.postgres import Server
+from tests.sql.conftest import Conversation
+
+
+@pytest.mark.parametrize(
+    ("script", "tables"),
+    [
+        ("INSERT INTO mart.t VALUES (1)", ["mart.t"]),
+        ("insert or replace into t select 1", ["t"]),
+        ("UPDATE t SET a = 1; DELETE FROM u WHERE true; TRUNCATE TABLE v", ["t", "u", "v"]),
+        ("CREATE OR REPLACE TABLE a AS SELECT 1; CREATE TABLE IF NOT EXISTS b (i INT)", ["a", "b"]),
+        ("MERGE INTO t USING s ON true WHEN MATCHED THEN DELETE", ["t"]),
+        ("COPY t FROM 'x.csv'; COPY u TO 'y.csv'; COPY (SELECT 1) TO 'z.csv'", ["t"]),
+        ("WITH x AS (SELECT 1 FROM (SELECT 2)) INSERT INTO t SELECT * FROM x", ["t"]),
+        ("WITH x AS (INSERT INTO hidden VALUES (1) RETURNING *) SELECT * FROM x", []),
+        ('INSERT INTO "Odd ""name"" ".t VALUES (1)', ['Odd "name" .t']),
+        ("-- INSERT INTO no VALUES (1)\nSELECT 'INSERT INTO no'", []),
+        ("CREATE TEMP TABLE x (i INT); CREATE VIEW v AS SELECT 1; DROP TABLE t", []),
+        ("ATTACH 'o.db' AS o; INSERT INTO o.t VALUES (1)", []),
+        ("SET search_path = mart; INSERT INTO t VALUES (1)", []),
+        ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", ["t"]),
+    ],
+)
+def test_which_tables_a_script_is_seen_to_write(script: str, tables: list[str]) -> None:
+    statements = split.statements(script, split.POSTGRES)
+    assert [str(table) for table in written(statements, "duckdb")] == tables
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "line"),
+    [
+        (State(there=False), State(there=True, rows=1200), "new, 1,200 rows"),
+        (State(there=True, rows=10), State(there=True, rows=10), "10 rows as before"),
+        (
+            State(there=True, rows=1000),
+            State(there=True, rows=900),
+            "1,000 → 900 rows (−100, 10.0 %)",
+        ),
+        (State(there=True, rows=0), State(there=True, rows=1), "0 → 1 row (+1)"),
+        (State(there=True, rows=3), State(there=False), "dropped"),
+        (State(there=True), State(there=True), ""),
+        (
+            State(there=True, rows=100, nulls={"a": 0, "b": 50, "c": 50}),
+            State(there=True, rows=100, nulls={"a": 1, "b": 60, "c": 51}),
+            "100 rows as before, NULLs in a 0 % → 1.0 %, NULLs in b 50.0 % → 60.0 %",
+        ),
+        (
+            State(there=True, rows=1),
+            State(there=True, rows=2, key="id", range=("1", "2")),
+            "1 → 2 rows (+1, 100.0 %), id 1 … 2",
+        ),
+    ],
+)
+def test_a_change_in_words(was: State, now: State, line: str) -> None:
+    assert told(was, now) == line
+
+
+class Bench:
+    """A database, and scripts that are watched."""
+
+    def __init__(self, talk: Conversation, url: str) -> None:
+        self.talk, self.url = talk, url
+
+    def run(self, text: str, *tables: str, max_change: float | None = None) -> Done:
+        self.talk._next += 1
+        order = wire.Run(
+            id=self.talk._next,
+            script="x.sql",
+            text=text,
+            database=parse(self.url, self.talk.cwd),
+            watch=wire.Watch(tables=tables, max_change=max_change),
+        )
+        self.talk.send(order)
+        return self.talk.wait(order.id)
+
+    def changes(self, text: str, *tables: str) -> list[str]:
+        done = self.run(text, *tables)
+        assert done.failure is None, self.talk.log()
+        lines = self.talk.log().splitlines()
+        return [line for line in lines if not line.startswith((" ", "line "))]
+
+
+@pytest.fixture(params=["duckdb", "sqlite", "postgres"])
+def bench(request: pytest.FixtureRequest, talk: Conversation) -> Iterator[Bench]:
+    if request.param == "postgres":
+        server: Server = request.getfixturevalue("postgres")
+        yield Bench(talk, server.url(server.fresh()))
+    else:
+        yield Bench(talk, f"{request.param}://w.{request.param}")
+
+
+def test_the_log_ends_with_what_changed(bench: Bench) -> None:
+    assert bench.changes("CREATE TABLE t (i INTEGER, a INTEGER)") == ["t: new, 0 rows"]
+    assert bench.changes("INSERT INTO t VALUES (1, 1), (2, 2)") == ["t: 0 → 2 rows (+2)"]
+    insert = "INSERT INTO t SELECT i + 2, NULL FROM t"
+    lines = bench.changes(insert)
+    assert lines == ["t: 2 → 4 rows (+2, 100.0 %), NULLs in a 0 % → 50.0 %"]
+    assert bench.changes("UPDATE t SET a = 5 WHERE a = 1") == ["t: 4 rows as before"]
+    assert bench.changes("SELECT * FROM t") == []
+    assert bench.changes("SELECT * FROM t", "t") == ["t: 4 rows as before"], "a target is told of"
+    assert bench.changes("DROP TABLE t", "t") == ["t: dropped"]
+
+
+def test_too_large_a_change_fails_and_is_not_tried_again(bench: Bench) -> None:
+    bench.run("CREATE TABLE t (i INTEGER)", max_change=0.2)
+    assert bench.run("INSERT INTO t VALUES (1), (2)", max_change=0.2).failure is None, (
+        "it was empty"
+    )
+    failure = bench.run("INSERT INTO t SELECT i + 2 FROM t", max_change=0.2).failure
+    assert failure is not None
+    assert (failure.kind, failure.retryable) == (MAX_CHANGE, False)
+    assert failure.message == "t went from 2 to 4 rows, a change of 100.0 %; max_change is 20 %"
+    assert bench.run("DELETE FROM t WHERE i = 1", max_change=0.3).failure is None
+    failure = bench.run("DELETE FROM t", "t", max_change=0.9).failure
+    assert failure is not None
+    assert "from 3 to 0 rows" in failure.message
+
+
+def test_a_table_that_is_gone_has_changed_wholly(bench: Bench) -> None:
+    bench.run("CREATE TABLE t (i INTEGER); INSERT INTO t VALUES (1)")
+    failure = bench.run("DROP TABLE t", "t", max_change=0.99).failure
+    assert failure is not None
+    assert "t went from 1 to 0 rows" in failure.message
+
+
+def test_a_view_is_not_counted(bench: Bench) -> None:
+    assert bench.changes("CREATE VIEW v AS SELECT 1 AS i", "v") == []
+
+
+def test_a_script_that_fails_says_nothing_of_changes(bench: Bench) -> None:
+    bench.run("CREATE TABLE t (i INTEGER)")
+    assert bench.run("INSERT INTO t VALUES (1); INSERT INTO nope VALUES (1)").failure is not None
+    assert "t:" not in bench.talk.log()
+
+
+def test_a_name_that_no_table_can_have_is_no_reason_to_fail(bench: Bench) -> None:
+    assert bench.changes("SELECT 1", "a.b.c.d.e", 'x"y') == []

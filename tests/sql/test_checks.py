@@ -1,0 +1,170 @@
+"""Checks on real databases: what they find, what they keep, and how the log shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pit.model import Bounds, Expect
+from pit.sql import wire
+from pit.sql.connect import parse
+from pit.sql.driver import CHECK_FAILED
+from pit.sql.wire import Done
+from tests.servers.postgres import Server
+from tests.sql.conftest import Conversation
+
+_MAKE = (
+    "CREATE TABLE t (i INTEGER, name VARCHAR(20), price NUMERIC(9, 2), day DATE);"
+    "INSERT INTO t VALUES (1, 'one', 1.50, '2026-01-31'), (2, NULL, 2.25, NULL), (3, 'three', NULL,"
+    " '1500-01-01')"
+)
+
+
+class Bench:
+    """A database with a table, and checks on it."""
+
+    def __init__(self, talk: Conversation, url: str) -> None:
+        self.talk, self.url = talk, url
+        self.keep = talk.cwd / "checks" / "c.parquet"
+        assert talk.run(_MAKE, url).failure is None
+
+    def check(self, text: str, expect: Expect | None = None) -> Done:
+        self.talk._next += 1
+        order = wire.Check(
+            id=self.talk._next,
+            script="c.sql",
+            text=text,
+            database=parse(self.url, self.talk.cwd),
+            keep=str(self.keep),
+            expect=expect,
+        )
+        self.talk.send(order)
+        return self.talk.wait(order.id)
+
+    def passes(self, text: str, expect: Expect | None = None) -> str:
+        assert self.check(text, expect).failure is None, self.talk.log()
+        assert not self.keep.exists()
+        return self.talk.log()
+
+    def finds(self, text: str, expect: Expect | None = None) -> str:
+        failure = self.check(text, expect).failure
+        assert failure is not None
+        assert (failure.kind, failure.retryable) == (CHECK_FAILED, False), failure
+        return failure.message
+
+    def kept(self) -> list[tuple[object, ...]]:
+        return duckdb.sql(f"FROM read_parquet('{self.keep}')").fetchall()
+
+
+@pytest.fixture(params=["duckdb", "sqlite", "postgres"])
+def bench(request: pytest.FixtureRequest, talk: Conversation) -> Iterator[Bench]:
+    if request.param == "postgres":
+        server: Server = request.getfixturevalue("postgres")
+        yield Bench(talk, server.url(server.fresh()))
+    else:
+        yield Bench(talk, f"{request.param}://w.{request.param}")
+
+
+def bounds(text: str, least: float | None, most: float | None, open: bool = False) -> Bounds:
+    return Bounds(text=text, least=least, most=most, open=open)
+
+
+def test_a_query_must_return_no_rows(bench: Bench) -> None:
+    assert "no rows, as expected" in bench.passes("SELECT * FROM t WHERE i > 3;")
+    message = bench.finds("SELECT i, name FROM t WHERE i > 1 ORDER BY i")
+    assert message == "2 rows, expected none; see data/checks/c.parquet"
+    assert bench.kept() == [(2, None), (3, "three")]
+    log = bench.talk.log()
+    assert "  2  NULL\n  3  three\n  2 rows" in log
+    assert log.endswith(f"c.sql: {message}")
+
+
+def test_what_was_kept_goes_with_the_next_attempt(bench: Bench) -> None:
+    bench.finds("SELECT * FROM t")
+    assert bench.keep.exists()
+    assert bench.keep.stat().st_mode & 0o77 == 0
+    bench.passes("SELECT * FROM t WHERE i > 3")
+
+
+def test_types_survive_in_what_is_kept(bench: Bench) -> None:
+    bench.finds("SELECT i, price, day FROM t ORDER BY i")
+    rows = duckdb.sql(f"SELECT i, price::VARCHAR, day::VARCHAR FROM '{bench.keep}'").fetchall()
+    price = "1.5" if "sqlite" in bench.url else "1.50"  # SQLite itself has a float there
+    assert rows == [(1, price, "2026-01-31"), (2, "2.25", None), (3, None, "1500-01-01")]
+
+
+def test_columns_of_one_name_are_told_apart(bench: Bench) -> None:
+    bench.finds("SELECT a.*, b.i FROM t AS a JOIN t AS b ON a.i = b.i WHERE a.i = 1")
+    header = duckdb.sql(f"FROM read_parquet('{bench.keep}')").columns
+    assert header == ["i", "name", "price", "day", "i_5"]
+
+
+def test_expected_rows(bench: Bench) -> None:
+    bench.passes("SELECT * FROM t", Expect(rows=bounds("1..3", 1, 3)))
+    bench.passes("SELECT * FROM t", Expect(rows=bounds(">0", 0, None, True)))
+    message = bench.finds("SELECT * FROM t", Expect(rows=bounds(">3", 3, None, True)))
+    assert message.startswith("3 rows, expected >3; see")
+    message = bench.finds("SELECT * FROM t WHERE i > 9", Expect(rows=bounds(">0", 0, None, True)))
+    assert message == "no rows, expected >0"
+    assert not bench.keep.exists(), "there is nothing to keep"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(3, None), (4, "4"), ("3", None), ("x", "x"), (bounds("3..9", 3, 9), None), (2.5, "2.5")],
+)
+def test_an_expected_value(bench: Bench, value: int | str | Bounds, told: str | None) -> None:
+    query, expect = "SELECT count(*) AS n FROM t", Expect(value=value)
+    if told is None:
+        bench.passes(query, expect)
+    else:
+        assert bench.finds(query, expect).startswith(f"n is 3, expected {told}; see")
+
+
+def test_a_value_is_one(bench: Bench) -> None:
+    message = bench.finds("SELECT i, name FROM t", Expect(value=1))
+    assert message.startswith("the query returned 3 rows of 2 columns, expected one value")
+    message = bench.finds("SELECT name FROM t WHERE i = 2", Expect(value="x"))
+    assert message.startswith("name is NULL, expected x")
+
+
+def test_a_share_of_nulls(bench: Bench) -> None:
+    bench.passes("SELECT * FROM t", Expect(max_null={"name": 0.4, "i": 0}))
+    message = bench.finds("SELECT * FROM t", Expect(max_null={"NAME": 0.3}))
+    assert message.startswith("NAME is NULL in 33.3 % of 3 rows, expected at most 30 %")
+    assert "1 row\n" in bench.talk.log(), "only the row that shows it is previewed"
+    message = bench.finds("SELECT i FROM t", Expect(max_null={"nope": 1}))
+    assert message.startswith('there is no column "nope"; there are i')
+
+
+def test_a_check_is_one_query_that_returns_rows(bench: Bench) -> None:
+    failure = bench.check("SELECT 1;\nSELECT 2").failure
+    assert failure is not None
+    assert (failure.line, failure.kind) == (2, "query")
+    failure = bench.check("SELECT\n nope FROM t").failure
+    assert failure is not None
+    assert failure.line == 2
+    assert failure.kind != CHECK_FAILED
+
+
+def test_a_running_check_can_be_interrupted(talk: Conversation, tmp_path: Path) -> None:
+    bench = Bench(talk, "duckdb://w.duckdb")
+    talk._next += 1
+    endless = "SELECT a.range FROM range(1000000) a, range(1000000) b"
+    order = wire.Check(
+        id=talk._next,
+        script="c.sql",
+        text=f"{endless} WHERE a.range % 7 = b.range % 13",
+        database=parse(bench.url, talk.cwd),
+        keep=str(bench.keep),
+    )
+    talk.send(order)
+    talk.until(order.id, "line 1")
+    talk.send(wire.Interrupt(id=order.id))
+    failure = talk.wait(order.id).failure
+    assert failure is not None
+    assert failure.kind == "cancelled"
+    assert list(bench.keep.parent.glob("*")) == []

@@ -1,0 +1,132 @@
+"""A load that is killed, cancelled, starved or cut off: the table is as it was."""
+
+from __future__ import annotations
+
+import resource
+import time
+
+import duckdb
+import pytest
+
+from pit.model import LoadMode
+from pit.sql import wire
+from pit.sql.connect import parse
+from pit.sql.driver import CANCELLED
+from tests.sql.conftest import Conversation
+from tests.sql.moving import Mover
+from tests.sql.test_contract import Kind, kind  # noqa: F401 - a fixture
+
+WAS = "SELECT i::INTEGER AS id, 'was' AS name FROM range(5) r(i)"
+NEW = "SELECT i::INTEGER AS id, 'new' AS name FROM range(5000) r(i)"
+MODES = {
+    "append": {},
+    "truncate": {"mode": LoadMode.TRUNCATE_AND_LOAD},
+    "replace": {"mode": LoadMode.CREATE_OR_REPLACE},
+    "upsert": {"mode": LoadMode.UPSERT, "key": ("id",)},
+}
+
+
+@pytest.fixture
+def mover(talk: Conversation, kind: Kind) -> Mover:  # noqa: F811
+    """A table with five rows, and a file with others."""
+    made = Mover(talk, kind.url)
+    made.file(WAS)
+    made.loads(mode=LoadMode.UPSERT, key=("id",))
+    made.file(NEW)
+    return made
+
+
+def _is_as_it_was(mover: Mover) -> None:
+    assert mover.rows("SELECT id, name FROM t ORDER BY id") == [(i, "was") for i in range(5)]
+    assert not [path.name for path in mover.data.iterdir() if path.name.startswith(".pit-")]
+
+
+@pytest.fixture(scope="session")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with more rows than are loaded before a test goes on."""
+    path = tmp_path_factory.mktemp("endless") / "rows.parquet"
+    with duckdb.connect() as connection:
+        rows = "SELECT (i + 100)::INTEGER AS id, 'new' AS name FROM range(10000000) r(i)"
+        connection.execute(f"COPY ({rows}) TO '{path}'")
+    return str(path)
+
+
+def _begun(mover: Mover, mode: str, endless: str) -> int:
+    """A load that is in the middle of its work; how far it is does not matter."""
+    number = mover.begin(endless, **MODES[mode])
+    time.sleep(0.2)
+    return number
+
+
+@pytest.mark.parametrize("mode", ["append", "replace"])
+def test_cancelled(mover: Mover, mode: str, endless: str) -> None:
+    number = _begun(mover, mode, endless)
+    mover.talk.send(wire.Interrupt(id=number))
+    done = mover.talk.wait(number)
+    assert done.failure is not None
+    assert done.failure.kind == CANCELLED
+    _is_as_it_was(mover)
+
+
+@pytest.mark.parametrize("mode", ["truncate", "upsert"])
+def test_killed(mover: Mover, mode: str, endless: str) -> None:
+    _begun(mover, mode, endless)
+    mover.talk.process.kill()
+    mover.talk.process.wait()
+    again = Mover(Conversation(mover.talk.cwd), mover.url)
+    try:
+        _is_as_it_was(again)
+        again.loads(mode=LoadMode.TRUNCATE_AND_LOAD)
+        assert again.rows("SELECT count(*) AS n FROM t") == [(5000,)]
+    finally:
+        again.talk.close()
+
+
+def test_a_lost_connection(talk: Conversation, postgres: object, endless: str) -> None:
+    server = postgres
+    database = server.fresh()  # type: ignore[attr-defined]
+    mover = Mover(talk, server.url(database))  # type: ignore[attr-defined]
+    mover.file(WAS)
+    mover.loads()
+    number = _begun(mover, "truncate", endless)
+    server.ask(  # type: ignore[attr-defined]
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        f"WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+    )
+    done = mover.talk.wait(number)
+    assert done.failure is not None
+    assert done.failure.retryable
+    _is_as_it_was(mover)
+
+
+@pytest.mark.parametrize("scheme", ["duckdb://w.duckdb", "sqlite://w.sqlite"])
+def test_a_full_disk(talk: Conversation, scheme: str) -> None:
+    mover = Mover(talk, scheme)
+    mover.file(WAS)
+    mover.loads()
+    mover.file("SELECT i::INTEGER AS id, md5(i::VARCHAR) AS name FROM range(300000) r(i)")
+    resource.prlimit(talk.process.pid, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+    done = mover.load(mode=LoadMode.TRUNCATE_AND_LOAD)
+    assert done.failure is not None
+    again = Mover(Conversation(talk.cwd), scheme)
+    try:
+        _is_as_it_was(again)
+    finally:
+        again.talk.close()
+
+
+def test_a_save_that_is_cancelled_leaves_no_file(mover: Mover) -> None:
+    number = mover.talk.begin(
+        wire.Save(
+            id=0,
+            script="save.sql",
+            text="SELECT a.id FROM t a, t b, t c, t d, t e, t f, t g, t h, t i, t j, t k, t l",
+            database=parse(mover.url, mover.talk.cwd),
+            path=str(mover.data / "back.parquet"),
+        )
+    )
+    time.sleep(0.3)
+    mover.talk.send(wire.Interrupt(id=number))
+    done = mover.talk.wait(number)
+    assert done.failure is not None
+    assert sorted(path.name for path in mover.data.iterdir()) == ["rows.parquet"]
