@@ -157,7 +157,8 @@ class Changes:
 
     def _columns(self, name: str) -> list[str]:
         found = looked(self._native, f"SELECT * FROM {name} WHERE 1 = 0")
-        return list(found.columns[:_COLUMNS]) if found is not None else []
+        columns = found.columns[:_COLUMNS] if found is not None else ()
+        return [one for one in columns if one and "\0" not in one]  # some drivers garble names
 
     def _nulls(
         self, name: str, columns: Sequence[str], rows: int, key: str

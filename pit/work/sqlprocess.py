@@ -8,6 +8,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -67,6 +68,7 @@ class Talk:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._open = True
+        self._lock = threading.Lock()
 
     def put(self, message: wire.Reply | Gone) -> None:
         """Deliver a message; waits while the script's thread is behind with reading."""
@@ -79,10 +81,10 @@ class Talk:
             return
 
     def _wake(self) -> None:
-        try:
-            os.write(self._writer, b".")
-        except BlockingIOError:
-            return  # so full of wake-up calls that one more makes no difference
+        with self._lock:  # once closed, the handle may be anybody's
+            if self._open:
+                with suppress(BlockingIOError):  # so many wake-up calls that one more is none
+                    os.write(self._writer, b".")
 
     def hear(self, also: int | None, seconds: float | None) -> Iterator[wire.Reply | Gone]:
         """What has been said; waits for something, for `also` to be readable, or so long."""
@@ -116,10 +118,11 @@ class Talk:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._open = False
         self._sql.forget(self.number)
-        os.close(self._reader)
-        os.close(self._writer)
+        with self._lock:
+            self._open = False
+            os.close(self._reader)
+            os.close(self._writer)
 
 
 class SqlProcess:
@@ -147,8 +150,7 @@ class SqlProcess:
             thread.start()
 
     def begin(self, request: wire.Work) -> Talk | None:
-        """Send a request, numbered; None if the process is dead, so that another is to be started.
-        """
+        """Send a request, numbered; None if the process is dead, so that another is to be started."""
         with self._lock:
             if self._gone or self._ended:
                 return None

@@ -39,7 +39,8 @@ class Decimal(ColumnType):
     def encode(self, value: object) -> bytes:
         if value is None:
             return b"\0"
-        number = int(decimal.Decimal(str(value)).scaleb(self.s, _EXACT).to_integral_value(context=_EXACT))
+        scaled = decimal.Decimal(str(value)).scaleb(self.s, _EXACT)
+        number = int(scaled.to_integral_value(context=_EXACT))
         size = next(n for n, most in ((4, 9), (8, 19), (12, 28), (16, 38)) if self.p <= most)
         sign = 1 if number >= 0 else 0
         return bytes([size + 1, sign]) + abs(number).to_bytes(size, "little")

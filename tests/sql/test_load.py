@@ -277,7 +277,7 @@ def test_predecessor_corrupted(mover: Mover, what: str, value: str) -> None:
         (same,) = look(
             back,
             f"SELECT v::VARCHAR IS NOT DISTINCT FROM (SELECT v::VARCHAR FROM '{file}') FROM file",
-        )  # noqa: E501
+        )
         assert same == (True,)
 
 
