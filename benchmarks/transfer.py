@@ -1,9 +1,11 @@
 """Rows in bulk against what each database has for it: COPY, fast_executemany, bulk copy.
 
 Pit's side is a SQL process that is sent the request of a load or save, as a run sends it; its peak
-memory is the one that it tells. `--rows` sets how many rows (Postgres gets as many, SQL Server's
-test server a thousandth). Postgres and SQL Server are the suite's own, so the last one says how the
-ways compare, not how fast SQL Server is.
+memory is the one that it tells. Pit and its peers take turns, and the best of the rounds counts.
+The budget against Postgres is measured by COPY in CSV, as psql is used; the ratio to binary COPY,
+which reads and writes nothing but Postgres's own bytes, stands beside it. `--rows` sets how many
+rows (Postgres gets as many, SQL Server's test server a thousandth). Postgres and SQL Server are the
+suite's own, so the last one says how the ways compare, not how fast SQL Server is.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -25,10 +29,11 @@ from measure import folder  # noqa: E402
 from pit.model import Load, LoadMode  # noqa: E402
 from pit.sql import wire  # noqa: E402
 from pit.sql.child import command  # noqa: E402
-from pit.sql.connect import parse  # noqa: E402
+from pit.sql.connect import Database, parse  # noqa: E402
 from tests.servers import postgres  # noqa: E402
 
 DUCKDB_BUDGET, POSTGRES_BUDGET = 1.2, 1.3
+ROUNDS = 3
 QUERY = """
 SELECT i::INTEGER AS id, i * 7 AS big, (i / 3.0)::DOUBLE AS ratio, 'name ' || (i % 1000) AS name,
        DATE '2020-01-01' + (i % 1000)::INTEGER AS day, (i % 100000 / 100)::DECIMAL(12,2) AS amount
@@ -44,8 +49,8 @@ class Child:
 
     def __init__(self, cwd: Path) -> None:
         self.cwd = cwd
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command(), cwd=cwd, **pipes)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command(), cwd=cwd, stdin=pipe, stdout=pipe)
 
     def ask(self, request: wire.Work) -> tuple[float, int]:
         """Seconds and peak memory (bytes) of one request."""
@@ -75,9 +80,9 @@ class Child:
             )
         )
 
-    def save(self, url: str, path: Path) -> tuple[float, int]:
+    def save(self, url: str, path: Path, table: str = "t") -> tuple[float, int]:
         """A save of the whole table."""
-        text = "SELECT * FROM t"
+        text = f"SELECT * FROM {table}"
         database = parse(url, self.cwd)
         return self.ask(
             wire.Save(id=1, script="save", text=text, database=database, path=str(path))
@@ -102,21 +107,35 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def told(
-    what: str, rows: int, pit: tuple[float, int], peers: dict[str, float], budget: float
-) -> bool:
-    """Print a line of figures; whether the first peer's budget is kept."""
-    seconds, memory = pit
-    base = next(iter(peers.values()))
-    others = ", ".join(f"{name} {took:.2f} s" for name, took in peers.items())
-    ratio = seconds / base
-    verdict = f"{ratio:.2f} × (budget {budget:g})" if budget else f"{ratio:.2f} ×"
-    print(
-        f"{what}: {seconds:.2f} s, {rows / seconds:,.0f} rows/s, {memory / 1024**2:.0f} MB; "
-        f"{others}; {verdict}",
-        flush=True,
-    )
-    return not budget or ratio <= budget
+class Figures:
+    """What several rounds took: Pit's best with its highest peak, each peer's best."""
+
+    def __init__(self) -> None:
+        self.seconds, self.memory = float("inf"), 0
+        self.peers: dict[str, float] = {}
+
+    def pit(self, took: tuple[float, int]) -> None:
+        """One round of Pit's."""
+        self.seconds, self.memory = min(self.seconds, took[0]), max(self.memory, took[1])
+
+    def peer(self, name: str, seconds: float) -> None:
+        """One round of a peer's."""
+        self.peers[name] = min(self.peers.get(name, seconds), seconds)
+
+    def told(self, what: str, rows: int, budget: float) -> bool:
+        """Print a line; whether the budget, which is set against the first peer, is kept."""
+        others = [
+            f"{self.seconds / took:.2f} × {name} ({took:.2f} s)"
+            for name, took in self.peers.items()
+        ]
+        first = next(iter(self.peers))
+        against = f"; budget {budget:g} × {first}" if budget else ""
+        print(
+            f"{what}: {self.seconds:.2f} s, {rows / self.seconds:,.0f} rows/s, "
+            f"{self.memory / 1024**2:.0f} MB; {', '.join(others)}{against}",
+            flush=True,
+        )
+        return not budget or self.seconds <= budget * self.peers[first]
 
 
 # ---------------------------------------------------------------- the databases
@@ -140,46 +159,64 @@ def duckdb_and_parquet(root: Path, rows: int) -> list[bool]:
         return float(said.split()[-1])
 
     columns = COLUMNS.replace("DOUBLE PRECISION", "DOUBLE")
-    into = own(root / "own.duckdb", f"CREATE TABLE t ({columns})", f"COPY t FROM '{source}'")
-    back = own(root / "own.duckdb", f"COPY t TO '{root / 'own.parquet'}'")
+    into, back = Figures(), Figures()
     with child(root) as one:
-        url = "duckdb://pit.duckdb"
-        one.load(url, root / "warm.parquet", "warm")  # a run starts its process once
-        loaded, saved = one.load(url, source), one.save(url, root / "pit.parquet")
+        for number in range(rounds(rows)):
+            table, url = f"t{number}", "duckdb://pit.duckdb"
+            made = f"CREATE TABLE {table} ({columns})"
+            if not number:
+                one.load(url, root / "warm.parquet", "warm")  # a run starts its process once
+            into.peer("COPY", own(root / "own.duckdb", made, f"COPY {table} FROM '{source}'"))
+            into.pit(one.load(url, source, table))
+            back.peer("COPY", own(root / "own.duckdb", f"COPY {table} TO '{root / 'own.parquet'}'"))
+            back.pit(one.save(url, root / "pit.parquet", table))
     return [
-        told("Parquet → DuckDB", rows, loaded, {"COPY": into}, DUCKDB_BUDGET),
-        told("DuckDB → Parquet", rows, saved, {"COPY": back}, DUCKDB_BUDGET),
+        into.told("Parquet → DuckDB", rows, DUCKDB_BUDGET),
+        back.told("DuckDB → Parquet", rows, DUCKDB_BUDGET),
     ]
 
 
+def rounds(rows: int) -> int:
+    """How often everything is measured; once is enough where it takes long."""
+    return ROUNDS if rows <= 2_000_000 else 1
+
+
 def postgres_and_parquet(root: Path, rows: int) -> list[bool]:
-    """The same file into Postgres and back, against psql's COPY, binary and text."""
+    """The same file into Postgres and back, against psql's COPY, text and binary."""
     programs = postgres.binaries()
     if programs is None:
         print(f"Parquet → Postgres: {postgres.WANTED}")
         return []
     source = root / "rows.parquet"
+    into, back = Figures(), Figures()
     with postgres.running(programs) as server, child(root) as one:
-        one.load(server.url(), root / "warm.parquet", "warm")
-        loaded, saved = one.load(server.url(), source), one.save(server.url(), root / "pg.parquet")
         env = os.environ | {"PGPASSWORD": server.password}
         login = ("-h", server.host, "-p", str(server.port), "-U", server.user, "-d", "postgres")
 
-        def psql(query: str, **pipes: object) -> float:
+        def psql(query: str, source: IO[bytes] | None = None, to: IO[bytes] | None = None) -> float:
             argv = ("psql", "-q", *login, "-c", query)
-            return timed(lambda: subprocess.run(argv, env=env, check=True, **pipes))
+            work = partial(subprocess.run, argv, env=env, check=True, stdin=source, stdout=to)
+            return timed(work)
 
-        into, back = {}, {}
-        for form in ("binary", "csv"):
-            path = root / f"rows.{form}"
-            with path.open("wb") as file:
-                back[f"COPY {form}"] = psql(f"COPY t TO STDOUT (FORMAT {form})", stdout=file)
-            psql(f"CREATE TABLE {form}s ({COLUMNS})")
-            with path.open("rb") as file:
-                into[f"COPY {form}"] = psql(f"COPY {form}s FROM STDIN (FORMAT {form})", stdin=file)
+        one.load(server.url(), root / "warm.parquet", "warm")
+        for number in range(rounds(rows)):
+            table = f"t{number}"
+            into.pit(one.load(server.url(), source, table))
+            psql(f"VACUUM {table}")  # who reads new rows first would pay for marking them
+            back.pit(one.save(server.url(), root / "pg.parquet", table))
+            for form in ("csv", "binary"):
+                path = root / f"rows.{form}"
+                with path.open("wb") as made:
+                    out = psql(f"COPY {table} TO STDOUT (FORMAT {form})", to=made)
+                back.peer(f"COPY {form}", out)
+                psql(f"CREATE TABLE {form}{number} ({COLUMNS})")
+                with path.open("rb") as file:
+                    copy = f"COPY {form}{number} FROM STDIN (FORMAT {form})"
+                    into.peer(f"COPY {form}", psql(copy, file))
+                path.unlink()
     return [
-        told("Parquet → Postgres", rows, loaded, into, POSTGRES_BUDGET),
-        told("Postgres → Parquet", rows, saved, back, 0),
+        into.told("Parquet → Postgres", rows, POSTGRES_BUDGET),
+        back.told("Postgres → Parquet", rows, POSTGRES_BUDGET),
     ]
 
 
@@ -220,30 +257,35 @@ def sqlserver(root: Path, rows: int) -> None:
         cursor.fast_executemany = True
         insert = "INSERT INTO own VALUES (?, ?, ?, ?, ?, ?)"
         fast = timed(lambda: (cursor.executemany(insert, values), connection.commit()))
-        peers = {"fast_executemany": fast}
-        connection.execute(f"CREATE TABLE bulk ({types})")
+        figures = Figures()
+        figures.pit(loaded)
+        figures.peer("fast_executemany", fast)
+        connection.execute(f"CREATE TABLE dbo.bulk ({types})")
         connection.commit()
-        peers |= bulk(text, values)
-        told("Parquet → SQL Server's protocol", rows, loaded, peers, 0)
+        bulk(database, values, figures)
+        figures.told("Parquet → SQL Server's protocol", rows, 0)
     finally:
         server.kill()
         server.communicate()
 
 
-def bulk(text: str, values: list[tuple[object, ...]]) -> dict[str, float]:
-    """mssql-python's bulk copy, where it is installed."""
+def bulk(database: Database, values: list[tuple[object, ...]], figures: Figures) -> None:
+    """mssql-python's bulk copy, where it is installed and the server knows what it asks."""
     try:
         import mssql_python
     except ImportError:
-        return {}
-    bare = ";".join(p for p in text.split(";") if not p.lower().startswith(("driver", "app")))
-    with mssql_python.connect(bare) as connection:
+        return
+    text = (
+        f"Server={database.host},{database.port};Database={database.database};"
+        f"UID={database.user};PWD={{{database.password.replace('}', '}}')}}};"
+        "TrustServerCertificate=yes;Encrypt=yes"
+    )
+    with mssql_python.connect(text) as connection:
         cursor = connection.cursor()
         try:
-            return {"bulkcopy": timed(lambda: cursor.bulkcopy("dbo.bulk", values))}
+            figures.peer("bulkcopy", timed(lambda: cursor.bulkcopy("dbo.bulk", values)))
         except RuntimeError as error:
             print(f"bulkcopy: {' '.join(str(error).split())[:160]}")
-            return {}
 
 
 def main() -> None:

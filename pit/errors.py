@@ -121,11 +121,19 @@ class NoProjects(ConfigError):
     exit_code = 10
 
     def __init__(self, root: Path) -> None:
-        super().__init__(
-            f"no projects found in {root / 'projects'}",
-            "Make one with: pit init my_project   (or point at a workspace with --project-dir)",
-        )
+        hint = "Make one with: pit init my_project   (or point at a workspace with --project-dir)"
+        if around := next((folder for folder in root.parents if _is_workspace(folder)), None):
+            hint = f"This is inside of the workspace {around}: go there, or give --project-dir"
+        super().__init__(f"no projects found in {root / 'projects'}", hint)
         self.root = root
+
+
+def _is_workspace(folder: Path) -> bool:
+    """Whether a folder has a project in it, which may be none of ours to read."""
+    try:
+        return any((folder / "projects").glob("*/pit.toml"))
+    except OSError:
+        return False
 
 
 class ProjectsUnreadable(ConfigError):
@@ -260,8 +268,8 @@ class NoSecrets(SecretsError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f'secret "{key}" is not to be had: this run has no secrets file',
-            "Start the run with --secrets FILE, or set secrets_dir in pit_config.toml",
+            f'secret "{key}" is not to be had: there is no secrets file',
+            "Give one with --secrets FILE, or set secrets_dir in pit_config.toml",
         )
         self.key = key
 

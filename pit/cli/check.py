@@ -87,7 +87,7 @@ def _of_task(dag: Dag, task: Task) -> Iterator[str]:
         )
     if _leaves_nothing(task):
         yield (
-            "is tracked and names nothing that it makes; with targets = [\"table:…\"], or a file, "
+            'is tracked and names nothing that it makes; with targets = ["table:…"], or a file, '
             "Pit sees when that is gone"
         )
     for target in task.targets:

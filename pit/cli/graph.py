@@ -33,6 +33,7 @@ _LONGEST_NAME = 40
 
 _FORMATS = ("text", "svg", "mermaid", "dot")
 _SUFFIXES = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot"}
+_TEXT = ("", ".txt", ".text")
 
 _SIGNS: Mapping[Standing | None, tuple[str, str, str]] = {
     Standing.FAILED: ("✗", "x", "bold red"),
@@ -106,8 +107,7 @@ def graph(
     picture = _picture(settings, target, pairs, instances, bare)
     if as_json:
         return settings.console.json(_view(picture))
-    suffix = output.suffix.lower() if output else ""
-    form = form or _SUFFIXES.get(suffix, "text")
+    form = form or _form(output)
     if output is None and form == "text":
         return _show(settings.console, picture, compact)
     text = _text(picture, form, compact)
@@ -115,6 +115,15 @@ def graph(
         return settings.console.write(text)
     output.write_text(text, encoding="utf-8")
     settings.console.note(f"wrote {output}")
+
+
+def _form(output: Path | None) -> str:
+    """The format that a file's name asks for."""
+    suffix = output.suffix.lower() if output else ""
+    if suffix not in _SUFFIXES and suffix not in _TEXT:
+        hint = f"Formats: {', '.join(_FORMATS)}; name one with --format, or by the file's ending"
+        raise BadArgument(f'Pit draws no "{suffix}"', hint)
+    return _SUFFIXES.get(suffix, "text")
 
 
 # ---------------------------------------------------------------- what is drawn

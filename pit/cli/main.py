@@ -64,6 +64,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "forget": Entry("pit.cli.records:forget", "Drop what is known of tasks: they run again."),
         "clean": Entry("pit.cli.records:clean", "Remove what tasks have made."),
         "prune": Entry("pit.cli.prune:prune", "Remove old runs, as retention says."),
+    },
+    "Connect": {
         "sdk": Entry("pit.cli.sdk:sdk", "Ask Pit for something, from a shell task."),
         "schema": Entry("pit.cli.check:schema", "Print the JSON Schema of pit.toml."),
         "doit": Entry("pit.cli.doit:doit", "Call doit, on the tasks of this workspace."),

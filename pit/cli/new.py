@@ -121,7 +121,10 @@ class _aside:
     """A temporary folder beside the place where it will be renamed to, gone if that fails."""
 
     def __init__(self, parent: Path) -> None:
-        self._path = Path(tempfile.mkdtemp(prefix=".pit-new-", dir=parent))
+        try:
+            self._path = Path(tempfile.mkdtemp(prefix=".pit-new-", dir=parent))
+        except (PermissionError, FileNotFoundError) as error:
+            raise BadArgument(f"nothing can be made in {parent}: {error.strerror}") from error
         self._path.chmod(0o777 & ~_umask())
 
     def __enter__(self) -> Path:

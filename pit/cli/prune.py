@@ -1,4 +1,4 @@
-"""`pit prune`: removes of old runs what retention no longer wants."""
+"""`pit prune`: removes old runs, as retention says."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def prune(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Remove of old runs what retention no longer wants, and Python environments of no more use.
+    """Remove old runs as retention says, and Python environments that nothing needs any more.
 
     Runs that are alive are never touched. The rules are [retention] and keep_artifacts in
     pit_config.toml, and keep_artifacts in a pit.toml; --run and --all-finished go beyond them

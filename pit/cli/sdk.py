@@ -125,7 +125,8 @@ def _list(settings: Settings) -> None:
 
     console = settings.console
     for method in methods.described():
-        words = (p.name if p.required else f"[{p.name}]" for p in method.params)
+        in_order = sorted(method.params, key=lambda param: not param.required)
+        words = (p.name if p.required else f"[{p.name}]" for p in in_order)
         width = (console.width or 100) - 1
         head, *more = textwrap.wrap(
             " ".join((method.name, *words)), width, subsequent_indent="    "

@@ -40,6 +40,7 @@ _ROWS = 40
 @click.option(
     "--limit",
     type=click.IntRange(min=0),
+    metavar="N",
     help=f"Show so many rows (default: {_ROWS} in a table, else all).",
 )
 @click.option(

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pit.cli.asked import record_asked
 from pit.cli.options import Settings
 from pit.cli.run import chosen, parameters
 from pit.cli.unlock import unlock
@@ -181,11 +182,13 @@ def look(settings: Settings, found: Aim, memory: Memory) -> Look:
     from pit.work import process  # only for asking uv about Python
 
     unlock(settings.console, found.config)
+    secrets = Secrets.of(found.config)
+    record_asked(settings, found.config, found.dag, secrets)
     subject = Subject(
         dag=found.dag,
         config=found.config,
         params=found.params,
-        secrets=Secrets.of(found.config),
+        secrets=secrets,
     )
     memory.recall(found.dag.name, {params_key(task, found.params) for task in found.dag.tasks})
     return Look(subject, memory, process.capture)

@@ -1,4 +1,4 @@
-"""The ground of a run: the Python environment and the snapshot, both of the same moment (law 1)."""
+"""The ground of a run: the Python environment and the snapshot, both of the same moment."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Ground:
         self.number = self._history.drawn(again.taken_by)
 
     def _belong_together(self) -> bool:
-        """Whether the environment is the one that the snapshot's files ask for (law 1)."""
+        """Whether the environment is the one that the snapshot's files ask for."""
         known = self.env.hashes if self.env is not None else {}
         files = {"pyproject": "pyproject.toml", "uv_lock": "uv.lock"}
         return all(

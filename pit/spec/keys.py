@@ -455,7 +455,9 @@ EXPECT = Table(
 CSV = Table(
     "csv",
     CsvFormat,
-    Key("delimiter", Text(blank=True), "What separates values; found out if absent, a tab in .tsv."),
+    Key(
+        "delimiter", Text(blank=True), "What separates values; found out if absent, a tab in .tsv."
+    ),
     Key("header", Truth(), "Whether the first line has the columns' names."),
     Key("null", Text(blank=True), "What stands, without quotes, where there is no value."),
     Key("encoding", Text(), "How the text is encoded, such as utf-8 or latin-1."),
@@ -547,7 +549,9 @@ TASK = Table(
         "(truncate_and_load), make the table anew (create_or_replace), or update those with the "
         "same key (upsert); append if absent.",
     ),
-    Key("key", ListOf(Text(), "a list of columns"), "The columns that tell rows apart, for upsert."),
+    Key(
+        "key", ListOf(Text(), "a list of columns"), "The columns that tell rows apart, for upsert."
+    ),
     Key(
         "columns",
         Columns(),

@@ -24,6 +24,8 @@ _NOTABLE = 0.05
 """A column is told of if its share of NULLs has moved by so much, or has left zero."""
 _COLUMNS = 200
 _SHOWN = 3
+_ROW, _PAGE = 100, 8192
+"""Bytes of a row, for want of better; bytes of a page of Postgres."""
 _TABLES = 20
 
 
@@ -38,6 +40,13 @@ class State(Record, frozen=True):
     nulls: dict[str, int] = field(default_factory=dict)
     key: str = ""
     range: tuple[str, str] | None = None
+
+
+class Loaded(Record, frozen=True):
+    """What a load put into its table: how many rows, and whether it `made` the table for them."""
+
+    rows: int
+    made: bool
 
 
 def dialect_of(session: Session, kind: str) -> Dialect:
@@ -74,17 +83,19 @@ class Changes:
         self._tables = tuple(dict.fromkeys(tables))[:_TABLES]
         self._max_change, self._key = max_change, key
         self._before: dict[Table, State] = {}
+        self._after: dict[Table, State] = {}
 
     def before(self) -> None:
         """Look at the tables; raises nothing that a database says."""
         for one in self._tables:
             self._before[one] = self._state(one)
 
-    def after(self) -> list[str]:
-        """A line for each table that is there; SqlFailure if one has changed by too much."""
+    def after(self, loaded: Loaded | None = None) -> list[str]:
+        """A line for each table that is there; `loaded` is what is known of them without a look."""
         lines = []
         for one in self._tables:
-            was, now = self._before.get(one, State(there=False)), self._state(one)
+            was = self._before.get(one, State(there=False))
+            now = self._after[one] = self._state(one, was, loaded)
             if line := told(was, now):
                 lines.append(f"{table.visible(str(one))}: {line}")
         return lines
@@ -94,7 +105,8 @@ class Changes:
         if self._max_change is None:
             return ""
         for one in self._tables:
-            was, now = self._before.get(one, State(there=False)), self._counted(one)
+            was = self._before.get(one, State(there=False))
+            now = self._after[one].rows if one in self._after else self._counted(one)
             if now is None and was.rows:
                 if exists(self._native, self._dialect, one):
                     return f"the rows of {one} cannot be counted, which max_change needs"
@@ -114,13 +126,16 @@ class Changes:
 
     # ------------------------------------------------------------------ one table
 
-    def _state(self, one: Table) -> State:
+    def _state(self, one: Table, was: State | None = None, loaded: Loaded | None = None) -> State:
         name = self._dialect.quoted(one)
+        known = loaded.rows if loaded is not None and loaded.made else None
+        if known is not None and (known > _FEW or not (self._key or (was and was.nulls))):
+            return State(there=True, rows=known)
         if not exists(self._native, self._dialect, one):
             return State(there=False)
         if self._max_change is None and is_view(self._native, self._dialect, one):
             return State(there=True)  # its query would have to be done, twice
-        rows = self._counted(one)
+        rows = self._counted(one) if known is None else known
         if rows is None or rows > _FEW:
             return State(there=True, rows=rows)
         columns = self._columns(name)
@@ -140,7 +155,13 @@ class Changes:
         name = self._dialect.literal(self._dialect.quoted(one))
         match self._dialect.name:
             case "postgres":
-                query = f"SELECT reltuples FROM pg_class WHERE oid = to_regclass({name})"
+                # By its size, as long as nobody has counted, or rows came since.
+                size = "pg_relation_size(oid)"
+                grown = f"reltuples / greatest(relpages, 1) * {size} / {_PAGE}"
+                query = (
+                    f"SELECT greatest(reltuples, CASE WHEN reltuples > 0 THEN {grown} "
+                    f"ELSE {size} / {_ROW} END) FROM pg_class WHERE oid = to_regclass({name})"
+                )
             case "sqlserver":
                 query = (
                     f"SELECT sum(rows) FROM sys.partitions WHERE object_id = object_id({name}) "

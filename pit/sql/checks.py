@@ -85,7 +85,11 @@ class Checking(Saving):
         """Look at the result; SqlFailure if it is not as expected."""
         with results.private() as connection:
             kept = Kept(connection, self._keep)
-            findings = list(found(self._expect, kept))
+            try:
+                findings = list(found(self._expect, kept))
+            except SqlFailure:
+                self._keep.unlink(missing_ok=True)
+                raise
             if not findings:
                 self._indented(f"{_rows(kept.count)}, as expected, {seconds * 1000:.0f} ms")
             for condition in dict.fromkeys(one.rows for one in findings):
@@ -156,9 +160,10 @@ def found(expect: Expect | None, kept: Kept) -> Iterator[Finding]:
 
 
 def _value(wanted: Bounds | str | int | float | bool, kept: Kept) -> Iterator[Finding]:
-    if (kept.count, len(kept.columns)) != (1, 1):
-        shape = f"{_rows(kept.count)} of {len(kept.columns)} columns"
-        yield Finding(sentence=f"the query returned {shape}, expected one value")
+    if len(kept.columns) != 1:
+        raise _mistaken(f"expect.value is for a query of one column; there are {_have(kept)}")
+    if kept.count != 1:
+        yield Finding(sentence=f"the query returned {_rows(kept.count)}, expected one value")
         return
     name = results.quoted(kept.columns[0])
     text, number = kept.ask(f"CAST({name} AS VARCHAR), TRY_CAST({name} AS DOUBLE)")
@@ -186,9 +191,7 @@ def _told(wanted: str | int | float | bool) -> str:
 def _nulls(column: str, share: float, kept: Kept) -> Iterator[Finding]:
     names = [name for name in kept.columns if name.lower() == column.lower()]
     if not names:
-        have = ", ".join(kept.columns[:10])
-        yield Finding(sentence=f'there is no column "{column}"; there are {have}', rows="false")
-        return
+        raise _mistaken(f'expect.max_null: there is no column "{column}"; there are {_have(kept)}')
     name = results.quoted(column if column in names else names[0])
     count = int(kept.ask(f"count(*) FILTER ({name} IS NULL)")[0])
     if kept.count and count / kept.count > share:
@@ -198,6 +201,16 @@ def _nulls(column: str, share: float, kept: Kept) -> Iterator[Finding]:
             f"expected at most {100 * share:g} %",
             rows=f"{name} IS NULL",
         )
+
+
+def _mistaken(message: str) -> SqlFailure:
+    """An expectation that no result of this query could meet: never a mere warning."""
+    return SqlFailure(Failure(message=message, kind="query"))
+
+
+def _have(kept: Kept) -> str:
+    names = ", ".join(table.visible(name) for name in kept.columns[:10])
+    return f"{names}, …" if len(kept.columns) > 10 else names
 
 
 def _rows(count: int) -> str:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -25,21 +26,29 @@ _LAST_WAIT = 5.0
 """Seconds that interrupted runs get to roll back when Pit is gone."""
 
 
-def command(python: str = sys.executable) -> tuple[str, ...]:
-    """The command line of this process: isolated from PYTHON* variables and the working folder."""
+def command(python: str = sys.executable, program: str = "pit.sql.child") -> tuple[str, ...]:
+    """The command line of this process: isolated from PYTHON* variables and the working folder.
+
+    `program` is the module whose `main` is called.
+    """
     root = str(Path(__file__).resolve().parents[2])
     # `-I` leaves out the folder of a checkout that was never installed.
     start = (
         f"import sys; root = {root!r}; root in sys.path or sys.path.insert(0, root); "
-        "from pit.sql.child import main; main()"
+        f"from {program} import main; main()"
     )
     return (python, "-I", "-X", "faulthandler", "-c", start)
 
 
-def main() -> None:
-    """Serve until Pit says end or closes the pipe; never returns."""
+def main(withdraw: Callable[[], None] = lambda: None) -> None:
+    """Serve until Pit says end or closes the pipe; never returns.
+
+    `withdraw` shuts others out of this process's memory, which will hold passwords.
+    """
     requests, replies = _conversation()
-    Server(replies).serve(requests)
+    peak = Peak()  # which a process without access rights to itself could not open any more
+    withdraw()
+    Server(replies, peak).serve(requests)
 
 
 def _conversation() -> tuple[BinaryIO, int]:
@@ -120,8 +129,8 @@ class Running:
 class Server:
     """Takes requests one by one; every run answers for itself."""
 
-    def __init__(self, replies: int) -> None:
-        self._replies = replies
+    def __init__(self, replies: int, peak: Peak) -> None:
+        self._replies, self._peak = replies, peak
         self._writing = threading.Lock()
         self._drivers: dict[str, Driver] = {}
         self._running: dict[int, Running] = {}
@@ -169,7 +178,7 @@ class Server:
             running = Running(execution, shared=bool(self._running))
             self._running[number] = running
         if not running.shared:
-            _forget_peak()
+            self._peak.forget()
         return running
 
     def _perform(self, number: int, running: Running) -> None:
@@ -190,7 +199,7 @@ class Server:
                 rows=report.rows,
                 answer=report.answer,
                 cpu_seconds=time.process_time() - running.cpu if alone else None,
-                peak_memory=_peak() if alone else None,
+                peak_memory=self._peak.bytes() if alone else None,
             )
         )
 
@@ -273,24 +282,30 @@ def _defect(error: Exception) -> Failure:
 # ---------------------------------------------------------------- memory, where Linux tells it
 
 
-def _forget_peak() -> None:
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        return  # then the peak is that of the process's whole life
+class Peak:
+    """The most memory that this process has held since it was last told to forget."""
 
+    def __init__(self) -> None:
+        self._clear: int | None = None
+        with suppress(OSError):  # then the peak is that of the process's whole life
+            self._clear = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
 
-def _peak() -> int | None:
-    """Peak resident memory in bytes since `_forget_peak`."""
-    try:
-        with open("/proc/self/status") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
+    def forget(self) -> None:
+        """Begin anew from what is held now."""
+        if self._clear is not None:
+            with suppress(OSError):
+                os.write(self._clear, b"5")
+
+    def bytes(self) -> int | None:
+        """Resident memory at its peak; None where the system does not tell."""
+        try:
+            with open("/proc/self/status") as file:
+                for line in file:
+                    if line.startswith("VmHWM:"):
+                        return int(line.split()[1]) * 1024
+        except OSError:
+            pass
+        return None
 
 
 if __name__ == "__main__":

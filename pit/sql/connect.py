@@ -7,6 +7,7 @@ A URL may hold a password. It goes into `password`, `options` and `secrets` at m
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from pathlib import Path
@@ -138,7 +139,15 @@ def parse(url: str, workspace: Path) -> Database:
     return _by_odbc(match[2]) if kind == "odbc" else _server(kind, parse_address(match[2]))
 
 
+_BY_ODBC = frozenset(
+    ("mysql", "mariadb", "oracle", "db2", "snowflake", "redshift", "teradata", "hana", "databricks")
+)
+
+
 def _unknown(scheme: str) -> InvalidConnection:
+    if scheme in _BY_ODBC:
+        hint = "Pit reaches it by its ODBC driver: odbc://Driver={…};Server=…;UID=…;PWD=…"
+        return InvalidConnection(f'connection with the unknown scheme "{scheme}://"', hint)
     near = nearest(scheme, _KINDS)
     hint = f'Did you mean "{near}://"?' if near else _FORMS
     return InvalidConnection(f'connection with the unknown scheme "{scheme}://"', hint)
@@ -275,9 +284,14 @@ def _shown(database: Database) -> str:
     if database.kind == "odbc":
         return f"odbc {_shown_keywords(database)}"
     user = f"{database.user}@" if database.user else ""
-    port = f":{database.port}" if database.port else ""
-    host = f"[{database.host}]" if ":" in database.host else database.host
-    return f"{database.kind}://{user}{host}{port}/{database.database}"
+    hosts, ports = database.host.split(","), database.port.split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)  # one port is that of all
+    places = ",".join(
+        f"{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+        for host, port in itertools.zip_longest(hosts, ports, fillvalue="")
+    )
+    return f"{database.kind}://{user}{places}/{database.database}"
 
 
 def _shown_keywords(database: Database) -> str:

@@ -29,8 +29,16 @@ from pit.sql.transient import UNKNOWN_END
 
 _CHUNK = 1000
 """How many rows are read at once, so that memory stays flat."""
-_CONNECT = "10"
-"""Seconds to wait for a server; an option of the URL overrides it."""
+_DEFAULTS = {
+    "connect_timeout": "10",
+    "application_name": "pit",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+    "tcp_user_timeout": "90000",
+}
+"""What an option of the URL overrides: 10 s to connect, and a server that has vanished without a
+word is noticed after 90 s; the system's own answer takes hours."""
 _CANCEL = 5.0
 _LONGEST_PLAN = 20_000
 _PLAN_ROWS = 500
@@ -88,8 +96,7 @@ def conninfo(database: Database) -> str:
         "password": database.password,
         "dbname": database.database,
     }
-    options = {"connect_timeout": _CONNECT, "application_name": "pit", **database.options}
-    options["client_encoding"] = "UTF8"
+    options = _DEFAULTS | database.options | {"client_encoding": "UTF8"}
     try:
         # As text, so that no option of the URL is taken for one of psycopg's own.
         return psycopg.conninfo.make_conninfo(
@@ -200,18 +207,16 @@ class PostgresSession:
                 yield result
 
     def _values(self, results: Iterator[Any]) -> Iterator[Sequence[Sequence[Any]]]:
-        """The rows of results; those that Python has no values for, such as infinity, as texts."""
-        transformer = psycopg.adapt.Transformer(self.native)
+        """The rows of results; what Python has no value for, such as infinity, as text."""
+        fast, patient = psycopg.adapt.Transformer(self.native), None
         for result in results:
-            transformer.set_pgresult(result)
+            fast.set_pgresult(result)
             try:
-                batch: Sequence[Sequence[Any]] = transformer.load_rows(0, result.ntuples, tuple)
+                batch: Sequence[Sequence[Any]] = fast.load_rows(0, result.ntuples, tuple)
             except (psycopg.Error, ValueError):
-                cells = range(result.nfields)
-                batch = [
-                    tuple(_whole(result.get_value(row, cell)) for cell in cells)
-                    for row in range(result.ntuples)
-                ]
+                patient = patient or psycopg.adapt.Transformer(_tolerant(self.native))
+                patient.set_pgresult(result)
+                batch = patient.load_rows(0, result.ntuples, tuple)
             if batch:
                 yield batch
 
@@ -397,8 +402,31 @@ def _tag(result: Any) -> tuple[str, int | None]:
     return words[0], int(words[-1]) if words[-1].isdecimal() else None
 
 
-def _whole(cell: bytes | memoryview | None) -> str | None:
-    return None if cell is None else bytes(cell).decode(errors="replace")
+def _tolerant(connection: Connection) -> psycopg.Cursor[Any]:
+    """A context in which times that Python has no value for are read as texts."""
+    from psycopg.types import datetime as known
+
+    def tolerant(base: Any) -> Any:
+        class Loader(base):  # type: ignore[misc]
+            def load(self, data: bytes | memoryview) -> Any:
+                try:
+                    return super().load(data)
+                except (psycopg.Error, ValueError):
+                    return bytes(data).decode(errors="replace")
+
+        return Loader
+
+    cursor = connection.cursor()
+    for name, base in (
+        ("date", known.DateLoader),
+        ("time", known.TimeLoader),
+        ("timetz", known.TimetzLoader),
+        ("timestamp", known.TimestampLoader),
+        ("timestamptz", known.TimestamptzLoader),
+        ("interval", known.IntervalLoader),
+    ):
+        cursor.adapters.register_loader(name, tolerant(base))
+    return cursor
 
 
 def _text(cell: bytes | memoryview | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
 from pit.sql.driver import CANCELLED, Failure
@@ -10,6 +12,12 @@ from pit.sql.transient import LOST, by_sqlstate, by_words
 
 _LONGEST = 4000
 _CANCELLED = "57014"
+_DENIED = re.compile(
+    r"authentication failed|no pg_hba\.conf entry|no password supplied"
+    r"|(database|role) .* does not exist|permission denied for database|not permitted to log in",
+    re.IGNORECASE,
+)
+"""What a server says that is there but lets nobody in; asking often may lock the account."""
 
 
 def told(error: psycopg.Error, script: str = "") -> Failure:
@@ -62,8 +70,10 @@ def unreached(error: psycopg.Error, display: str) -> Failure:
     """A connection that could not be made."""
     state = error.sqlstate or ""
     words = " ".join(str(error).split())
+    # Of several addresses one may refuse the connection and another one the password.
+    denied = _DENIED.search(words) is not None
     return Failure(
         message=f"cannot connect to {display}: {words}"[:_LONGEST],
         kind=state or "08001",
-        retryable=by_sqlstate(state) if state else by_words(words),
+        retryable=by_sqlstate(state) if state else by_words(words) and not denied,
     )

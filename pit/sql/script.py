@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, ThreadPoolExecutor, wait
 from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
@@ -80,6 +81,7 @@ class Execution:
         self._template, self._watch = template, watch
         self._renderer: Renderer | None = None
         self._stop = threading.Event()
+        self._stopped: Future[Any] = Future()
         self._session: Session | None = None
         self._statements = 0
         self._rows = 0
@@ -107,6 +109,9 @@ class Execution:
         An interrupt that comes between two statements may be lost: repeat it until `run` returns.
         """
         self._stop.set()
+        if not self._stopped.done():
+            with suppress(InvalidStateError):  # two interrupts at once
+                self._stopped.set_result(None)
         renderer = self._renderer
         if renderer is not None:
             renderer.interrupt()
@@ -157,7 +162,7 @@ class Execution:
     def _once(self, statements: Sequence[Statement]) -> None:
         """All statements in one session; Busy if nothing has been done and a file is in use."""
         self._heed()
-        session = self._driver.connect(self._database, statements, self._indented)
+        session = self._connected(statements)
         self._session = session
         self._statements = 0
         try:
@@ -168,6 +173,20 @@ class Execution:
         finally:
             self._session = None
             session.close()
+
+    def _connected(self, statements: Sequence[Statement]) -> Session:
+        """A session; an interrupt does not wait for a server that does not answer."""
+        if self._database.path:
+            return self._driver.connect(self._database, statements, self._indented)
+        pool = ThreadPoolExecutor(1)
+        opening = pool.submit(self._driver.connect, self._database, statements, self._indented)
+        pool.shutdown(wait=False)
+        either: tuple[Future[Any], ...] = (opening, self._stopped)
+        wait(either, return_when=FIRST_COMPLETED)
+        if not opening.done():
+            opening.add_done_callback(_dropped)
+            self._heed()
+        return opening.result()
 
     def _each(self, session: Session, statements: Sequence[Statement]) -> None:
         try:
@@ -285,6 +304,12 @@ class Execution:
         where = f"{place}:{failure.line}" if failure.line else place
         self._log("\n".join(filter(None, (f"{where}: {failure.message}", failure.snippet))))
         return failure
+
+
+def _dropped(opening: Future[Session]) -> None:
+    """A session that came too late for anybody to want it."""
+    if opening.exception() is None:
+        opening.result().close()
 
 
 def _uncommitted(statements: Sequence[Statement]) -> Failure:

@@ -88,6 +88,7 @@ class Renderer:
             keep_trailing_newline=True,
             autoescape=False,
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
+            finalize=_written,
         )
         environment.filters["sqlstr"] = lambda value: literal(value, self._dialect)
         environment.filters["ident"] = lambda value: identifier(value, self._dialect)
@@ -117,6 +118,13 @@ class Renderer:
             "env": _Names("env", scope.env),
             "dialect": self._dialect.name,
         }
+
+
+def _written(value: Any) -> Any:
+    """What stands in `{{ }}`, unless its text would be a word of Python's."""
+    if isinstance(value, Iterator):
+        raise jinja2.TemplateRuntimeError("this makes a list; write | join(', '), or | sqlstr")
+    return value
 
 
 class _Names(dict[str, Any]):
@@ -245,6 +253,8 @@ def literal(value: Any, dialect: Dialect) -> str:
                 return dialect.literal(value).strip()
             except BadName as error:
                 raise jinja2.TemplateRuntimeError(f"sqlstr: {error}") from None
+        case Iterator():
+            return literal(list(value), dialect)
         case list() | tuple() | set() | frozenset():
             if not value:
                 raise jinja2.TemplateRuntimeError("sqlstr: the list is empty")
@@ -256,7 +266,7 @@ def identifier(value: Any, dialect: Dialect) -> str:
     """A name in quotes; a list as names with commas between."""
     if isinstance(value, jinja2.Undefined):
         return str(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | Iterator):
         return ", ".join(identifier(each, dialect) for each in value)
     try:
         return dialect.quote(str(value))

@@ -27,6 +27,7 @@ from pit.sql import wire
 from pit.sql.child import command
 from pit.sql.connect import Database, parse
 from pit.sql.driver import CANCELLED, CHECK_FAILED, DISK_FULL, MAX_CHANGE, Failure
+from pit.work import sqlchild
 from pit.work.filelock import FileLocks
 from pit.work.guardian import Guardian
 from pit.work.process import Cancel
@@ -203,7 +204,7 @@ class Sessions:
 
     def _start(self) -> Child:
         return self._spawn(
-            command(),
+            command(program=sqlchild.NAME),
             cwd=self._cwd,
             env=self._env,
             stderr=self._stderr,
@@ -429,7 +430,8 @@ class _Attempt:
         if failure.kind == CHECK_FAILED:
             return self._found(failure.message)
         if failure.kind == MAX_CHANGE:
-            return _End(reason=Reason.MAX_CHANGE, error=failure.message, retryable=False)
+            error = f"{failure.message}; {_after(self._order)}"
+            return _End(reason=Reason.MAX_CHANGE, error=error, retryable=False)
         if failure.kind == DISK_FULL:
             return _End(reason=Reason.DISK_FULL, error=error, retryable=False)
         if failure.kind == CANCELLED:
@@ -472,6 +474,13 @@ class _Attempt:
             reason=Reason.INTERNAL,
             error=f"the SQL process could not be started: {error.strerror or error}",
         )
+
+
+def _after(order: Order) -> str:
+    """How a table is left that has changed too much."""
+    if isinstance(order.work, Load):
+        return "the table is as it was"
+    return "what the script did stands, and the next run compares with it"
 
 
 def _disk_full() -> _End:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -86,6 +87,9 @@ def _read(path: Path, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            sentence = f"{name}: the script is UTF-16; save it as UTF-8"
+            raise NoScript(Reason.SQL_ERROR, sentence) from None
         line = data.count(b"\n", 0, error.start) + 1
         sentence = f"{name}:{line}: the script is not UTF-8 text (byte 0x{data[error.start]:02x})"
         raise NoScript(Reason.SQL_ERROR, sentence) from None

@@ -150,7 +150,7 @@ class SqlProcess:
             thread.start()
 
     def begin(self, request: wire.Work) -> Talk | None:
-        """Send a request, numbered; None if the process is dead, so that another is to be started."""
+        """Send a request, numbered; None if the process is dead, so that another is needed."""
         with self._lock:
             if self._gone or self._ended:
                 return None
@@ -192,12 +192,14 @@ class SqlProcess:
                 return  # it is dead or dying, as the reading thread is about to find out
 
     def _read(self) -> None:
-        rest = b""
+        pieces: list[bytes] = []  # of a line that is not whole; it may hold a cell of any size
         try:
             while data := self._child.receive():
-                *lines, rest = (rest + data).split(b"\n") if b"\n" in data else (rest + data,)
-                for line in lines:
-                    self._deliver(wire.reply(line))
+                *ends, rest = data.split(b"\n")
+                for end in ends:
+                    self._deliver(wire.reply(b"".join((*pieces, end))))
+                    pieces.clear()
+                pieces.append(rest)
         except msgspec.MsgspecError:
             pass  # not a word of ours; it cannot be trusted any more
         self._bury()

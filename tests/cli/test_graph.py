@@ -130,6 +130,11 @@ def test_a_file_is_written_in_the_format_of_its_name(shop: Pit, name: str, begin
     assert shop.run("graph", "sales", "--format", form).ok().out == text
 
 
+def test_a_format_that_it_does_not_draw_is_refused(shop: Pit) -> None:
+    shop.run("graph", "sales", "-o", "sales.png").fails(2, 'draws no ".png"', "svg")
+    assert not (shop.root / "sales.png").exists()
+
+
 def test_svg_tells_standings_and_reasons(shop: Pit) -> None:
     shop.run("run", "sales").fails(1)
     root = ElementTree.fromstring(shop.run("graph", "sales", "--format", "svg").ok().out)

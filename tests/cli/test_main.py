@@ -88,6 +88,12 @@ def test_a_workspace_without_projects_says_how_to_begin(pit: Pit) -> None:
         pit.run(*command).fails(10, "no projects found", "pit init my_project")
 
 
+def test_from_a_folder_inside_of_a_workspace_the_workspace_is_named(sales: Pit) -> None:
+    inside = sales.root / "projects" / "sales"
+    said = f"inside of the workspace {sales.root}: go there"
+    sales.run("run", "sales", "--project-dir", str(inside)).fails(10, "no projects found", said)
+
+
 def test_a_broken_configuration_points_at_the_line(pit: Pit) -> None:
     pit.file("pit_config.toml", 'runs_dri = "x"\n')
     pit.run("status").fails(11, "pit_config.toml:1:1: ", "runs_dri", "    ^", "1 problem found")

@@ -88,6 +88,11 @@ def test_nothing_is_overwritten(pit: Pit) -> None:
     assert not list(pit.root.glob(".pit-new-*"))
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that takes no files")
+def test_a_folder_that_takes_nothing_is_named(pit: Pit) -> None:
+    pit.run("new", "/proc/demo").fails(2, "nothing can be made in /proc: ")
+
+
 def test_a_project_joins_the_workspace(pit: Pit) -> None:
     out = pit.run("init", "my-sales").ok().out
     assert 'Created the Python project "my-sales" in projects/my-sales.' in out

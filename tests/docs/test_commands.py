@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,15 @@ import pytest
 from tests.docs.pages import DOCS, ROOT, blocks, sections
 
 DEV = (ROOT / "dev").read_text()
+PORT = "8391"
+"""The port of the pages' web service, which others on this machine may be using."""
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses just now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def typed(commands: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -26,8 +36,10 @@ def typed(commands: list[str], folder: Path) -> subprocess.CompletedProcess[str]
     env = {key: value for key, value in os.environ.items() if not key.startswith("PIT_")}
     env |= {"PATH": f"{bin_folder}:{env['PATH']}", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
     (folder / "empty").mkdir()
+    leaving = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
+    session = "\n".join([leaving, *commands]).replace(PORT, str(free_port()))
     return subprocess.run(
-        ["bash", "-eux", "-o", "pipefail", "-c", "\n".join(commands)],
+        ["bash", "-eux", "-o", "pipefail", "-c", session],
         cwd=folder / "empty",
         env=env,
         stdin=subprocess.DEVNULL,
@@ -41,6 +53,7 @@ def typed(commands: list[str], folder: Path) -> subprocess.CompletedProcess[str]
 def without_measurements(line: str) -> str:
     """A line of output without what differs from run to run."""
     line = re.sub(r"\b\d{8}_\d{6}\.\d{3}_", "RUN_", line)
+    line = re.sub(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b", "WHEN", line)
     line = re.sub(r" *[\d.]+ ?(ms|s|MB|kB)\b", " #", line)
     return " ".join(line.replace("just now", "# ago").split())
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.builder import Pit
-from tests.servers import postgres as postgres_server
+from tests.servers.postgres import PASSWORD, Server
 
 _INSERT = """
 [dag.sql]
@@ -157,25 +156,15 @@ def test_what_no_retry_cures_is_not_retried_unless_wanted(pit: Pit) -> None:
     assert pit.log("b").count("b.sql:1: ") == 3
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres_server.Server]:
-    """A Postgres server."""
-    programs = postgres_server.binaries()
-    if programs is None:
-        pytest.skip(postgres_server.WANTED)
-    with postgres_server.running(programs) as running:
-        yield running
-
-
-def test_a_server_and_a_password_that_stays_home(pit: Pit, server: postgres_server.Server) -> None:
-    word = postgres_server.PASSWORD
+def test_a_server_and_a_password_that_stays_home(pit: Pit, postgres: Server) -> None:
+    word = PASSWORD
     fields = {
         "driver": "postgres",
-        "host": server.host,
-        "port": str(server.port),
-        "user": server.user,
+        "host": postgres.host,
+        "port": str(postgres.port),
+        "user": postgres.user,
         "password": word,
-        "database": server.fresh(),
+        "database": postgres.fresh(),
     }
     lines = "".join(f'{name} = "{value}"\n' for name, value in fields.items())
     file = secrets(pit, f"[global.w]\n{lines}[global.broken]\n{lines.replace(word, 'wrong-word')}")
@@ -188,33 +177,39 @@ def test_a_server_and_a_password_that_stays_home(pit: Pit, server: postgres_serv
     pit.file("refused.sql", "SELECT 1")
     told = pit.run("run", "d", "--secrets", file)
     told.fails(1)
-    assert server.ask("SELECT day FROM t", fields["database"]) == [("2026-01-31",)]
+    assert postgres.ask("SELECT day FROM t", fields["database"]) == [("2026-01-31",)]
     assert "password authentication failed" in pit.log("refused")
     kept = everything_kept(pit) + (told.out + told.err).encode()
     for secret in (word, "wrong-word"):
         assert secret.encode() not in kept
 
 
-def test_nobody_sees_a_password_in_the_process_list(
-    pit: Pit, server: postgres_server.Server
-) -> None:
+def test_nobody_sees_a_password_in_the_process_list(pit: Pit, postgres: Server) -> None:
+    import psycopg
+
     if not Path("/proc/self/cmdline").exists():
         pytest.skip("needs /proc")
-    file = secrets(pit, f'[global]\nw = "{server.url(server.fresh())}"\n')
+    name = postgres.fresh()
+    file = secrets(pit, f'[global]\nw = "{postgres.url(name)}"\n')
     pit.project("d").toml('[dag.sql]\nconnection = "w"\n[[tasks]]\nname = "a"\nscript = "a.sql"\n')
-    pit.file("a.sql", "SELECT pg_sleep(2)")
-    run = pit.start("run", "d", "--secrets", file)
-    active = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
-    _until(lambda: bool(server.ask(active)))
-    seen = b""
-    ours = [run.pid, *(child.pid for child in psutil.Process(run.pid).children(recursive=True))]
-    for place in (Path("/proc", str(pid)) for pid in ours):
-        for name in ("cmdline", "environ"):
-            try:
-                seen += (place / name).read_bytes()
-            except OSError:
-                continue
+    pit.file("a.sql", "SELECT pg_advisory_lock(1)")
+    waiting = (
+        "SELECT 1 FROM pg_locks JOIN pg_database AS d ON d.oid = database "
+        f"WHERE datname = '{name}' AND NOT granted"
+    )
+    with psycopg.connect(postgres.url(name)) as other:
+        other.execute("SELECT pg_advisory_lock(1)")
+        run = pit.start("run", "d", "--secrets", file)
+        _until(lambda: bool(postgres.ask(waiting)))
+        seen = b""
+        ours = [run.pid, *(child.pid for child in psutil.Process(run.pid).children(recursive=True))]
+        for place in (Path("/proc", str(pid)) for pid in ours):
+            for kind in ("cmdline", "environ"):
+                try:
+                    seen += (place / kind).read_bytes()
+                except OSError:
+                    continue
     assert run.communicate(timeout=60) is not None
     assert run.returncode == 0
-    assert b"sql.child" in seen
+    assert b"sqlchild" in seen
     assert b"s3cret" not in seen

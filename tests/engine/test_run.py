@@ -312,17 +312,18 @@ def test_a_run_that_waits_for_itself_is_refused(pit: Pit) -> None:
     assert "wait for itself" in pit.log("a", 0)
 
 
-def test_fifty_runs_at_once_in_one_workspace(pit: Pit) -> None:
+@pytest.mark.parametrize("many", [15, pytest.param(50, marks=pytest.mark.slow)])
+def test_many_runs_at_once_in_one_workspace(pit: Pit, many: int) -> None:
     for number in range(5):
         pit.project(f"dag{number}").toml(SLOW).file("a.sh", "echo $PIT_RUN_ID")
-    started = [pit.start("run", f"dag{number % 5}") for number in range(50)]
-    assert [process.wait(300) for process in started] == [0] * 50
+    started = [pit.start("run", f"dag{number % 5}") for number in range(many)]
+    assert [process.wait(300) for process in started] == [0] * many
     for process in started:
         process.communicate()
     assert rows(pit, "select count(*), count(distinct id) from runs where state = 'success'") == [
-        (50, 50)
+        (many, many)
     ]
-    assert len(pit.runs()) == 50
+    assert len(pit.runs()) == many
     for run in pit.runs():
         assert (run / "logs/a.log").read_text() == f"{run.name}\n"
 

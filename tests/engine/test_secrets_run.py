@@ -259,7 +259,7 @@ sys.exit(os.environ["PIT_ATTEMPT"] != "3")
 def test_without_secrets_a_task_is_told_and_the_run_goes_on(pit: Pit) -> None:
     project(pit, "bare", {"ask": 'print(ask("get_secret", key="token")["error"])'})
     pit.run("run", "bare").ok()
-    assert "this run has no secrets file" in pit.log("ask")
+    assert "there is no secrets file" in pit.log("ask")
     assert requests(pit) == [("bare", "ask", 1, "token", "unknown", 1)]
 
 

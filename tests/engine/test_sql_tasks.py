@@ -202,6 +202,7 @@ def test_a_load_that_changes_too_much_leaves_the_table_as_it_was(pit: Pit) -> No
     pit.file("rows.csv", "i\n1\n")
     done = pit.run("run", "d", "--json").fails(1)
     assert ended(done)["l"][:2] == ("failed", "max_change")
+    assert "the table is as it was" in str(ended(done)["l"][2])
     assert query(pit, "SELECT count(*) FROM t") == [(8,)]
 
 
@@ -322,3 +323,13 @@ def test_doit_shows_a_check_and_asks_no_database(tracked: Pit) -> None:
     assert "SELECT 1 WHERE false" in shown
     listed = tracked.run("doit", "list", "--all", "--status").ok().out
     assert "D d:mart" in listed, "whether its table is there is known in a run"
+
+
+@pytest.mark.parametrize("look", [("plan", "d"), ("why", "d/mart")])
+def test_a_look_that_asks_a_database_is_in_the_audit(tracked: Pit, look: tuple[str, ...]) -> None:
+    tracked.run(*look).ok()
+    audit = tracked.run("secrets", "audit", "--json").ok().json
+    asked = [each for each in audit["changes"] if each["note"] == f"pit {look[0]} d"]
+    assert [(each["what"], each["scope"], each["name"]) for each in asked] == [
+        ("read", "global", "db")
+    ]

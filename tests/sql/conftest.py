@@ -15,7 +15,6 @@ from pit.sql import wire
 from pit.sql.child import command
 from pit.sql.connect import parse
 from pit.sql.wire import Done
-from tests.servers import postgres as postgres_server
 from tests.servers import tds
 
 
@@ -23,7 +22,6 @@ class Conversation:
     """A SQL process and what it has said so far."""
 
     def __init__(self, cwd: Path) -> None:
-        self.cwd = cwd
         self.process = subprocess.Popen(
             command(),
             cwd=cwd,
@@ -31,9 +29,20 @@ class Conversation:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        self._next = 0
+        self.begin_anew(cwd)
+
+    def begin_anew(self, cwd: Path) -> None:
+        """Forget what was said; databases that are files lie in `cwd` from now on."""
+        self.cwd = cwd
+        self.first = self._next
         self.logs: dict[int, list[str]] = {}
         self.done: dict[int, Done] = {}
-        self._next = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that was begun has not ended, as far as has been heard."""
+        return len(self.done) < self._next - self.first
 
     def start(self, text: str, url: str = "duckdb://w.duckdb", **variables: str) -> int:
         """Send a script; its number."""
@@ -77,14 +86,19 @@ class Conversation:
     def wait(self, number: int) -> Done:
         """How that script ended."""
         while number not in self.done:
-            assert self.hear() is not None, "the SQL process ended"
+            assert self.hear() is not None, self._end()
         return self.done[number]
 
     def until(self, number: int, words: str) -> None:
         """Wait for words in that script's log."""
         while words not in self.log(number):
-            assert self.hear() is not None, "the SQL process ended"
+            assert self.hear() is not None, self._end()
             assert number not in self.done, self.log(number)
+
+    def _end(self) -> str:
+        """How the process ended, that should not have."""
+        assert self.process.stderr is not None
+        return f"ended with {self.process.wait()}: {self.process.stderr.read().decode()}"
 
     def run(self, text: str, url: str = "duckdb://w.duckdb", **variables: str) -> Done:
         """Send a script and wait for its end; its log is `log(-1)`."""
@@ -113,17 +127,6 @@ class Conversation:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[postgres_server.Server]:
-    """A Postgres server, for as long as the suite runs."""
-    pytest.importorskip("psycopg")
-    programs = postgres_server.binaries()
-    if programs is None:
-        pytest.skip(postgres_server.WANTED)
-    with postgres_server.running(programs) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def sqlserver() -> Iterator[tds.Server]:
     """A server that speaks SQL Server's protocol."""
     with tds.running() as server:
@@ -145,6 +148,32 @@ def talk(tmp_path: Path) -> Iterator[Conversation]:
     conversation = Conversation(tmp_path)
     yield conversation
     conversation.close()
+
+
+@pytest.fixture(scope="session")
+def _lasting() -> Iterator[list[Conversation]]:
+    """The conversation of `lasting`, once there is one."""
+    kept: list[Conversation] = []
+    yield kept
+    for conversation in kept:
+        conversation.close()
+
+
+@pytest.fixture
+def lasting(tmp_path: Path, _lasting: list[Conversation]) -> Iterator[Conversation]:
+    """A conversation with a SQL process that has served other tests before.
+
+    For tests of what happens to data, which is most: the libraries are loaded once. Paths in SQL
+    itself must be absolute.
+    """
+    if not _lasting:
+        _lasting.append(Conversation(tmp_path))
+    (conversation,) = _lasting
+    conversation.begin_anew(tmp_path)
+    yield conversation
+    if conversation.process.poll() is not None or conversation.busy:
+        _lasting.clear()
+        conversation.close()
 
 
 _HOLD = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pit.model import LoadMode
 from pit.sql import split, wire
 from pit.sql.changes import State, told, written
 from pit.sql.connect import parse
@@ -13,6 +14,7 @@ from pit.sql.driver import MAX_CHANGE
 from pit.sql.wire import Done
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
+from tests.sql.moving import Mover
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,18 @@ def test_a_script_that_fails_says_nothing_of_changes(bench: Bench) -> None:
     bench.run("CREATE TABLE t (i INTEGER)")
     assert bench.run("INSERT INTO t VALUES (1); INSERT INTO nope VALUES (1)").failure is not None
     assert "t:" not in bench.talk.log()
+
+
+def test_a_load_knows_the_rows_of_a_table_that_it_made(talk: Conversation) -> None:
+    mover = Mover(talk, "duckdb://w.duckdb")
+    mover.file("SELECT i AS id, i AS a FROM range(3) r(i)")
+    mover.loads(mode=LoadMode.CREATE_OR_REPLACE)
+    assert "t: new, 3 rows" in talk.log()
+    mover.file("SELECT i AS id, NULL::BIGINT AS a FROM range(5) r(i)")
+    mover.loads(mode=LoadMode.CREATE_OR_REPLACE)
+    assert "t: 3 → 5 rows (+2, 66.7 %), NULLs in a 0 % → 100 %" in talk.log()
+    mover.loads(table="keyed", mode=LoadMode.UPSERT, key=("id",))
+    assert "keyed: new, 5 rows, id 0 … 4" in talk.log()
 
 
 def test_a_name_that_no_table_can_have_is_no_reason_to_fail(bench: Bench) -> None:

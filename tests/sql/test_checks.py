@@ -60,12 +60,12 @@ class Bench:
 
 
 @pytest.fixture(params=["duckdb", "sqlite", "postgres"])
-def bench(request: pytest.FixtureRequest, talk: Conversation) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, lasting: Conversation) -> Iterator[Bench]:
     if request.param == "postgres":
         server: Server = request.getfixturevalue("postgres")
-        yield Bench(talk, server.url(server.fresh()))
+        yield Bench(lasting, server.url(server.fresh()))
     else:
-        yield Bench(talk, f"{request.param}://w.{request.param}")
+        yield Bench(lasting, f"{request.param}://w.{request.param}")
 
 
 def bounds(text: str, least: float | None, most: float | None, open: bool = False) -> Bounds:
@@ -125,8 +125,8 @@ def test_an_expected_value(bench: Bench, value: int | str | Bounds, told: str | 
 
 
 def test_a_value_is_one(bench: Bench) -> None:
-    message = bench.finds("SELECT i, name FROM t", Expect(value=1))
-    assert message.startswith("the query returned 3 rows of 2 columns, expected one value")
+    message = bench.finds("SELECT i FROM t", Expect(value=1))
+    assert message.startswith("the query returned 3 rows, expected one value")
     message = bench.finds("SELECT name FROM t WHERE i = 2", Expect(value="x"))
     assert message.startswith("name is NULL, expected x")
 
@@ -136,8 +136,27 @@ def test_a_share_of_nulls(bench: Bench) -> None:
     message = bench.finds("SELECT * FROM t", Expect(max_null={"NAME": 0.3}))
     assert message.startswith("NAME is NULL in 33.3 % of 3 rows, expected at most 30 %")
     assert "1 row\n" in bench.talk.log(), "only the row that shows it is previewed"
-    message = bench.finds("SELECT i FROM t", Expect(max_null={"nope": 1}))
-    assert message.startswith('there is no column "nope"; there are i')
+
+
+@pytest.mark.parametrize(
+    ("query", "expect", "told"),
+    [
+        ("SELECT i, name FROM t", Expect(value=1), "expect.value is for a query of one column"),
+        (
+            "SELECT i FROM t",
+            Expect(max_null={"nope": 1}),
+            'expect.max_null: there is no column "nope"; there are i',
+        ),
+    ],
+)
+def test_what_no_result_could_meet_is_a_mistake_and_no_finding(
+    bench: Bench, query: str, expect: Expect, told: str
+) -> None:
+    failure = bench.check(query, expect).failure
+    assert failure is not None
+    assert failure.message.startswith(told)
+    assert failure.kind != CHECK_FAILED, "a warning would be too little"
+    assert not bench.keep.exists()
 
 
 def test_a_check_is_one_query_that_returns_rows(bench: Bench) -> None:

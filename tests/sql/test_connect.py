@@ -218,3 +218,23 @@ def test_a_near_scheme_is_suggested(tmp_path: Path) -> None:
     with pytest.raises(InvalidConnection) as caught:
         parse("dukdb://w.duckdb", tmp_path)
     assert caught.value.hint == 'Did you mean "duckdb://"?'
+
+
+def test_several_hosts_are_shown_each_with_its_port(tmp_path: Path) -> None:
+    shown = [
+        parse(f"postgres://u:p@{hosts}/x", tmp_path).display
+        for hosts in ("a:1,b:2", "a,b", "[::1]:5,b", "a")
+    ]
+    assert shown == [
+        "postgres://u@a:1,b:2/x",
+        "postgres://u@a,b/x",
+        "postgres://u@[::1]:5,b/x",
+        "postgres://u@a/x",
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "oracle", "snowflake"])
+def test_a_database_that_only_odbc_reaches(tmp_path: Path, scheme: str) -> None:
+    with pytest.raises(InvalidConnection) as caught:
+        parse(f"{scheme}://u:p@h/x", tmp_path)
+    assert "odbc://" in caught.value.hint

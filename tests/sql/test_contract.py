@@ -15,7 +15,6 @@ from urllib.parse import quote
 import pytest
 
 from pit.sql import odbc_string, wire
-from pit.sql.dialect import DUCKDB
 from pit.sql.driver import CANCELLED
 from tests.servers.postgres import PASSWORD as POSTGRES_PASSWORD
 from tests.servers.tds import PASSWORD as SQLSERVER_PASSWORD
@@ -68,7 +67,7 @@ _SQLSERVER = Kind(
     batches=True,
     temporary="SELECT 1 AS a INTO #x",
 )
-_KINDS = {
+KINDS = {
     "duckdb": Kind(
         "duckdb",
         url="duckdb://w.duckdb",
@@ -110,10 +109,10 @@ _KINDS = {
 }
 
 
-@pytest.fixture(params=_KINDS)
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Each kind of database, empty, or skipped with the reason."""
-    found = _KINDS[request.param]
+    found = KINDS[request.param]
     if "postgres" in request.param:
         server = request.getfixturevalue("postgres")
         database = server.fresh()
@@ -139,7 +138,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def _sqlserver_url(request: pytest.FixtureRequest) -> str:
     request.getfixturevalue("odbc_drivers")
     server = request.getfixturevalue("sqlserver")
-    _empty(server)
+    server.empty()
     if request.param.endswith("freetds"):
         _want(request, "FreeTDS", "tdsodbc")
         return server.url("?odbc_driver=FreeTDS")
@@ -149,13 +148,6 @@ def _sqlserver_url(request: pytest.FixtureRequest) -> str:
     if driver is None:
         pytest.skip("needs Microsoft's driver: pip install mssql-python")
     return server.url(f"?trustservercertificate=yes&odbc_driver={quote(str(driver), safe='')}")
-
-
-def _empty(server: object) -> None:
-    for schema, name in server.store.root.execute(
-        "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT temporary"
-    ).fetchall():
-        server.store.root.execute(f"DROP TABLE {DUCKDB.quote(schema)}.{DUCKDB.quote(name)}")
 
 
 def _want(request: pytest.FixtureRequest, driver: str, package: str) -> None:

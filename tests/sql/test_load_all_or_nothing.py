@@ -14,16 +14,27 @@ from pit.sql.connect import parse
 from pit.sql.driver import CANCELLED
 from tests.sql.conftest import Conversation
 from tests.sql.moving import Mover
-from tests.sql.test_contract import Kind, kind  # noqa: F401 - a fixture
+from tests.sql.test_contract import KINDS, Kind, kind  # noqa: F401 - a fixture
 
 WAS = "SELECT i::INTEGER AS id, 'was' AS name FROM range(5) r(i)"
 NEW = "SELECT i::INTEGER AS id, 'new' AS name FROM range(5000) r(i)"
+BOTH = ("duckdb", "postgres")
 MODES = {
     "append": {},
     "truncate": {"mode": LoadMode.TRUNCATE_AND_LOAD},
     "replace": {"mode": LoadMode.CREATE_OR_REPLACE},
     "upsert": {"mode": LoadMode.UPSERT, "key": ("id",)},
 }
+
+
+def _each(usual: str, other: str, slow: str = "") -> pytest.MarkDecorator:
+    """Every kind of database but the slow one, with its usual mode; both where most can be seen."""
+    pairs = []
+    for name in KINDS:
+        for mode in (usual, other):
+            rare = name == slow or (mode == other and name not in BOTH)
+            pairs.append(pytest.param(name, mode, marks=[pytest.mark.slow] if rare else []))
+    return pytest.mark.parametrize(("kind", "mode"), pairs, indirect=["kind"])
 
 
 @pytest.fixture
@@ -43,12 +54,15 @@ def _is_as_it_was(mover: Mover) -> None:
 
 @pytest.fixture(scope="session")
 def endless(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file with more rows than are loaded before a test goes on."""
-    path = tmp_path_factory.mktemp("endless") / "rows.parquet"
+    """Files with more rows than any machine loads before a test goes on."""
+    folder = tmp_path_factory.mktemp("endless")
+    first = folder / "rows.parquet"
     with duckdb.connect() as connection:
-        rows = "SELECT (i + 100)::INTEGER AS id, 'new' AS name FROM range(10000000) r(i)"
-        connection.execute(f"COPY ({rows}) TO '{path}'")
-    return str(path)
+        rows = "SELECT (i + 100)::INTEGER AS id, 'new' AS name FROM range(5000000) r(i)"
+        connection.execute(f"COPY ({rows}) TO '{first}'")
+    for number in range(100):
+        (folder / f"{number}.parquet").hardlink_to(first)
+    return str(folder / "*.parquet")
 
 
 def _begun(mover: Mover, mode: str, endless: str) -> int:
@@ -58,7 +72,7 @@ def _begun(mover: Mover, mode: str, endless: str) -> int:
     return number
 
 
-@pytest.mark.parametrize("mode", ["append", "replace"])
+@_each("append", "replace", slow="sqlserver-microsoft")
 def test_cancelled(mover: Mover, mode: str, endless: str) -> None:
     number = _begun(mover, mode, endless)
     mover.talk.send(wire.Interrupt(id=number))
@@ -68,7 +82,7 @@ def test_cancelled(mover: Mover, mode: str, endless: str) -> None:
     _is_as_it_was(mover)
 
 
-@pytest.mark.parametrize("mode", ["truncate", "upsert"])
+@_each("truncate", "upsert")
 def test_killed(mover: Mover, mode: str, endless: str) -> None:
     _begun(mover, mode, endless)
     mover.talk.process.kill()
@@ -76,8 +90,9 @@ def test_killed(mover: Mover, mode: str, endless: str) -> None:
     again = Mover(Conversation(mover.talk.cwd), mover.url)
     try:
         _is_as_it_was(again)
+        again.file(f"{NEW} LIMIT 7")
         again.loads(mode=LoadMode.TRUNCATE_AND_LOAD)
-        assert again.rows("SELECT count(*) AS n FROM t") == [(5000,)]
+        assert again.rows("SELECT count(*) AS n FROM t") == [(7,)]
     finally:
         again.talk.close()
 

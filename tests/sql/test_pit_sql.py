@@ -209,6 +209,7 @@ def test_a_long_query_on_postgres_ends_with_ctrl_c(pit: Pit, postgres: Server) -
 def test_sql_server(pit: Pit, sqlserver: tds.Server, odbc_drivers: list[str]) -> None:
     if carried_driver() is None:
         pytest.skip("needs Microsoft's driver: pip install mssql-python")
+    sqlserver.empty()
     url = json.dumps(sqlserver.url("?trustservercertificate=yes"))
     (pit.root / "secrets.toml").write_text(f"[global]\nms = {url}\n")
     create = "CREATE TABLE dbo.t (i INT, m DECIMAL(9, 2))"
@@ -221,3 +222,30 @@ def test_sql_server(pit: Pit, sqlserver: tds.Server, odbc_drivers: list[str]) ->
     found = pit.run("sql", "--check", "ms", "--json").ok().json[0]
     assert found["driver"].startswith("pyodbc ")
     assert found["server"]
+
+
+def test_a_very_long_cell_arrives_whole(pit: Pit) -> None:
+    # Joining the pieces anew for each one that comes took minutes.
+    query = "SELECT repeat('x', 60000000) AS a"
+    assert len(pit.run("sql", "duck", query, "--csv", timeout=20).ok().out) == 60_000_003
+
+
+def test_a_time_without_end_leaves_other_values_as_they_are(pit: Pit, postgres: Server) -> None:
+    secrets = pit.root / "secrets.toml"
+    secrets.write_text(f"[global]\npg = {json.dumps(postgres.url())}\n")
+    query = (
+        "SELECT 1.10 AS n, ARRAY[1, NULL] AS a, '{\"k\": 1}'::json AS j, "
+        "'infinity'::timestamp AS t, ARRAY['-infinity'::date, '2026-01-31'] AS d, true AS b"
+    )
+    done = pit.run("sql", "pg", query, "--json").ok()
+    assert '"n":1.10' in done.out
+    assert done.json == [
+        {
+            "n": 1.1,
+            "a": [1, None],
+            "j": {"k": 1},
+            "t": "infinity",
+            "d": ["-infinity", "2026-01-31"],
+            "b": True,
+        }
+    ]

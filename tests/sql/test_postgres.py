@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
 
 import pytest
 
+from pit.sql import wire
+from pit.sql.connect import parse
+from pit.sql.driver import CANCELLED
+from pit.sql.postgres import conninfo
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation, eventually
 
@@ -60,8 +66,6 @@ def test_messages_of_the_server_are_logged(talk: Conversation, url: str) -> None
 
 
 def test_a_notice_comes_while_the_statement_runs(talk: Conversation, url: str) -> None:
-    from pit.sql import wire
-
     number = talk.start("DO $$ BEGIN RAISE NOTICE 'now'; PERFORM pg_sleep(3600); END $$", url)
     talk.until(number, "NOTICE: now")
     talk.send(wire.Interrupt(id=number))
@@ -159,7 +163,10 @@ def test_a_lock_time_out_and_a_serialisation_failure_are_transient(
             "BEGIN ISOLATION LEVEL SERIALIZABLE;\nSELECT * FROM t;\nUPDATE t SET a = 3;\nCOMMIT"
         )
         number = talk.start(script, url)
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        name = url.rsplit("/", 1)[1]
+        waiting = (
+            f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock'"
+        )
         eventually(lambda: bool(postgres.ask(waiting)))
         other.commit()
     done = talk.wait(number)
@@ -216,3 +223,32 @@ def test_an_option_that_libpq_does_not_know(talk: Conversation, url: str) -> Non
 def test_many_scripts_at_once(talk: Conversation, url: str) -> None:
     numbers = [talk.start(f"SELECT {i} AS n", url) for i in range(12)]
     assert [talk.wait(number).failure for number in numbers] == [None] * 12
+
+
+def test_a_refused_password_is_final_even_if_another_host_is_down(
+    talk: Conversation, postgres: Server
+) -> None:
+    here = f"{postgres.host}:{postgres.port}"
+    done = talk.run("SELECT 1", f"postgres://nobody:wrong@127.0.0.1:1,{here}/postgres")
+    assert done.failure is not None
+    assert "refused" in done.failure.message
+    assert not done.failure.retryable
+
+
+def test_a_server_that_vanished_is_noticed(postgres: Server, tmp_path: Path) -> None:
+    told = conninfo(parse(postgres.url("x", "?tcp_user_timeout=5000"), tmp_path))
+    assert "keepalives_idle=30" in told
+    assert "tcp_user_timeout=5000" in told, "the URL's word comes first"
+
+
+def test_a_connection_that_is_being_made_can_be_given_up(talk: Conversation) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        number = talk.start("SELECT 1", f"postgres://u:p@{address}/x?connect_timeout=3600")
+        reached, _ = silent.accept()
+        with reached:  # and says nothing
+            talk.send(wire.Interrupt(id=number))
+            talk.wait(number)
+        failure = talk.wait(number).failure
+    assert failure is not None
+    assert failure.kind == CANCELLED

@@ -12,8 +12,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
-from tests.sql.moving import Mover
+from tests.sql.moving import Mover, look
 from tests.sql.test_contract import Kind, kind  # noqa: F401 - a fixture
 
 PAGE = Path(__file__).parents[2] / "docs" / "sql_types.md"
@@ -190,3 +191,35 @@ def _write() -> None:
     rows += [[name, *(SEEN[key][name] for key in TITLES)] for name in TYPES]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     PAGE.write_text(f"{head}<!-- table -->\n\n{table}\n")
+
+
+LONG = "99999999999999999999.123456789012345678"
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ("'-12.34'::numeric(12,2)", ("DECIMAL(12,2)", "-12.34")),
+        ("NULL::numeric(12,2)", ("DECIMAL(12,2)", None)),
+        (f"{LONG}::numeric", ("DECIMAL(38,18)", LONG)),
+        ("1.5e-10::numeric", ("DECIMAL(38,18)", "0.000000000150000000")),
+        ("'NaN'::numeric(12,2)", None),
+        ("'Infinity'::numeric", None),
+        ("0.1234567890123456789::numeric", None),
+        ("123456789012345678901::numeric", None),
+    ],
+)
+def test_a_numeric_of_postgres_keeps_every_digit_or_ends_the_save(
+    talk: Conversation, postgres: Server, value: str, stored: tuple[str, str | None] | None
+) -> None:
+    mover = Mover(talk, postgres.url(postgres.fresh()))
+    done = mover.save(f"SELECT {value} AS n")
+    if stored is None:
+        assert done.failure is not None
+        assert "a number does not fit decimal(" in done.failure.message
+        return
+    assert done.failure is None, done.failure
+    ((type_name, text),) = look(
+        mover.data / "back.parquet", "SELECT typeof(n), n::VARCHAR FROM file"
+    )
+    assert (type_name, text) == stored

@@ -24,10 +24,7 @@ def url(sqlserver: Server, odbc_drivers: list[str]) -> str:
     driver = carried_driver()
     if driver is None:
         pytest.skip("needs Microsoft's driver: pip install mssql-python")
-    for (name,) in sqlserver.store.root.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE NOT temporary"
-    ).fetchall():
-        sqlserver.store.root.execute(f'DROP TABLE "{name}"')
+    sqlserver.empty()
     return sqlserver.url(f"?trustservercertificate=yes&odbc_driver={quote(str(driver), safe='')}")
 
 

@@ -146,3 +146,11 @@ def test_a_loop_that_does_nothing_can_be_interrupted(tmp_path: Path) -> None:
     assert caught.value.failure.kind == CANCELLED
     with pytest.raises(SqlFailure):
         endless.render("a.sql.j2", "once interrupted, it stays so")
+
+
+def test_a_filter_that_makes_a_list_is_written_out_or_refused(tmp_path: Path) -> None:
+    failure = fails(tmp_path, "SELECT 1;\nSELECT {{ ['a'] | map('upper') }}")
+    assert (failure.line, "join" in failure.message) == (2, True)
+    assert render(tmp_path, "{{ ['a', 'b'] | map('upper') | join(', ') }}") == "A, B"
+    assert render(tmp_path, "{{ ['a', 'b'] | map('upper') | sqlstr }}") == "'A', 'B'"
+    assert render(tmp_path, "{{ ['a', 'b'] | map('upper') | ident }}") == '"A", "B"'

@@ -308,7 +308,7 @@ def test_nothing_is_left_beside_the_file(tmp_path: Path, source: Source) -> None
     assert set(os.listdir(tmp_path)) == before
 
 
-def test_twenty_at_once_lose_nothing(tmp_path: Path, source: Source, public: str) -> None:
+def test_ten_at_once_lose_nothing(tmp_path: Path, source: Source, public: str) -> None:
     file = encrypted(tmp_path / "s.age", public)
     script = (
         "import sys; from pathlib import Path; from pit.state.identities import Source; "
@@ -324,14 +324,14 @@ def test_twenty_at_once_lose_nothing(tmp_path: Path, source: Source, public: str
             [sys.executable, "-c", script, str(file), str(source.given), str(number)],
             stdin=subprocess.PIPE,
         )
-        for number in range(20)
+        for number in range(10)
     ]
     for writer in writers:
         assert writer.stdin is not None
         writer.stdin.close()
-    assert [writer.wait(120) for writer in writers] == [0] * 20
+    assert [writer.wait(120) for writer in writers] == [0] * 10
     loaded = Secrets.load(file, source)
-    assert [loaded.resolve("any", f"k{n}") for n in range(20)] == [str(n) for n in range(20)]
+    assert [loaded.resolve("any", f"k{n}") for n in range(10)] == [str(n) for n in range(10)]
     assert sorted(os.listdir(tmp_path)) == ["age-recipients.txt", "key.txt", "s.age"]
 
 

@@ -177,6 +177,13 @@ def test_scripts_that_cannot_be_read(bench: Bench) -> None:
     assert missing.error == "t.sql cannot be read: no such file or directory"
 
 
+def test_a_script_as_windows_tools_save_it(bench: Bench) -> None:
+    outcome = bench.run("SELECT 1".encode("utf-16"))
+    assert outcome.reason is Reason.SQL_ERROR
+    assert outcome.error.endswith("the script is UTF-16; save it as UTF-8")
+    assert not outcome.retryable
+
+
 def test_byte_order_mark_and_windows_lines(bench: Bench) -> None:
     assert bench.run(b"\xef\xbb\xbfSELECT 1;\r\nSELECT 'x' AS y;\r\n").reason is None
     assert "line 2: SELECT 'x' AS y" in bench.log()

@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -277,6 +277,17 @@ def test_a_failure_leaves_all_targets_as_they_were(run: Run) -> None:
 # ---------------------------------------------------------------- crashing
 
 
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder where to wait for the disk takes no time, if the system has one."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="pit-test-") as folder:
+        yield Path(folder)
+
+
 def _killed_before(call: int, act: Callable[[], None]) -> bool:
     """Whether `act` was finished, in a process that is killed before its n-th system call."""
     child = os.fork()
@@ -306,13 +317,13 @@ def _old_or_new(run: Run, old: dict[str, str], new: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("target", ["file", "folder/"])
-def test_killed_between_any_two_calls(tmp_path: Path, means: str, target: str) -> None:
-    kernel.exchange(str(tmp_path), str(tmp_path))  # load the library, or each child would
+def test_killed_between_any_two_calls(in_memory: Path, means: str, target: str) -> None:
+    kernel.exchange(str(in_memory), str(in_memory))  # load the library, or each child would
     place = "file" if target == "file" else "folder/deep/x"
     old = {place: "old"} if target == "file" else {place: "old", "folder/only-old": "old"}
     new = {place: "new"}
     for call in range(1, 10_000):
-        root = tmp_path / str(call)
+        root = in_memory / str(call)
         root.mkdir()
         run = Run(root)
         for each in old:

@@ -110,7 +110,7 @@ def test_a_task_reads_only_the_secrets_that_it_names(counter: Counter) -> None:
 def test_without_a_secrets_file_the_caller_is_told(tmp_path: Path) -> None:
     counter = Counter(tmp_path, secrets=None)
     answer = counter.asked('ask("get_secret", key="token")')
-    assert "this run has no secrets file (Start the run with --secrets" in answer["error"]
+    assert "there is no secrets file (Give one with --secrets" in answer["error"]
     assert counter.audit == [("ask", "token", "unknown")]
     counter.desk.end()
 

@@ -9,7 +9,7 @@ from typing import Any
 from pit.sql import dialect, table
 from pit.sql.connect import Database
 from pit.sql.driver import Session
-from pit.sql.transfer.coerce import fit, strict
+from pit.sql.transfer.coerce import fit
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.postgres import PostgresSink, told
 from pit.sql.transfer.reader import private
@@ -21,6 +21,8 @@ _EXTENSIONS = {"uuid": "UUID", "json": "JSON", "jsonb": "JSON"}
 _WITHOUT_DIGITS = "DECIMAL(38,18)"
 """What a numeric without a declared precision must fit into."""
 _MONEY = "money"
+_BATCH_HINT = 2 * 1024**2
+"""Bytes of one batch: DuckDB holds several while it brings rows into their order."""
 
 
 @contextmanager
@@ -60,6 +62,9 @@ class PostgresSource:
         connection = self._sink.connection
         try:
             with connection.cursor() as cursor:
+                cursor.adbc_statement.set_options(
+                    **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_HINT)}
+                )
                 cursor.execute(f"SELECT {selected} FROM {relation}")
                 batches = cursor.fetch_record_batch()
                 self._writer.register("pit_rows", _plain(batches))
@@ -91,18 +96,12 @@ class PostgresSource:
             row = self._writer.execute(f"DESCRIBE SELECT {column} FROM pit_rows LIMIT 0").fetchone()
             return name, column, kind(str(row[1]) if row else "VARCHAR")
         of = kind(wanted)
+        if type_name == "numeric":
+            return name, _number(name, column, of), of
         try:
-            way = fit(column, kind("VARCHAR"), of)
+            return name, fit(column, kind("VARCHAR"), of).value, of
         except NoType as error:
             raise refused(f'column "{table.visible(name)}": {error}') from None
-        if type_name != "numeric":
-            return name, way.value, of
-        reason = (
-            f'column "{table.visible(name)}": a number does not fit {wanted.lower()}; cast it '
-            "in the query, such as to numeric(20,4) or double precision"
-        )
-        value = strict(way, 0).replace("'pit-reject:0'", dialect.DUCKDB.literal(reason))
-        return name, value, of
 
     def interrupt(self) -> None:
         """Have the server cancel the query."""
@@ -113,6 +112,22 @@ class PostgresSource:
         """Give everything back."""
         self._writer.close()
         self._sink.close()
+
+
+def _number(name: str, column: str, of: Kind) -> str:
+    """A numeric's digits as a decimal; what is none, or would lose some, ends the query."""
+    value = f"TRY_CAST({column} AS {of.text})"
+    reason = (
+        f'column "{table.visible(name)}": a number does not fit {of.text.lower()}; cast it '
+        "in the query, such as to numeric(20,4) or double precision"
+    )
+    ends = f"error({dialect.DUCKDB.literal(reason)})"
+    if of.text != _WITHOUT_DIGITS:
+        return f"coalesce({value}, CASE WHEN {column} IS NOT NULL THEN {ends} END)"
+    # Only these may have more digits behind the point; no numeric is told with an exponent.
+    fraction = f"rtrim(split_part({column}, '.', 2), '0')"
+    good = f"{column} IS NULL OR ({value} IS NOT NULL AND length({fraction}) <= {of.scale})"
+    return f"CASE WHEN {good} THEN {value} ELSE {ends} END"
 
 
 def _types(field: Any) -> tuple[str, str]:
@@ -164,12 +179,13 @@ def _selected(name: str, type_name: str) -> str:
     column = '"' + name.replace('"', '""') + '"'
     if type_name == _MONEY:
         return f"({column}::numeric)::text AS {column}"
-    if type_name in ("uuid", "json", "jsonb") or type_name not in _KNOWN:
+    if type_name not in _KNOWN:
         return f"{column}::text AS {column}"
     return column
 
 
-_KNOWN = _AS_ARROW | {f"_{name}" for name in _AS_ARROW} | {"numeric"}
+_KNOWN = _AS_ARROW | {f"_{name}" for name in _AS_ARROW}
+"""Types that come as they are. ADBC makes text of a numeric as well, but slower than the server."""
 
 
 def _plain(batches: Any) -> Any:

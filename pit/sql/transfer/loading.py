@@ -10,7 +10,7 @@ import duckdb
 
 from pit.model import LoadMode
 from pit.sql import table, wire
-from pit.sql.changes import Changes
+from pit.sql.changes import Changes, Loaded
 from pit.sql.dialect import BadName, Table
 from pit.sql.driver import Driver, Session, SqlFailure
 from pit.sql.duck_errors import failure
@@ -124,7 +124,8 @@ class Loading:
             counts = carry_out(sink, plan, self._patience.heed)
         except (duckdb.Error, SqlFailure) as error:
             raise self._explained(error, rejects) from None
-        self._changed = changes.after()
+        # A table that nobody else has seen yet holds what was loaded: it need not be counted.
+        self._changed = changes.after(Loaded(rows=counts.loaded, made=plan.create))
         changes.check()
         return counts, rejected
 

@@ -20,7 +20,7 @@ from pit.sql.transfer.sink import STAGING, Plan, TargetColumn
 from pit.sql.transfer.types import MOMENTS, Kind, declared
 from pit.sql.transient import LOST, by_sqlstate, by_words
 
-_BATCH = 65_536
+_BATCH = 16_384
 _LONGEST = 4000
 _UUID = "unhex(replace(CAST({} AS VARCHAR), '-', ''))"
 _JSONB = "('\\x01'::BLOB || encode(CAST({} AS VARCHAR)))"

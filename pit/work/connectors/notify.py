@@ -216,4 +216,4 @@ def _may_pass(reason: str) -> bool:
     return found is None or found[1] == "429" or found[1] >= "500"
 
 
-METHODS = {"notify": Method(params=NotifyParams, serve=notify, doc="tell people by chat or push")}
+METHODS = {"notify": Method(params=NotifyParams, serve=notify, doc="Tell people by chat or push.")}

@@ -309,12 +309,14 @@ def _shown(found: list[Entry], details: bool) -> list[Any]:
 
 
 METHODS = {
-    "ftp_list": Method(params=ListParams, serve=ftp_list, doc="the files of a folder"),
-    "ftp_wait": Method(params=WaitParams, serve=ftp_wait, doc="wait for files to be whole"),
-    "ftp_get": Method(params=GetParams, serve=ftp_get, doc="fetch files into the data folder"),
-    "ftp_put": Method(params=PutParams, serve=ftp_put, doc="send a file of the data folder"),
-    "ftp_move": Method(params=MoveParams, serve=ftp_move, doc="rename a file on the server"),
-    "ftp_delete": Method(params=DeleteParams, serve=ftp_delete, doc="delete a file on the server"),
-    "ftp_download": Method(params=DownloadParams, serve=ftp_download, doc="older name of ftp_get"),
-    "ftp_upload": Method(params=UploadParams, serve=ftp_upload, doc="older name of ftp_put"),
+    "ftp_list": Method(params=ListParams, serve=ftp_list, doc="The files of a folder."),
+    "ftp_wait": Method(params=WaitParams, serve=ftp_wait, doc="Wait for files to be whole."),
+    "ftp_get": Method(params=GetParams, serve=ftp_get, doc="Fetch files into the data folder."),
+    "ftp_put": Method(params=PutParams, serve=ftp_put, doc="Send a file of the data folder."),
+    "ftp_move": Method(params=MoveParams, serve=ftp_move, doc="Rename a file on the server."),
+    "ftp_delete": Method(params=DeleteParams, serve=ftp_delete, doc="Delete a file on the server."),
+    "ftp_download": Method(
+        params=DownloadParams, serve=ftp_download, doc="The older name of ftp_get."
+    ),
+    "ftp_upload": Method(params=UploadParams, serve=ftp_upload, doc="The older name of ftp_put."),
 }

@@ -144,4 +144,6 @@ def _deep(value: Any, known: Credentials) -> Any:
     return value
 
 
-METHODS = {"http_request": Method(params=HttpRequest, serve=http_request, doc="An HTTP request")}
+METHODS = {
+    "http_request": Method(params=HttpRequest, serve=http_request, doc="Send an HTTP request.")
+}

@@ -97,4 +97,4 @@ def _deliver(visit: Visit, server: MailServer, letter: Letter) -> dict[str, str]
         raise
 
 
-METHODS = {"send_mail": Method(params=MailParams, serve=send_mail, doc="send a mail")}
+METHODS = {"send_mail": Method(params=MailParams, serve=send_mail, doc="Send a mail.")}

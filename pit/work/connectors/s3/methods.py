@@ -319,10 +319,10 @@ def _attributes(params: S3Put, name: str) -> dict[str, str]:
 
 
 METHODS = {
-    "s3_list": Method(params=S3List, serve=s3_list, doc="The objects below a prefix"),
-    "s3_head": Method(params=S3Head, serve=s3_head, doc="Size, etag and time of an object"),
-    "s3_get": Method(params=S3Get, serve=s3_get, doc="Objects into the data folder"),
-    "s3_put": Method(params=S3Put, serve=s3_put, doc="A file to an object"),
-    "s3_delete": Method(params=S3Delete, serve=s3_delete, doc="Deletes an object"),
-    "s3_presign": Method(params=S3Presign, serve=s3_presign, doc="A URL for one object"),
+    "s3_list": Method(params=S3List, serve=s3_list, doc="The objects below a prefix."),
+    "s3_head": Method(params=S3Head, serve=s3_head, doc="Size, etag and time of an object."),
+    "s3_get": Method(params=S3Get, serve=s3_get, doc="Fetch objects into the data folder."),
+    "s3_put": Method(params=S3Put, serve=s3_put, doc="Send a file of the data folder."),
+    "s3_delete": Method(params=S3Delete, serve=s3_delete, doc="Delete an object."),
+    "s3_presign": Method(params=S3Presign, serve=s3_presign, doc="A URL for one object."),
 }
