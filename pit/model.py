@@ -582,7 +582,7 @@ class AttemptEnded(Event, tag="attempt_ended"):
 
 
 class SecretRequested(Event, tag="secret_requested"):
-    """An attempt asked for a secret, `count` times; what it asks for again is counted, not listed."""
+    """An attempt asked for a secret, `count` times; repeats are counted, not listed."""
 
     dag: str
     task: str

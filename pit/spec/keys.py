@@ -571,8 +571,8 @@ TASK = Table(
     Key(
         "missing_columns",
         OneOf(tuple(MissingColumns), make=MissingColumns),
-        "What a file is that lacks a column which other files of a load have: a mistake (error), or "
-        "NULL there (null); error if absent.",
+        "What a file is that lacks a column which other files of a load have: a mistake (error), "
+        "or NULL there (null); error if absent.",
     ),
     Key("output", Saved(named=True), "The file that a save writes, in the run's data folder."),
     Key("env", Environment(), "Environment variables of this task, over those of the DAG."),

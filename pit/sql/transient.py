@@ -89,3 +89,8 @@ LOST = re.compile(
 )
 UNKNOWN_END = "the connection was lost; whether the database has done the statement is not known"
 """What must be said when a statement was under way, since it may have been committed."""
+
+
+def leaves_open(sqlstate: str, message: str) -> bool:
+    """Whether a COMMIT that failed so may have been carried out: its answer was lost."""
+    return sqlstate.startswith(("08", "57P")) or LOST.search(message) is not None

@@ -114,6 +114,27 @@ def test_a_lost_connection(talk: Conversation, postgres: object, endless: str) -
     _is_as_it_was(mover)
 
 
+@pytest.mark.parametrize(("mode", "again"), [("append", False), ("truncate_and_load", True)])
+def test_a_connection_that_is_lost_in_the_commit(
+    talk: Conversation, postgres: object, mode: str, again: bool
+) -> None:
+    server = postgres
+    database = server.fresh()  # type: ignore[attr-defined]
+    mover = Mover(talk, server.url(database))  # type: ignore[attr-defined]
+    mover.file(WAS)
+    mover.loads()
+    mover.run(
+        "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END$$;"
+        "CREATE CONSTRAINT TRIGGER deadly AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION die()"
+    )
+    done = mover.load(mode=LoadMode(mode))
+    assert done.failure is not None
+    assert done.failure.retryable is again
+    assert ("whether the database has done" in done.failure.message) is not again
+
+
 @pytest.mark.parametrize("scheme", ["duckdb://w.duckdb", "sqlite://w.sqlite"])
 def test_a_full_disk(talk: Conversation, scheme: str) -> None:
     mover = Mover(talk, scheme)

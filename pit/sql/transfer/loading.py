@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import duckdb
+from msgspec.structs import replace
 
 from pit.model import LoadMode
 from pit.sql import table, wire
@@ -23,6 +24,7 @@ from pit.sql.transfer.reader import Reader, private
 from pit.sql.transfer.rejects import Rejects
 from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
 from pit.sql.transfer.sinks import sink_of
+from pit.sql.transient import UNKNOWN_END, leaves_open
 
 
 class Loading:
@@ -89,11 +91,23 @@ class Loading:
         try:
             counts, rejected = self._done(sink, reader)
             self._patience.heed()
-            sink.commit()
+            self._commit(sink)
         except BaseException:
             sink.roll_back()
             raise
         return counts, rejected
+
+    def _commit(self, sink: Sink) -> None:
+        """Make it stand; where that is left open, rows are not appended a second time."""
+        try:
+            sink.commit()
+        except SqlFailure as error:
+            told = error.failure
+            if self._work.mode is LoadMode.APPEND and leaves_open(told.kind, told.message):
+                known = "" if UNKNOWN_END in told.message else f"; {UNKNOWN_END}"
+                message = f"{told.message}{known}: see whether its rows are there, then load again"
+                raise SqlFailure(replace(told, message=message, retryable=False)) from None
+            raise
 
     def _done(self, sink: Sink, reader: Reader) -> tuple[Counts, int]:
         target = self._table(sink)
