@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,7 @@ class Excluded:
     """Paths and patterns below the project that are said not to be part of it."""
 
     def __init__(self, project: Path, paths: Iterable[Path]) -> None:
+        self._paths = paths = tuple(paths)
         resolve = lru_cache(os.path.realpath)
         roots = {os.path.abspath(project), os.path.realpath(project)}
         places = set()
@@ -93,6 +94,11 @@ class Excluded:
     def covers(self, place: str) -> bool:
         """Whether this very place is excluded."""
         return place in self._places or self._matches(place) is not None
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """What the excluded paths are, wherever they lie, symbolic links resolved."""
+        return frozenset(map(os.path.realpath, self._paths))
 
     def contains(self, place: str) -> bool:
         """Whether this place or a folder above it is excluded."""

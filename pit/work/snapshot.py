@@ -384,7 +384,7 @@ class _Copy:
             self._symlink(aim, folder.twin)
             return
         if stat.S_ISREG(info.st_mode):
-            if not selection.is_database(real):
+            if not selection.is_database(real) and real not in self.excluded.files:
                 self._file(real, folder.twin, info, _BY_PATH)
         elif not stat.S_ISDIR(info.st_mode):
             self.warnings.append(f"{shown(path)} leads to {kind(info.st_mode)}: left out")

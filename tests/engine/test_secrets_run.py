@@ -410,3 +410,15 @@ def test_a_secrets_file_in_a_project_is_not_copied_into_the_run(pit: Pit, linked
     copies = {path.name for path in (pit.root / "runs").rglob("*")}
     assert "pit.toml" in copies
     assert not copies & {"secrets.toml", "key.txt"}
+
+
+def test_a_link_to_the_secrets_file_does_not_bring_it_into_the_run(pit: Pit) -> None:
+    secrets = pit.root / "secrets.toml"
+    secrets.write_text(f'[global]\ntoken = "{SENTINEL}"\n')
+    secrets.chmod(0o600)
+    pit.project("shop").file("tasks/a.sh", "! test -e linked.toml\n")
+    (pit.folder / "linked.toml").symlink_to(secrets)
+    pit.toml('[[tasks]]\nname = "a"\nscript = "tasks/a.sh"\n')
+    (pit.root / "pit_config.toml").write_text('secrets_dir = "secrets.toml"\n')
+    pit.run("run", "shop").ok()
+    assert not [path for path in (pit.root / "runs").rglob("*") if path.name == "linked.toml"]
