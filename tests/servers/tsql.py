@@ -134,6 +134,10 @@ class Session:
         self.end(commit=False)
         self.cursor.close()
 
+    def begin(self) -> None:
+        """Forget the interrupt of an earlier request; before the work on the next can start."""
+        self._stop.clear()
+
     def interrupt(self) -> None:
         """End the running statement."""
         self._stop.set()
@@ -157,7 +161,6 @@ class Session:
 
     def run(self, text: str, parameters: Mapping[str, object] | None = None) -> Iterator[Reply]:
         """Carry out a batch; a fault that does not end it is followed by the other statements."""
-        self._stop.clear()
         known = self._for_clients(text)
         if known is not None:
             yield from known
