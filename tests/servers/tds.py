@@ -140,7 +140,7 @@ class _Client(Connection):
                 failed.append(error)
 
         thread = threading.Thread(target=work, daemon=True)
-        self._sql.begin()
+        self._sql.forget_interrupt()
         thread.start()
         cancelled = self._watch(thread)
         if cancelled:

@@ -134,7 +134,7 @@ class Session:
         self.end(commit=False)
         self.cursor.close()
 
-    def begin(self) -> None:
+    def forget_interrupt(self) -> None:
         """Forget the interrupt of an earlier request; before the work on the next can start."""
         self._stop.clear()
 
