@@ -375,9 +375,9 @@ def test_what_a_killed_run_leaves_is_swept_by_the_next(shop: Pit) -> None:
     running = shop.start("run", "killed")
     wait_for(lambda: (shop.root / "me").exists() and (shop.root / "me").read_text())
     room = Path((shop.root / "me").read_text()).parent
-    running.send_signal(signal.SIGKILL)
-    running.communicate(timeout=60)
     assert room.exists()
+    running.send_signal(signal.SIGKILL)
+    running.communicate(timeout=60)  # from now on any run of this user may sweep it
     project(shop, "next", {"say": "pass"})
     shop.run("run", "next").ok()
     assert not room.exists()
