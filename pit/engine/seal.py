@@ -108,18 +108,33 @@ def write(path: Path, seal: Seal) -> None:
         os.replace(temporary, path)
 
 
+class TooYoung(Exception):
+    """A file changed so shortly before the look that another change could bear the same time.
+
+    Nothing else is in the way: after `seconds` another look can be relied on.
+    """
+
+    def __init__(self, nanoseconds: int) -> None:
+        super().__init__(nanoseconds)
+        self.seconds = nanoseconds / _SECOND
+
+
 def settled(paths: Iterable[str], known: Mapping[str, Stat], when: int) -> dict[str, Stat] | None:
     """The stats of these paths, `known` ones as they were; None if one may have changed since
-    `when`, in nanoseconds of Unix time."""
+    `when`, in nanoseconds of Unix time. Raises TooYoung."""
     found: dict[str, Stat] = {}
+    wait = 0
     for path in paths:
         stat = known.get(path) or _stat(path)
         if stat is None:
             return None
         newest = max(stat[3], stat[4])
-        if newest > when - (_YOUNG if newest % _SECOND else _YOUNG_BY_SECONDS):
+        if newest > when:
             return None
+        wait = max(wait, newest + (_YOUNG if newest % _SECOND else _YOUNG_BY_SECONDS) - when)
         found[path] = stat
+    if wait > 0:
+        raise TooYoung(wait)
     return found
 
 

@@ -6,6 +6,7 @@ Whenever anything is not quite as it should be the answer is None, and a real ru
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -60,10 +61,17 @@ class Question(Record):
 
 
 def look(question: Question, memory: Marked, capture: Capture) -> Seal | None:
-    """The seal of a DAG of which everything is current, if it can be sealed; else None."""
+    """The seal of a DAG of which everything is current, if it can be sealed; else None.
+
+    Right after a run its products are too young for that; waiting costs less than another run.
+    """
     try:
-        return _looked(question, memory, capture)
-    except (PitError, OSError, ValueError):
+        try:
+            return _looked(question, memory, capture)
+        except seal.TooYoung as young:
+            time.sleep(young.seconds)
+            return _looked(replace(question, began=time.time_ns()), memory, capture)
+    except (PitError, OSError, ValueError, seal.TooYoung):
         return None  # whatever it is, a real run meets it again and says it properly
 
 

@@ -44,15 +44,7 @@ def ran(pit: Pit, *arguments: str) -> set[str]:
     return {event["task"] for event in events if event["event"] == "attempt_started"}
 
 
-def come_of_age(pit: Pit) -> None:
-    """Wait until no change of a file can bear the time of another, as a seal wants it."""
-    newest = max(path.lstat().st_ctime for path in pit.folder.rglob("*"))
-    while time.time() < newest + 0.2:
-        time.sleep(0.01)
-
-
 def test_nothing_changed_and_nothing_runs(two: Pit) -> None:
-    come_of_age(two)
     assert ran(two) == set()
     assert rows(two, "select state, reason from runs order by seq desc limit 1") == [
         ("success", "current")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pit.engine.seal import folders, settled
+from pit.engine.seal import TooYoung, folders, settled
 
 
 def test_folders_are_found_through_links(tmp_path: Path) -> None:
@@ -32,5 +32,11 @@ def test_where_times_are_whole_seconds_a_file_is_young_for_longer() -> None:
     known = {"fine": (1, 2, 3, second + 1, second + 1), "coarse": (1, 2, 3, second, second)}
     later = second + second // 2
     assert settled(["fine"], known, later) == {"fine": known["fine"]}
-    assert settled(["coarse"], known, later) is None
+    with pytest.raises(TooYoung) as young:
+        settled(["fine", "coarse"], known, later)
+    assert young.value.seconds == 1.5, "after that a look can be relied on"
     assert settled(["coarse"], known, 4 * second) == {"coarse": known["coarse"]}
+
+
+def test_what_has_changed_since_the_look_began_is_not_settled_by_waiting() -> None:
+    assert settled(["edited"], {"edited": (1, 2, 3, 900, 1_001)}, 1_000) is None
