@@ -66,6 +66,7 @@ class Fingerprints:
         self._handed: dict[str, Mapping[str, FileMark]] = {}
         self._successes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        self._unseen = set(surroundings.orphans)
         self._steady: source.Finder | None = None
         self._lock = threading.Lock()
 
@@ -87,6 +88,10 @@ class Fingerprints:
                 self._made[task] = dict(products)
             else:
                 self._made.pop(task, None)
+
+    def hide(self, places: Iterable[str]) -> None:
+        """No input matches these places either: the snapshot of a run would not have them."""
+        self._unseen.update(places)
 
     # ------------------------------------------------------------------ what is asked of it
 
@@ -215,7 +220,7 @@ class Fingerprints:
         found = digest.marks(
             around.root, patterns, self._digests, around.workspace, around.dag.project
         )
-        for place in around.orphans & found.keys():
+        for place in self._unseen & found.keys():
             del found[place]
         for name in self._makers[task.name]:
             made = self.made(name)

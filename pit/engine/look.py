@@ -22,7 +22,7 @@ from pit.engine.questions import Questions, asks
 from pit.engine.verdict import verdict_of
 from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
 from pit.spec import graph
-from pit.spec.patterns import matches
+from pit.spec.patterns import is_pattern, matches
 from pit.state.digests import Seen
 from pit.work import environment
 from pit.work.digest import Digests
@@ -261,9 +261,17 @@ class Look:
             changes = tuple(Change(kind=Kind.SUCCESS, subject=name) for name in sure)
             return Outlook(action=Action.RUN, changes=changes, **facts)
         self._note(task.name, verdict.record)
+        self._hide_leftovers(task)
         if facts["after"] or unknown:
             return Outlook(action=Action.DEFER, changes=unknown, **facts)
         return Outlook(action=Action.SKIP, **facts)
+
+    def _hide_leftovers(self, task: Task) -> None:
+        """What a pattern of its targets matches and its last success did not make: a run, which
+        begins without the targets of its tasks, would not see it."""
+        if any(map(is_pattern, task.targets)):
+            standing = self._fingerprints.products(task)
+            self._fingerprints.hide(standing.keys() - self._fingerprints.made(task.name).keys())
 
     def _may_pass(self, change: Change, after: Sequence[str]) -> bool:
         """Whether what differs now will be made anew before, and may be the same again then."""

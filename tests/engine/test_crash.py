@@ -9,6 +9,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.builder import Pit
 
 KILLS = int(os.environ.get("PIT_TEST_KILLS", "20"))
@@ -66,6 +68,7 @@ def check(pit: Pit) -> None:
     assert list(pit.marked("sleep\x0068.731")) == []
 
 
+@pytest.mark.timeout(180 + 5 * KILLS)
 def test_kills_at_random_instants(tmp_path: Path) -> None:
     pit = workspace(tmp_path)
     begun = time.monotonic()

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -332,9 +333,11 @@ def _turn(*edits: Edit, force: bool = False, trouble: str = "", victim: int = 0)
 REST = ("rest", 0, 0)
 SUCCESS_WITHOUT_PRODUCTS = [_turn(), _turn(("salt", 3, 1))]
 SLY_EDIT_DURING_A_RUN = [_turn(trouble="edit"), _turn(REST)]
+LEFTOVER_THAT_A_PATTERN_MATCHES = [_turn(), _turn(("write", 0, 1), ("hand", 8, 0)), _turn()]
 SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _turn()]
 
 
+@pytest.mark.timeout(180 + 2 * CASES)
 @settings(
     max_examples=CASES or 50,
     derandomize=not CASES,
@@ -347,6 +350,7 @@ SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _
 @example(ALL_KINDS, SUCCESS_WITHOUT_PRODUCTS)
 @example(ALL_KINDS, SLY_EDIT_DURING_A_RUN)
 @example(ALL_KINDS, SEALED_THEN_FAILED)
+@example(ALL_KINDS, LEFTOVER_THAT_A_PATTERN_MATCHES)
 @given(st.one_of(pipelines(), st.just(ALL_KINDS)), st.lists(turns, min_size=1, max_size=6))
 def test_pit_does_what_the_model_foretells(pipeline: Pipeline, plan: list[Turn]) -> None:
     with bench(pipeline) as under_test:

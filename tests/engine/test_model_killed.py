@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 
 import psutil
+import pytest
 
 from tests.builder import Pit
 from tests.engine.foretold import first_sources, from_scratch, scan
@@ -39,6 +40,7 @@ def _prepare(pit: Pit) -> None:
     pit.run("run", "m").ok()
 
 
+@pytest.mark.timeout(180 + 10 * KILLS)
 def test_killed_runs_leave_whole_targets_and_the_next_run_makes_all_right(pit: Pit) -> None:
     dice = _dice()
     _prepare(pit)
@@ -62,6 +64,7 @@ def test_killed_runs_leave_whole_targets_and_the_next_run_makes_all_right(pit: P
         assert list(pit.folder.rglob(".pit-*")) == []
 
 
+@pytest.mark.timeout(180 + 10 * KILLS)
 def test_runs_at_once_leave_what_the_newest_made(pit: Pit) -> None:
     dice = _dice()
     _prepare(pit)

@@ -127,9 +127,9 @@ def test_a_lost_connection_is_transient_and_says_what_nobody_knows(
 ) -> None:
     number = talk.start("SELECT pg_sleep(3600)", url)
     name = url.rsplit("/", 1)[1]
-    query = f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}' AND state = 'active'"
-    eventually(lambda: bool(postgres.ask(query)))
-    postgres.ask(f"SELECT pg_terminate_backend(({query} LIMIT 1))")
+    asleep = f"datname = '{name}' AND state = 'active' AND query LIKE 'SELECT pg_sleep%'"
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {asleep}"
+    eventually(lambda: postgres.ask(end) == [(True,)])
     done = talk.wait(number)
     assert done.failure is not None
     assert done.failure.retryable
