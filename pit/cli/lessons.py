@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from pit.cli.console import Console, printable
-from pit.model import Event, Learned
+from pit.events import Event, Learned
 
 _WIDTH = 96
 

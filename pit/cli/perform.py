@@ -17,7 +17,8 @@ from pit.engine import recovery
 from pit.engine.request import Finale, Request, Services
 from pit.engine.run import execute
 from pit.errors import DiskFull, RunNotSuccessful
-from pit.model import Event, Reason, RunStarted, RunState, WorkspaceConfig
+from pit.events import Event, RunStarted
+from pit.model import Reason, RunState, WorkspaceConfig
 from pit.state import recover, retention, trash
 from pit.state.history import RunRow
 from pit.state.store import Store

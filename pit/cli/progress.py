@@ -19,20 +19,19 @@ from typing import Protocol
 import msgspec
 
 from pit.cli.console import STATE_STYLES, Console, cells, count, duration, fit, printable
-from pit.model import (
+from pit.events import (
     AttemptEnded,
     AttemptStarted,
     Event,
     Logged,
     Progressed,
-    Reason,
     RunEnded,
     RunStarted,
     SetupStep,
     TaskEnded,
-    TaskState,
     Warned,
 )
+from pit.model import Reason, TaskState
 
 _FRAME_SECONDS = 0.1
 _PROGRESS_SECONDS = 10.0

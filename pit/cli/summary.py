@@ -9,16 +9,8 @@ from pathlib import Path
 
 from pit.cli.console import STATE_STYLES, Cell, Column, Console, count, duration, fit, printable
 from pit.cli.progress import reasoned, told
-from pit.model import (
-    AttemptStarted,
-    Event,
-    Reason,
-    RunEnded,
-    RunStarted,
-    RunState,
-    TaskEnded,
-    TaskState,
-)
+from pit.events import AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
+from pit.model import Reason, RunState, TaskState
 from pit.state.rundir import RunDir
 
 _TASK_LINES = 50

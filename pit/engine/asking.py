@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pit.engine.lifetime import Lifetime
 from pit.errors import PitError
-from pit.model import Event, Order, Outcome, Save
+from pit.events import Event
+from pit.model import Order, Outcome, Save
 from pit.spec import graph
 from pit.work.sdk.access import Access
 from pit.work.sdk.facts import RunFacts

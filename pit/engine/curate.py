@@ -18,7 +18,8 @@ from pit.engine import current
 from pit.engine.claims import claimed
 from pit.engine.look import Look
 from pit.errors import BadArgument, Overlapping
-from pit.model import Dag, Event, Record, Task, TaskRecord, TextsKept
+from pit.events import Event, TextsKept
+from pit.model import Dag, Record, Task, TaskRecord
 from pit.spec.patterns import ancestors
 from pit.state.files import remove_tree
 from pit.work import publish, selection

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from pit.model import Event, RunEnded, TaskEnded
+from pit.events import Event, RunEnded, TaskEnded
 
 _LONGEST = 86400.0
 """Seconds; who waits for longer looks up once a day."""

@@ -11,7 +11,8 @@ from pit.engine.lifetime import Lifetime
 from pit.engine.orphaned import orphaned
 from pit.engine.request import Again
 from pit.errors import SnapshotFailed
-from pit.model import EnvironmentHashed, WorkspaceConfig
+from pit.events import EnvironmentHashed
+from pit.model import WorkspaceConfig
 from pit.state.files import remove_tree
 from pit.work import environment, operators, publish, snapshot
 from pit.work.digest import Digests

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pit.engine import place
 from pit.engine.events import Durable
-from pit.model import Event, Reason, Record, RunEnded, RunStarted, RunState
+from pit.events import Event, RunEnded, RunStarted
+from pit.model import Reason, Record, RunState
 from pit.state.rundir import RunDir
 
 

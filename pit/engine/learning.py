@@ -12,7 +12,8 @@ from pit.engine import current, lesson
 from pit.engine.fingerprint import Fingerprints
 from pit.engine.lesson import Lacks, Seen
 from pit.engine.request import Request
-from pit.model import Dag, Learned, Order, Outcome, Record, Task, Warned
+from pit.events import Learned, Warned
+from pit.model import Dag, Order, Outcome, Record, Task
 from pit.state.rundir import RunDir
 from pit.work import operators, strace
 from pit.work.learn import Opened, Places, Watcher

@@ -16,18 +16,8 @@ from pit.engine.events import Clock, Telling
 from pit.engine.request import Finale, Request, Services
 from pit.engine.resolved import Resolved
 from pit.errors import DiskFull, Overlapping, PitError, RequirementNotMet, RunNotSuccessful
-from pit.model import (
-    Output,
-    Overlap,
-    Reason,
-    RunEnded,
-    RunStarted,
-    RunState,
-    SetupStep,
-    TaskEnded,
-    TaskState,
-    Warned,
-)
+from pit.events import RunEnded, RunStarted, SetupStep, TaskEnded, Warned
+from pit.model import Output, Overlap, Reason, RunState, TaskState
 from pit.spec import graph
 from pit.state.rundir import RunDir
 from pit.work import operators, process, tree

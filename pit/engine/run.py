@@ -29,7 +29,15 @@ from pit.engine.schedule import Scheduler
 from pit.engine.sessions import OnDemand
 from pit.engine.tally import Tally
 from pit.engine.tracking import Scene, Tracking
-from pit.model import Order, Output, Reason, RunState, Task, TaskEnded, TaskState
+from pit.events import TaskEnded
+from pit.model import (
+    Order,
+    Output,
+    Reason,
+    RunState,
+    Task,
+    TaskState,
+)
 from pit.spec import graph
 from pit.state.files import remove_tree
 from pit.work import kernel, operators

@@ -25,17 +25,15 @@ from pit.engine.executors import Broken, Executor, Finished, Judged
 from pit.engine.judging import Many
 from pit.engine.tally import Tally, tally
 from pit.errors import PitError
-from pit.model import (
+from pit.events import (
     AttemptEnded,
     AttemptStarted,
     Event,
     Logged,
-    Order,
-    Reason,
     TaskEnded,
-    TaskState,
     Warned,
 )
+from pit.model import Order, Reason, TaskState
 
 
 class Cancellation(Protocol):

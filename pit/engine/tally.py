@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pit.model import Reason, Record, RunState, TaskEnded, TaskState
+from pit.events import TaskEnded
+from pit.model import Reason, Record, RunState, TaskState
 
 _NAMED = 5
 """How many failed tasks the run's error names."""

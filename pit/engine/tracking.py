@@ -22,9 +22,9 @@ from pit.engine.handed import Makings
 from pit.engine.place import locks
 from pit.engine.verdict import verdict_of
 from pit.errors import PitError
+from pit.events import Event, TextsKept
 from pit.model import (
     Dag,
-    Event,
     FileMark,
     Fingerprint,
     Order,
@@ -33,7 +33,6 @@ from pit.model import (
     Record,
     Task,
     TaskRecord,
-    TextsKept,
 )
 from pit.spec import graph
 from pit.state.intents import Intent

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from pit.model import Record, SecretRequested, ValueSet, Verdict
+from pit.events import SecretRequested, ValueSet
+from pit.model import Record, Verdict
 from pit.state.database import Database
 from pit.state.records import unbroken
 

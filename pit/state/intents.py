@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from pit.model import Event
+from pit.events import Event
 from pit.state.database import Database
 
 _INSERT = """

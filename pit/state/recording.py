@@ -16,20 +16,19 @@ from typing import Any
 
 import msgspec
 
-from pit.model import (
+from pit.events import (
     AttemptEnded,
     AttemptStarted,
     EnvironmentHashed,
     Event,
     RunEnded,
     RunStarted,
-    RunState,
     SecretRequested,
     TaskEnded,
-    TaskState,
     TextsKept,
     ValueSet,
 )
+from pit.model import RunState, TaskState
 from pit.state import audit, intents, records
 from pit.state.intents import Intent
 

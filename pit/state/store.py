@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 
 from pit.errors import StoreUnavailable
-from pit.model import Event, RunStarted, RunState, TaskRecord
+from pit.events import Event, RunStarted
+from pit.model import RunState, TaskRecord
 from pit.state import audit, digests, history, intents, order, records
 from pit.state.audit import Change, RequestRow, ValueRow
 from pit.state.database import Database, open_for_reading, open_for_writing

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 
 from pit.errors import DiskFull, PitError
-from pit.model import Event
+from pit.events import Event
 from pit.state.database import Database
 from pit.state.recording import record
 from pit.state.reserve import Reserve

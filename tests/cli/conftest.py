@@ -8,18 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pit.model import (
-    AttemptEnded,
-    AttemptStarted,
-    Outcome,
-    Output,
-    Reason,
-    RunEnded,
-    RunStarted,
-    RunState,
-    TaskEnded,
-    TaskState,
-)
+from pit.events import AttemptEnded, AttemptStarted, RunEnded, RunStarted, TaskEnded
+from pit.model import Outcome, Output, Reason, RunState, TaskState
 from pit.state.rundir import RunDir
 from pit.state.store import Store
 from tests.builder import Pit

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pit.cli.lessons import told, written
-from pit.model import Learned
+from pit.events import Learned
 from pit.work import process, strace
 from tests.builder import Pit
 

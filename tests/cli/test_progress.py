@@ -11,22 +11,19 @@ import pytest
 
 from pit.cli.console import Console
 from pit.cli.progress import JsonView, Lines, LiveView, Picture, PlainView, View, view_for
-from pit.model import (
+from pit.events import (
     AttemptEnded,
     AttemptStarted,
     Event,
     Logged,
-    Outcome,
     Progressed,
-    Reason,
     RunEnded,
     RunStarted,
-    RunState,
     SetupStep,
     TaskEnded,
-    TaskState,
     Warned,
 )
+from pit.model import Outcome, Reason, RunState, TaskState
 from tests.cli.conftest import Terminal
 
 RUN = "20260131_060000.000_sales"

@@ -6,7 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from pit.model import EnvironmentHashed, RunEnded, RunStarted, RunState
+from pit.events import EnvironmentHashed, RunEnded, RunStarted
+from pit.model import RunState
 from pit.state.rundir import RunDir
 from pit.state.store import Store
 from tests.builder import Pit

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pit.model import RunState, SecretRequested, Verdict
+from pit.events import SecretRequested
+from pit.model import RunState, Verdict
 from pit.state.store import Store
 from tests.builder import Pit, Result
 from tests.cli.conftest import Record

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from pit.model import RunState, ValueSet
+from pit.events import ValueSet
+from pit.model import RunState
 from pit.state.store import Store
 from tests.builder import Pit
 from tests.cli.conftest import Record

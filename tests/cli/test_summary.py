@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pit.cli.console import Console
 from pit.cli.summary import Summary, tail
-from pit.model import Event, Reason, RunEnded, RunStarted, RunState, TaskState
+from pit.events import Event, RunEnded, RunStarted
+from pit.model import Reason, RunState, TaskState
 from tests.cli.test_progress import AT, RUN, began, ended
 
 

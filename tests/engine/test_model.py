@@ -25,7 +25,7 @@ from pit.engine.look import Action, Look, Subject
 from pit.engine.request import Request, Services
 from pit.engine.run import execute
 from pit.engine.select import prepared
-from pit.model import AttemptStarted, Event, TaskEnded
+from pit.events import AttemptStarted, Event, TaskEnded
 from pit.spec import config as spec
 from pit.state.store import Store
 from pit.work import process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pit.model import RunStarted
+from pit.events import RunStarted
 from pit.state.intents import Intent
 from pit.state.rundir import RunDir
 from pit.state.store import Store

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from pit.model import RunStarted
+from pit.events import RunStarted
 from pit.state.rundir import RunDir
 from pit.state.store import Store
 from tests.builder import Pit

@@ -17,18 +17,8 @@ from pit.engine.executors import Finished
 from pit.engine.schedule import Scheduler
 from pit.engine.tally import Tally
 from pit.errors import StoreUnavailable
-from pit.model import (
-    AttemptEnded,
-    AttemptStarted,
-    Event,
-    Logged,
-    Order,
-    Outcome,
-    Reason,
-    RunState,
-    TaskEnded,
-    TaskState,
-)
+from pit.events import AttemptEnded, AttemptStarted, Event, Logged, TaskEnded
+from pit.model import Order, Outcome, Reason, RunState, TaskState
 
 Script = dict[str, list[tuple[Reason | None, float]]]
 """What each attempt of a task does: its reason (None: success) and how many seconds it takes."""

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pit.model import (
+from pit.events import (
     AttemptEnded,
     AttemptStarted,
     Event,
-    Outcome,
-    Output,
-    Reason,
     RunEnded,
     RunStarted,
-    RunState,
     TaskEnded,
-    TaskState,
 )
+from pit.model import Outcome, Output, Reason, RunState, TaskState
 
 EPOCH = 1_770_000_000.0
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pit.model import AttemptStarted, SecretRequested, ValueSet, Verdict
+from pit.events import AttemptStarted, SecretRequested, ValueSet
+from pit.model import Verdict
 from pit.state import migrations
 from pit.state.audit import Change
 from pit.state.store import Store

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pit.model import AttemptStarted, Output, RunState, TaskState
+from pit.events import AttemptStarted
+from pit.model import Output, RunState, TaskState
 from pit.state.store import Store
 from tests.state.story import EPOCH, attempted, ended, run_id, started, task_ended, whole
 

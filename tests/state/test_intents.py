@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pit.model import AttemptStarted, Reason, TaskState
+from pit.events import AttemptStarted
+from pit.model import Reason, TaskState
 from pit.state.intents import Intent
 from pit.state.recover import recover, stranded
 from pit.state.rundir import RunDir

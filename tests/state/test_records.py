@@ -12,16 +12,8 @@ import msgspec
 import pytest
 
 from pit.errors import StoreUnavailable
-from pit.model import (
-    AttemptStarted,
-    FileMark,
-    Fingerprint,
-    RunState,
-    TaskEnded,
-    TaskRecord,
-    TaskState,
-    TextsKept,
-)
+from pit.events import AttemptStarted, TaskEnded, TextsKept
+from pit.model import FileMark, Fingerprint, RunState, TaskRecord, TaskState
 from pit.state.history import LastSuccess
 from pit.state.records import ACCEPTED, FORGOTTEN
 from pit.state.store import Store

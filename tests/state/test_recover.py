@@ -19,7 +19,7 @@ from tests.state.story import EPOCH, ended, run_id, started
 RUN = """
 import sys, time
 from pathlib import Path
-from pit.model import AttemptStarted
+from pit.events import AttemptStarted
 from pit.state.rundir import RunDir
 from pit.state.store import Store
 from tests.state.story import started

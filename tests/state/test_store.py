@@ -13,16 +13,8 @@ from pathlib import Path
 import pytest
 
 from pit.errors import BadArgument, StoreUnavailable, UnknownRun
-from pit.model import (
-    AttemptStarted,
-    EnvironmentHashed,
-    Output,
-    Reason,
-    RunState,
-    TaskEnded,
-    TaskState,
-    Warned,
-)
+from pit.events import AttemptStarted, EnvironmentHashed, TaskEnded, Warned
+from pit.model import Output, Reason, RunState, TaskState
 from pit.state.store import Store
 from tests.state.story import (
     EPOCH,

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from pit.errors import PitError
-from pit.model import Order, SecretRequested
+from pit.events import SecretRequested
+from pit.model import Order
 from pit.state.secrets import Secrets
 from pit.work import process
 from pit.work.masking import Masks

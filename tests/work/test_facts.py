@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 
 from pit.errors import Refused
-from pit.model import (
+from pit.events import (
     AttemptStarted,
     Event,
     Logged,
     Progressed,
-    Reason,
     RunStarted,
     TaskEnded,
-    TaskState,
 )
+from pit.model import Reason, TaskState
 from pit.state.store import Store
 from pit.work.sdk import facts
 from pit.work.sdk.facts import RunFacts

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pit.model import AttemptEnded, Outcome, Reason, TaskEnded, TaskState, Warned
+from pit.events import AttemptEnded, TaskEnded, Warned
+from pit.model import Outcome, Reason, TaskState
 from pit.work import process
 from pit.work.masking import Masks
 from pit.work.tasklog import TaskLog

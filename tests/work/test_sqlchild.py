@@ -17,7 +17,8 @@ _AS_NOBODY = """
 import ctypes, os, sys
 sys.path.insert(0, sys.argv[1])
 from pit.work import sqlchild
-from pit.sql import duck, script
+from pit.sql import script
+from pit.sql.drivers import duck
 os.setgid(65534); os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # setuid has made it private already
 print("open", flush=True)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pit.errors import NoSecrets, SecretNotFound, SecretRefused, SecretsError, nearest
-from pit.model import SecretRequested, Verdict
+from pit.events import SecretRequested
+from pit.model import Verdict
 from pit.work.masking import Masks
 from pit.work.sdk.visit import Caller, Secret
 

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import msgspec
 
 from pit.errors import Refused, nearest
-from pit.model import Event, Logged, Progressed, Record, ValueSet
+from pit.events import Event, Logged, Progressed, ValueSet
+from pit.model import Record
 from pit.spec.values import NAME
 from pit.work.sdk.visit import Caller, Method, Visit
 
