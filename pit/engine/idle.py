@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from pit.engine import place
-from pit.engine.events import Durable
+from pit.engine.sinks import Durable
 from pit.events import Event, RunEnded, RunStarted
 from pit.model import Reason, Record, RunState
 from pit.state.rundir import RunDir

@@ -12,9 +12,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from pit.engine import place
-from pit.engine.events import Clock, Telling
 from pit.engine.request import Finale, Request, Services
 from pit.engine.resolved import Resolved
+from pit.engine.sinks import Clock, Telling
 from pit.errors import DiskFull, Overlapping, PitError, RequirementNotMet, RunNotSuccessful
 from pit.events import RunEnded, RunStarted, SetupStep, TaskEnded, Warned
 from pit.model import Output, Overlap, Reason, RunState, TaskState

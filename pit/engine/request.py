@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import field
 
-from pit.engine.events import Durable, Sink
+from pit.engine.sinks import Durable, Sink
 from pit.engine.tracking import Keeper
 from pit.model import Dag, Reason, Record, RunState, TaskRecord, WorkspaceConfig
 from pit.state.digests import Seen

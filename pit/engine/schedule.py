@@ -20,9 +20,9 @@ from pit.engine import attempt, compile
 from pit.engine.barred import Barred
 from pit.engine.compile import Job, Refusal
 from pit.engine.current import Verdict
-from pit.engine.events import Clock
 from pit.engine.executors import Broken, Executor, Finished, Judged
 from pit.engine.judging import Many
+from pit.engine.sinks import Clock
 from pit.engine.tally import Tally, tally
 from pit.errors import PitError
 from pit.events import (

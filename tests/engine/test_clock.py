@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pit.engine.events import Clock
+from pit.engine.sinks import Clock
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.7])

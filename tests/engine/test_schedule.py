@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pit.engine.attempt import Policy
 from pit.engine.compile import Job, Refusal
-from pit.engine.events import Clock
 from pit.engine.executors import Finished
 from pit.engine.schedule import Scheduler
+from pit.engine.sinks import Clock
 from pit.engine.tally import Tally
 from pit.errors import StoreUnavailable
 from pit.events import AttemptEnded, AttemptStarted, Event, Logged, TaskEnded
