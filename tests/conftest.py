@@ -10,9 +10,12 @@ import pytest
 from tests.builder import Pit
 from tests.servers.postgres import Server, shared
 
-# A shell ignores Ctrl-C for what it starts in the background, and so would all that is tested.
+# A shell ignores Ctrl-C for what it starts in the background, nohup ignores hang-ups, and so would
+# all that is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
