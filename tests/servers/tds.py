@@ -155,9 +155,18 @@ class _Client(Connection):
     def _watch(self, thread: threading.Thread) -> bool:
         """Wait for the work, and stop it when the client says so."""
         cancelled = False
-        while thread.is_alive():
+        while True:
+            # Also what came together with the request.
+            while (message := self._take_message()) is not None:
+                if message.type is PacketType.ATTENTION:
+                    cancelled = True
+                    self._sql.interrupt()
+                else:
+                    self._waiting.append(message)
             thread.join(0.001)
-            if not thread.is_alive() or not select.select([self._request], [], [], 0.01)[0]:
+            if not thread.is_alive():
+                return cancelled
+            if not select.select([self._request], [], [], 0.01)[0]:
                 continue
             data = self._request.recv(65536)
             if not data:
@@ -165,13 +174,6 @@ class _Client(Connection):
                 thread.join()
                 raise HangUp
             self._buffer += data
-            while (message := self._take_message()) is not None:
-                if message.type is PacketType.ATTENTION:
-                    cancelled = True
-                    self._sql.interrupt()
-                else:
-                    self._waiting.append(message)
-        return cancelled
 
     def _acknowledged(self) -> bytes:
         status = DoneStatus.FINAL | DoneStatus.ATTENTION
