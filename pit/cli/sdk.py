@@ -19,7 +19,7 @@ _JSON_VALUES = ("get_value",)
 @command("sdk", workspace=False, short_help="Ask Pit for something, from a shell task.")
 @click.argument("method", required=False)
 @click.argument("pairs", metavar="[KEY=VALUE]...", nargs=-1)
-@click.option("--list", "listing", is_flag=True, help="List the methods and what they take.")
+@click.option("--list", "listing", is_flag=True, help="List the methods, or what METHOD takes.")
 @click.option("--path", is_flag=True, help="Print the folder to put on PYTHONPATH by hand.")
 def sdk(
     settings: Settings, method: str | None, pairs: Sequence[str], listing: bool, path: bool
@@ -32,14 +32,15 @@ def sdk(
     KEY=@FILE    what a file holds; KEY:=@FILE takes it as JSON
     KEY=-        standard input, without its last newline
 
-    Exit code 0 means that it was done, 1 that Pit could not, 2 that this is not a task.
+    What a method takes is shown by `pit sdk --list METHOD`. Exit code 0 means that it was done,
+    1 that Pit could not, 2 that the call is wrong or this is not a task.
     """
     if path:
         from pit.work import bundled
 
         settings.console.out(bundled.PYTHON)
     elif listing:
-        _list(settings)
+        _list(settings) if method is None else _describe(settings, method)
     elif method is None:
         raise BadArgument("which method?", "List them with: pit sdk --list")
     else:
@@ -115,6 +116,24 @@ def _json(name: str, text: str) -> Any:
     except ValueError as error:
         hint = f"A text needs no colon: {name}=…"
         raise BadArgument(f"{name} is not JSON: {error}", hint) from None
+
+
+def _describe(settings: Settings, name: str) -> None:
+    """One method with its params, each on a line with its default."""
+    from pit.cli.console import Cell, Column
+    from pit.work.sdk import methods
+
+    try:
+        method = methods.describe(name)
+    except PitError as error:
+        raise BadArgument(str(error), error.hint) from None
+    settings.console.out(f"{method.name}: {method.doc}" if method.doc else method.name)
+    columns = [Column("PARAM"), Column("DEFAULT", flexible=True)]
+    rows = [
+        [Cell(param.name), Cell("(required)" if param.required else param.default or "(none)")]
+        for param in method.params
+    ]
+    settings.console.table(columns, rows)
 
 
 def _list(settings: Settings) -> None:

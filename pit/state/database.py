@@ -27,7 +27,8 @@ _BUSY_TIMEOUT = 1.0
 _SIDE_FILES = ("-wal", "-shm")
 _NO_ROOM_HINT = f"{MAKE_ROOM} on that disk and try again"
 
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# PROTOCOL is what SQLite says after ten seconds of losing every race for a reader's place.
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _MAYBE_FULL = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}

@@ -75,6 +75,13 @@ class LastSuccess(Record, frozen=True):
     seconds: float
 
 
+class TriedRow(Record, frozen=True):
+    """How the tasks that one run tried came out: state and reason by task; its parameters."""
+
+    params: dict[str, str]
+    tasks: dict[str, tuple[TaskState, str | None]]
+
+
 class AttemptRow(Record, frozen=True):
     """One attempt of a task; `state` is running, success or failed."""
 
@@ -241,7 +248,13 @@ _WITH_TASKS = """
     SELECT seq, id FROM (SELECT seq, id FROM runs WHERE dag = ? ORDER BY seq DESC LIMIT 1000)
     WHERE EXISTS (SELECT 1 FROM tasks WHERE run = seq) ORDER BY seq DESC LIMIT ?"""
 _DONE = """
-    SELECT task, iif(state = 'success', '', made_by), iif(state = 'success', seconds, saved)
+    SELECT task, iif(state = 'success', '', made_by), CASE
+        WHEN state = 'success' THEN seconds
+        WHEN reason = 'succeeded_before' THEN (
+            SELECT did.seconds FROM tasks AS did
+            WHERE did.run = (SELECT seq FROM runs WHERE id = tasks.made_by)
+                AND did.task = tasks.task)
+        ELSE saved END
     FROM tasks WHERE run = ? AND (state = 'success' OR made_by <> '')"""
 
 
@@ -263,6 +276,28 @@ def last_successes(database: Database, dag: str, among: int = RECENT) -> dict[st
         if not missing:
             break
     return found
+
+
+_TRIED = """
+    SELECT seq, params FROM (
+        SELECT seq, params FROM runs WHERE dag = ? ORDER BY seq DESC LIMIT 1000)
+    WHERE EXISTS (SELECT 1 FROM tasks WHERE run = seq) ORDER BY seq DESC LIMIT ?"""
+
+
+def tried(database: Database, dag: str, among: int = RECENT) -> tuple[TriedRow, ...]:
+    """How tasks came out in the last runs of a DAG that came to have tasks, the latest first."""
+    return tuple(
+        TriedRow(
+            params=msgspec.json.decode(params),
+            tasks={
+                task: (TaskState(state), reason)
+                for task, state, reason in database.query(
+                    "SELECT task, state, reason FROM tasks WHERE run = ? AND attempts > 0", (seq,)
+                )
+            },
+        )
+        for seq, params in database.query(_TRIED, (dag, among))
+    )
 
 
 def is_outrun(database: Database, run_id: str, task: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pit.errors import CannotDecrypt
 from pit.model import WorkspaceConfig
-from pit.state import age
+from pit.state import age, memory
 
 KEY = "PIT_AGE_KEY"
 KEY_FILE = "PIT_AGE_KEY_FILE"
@@ -79,6 +79,7 @@ class Source:
 
     def identity(self) -> Identity:
         """The keys that are meant; CannotDecrypt if there are none or they cannot be read."""
+        memory.keep_to_itself()
         file = self.file
         if file is None:
             return parse(self.variables[KEY].encode("utf-8", "surrogateescape"), KEY)
@@ -237,6 +238,11 @@ def _ssh_public(file: Path | None) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     return (" ".join(words[:2]),) if len(words) >= 2 else ()
+
+
+def has_key() -> bool:
+    """Whether the variables of this process hold a key, or a passphrase that opens one."""
+    return withheld(os.environ).keys() != os.environ.keys()
 
 
 def withheld(variables: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pit.errors import CannotDecrypt, CannotEncrypt, SecretsInvalid, SecretsUnreadable, nearest
-from pit.state import age, recipients
+from pit.state import age, memory, recipients
 from pit.state import replace as replacing
 from pit.state.identities import Identity, Source
 
@@ -54,6 +54,11 @@ class Content:
                 f"{self.path} is open to other users (mode {stat.S_IMODE(self.mode):04o}); "
                 f"close it with: chmod 600 {self.path}"
             )
+        if self.is_encrypted and stat.S_ISREG(self.mode) and self.mode & 0o002:
+            found.append(
+                f"{self.path} can be changed by other users, who could put secrets of theirs into "
+                f"it; close it with: chmod o-w {self.path}"
+            )
         if not self.is_encrypted and self.path.suffix == ".age":
             found.append(f"{self.path} is not encrypted, whatever its name says")
         return tuple(found)
@@ -63,7 +68,11 @@ class Content:
 
 
 def read(path: Path, source: Source) -> Content:
-    """The content of a secrets file, decrypted if need be; SecretsError says why it cannot be."""
+    """The content of a secrets file, decrypted if need be; SecretsError says why it cannot be.
+
+    Nobody else can read this process's memory from then on.
+    """
+    memory.keep_to_itself()
     raw, mode = read_raw(path)
     if not age.is_encrypted(raw):
         return Content(path, raw, raw, mode=mode)

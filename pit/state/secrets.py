@@ -113,7 +113,19 @@ class Secrets:
 # ------------------------------------------------------------------------------- connection URLs
 
 
+_ALSO = {
+    "server": "host",
+    "hostname": "host",
+    "uid": "user",
+    "username": "user",
+    "pwd": "password",
+    "dbname": "database",
+}
+"""What fields are called elsewhere, where they mean the same."""
+
+
 def _url(fields: dict[str, str], secret: str) -> str:
+    fields = {_known(name, fields): value for name, value in fields.items()}
     driver = fields.get("driver", "").removesuffix("://")
     if not driver:
         raise SecretsInvalid(
@@ -122,9 +134,15 @@ def _url(fields: dict[str, str], secret: str) -> str:
         )
     if driver in _FILE_DATABASES:
         return f"{driver}://{_database_file(fields, secret)}{_options(fields)}"
-    if not fields.get("host"):
+    if not fields.get("host") and driver != "odbc":  # whose driver may need none
         raise SecretsInvalid(f'{secret} is no connection: it has no "host"')
     return f"{driver}://{_authority(fields)}{_database(fields)}{_options(fields)}"
+
+
+def _known(name: str, fields: dict[str, str]) -> str:
+    """The name of a field as Pit knows it, unless that is another field."""
+    own = _ALSO.get(name.lower(), name)
+    return name if own in fields else own
 
 
 def _database_file(fields: dict[str, str], secret: str) -> str:
@@ -135,7 +153,7 @@ def _database_file(fields: dict[str, str], secret: str) -> str:
 
 
 def _authority(fields: dict[str, str]) -> str:
-    host = fields["host"]
+    host = fields.get("host", "")
     place = f"[{host}]" if ":" in host and not host.startswith("[") else quote(host, safe="\\[]:")
     if fields.get("port"):
         place += f":{quote(fields['port'], safe='')}"

@@ -9,8 +9,8 @@ log (`-wal`), its index (`-shm`) and its reserve (`-reserve`) are readable by th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 from pit.errors import StoreUnavailable
 from pit.events import Event, RunStarted
@@ -19,7 +19,15 @@ from pit.state import audit, digests, history, intents, order, records
 from pit.state.audit import Change, RequestRow, ValueRow
 from pit.state.database import Database, open_for_reading, open_for_writing
 from pit.state.digests import Seen
-from pit.state.history import AttemptRow, DagSummary, LastSuccess, OutputRow, RunRow, TaskRow
+from pit.state.history import (
+    AttemptRow,
+    DagSummary,
+    LastSuccess,
+    OutputRow,
+    RunRow,
+    TaskRow,
+    TriedRow,
+)
 from pit.state.intents import Intent
 from pit.state.recording import is_recorded
 from pit.state.records import NoteRow
@@ -27,7 +35,7 @@ from pit.state.reserve import Reserve
 from pit.state.writer import Writer
 
 
-class Store:
+class Store(AbstractContextManager["Store"]):
     """An open metadata database; a sink of events where it was opened for writing.
 
     Any thread may call anything. Reads see what is durable, so not what was emitted since the
@@ -96,15 +104,7 @@ class Store:
         finally:
             self._database.close()
 
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # ---------------------------------------------------------------------------------- reading
@@ -162,6 +162,10 @@ class Store:
     def last_successes(self, dag: str) -> dict[str, LastSuccess]:
         """The run that last did each task's work, by task, as far as recent runs tell."""
         return history.last_successes(self._database, dag)
+
+    def tried(self, dag: str) -> tuple[TriedRow, ...]:
+        """How the tasks that the last runs of a DAG tried came out, the latest run first."""
+        return history.tried(self._database, dag)
 
     def open_runs(self, dag: str | None = None) -> tuple[RunRow, ...]:
         """The runs that are `running` as far as the store knows: `recover` asks their locks."""

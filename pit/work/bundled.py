@@ -26,16 +26,24 @@ SDK = _SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent / "sdk"
 PYTHON = str(SDK / "python")
 """The folder that tasks have first on their PYTHONPATH."""
 
+NODE = str(SDK / "node")
+"""The same for NODE_PATH: a snapshot has no node_modules that could hold the SDK."""
+
+_SEARCHED = {"PYTHONPATH": PYTHON, "NODE_PATH": NODE}
+
 
 def with_sdk(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables with the SDK first on their PYTHONPATH.
+    """The variables with the SDKs first on their PYTHONPATH and NODE_PATH.
 
-    Every task gets it, not Python tasks alone: shell scripts and `$ command` runners start
+    Every task gets them, not Python tasks alone: shell scripts and `$ command` runners start
     Pythons too, and one that does not import `pit.sdk` never looks into the folder.
     """
-    found = variables.get("PYTHONPATH", "").split(os.pathsep)
-    paths = [PYTHON, *(path for path in found if path and path != PYTHON)]
-    return {**variables, "PYTHONPATH": os.pathsep.join(paths)}
+    found = {}
+    for name, folder in _SEARCHED.items():
+        given = variables.get(name, "").split(os.pathsep)
+        paths = [folder, *(path for path in given if path and path != folder)]
+        found[name] = os.pathsep.join(paths)
+    return {**variables, **found}
 
 
 def with_command(variables: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -1,20 +1,16 @@
-"""System calls that Python's `os` lacks: exchange two names, flush a disk, keep memory private."""
+"""System calls that Python's `os` lacks: exchange two names, flush a disk."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
-import resource
-import sys
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
-_PR_SET_DUMPABLE = 4
 _UNABLE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -55,14 +51,3 @@ def flush(descriptor: int) -> None:
     elif library.syncfs(descriptor) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-
-
-def keep_to_itself() -> None:
-    """From now on no other process of the user can read this one's memory; no core is dumped.
-
-    What it starts dumps none into its folder either, unless it asks for that (`ulimit -c`).
-    """
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if sys.platform == "linux":
-        _library().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

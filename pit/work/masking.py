@@ -220,6 +220,8 @@ class Masks:
                 return type(value)(self._deep(each) for each in value)
             case msgspec.Struct():
                 return self.hidden(value)
+            case int() | float() if self.reveals(str(value)):
+                return MASK  # a PIN may be logged as the number that it is
         return value
 
     def stream(self) -> Stream:

@@ -38,7 +38,7 @@ class Failed(Exception):
         self.failure = failure
 
 
-class Desk:
+class Client:
     """A SQL process for one command; Ctrl-C interrupts what it does in the database first."""
 
     def __init__(self, sessions: Sessions, cancel: Cancel, signals: process.Signals) -> None:
@@ -117,8 +117,8 @@ def _death(gone: Gone) -> str:
 
 
 @contextmanager
-def desk(workspace: Path, cwd: Path) -> Iterator[Desk]:
-    """A desk for as long as the `with` lasts; relative paths in SQL are relative to `cwd`."""
+def client(workspace: Path, cwd: Path) -> Iterator[Client]:
+    """One for as long as the `with` lasts; relative paths in SQL are relative to `cwd`."""
     cancel = Cancel()
     signals = process.install_signals(
         lambda: cancel.request(1, Reason.CANCELLED), lambda: cancel.request(2, Reason.CANCELLED)
@@ -134,7 +134,7 @@ def desk(workspace: Path, cwd: Path) -> Iterator[Desk]:
                 workspace=workspace,
             ) as sessions,
         ):
-            yield Desk(sessions, cancel, signals)
+            yield Client(sessions, cancel, signals)
     finally:
         signals.restore()
         cancel.close()

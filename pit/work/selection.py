@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,17 +71,27 @@ def shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-class Excluded:
-    """Paths and patterns below the project that are said not to be part of it."""
+Found = tuple[str, os.stat_result]
+"""A file of a folder: its name, and what the system tells of it."""
 
-    def __init__(self, project: Path, paths: Iterable[Path]) -> None:
-        self._paths = paths = tuple(paths)
+
+class Excluded:
+    """Paths and patterns below the project that are said not to be part of it.
+
+    `private` are files that are not to be met anywhere: through a link, or under another name.
+    """
+
+    def __init__(self, project: Path, paths: Iterable[Path], private: Iterable[Path] = ()) -> None:
+        self._private = tuple(private)
+        paths = (*paths, *self._private)
         resolve = lru_cache(os.path.realpath)
         roots = {os.path.abspath(project), os.path.realpath(project)}
         places = set()
+        self._located: list[str] = []
         for path in map(os.path.abspath, paths):
             head, tail = os.path.split(path)
-            for spelled in {path, os.path.join(resolve(head), tail)}:
+            self._located.append(os.path.join(resolve(head), tail))
+            for spelled in {path, self._located[-1]}:
                 places |= {
                     spelled[len(root) + 1 :] for root in roots if spelled.startswith(f"{root}/")
                 }
@@ -98,7 +109,38 @@ class Excluded:
     @cached_property
     def files(self) -> frozenset[str]:
         """What the excluded paths are, wherever they lie, symbolic links resolved."""
-        return frozenset(map(os.path.realpath, self._paths))
+        links = filter(os.path.islink, self._located)
+        return frozenset((*self._located, *map(os.path.realpath, links)))
+
+    @cached_property
+    def _same(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of the private files."""
+        found = set()
+        for path in self._private:
+            with suppress(OSError):
+                info = os.stat(path)
+                found.add((info.st_dev, info.st_ino))
+        return frozenset(found)
+
+    @cached_property
+    def _names(self) -> dict[str, frozenset[str]]:
+        """The names of excluded files by their folder, links resolved."""
+        found: dict[str, set[str]] = {}
+        for folder, name in map(os.path.split, self.files):
+            found.setdefault(folder, set()).add(name)
+        return {folder: frozenset(names) for folder, names in found.items()}
+
+    def spared(self, folder: str, files: list[Found]) -> list[Found]:
+        """The regular files of a resolved folder, but for those that are excluded by whatever way
+        they are met."""
+        names = self._names.get(folder, frozenset())
+        if not names and not self._same:
+            return files
+        return [
+            (name, info)
+            for name, info in files
+            if name not in names and (info.st_dev, info.st_ino) not in self._same
+        ]
 
     def contains(self, place: str) -> bool:
         """Whether this place or a folder above it is excluded."""
@@ -144,20 +186,24 @@ class Ignore:
 def matching(root: str, pattern: str) -> Iterator[str]:
     """The paths below `root`, relative to it, that a literal path or pattern names.
 
-    A literal path is given if it is there (a link counts, wherever it leads). Wildcards never
-    reach hidden files or what snapshots leave out, and `**` goes through no linked folder, so
-    that circles end. Files and folders alike.
+    A literal path is given if it is there (a link counts, wherever it leads); if a file is itself
+    called `*.csv`, all that the pattern matches is given as well. Wildcards never reach hidden
+    files or what snapshots leave out, and `**` goes through no linked folder, so that circles end.
+    Files and folders alike.
     """
     pattern = pattern.rstrip("/")
-    if os.path.lexists(os.path.join(root, pattern)):
+    literal = os.path.lexists(os.path.join(root, pattern))
+    if literal:
         yield pattern
-    elif is_pattern(pattern):
+    if is_pattern(pattern):
         start = fixed_folder(pattern)
         matches = compiled(pattern).fullmatch
         enters = _entering(pattern)
         linked = "**" not in pattern
         for place, is_folder in _below(root, start, enters, linked):
-            if matches(place) and not (is_folder and pattern.endswith("**")):
+            if not matches(place) or (is_folder and pattern.endswith("**")):
+                continue
+            if not (literal and place == pattern):
                 yield place
 
 
@@ -187,10 +233,17 @@ def _below(
         folder = folders.pop()
         for entry in _listed(os.path.join(root, folder)):
             place = f"{folder}/{entry.name}" if folder else entry.name
-            is_folder = entry.is_dir(follow_symlinks=linked)
+            is_folder = _is_folder(entry, linked)
             yield place, is_folder
             if is_folder and enters(place):
                 folders.append(place)
+
+
+def _is_folder(entry: os.DirEntry[str], linked: bool) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=linked)
+    except OSError:  # a link that leads in a circle, or where we may not look
+        return False
 
 
 def _listed(folder: str) -> list[os.DirEntry[str]]:

@@ -65,17 +65,19 @@ def take(
     inputs: Iterable[str],
     workspace: Path,
     exclude: Iterable[Path] = (),
+    private: Iterable[Path] = (),
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Snapshot:
     """Copies `project` into the empty or missing folder `into`.
 
     `exclude` names paths or patterns below the project that are not part of it, such as the
-    folder of runs or what this run will make. `checkpoint` is called every few milliseconds and
-    may raise to give up. Raises SnapshotFailed or DiskFull, naming the path; what was copied
+    folder of runs or what this run will make; `private` files that are left out wherever they are
+    met, also through a link or under another name. `checkpoint` is called every few milliseconds
+    and may raise to give up. Raises SnapshotFailed or DiskFull, naming the path; what was copied
     so far stays.
     """
     began = time.monotonic()
-    live, excluded = os.path.realpath(project), Excluded(project, (*exclude, into))
+    live, excluded = os.path.realpath(project), Excluded(project, (*exclude, into), private)
     copy = _Copy(live, str(into), excluded, checkpoint)
     copy.take()
     links = _links(copy, inputs, workspace)
@@ -320,7 +322,8 @@ class _Copy:
             raise _unwritable(error, folder.twin) from error
         way = _Way(f"{folder.live}/", f"{folder.twin}/", live, twin)
         try:
-            return sum([self._file(name, name, info, way) for name, info in files])
+            spared = self.excluded.spared(folder.live, files)
+            return sum([self._file(name, name, info, way) for name, info in spared])
         finally:
             os.close(live)
             os.close(twin)
@@ -360,6 +363,11 @@ class _Copy:
 
     # ------------------------------------------------ links
 
+    def _is_spared(self, real: str, info: os.stat_result) -> bool:
+        """Whether what a link leads to is none of the files that no snapshot takes."""
+        folder, name = os.path.split(real)
+        return bool(self.excluded.spared(folder, [(name, info)]))
+
     def _link(self, folder: _Folder, name: str, ignore: Ignore | None) -> Iterator[_Folder]:
         """Makes the twin of a symbolic link; yields the folder to copy in its place, if any."""
         path, twin = f"{folder.live}/{name}", f"{folder.twin}/{name}"
@@ -384,7 +392,7 @@ class _Copy:
             self._symlink(aim, folder.twin)
             return
         if stat.S_ISREG(info.st_mode):
-            if not selection.is_database(real) and real not in self.excluded.files:
+            if not selection.is_database(real) and self._is_spared(real, info):
                 self._file(real, folder.twin, info, _BY_PATH)
         elif not stat.S_ISDIR(info.st_mode):
             self.warnings.append(f"{shown(path)} leads to {kind(info.st_mode)}: left out")

@@ -1,7 +1,8 @@
 """What a secret may look like where it is told: the spellings in which programs commonly write one.
 
 As it is, its lines, in base64 (at all three alignments, so that it is found within a longer text
-too) and in hexadecimal; encoded for URLs; escaped for JSON, for Python, for a shell, for HTML.
+too) and in hexadecimal; encoded for URLs; escaped for JSON, for Python, for a shell, for HTML, for
+SQL and CSV; what is beyond ASCII also in Latin-1, and composed in the other way.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from unicodedata import normalize
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 Secret = str | dict[str, str]
@@ -22,6 +25,7 @@ PLAIN_FIELDS = frozenset(
     {"host", "port", "user", "database", "schema", "driver", "path"}
     | {"endpoint", "region", "bucket", "prefix", "path_style", "verify", "ca", "auth"}
     | {"protocol", "tls", "security", "from", "host_key", "encoding", "timeout", "insecure_login"}
+    | {"header", "query", "sslmode", "encrypt", "trustservercertificate", "application_name"}
 )
 """The fields of a structured secret that are no secret, but for a password in a URL.
 
@@ -36,8 +40,9 @@ def parts(secret: Secret) -> Iterator[str]:
     """The texts of a secret that nobody else may read: as a whole, and the passwords in them."""
     fields = {"": secret} if isinstance(secret, str) else secret
     for name, text in fields.items():
-        if name not in PLAIN_FIELDS:
-            yield text
+        if name.lower() not in PLAIN_FIELDS:
+            # The slash that ends a URL belongs to what follows as well, and is no secret.
+            yield text.rstrip("/") if "://" in text else text
         for password in _passwords(text):
             yield password
             yield unquote(password)
@@ -45,7 +50,7 @@ def parts(secret: Secret) -> Iterator[str]:
 
 _ASSIGNED = re.compile(
     r"(?:^|[?&;\s])(?:password|passwd|pwd|token|access_token|api_?key|secret|client_secret|sig)"
-    r"\s*=\s*(?:\{([^}]*)\}|([^&;\s]+))",
+    r"\s*=\s*(?:\{((?:[^}]|\}\})*)\}|([^&;\s]+))",
     re.IGNORECASE,
 )
 
@@ -53,7 +58,7 @@ _ASSIGNED = re.compile(
 def _passwords(text: str) -> Iterator[str]:
     """Those within a URL, `//user:password@` and `?token=…`, and within `UID=…;PWD=…`."""
     for match in _ASSIGNED.finditer(text):
-        yield match[1] or match[2] or ""
+        yield (match[1] or "").replace("}}", "}") or match[2] or ""
     if "://" not in text:
         return
     try:
@@ -71,6 +76,8 @@ def forms(text: str) -> set[bytes]:
     for part in {text, text.strip(), *_lines(text)}:
         for spelling in _SPELLINGS:
             found.add(spelling(part).encode("utf-8", "surrogatepass"))
+    if not text.isascii():
+        found |= {form for part in {text, text.strip(), *_lines(text)} for form in _beyond(part)}
     for data in {whole, whole.strip()}:
         found |= _in_base64(data)
         found |= {data.hex().encode(), data.hex().upper().encode()}
@@ -105,6 +112,18 @@ def _json_as_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
+_ESCAPED = re.compile(r"\\u[0-9a-f]{4}")
+
+
+def _json_capitals(text: str) -> str:
+    return _ESCAPED.sub(lambda code: f"\\u{code[0][2:].upper()}", _json(text))
+
+
+def _json_for_html(text: str) -> str:
+    """As Go writes it, so that it may stand in a page."""
+    return re.sub("[<>&]", lambda sign: f"\\u{ord(sign[0]):04x}", _json_as_text(text))
+
+
 _BOTH_QUOTES = "'\""
 
 
@@ -126,6 +145,10 @@ def _unescaped(spelling: Callable[[str], str], quote: str) -> Callable[[str], st
     return lambda text: spelling(text).replace(f"\\{quote}", quote)
 
 
+def _doubled(sign: str) -> Callable[[str], str]:
+    return lambda text: text.replace(sign, sign * 2)
+
+
 _SHELL = re.compile(r"""([ '"\\|&;()<>!{}*\[\]?^$`,])""")
 
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
@@ -135,8 +158,8 @@ _SPELLINGS: tuple[Callable[[str], str], ...] = (
     _quoted("!'()*"),  # what JavaScript leaves as it is
     _lowered,
     lambda text: quote_plus(text, errors="surrogatepass"),
-    _json,
-    _json_as_text,
+    lambda text: quote_plus(text, "*", errors="surrogatepass"),  # Java and browsers' forms
+    *(_json, _json_as_text, _json_capitals, _json_for_html),
     lambda text: _json(text).replace("/", "\\/"),
     lambda text: _json(_json(text)),  # an answer of Pit's that holds JSON
     lambda text: _json_as_text(_json_as_text(text)),
@@ -147,8 +170,24 @@ _SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda text: _SHELL.sub(r"\\\1", text),  # printf %q
     html.escape,
     lambda text: html.escape(text).replace("&#x27;", "&#39;"),
+    lambda text: html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+    lambda text: html.escape(text).replace("&#x27;", "&apos;"),
     lambda text: html.escape(text, quote=False),
+    *map(_doubled, "'\"}"),  # SQL and YAML, CSV, ODBC
 )
+
+
+def _beyond(text: str) -> Iterator[bytes]:
+    """What has letters beyond ASCII, by other tables than UTF-8, and as a shell in C shows it."""
+    for form in ("NFC", "NFD"):
+        yield normalize(form, text).encode("utf-8", "surrogatepass")
+    with suppress(UnicodeEncodeError):
+        yield text.encode("latin-1")
+    raw = repr(f"{_BOTH_QUOTES}{text}".encode("utf-8", "surrogatepass"))[5:-1]
+    yield _HEX.sub(lambda code: f"\\{int(code[0][2:], 16):03o}", raw).encode()
+
+
+_HEX = re.compile(r"(?<!\\)\\x[0-9a-f]{2}")
 
 
 def _in_base64(data: bytes) -> set[bytes]:

@@ -138,6 +138,7 @@ def test_fields_are_set_and_the_others_kept(ws: Inside) -> None:
         ("v", ("sales", "k", "--only", "sales"), 2, "are for entries of [global]"),
         ("v", ("global", "k", "--only", "sales", "--everybody"), 2, "say opposite things"),
         ("v", ("global", "api_key", "--field", "port"), 31, "is a plain value, it has no fields"),
+        ("v", ("global", "warehouse"), 2, "has fields (driver, password), which one value would"),
         ("a\0b", ("global", "k"), 31, "is no text"),
         ("", ("global", "api_key", ""), 2, "is empty, and nothing was changed"),
         ("", ("global", "warehouse", "--field", "password="), 2, "is empty"),
@@ -166,6 +167,8 @@ def test_a_scope_that_is_no_dag_is_warned_about(ws: Inside) -> None:
     done = piped(ws, "v", "set", "slaes", "k").ok()
     assert 'there is no DAG "slaes"' in done.err
     assert 'Did you mean "sales"?' in done.err
+    done = piped(ws, "v", "set", "global", "k", "--only", "slaes").ok()
+    assert 'there is no DAG "slaes"' in done.err
 
 
 def test_who_may_have_a_global_entry(ws: Inside) -> None:

@@ -220,6 +220,19 @@ def test_a_recipient_that_is_there_already_is_no_error(team: Team) -> None:
     assert "This key is already in" in done.out
     assert team.secret.read_bytes() != before  # for whom an earlier try did not get to the file
     assert team.recipients.read_text() == f"{own}\n"
+    audit = team.pit.run("secrets", "audit", "--json").ok().json
+    assert "recipient_added" not in [change["what"] for change in audit["changes"]]
+
+
+def test_files_that_everybody_can_change_are_warned_about(team: Team) -> None:
+    team.encrypted()
+    for file in (team.recipients, team.secret):
+        file.chmod(0o666)
+        warning = team.pit.run("secrets", "list").ok().err
+        assert f"{file} can be changed by" in warning
+        assert f"chmod o-w {file}" in team.pit.run("validate").ok().out
+        file.chmod(0o664)
+        assert "can be changed by" not in team.pit.run("secrets", "list").ok().err
 
 
 def test_the_first_recipient_joins_whoever_reads_the_file_already(team: Team) -> None:

@@ -6,16 +6,16 @@ from importlib import import_module
 
 import pytest
 
+from pit.work.sdk.call import Method
 from pit.work.sdk.methods import MODULES
-from pit.work.sdk.visit import Method
 from tests.docs.pages import DOCS, code, first_cells, sections
 
 PAGE = DOCS / "connectors.md"
-ROOM = "pit.work.connectors."
+PACKAGE = "pit.work.connectors."
 SHARED = {"s3.methods": "S3"}
 """Connectors whose methods share params, which a section of their own tells."""
 
-CONNECTORS = {name: module for name, module in MODULES.items() if module.startswith(ROOM)}
+CONNECTORS = {name: module for name, module in MODULES.items() if module.startswith(PACKAGE)}
 
 
 def method(name: str) -> Method:
@@ -31,7 +31,7 @@ def told(section: str) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted(CONNECTORS))
 def test_each_method_is_told_with_exactly_its_params(name: str) -> None:
-    shared = SHARED.get(CONNECTORS[name].removeprefix(ROOM))
+    shared = SHARED.get(CONNECTORS[name].removeprefix(PACKAGE))
     expected = set(method(name).params.__struct_encode_fields__)
     assert {*told(name), *(told(shared) if shared else ())} == expected
 

@@ -71,8 +71,8 @@ def test_the_test_in_the_page_works(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 def test_javascript_in_the_pages_calls_what_there_is() -> None:
-    exported = (ROOT / "sdk" / "node" / "index.mjs").read_text()
-    for page in (PAGE, ROOT / "sdk" / "node" / "README.md"):
+    exported = (ROOT / "sdk" / "node" / "pit-sdk" / "index.mjs").read_text()
+    for page in (PAGE, ROOT / "sdk" / "node" / "pit-sdk" / "README.md"):
         for block in blocks(page.read_text(), "js"):
             assert all(f"  {name},\n" in exported for name in re.findall(r"pit\.(\w+)\(", block))
             subprocess.run(["node", "--check", "-"], input=block, text=True, check=True)
@@ -81,7 +81,7 @@ def test_javascript_in_the_pages_calls_what_there_is() -> None:
 def test_the_sdks_have_the_version_of_pit() -> None:
     projects = (ROOT / "pyproject.toml", ROOT / "sdk" / "python" / "pyproject.toml")
     versions = {tomllib.loads(path.read_text())["project"]["version"] for path in projects}
-    node = json.loads((ROOT / "sdk" / "node" / "package.json").read_text())
+    node = json.loads((ROOT / "sdk" / "node" / "pit-sdk" / "package.json").read_text())
     assert versions == {node["version"]}
 
 

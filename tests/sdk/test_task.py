@@ -211,7 +211,7 @@ printf '\\377' > binary; {PIT} set_value name=x value=@binary; echo "exit $?"
         'get_secret: secret "tokn" not found for DAG "p"',
         "error: get_secret: missing required parameter: key\nexit 1",
         'error: get_secret: unknown parameter "colour"',
-        'unknown method "get_secrt" (Did you mean "get_secret"?)\nexit 1',
+        'error: unknown method "get_secrt" (Did you mean "get_secret"?)\nexit 1',
         'error: "token" is not KEY=VALUE\n       Write it like: key=token\nexit 2',
         "Write it like: name=rows\nexit 2",
         "error: value is not JSON",
@@ -232,6 +232,10 @@ def test_pit_sdk_outside_of_a_task_says_where_it_works(pit: Pit) -> None:
     listed = pit.run("sdk", "--list").ok().out
     assert "get_secret key\n" in listed
     assert "progress done [total] [message]\n" in listed
+    one = pit.run("sdk", "--list", "http_request").ok().out.splitlines()
+    assert one[0] == "http_request: Send an HTTP request."
+    assert ["timeout", '"30s"'] in [line.split() for line in one]
+    pit.run("sdk", "--list", "http_reqest").fails(2, 'unknown method "http_reqest"', "http_request")
 
 
 def test_pit_sdk_does_not_load_the_engine(pit: Pit) -> None:
@@ -282,7 +286,7 @@ NODE = shutil.which("node")
 
 COMMONJS = """
 const assert = require("node:assert");
-const pit = require(process.env.NODE_SDK);
+const pit = require("pit-sdk");
 async function main() {
   assert.strictEqual(await pit.getSecret("token"), "a-token-of-mine");
   assert.strictEqual(await pit.getSecretField("server", "host"), "files.example");
@@ -305,9 +309,9 @@ main();
 """
 
 MODULE = """
-import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+const commonjs = createRequire(import.meta.url)("pit-sdk");
 const pit = await import(process.env.NODE_SDK + "/index.mjs");
-const commonjs = pit.default;
 for (const name of Object.keys(commonjs)) if (!(name in pit)) throw new Error(name);
 console.log("rows:", (await pit.getValue("rows")).n);
 """
@@ -330,7 +334,7 @@ def test_node(pit: Pit, tmp_path: Path) -> None:
 [dag]
 name = "p"
 [dag.env]
-NODE_SDK = "{bundled.SDK}/node"
+NODE_SDK = "{bundled.NODE}/pit-sdk"
 [[tasks]]
 name = "cjs"
 script = "a.js"
@@ -340,6 +344,7 @@ name = "mjs"
 script = "b.mjs"
 runner = "$ node"
 depends_on = ["cjs"]
+env = {{ NODE_PATH = "/elsewhere" }}
 """)
     with_secrets(pit).file("a.js", COMMONJS).file("b.mjs", MODULE)
     told = events(pit, "log", "--secrets", "secrets.toml")
@@ -354,7 +359,7 @@ def test_node_by_hand(tmp_path: Path) -> None:
 
     (tmp_path / "x.js").write_text(BY_HAND)
     argv = ["node", "x.js"]
-    env = {"NODE_SDK": f"{bundled.SDK}/node", "PATH": str(Path(NODE or "").parent)}
+    env = {"NODE_SDK": f"{bundled.NODE}/pit-sdk", "PATH": str(Path(NODE or "").parent)}
     told = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert told.stderr == "[info] by hand  a=1\n"
     default, secret, data = told.stdout.splitlines()
@@ -364,7 +369,7 @@ def test_node_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_node_package_types_each_function() -> None:
-    folder = bundled.SDK / "node"
+    folder = bundled.SDK / "node" / "pit-sdk"
     exported = (folder / "index.js").read_text().rpartition("module.exports = {")[2]
     names = {name.strip() for name in exported.partition("}")[0].split(",")} - {""}
     types = (folder / "index.d.ts").read_text()
@@ -372,3 +377,50 @@ def test_the_node_package_types_each_function() -> None:
     module = (folder / "index.mjs").read_text()
     assert all(f"  {name},\n" in module for name in names)
     assert json.loads((folder / "package.json").read_text())["name"] == "pit-sdk"
+
+
+# ---------------------------------------------------------------- databases
+
+
+def test_tables_go_through_a_database_without_a_driver_in_the_task(pit: Pit) -> None:
+    script = """
+from pit.sdk import *
+(data_dir() / "rows.csv").write_text("id,city\\n1,Oslo\\n2,Rome\\n")
+print(load_data("rows.csv", "cities", "lake"))
+print(load_data("rows.csv", "cities", "lake", mode="truncate_and_load"))
+made = output_sql("lake", "select city from cities order by id desc", "names")
+print(made.name, made.read_bytes()[:4])
+for attempt in (
+    lambda: load_data("rows.csv", "a.b.c.d", "lake"),
+    lambda: output_sql("lake", "select * from nowhere", "none"),
+    lambda: load_data("rows.csv", "t", "closed"),
+    lambda: output_sql("plain", "select 1", "none"),
+    lambda: output_sql("away", "select 1", "none"),
+    lambda: output_sql("lake", "select 1", "../none"),
+):
+    try: attempt()
+    except PitSDKError as error: print(error)
+"""
+    dag(pit, a_py=script)
+    (pit.root / "secrets.toml").write_text(
+        '[global]\nlake = "duckdb://lake.duckdb"\nclosed = "duckdb://lake.duckdb"\n'
+        'plain = "a-token-of-mine"\naway = "postgres://u@127.0.0.1:1/d"\n'
+        '[acl]\nclosed = ["other"]\n'
+    )
+    (pit.root / "secrets.toml").chmod(0o600)
+    pit.run("run", "p", "--secrets", "secrets.toml").ok()
+    log = pit.log("a")
+    for line in (
+        "2 rows loaded\n",
+        "names.parquet b'PAR1'\n",
+        'load_data: the table name "a.b.c.d" has 4 parts',
+        "save_query: query:1: Catalog Error: Table with name nowhere does not exist!",
+        'load_data: secret "closed" is not for DAG "p": [acl] names others',
+        "save_query: the connection names no database that Pit knows",
+        "save_query: cannot connect to ***",
+        '"../none" is no name for an output',
+    ):
+        assert line in log, log
+    assert "load_data: load:" not in log
+    assert "save_query: query: " not in log
+    assert [file.name for file in pit.root.rglob("none*")] == []

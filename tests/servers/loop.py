@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for servers that are asynchronous; and a silent server."""
+"""An event loop in a thread, for servers that are asynchronous; a silent and an endless server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -74,6 +74,31 @@ class Silent:
         self._socket.close()
         for connection in self._open:
             connection.close()
+
+
+class Endless(Silent):
+    """Says the same again and again, as long as somebody listens."""
+
+    def __init__(self, words: bytes) -> None:
+        self._words = words
+        super().__init__()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            connection, _ = self._socket.accept()
+            self._open.append(connection)
+            while True:
+                connection.sendall(self._words)
+
+
+@contextmanager
+def talking(words: bytes) -> Iterator[Endless]:
+    """A server that never stops, for one client and the length of a block."""
+    server = Endless(words)
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @contextmanager

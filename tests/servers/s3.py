@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.servers import ports
+
 ACCESS_KEY = "AKIAPITTESTS"
 SECRET_KEY = "s3cr3t/with+signs=ofAllKinds"
 BUCKET = "store"
@@ -34,7 +36,7 @@ class S3:
 @contextmanager
 def signed() -> Iterator[S3]:
     """nanio: buckets are folders, and a wrong signature is refused."""
-    port = _free_port()
+    port = ports.free()
     keys = {"NANIO_ACCESS_KEY": ACCESS_KEY, "NANIO_SECRET_KEY": SECRET_KEY}
     with tempfile.TemporaryDirectory() as folder:
         bucket = Path(folder, BUCKET)
@@ -49,7 +51,7 @@ def complete() -> Iterator[S3]:
     """moto, with a bucket made by a plain PUT."""
     import http.client
 
-    port = _free_port()
+    port = ports.free()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, port, {}):
         connection = http.client.HTTPConnection("127.0.0.1", port)
@@ -57,12 +59,6 @@ def complete() -> Iterator[S3]:
         assert connection.getresponse().status == 200
         connection.close()
         yield S3(port)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

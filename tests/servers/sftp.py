@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +18,15 @@ USER, PASSWORD = "mallory", "correct horse: battery"
 
 class Faults:
     """`cut_after` ends the connection when a read or write comes to that offset, once;
-    `stall_after` never answers it; `names` are told in listings beside what is there.
+    `stall_after` never answers it; `names` are told in listings beside what is there, with a pause
+    of so many seconds before each.
     """
 
     def __init__(self) -> None:
         self.cut_after: int | None = None
         self.stall_after: int | None = None
         self.names: list[bytes] = []
+        self.pause = 0.0
         self.offsets: list[int] = []
         self.stalled = threading.Event()
         self.lose_answer = False
@@ -43,8 +46,6 @@ class _Files(asyncssh.SFTPServer):
         return file
 
     async def _fault(self, offset: int) -> None:
-        import asyncio
-
         faults = self._faults
         faults.offsets.append(offset)
         if faults.cut_after is not None and offset >= faults.cut_after:
@@ -72,6 +73,7 @@ class _Files(asyncssh.SFTPServer):
         async for each in super().scandir(path):
             yield each
         for name in self._faults.names:
+            await asyncio.sleep(self._faults.pause)
             yield asyncssh.SFTPName(name, attrs=asyncssh.SFTPAttrs(size=5, permissions=0o100644))
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -111,6 +111,38 @@ def test_a_writer_waits_for_another_and_then_goes_on(tmp_path: Path) -> None:
         store.emit(started(run_id(1)))
         timer.join()
         blocker.close()
+        assert store.run(run_id(1)).seq == 1
+
+
+def test_a_lost_race_for_a_place_is_tried_again() -> None:
+    lost = sqlite3.OperationalError("locking protocol")
+    lost.sqlite_errorcode = sqlite3.SQLITE_PROTOCOL
+    answers: list[sqlite3.OperationalError | None] = [lost, lost, None]
+
+    def call() -> str:
+        if answer := answers.pop(0):
+            raise answer
+        return "done"
+
+    assert database.patiently(call) == "done"
+
+
+@pytest.mark.slow
+def test_a_writer_outlasts_what_sqlite_itself_gives_up(tmp_path: Path) -> None:
+    path = tmp_path / "pit.db"
+    hold = (
+        "import fcntl, sys, time; file = open(sys.argv[1], 'r+b'); "
+        "fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 5, 123); "  # every place of a reader
+        "print('held', flush=True); time.sleep(13)"
+    )
+    with Store.open(path) as store:
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("SELECT count(*) FROM runs").fetchone()
+        words = (sys.executable, "-c", hold, f"{path}-shm")
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            store.emit(started(run_id(1)))
         assert store.run(run_id(1)).seq == 1
 
 

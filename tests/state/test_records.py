@@ -13,7 +13,7 @@ import pytest
 
 from pit.errors import StoreUnavailable
 from pit.events import AttemptStarted, TaskEnded, TextsKept
-from pit.model import FileMark, Fingerprint, RunState, TaskRecord, TaskState
+from pit.model import FileMark, Fingerprint, Reason, RunState, TaskRecord, TaskState
 from pit.state.history import LastSuccess
 from pit.state.records import ACCEPTED, FORGOTTEN
 from pit.state.store import Store
@@ -387,6 +387,27 @@ def test_the_last_successes_are_found_through_skipped_and_failed_runs(store: Sto
         "extract": LastSuccess(task="extract", run=one, seconds=2.0),
         "load": LastSuccess(task="load", run=run_id(0), seconds=7.0),
     }
+
+
+def test_what_a_retry_took_over_took_as_long_as_it_did(store: Store) -> None:
+    one, again = run_id(1), run_id(2)
+    store.emit(started(one))
+    store.emit(task_ended(one, "extract"))
+    store.emit(started(again))
+    skipped = TaskState.SKIPPED
+    store.emit(
+        TaskEnded(
+            run=again,
+            at=EPOCH,
+            task="extract",
+            state=skipped,
+            reason=Reason.SUCCEEDED_BEFORE,
+            made_by=one,
+        )
+    )
+    store.barrier()
+    extract = LastSuccess(task="extract", run=one, seconds=2.0)
+    assert store.last_successes("sales") == {"extract": extract}
 
 
 # ------------------------------------------------------------------------------------- in numbers

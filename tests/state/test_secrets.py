@@ -168,6 +168,26 @@ def test_a_secret_that_is_no_connection_says_what_it_lacks(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        (
+            'driver = "postgres"\nserver = "h"\nusername = "u"\npwd = "p/w"\ndbname = "d"',
+            "postgres://u:p%2Fw@h/d",
+        ),
+        ('driver = "sqlserver"\nhost = "h"\nserver = "s"', "sqlserver://h?server=s"),
+        (
+            'driver = "odbc"\nodbc_driver = "SQLite3"\ndatabase = "/srv/x.db"',
+            "odbc:///%2Fsrv%2Fx.db?odbc_driver=SQLite3",
+        ),
+    ],
+)
+def test_fields_by_their_other_names(tmp_path: Path, fields: str, url: str) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(f"[global.db]\n{fields}\n")
+    assert Secrets.load(file).connection_url("x", "db") == url
+
+
+@pytest.mark.parametrize(
     ("fields", "lack"),
     [('driver = "postgres"', "host"), ('driver = "duckdb"', "path")],
 )
@@ -271,6 +291,20 @@ def test_a_file_open_to_others_is_warned_about(path: Path) -> None:
     (warning,) = Secrets.load(path).warnings
     assert "open to other users (mode 0640)" in warning
     assert f"chmod 600 {path}" in warning
+
+
+def test_who_has_read_secrets_keeps_his_memory_to_himself(path: Path) -> None:
+    code = """
+import ctypes, pathlib, resource, sys
+from pit.state.secrets import Secrets
+Secrets.load(pathlib.Path(sys.argv[1]))
+print(ctypes.CDLL(None).prctl(3), resource.getrlimit(resource.RLIMIT_CORE)[0])  # PR_GET_DUMPABLE
+"""
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], cwd=root, capture_output=True, text=True
+    )
+    assert done.stdout == "0 0\n", done.stderr
 
 
 def test_nothing_shows_a_value(path: Path) -> None:

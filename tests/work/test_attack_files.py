@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pit.work import process
-from tests.work.desk import Counter
+from tests.work.live import LiveServer
 
 SECRETS = """
 [global.store]
@@ -55,23 +55,23 @@ def _subreaper() -> None:
 
 
 @pytest.fixture
-def counter(tmp_path: Path) -> Iterator[Counter]:
-    made = Counter(tmp_path, SECRETS)
+def live(tmp_path: Path) -> Iterator[LiveServer]:
+    made = LiveServer(tmp_path, SECRETS)
     (tmp_path / "outside").write_text("nobody's business")
     (made.data / "link").symlink_to("../outside")
     (made.data / "folder").symlink_to("/etc")
     yield made
-    made.desk.end()
+    made.server.end()
 
 
 @pytest.mark.parametrize("asked", list(_PARAMS))
-def test_no_file_of_a_request_leads_out(counter: Counter, asked: str) -> None:
+def test_no_file_of_a_request_leads_out(live: LiveServer, asked: str) -> None:
     calls = [_PARAMS[asked].format(name) for name in _LEADING_OUT]
     method = asked.split()[0]
-    before = os.stat(counter.root / "outside")
-    answers = counter.asked(f"[{', '.join(f'ask({method!r}, {call})' for call in calls)}]")
+    before = os.stat(live.root / "outside")
+    answers = live.asked(f"[{', '.join(f'ask({method!r}, {call})' for call in calls)}]")
     for answer, name in zip(answers, _LEADING_OUT, strict=True):
         assert "leads out of the data folder" in answer["error"], (name, answer)
-    after = os.stat(counter.root / "outside")
+    after = os.stat(live.root / "outside")
     assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
-    assert sorted(os.listdir(counter.data)) == ["folder", "link"]
+    assert sorted(os.listdir(live.data)) == ["folder", "link"]

@@ -16,6 +16,7 @@ def test_the_sdk_comes_first_on_pythonpath_and_once() -> None:
 
     assert with_sdk(None) == with_sdk("") == bundled.PYTHON
     assert with_sdk(f"/a:{bundled.PYTHON}:/b") == f"{bundled.PYTHON}:/a:/b"
+    assert bundled.with_sdk({"NODE_PATH": "/a"})["NODE_PATH"] == f"{bundled.NODE}:/a"
 
 
 def test_a_command_that_is_on_the_path_stays_the_only_one(tmp_path: Path) -> None:

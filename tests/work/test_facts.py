@@ -23,8 +23,8 @@ from pit.events import (
 from pit.model import Reason, TaskState
 from pit.state.store import Store
 from pit.work.sdk import facts
+from pit.work.sdk.call import Caller
 from pit.work.sdk.facts import RunFacts
-from pit.work.sdk.visit import Caller
 
 TASKS = ("extract", "load", "report:JFK", "report:LGA")
 ABOVE = {"load": {"extract"}, "report:JFK": {"load", "extract"}, "report:LGA": {"load", "extract"}}

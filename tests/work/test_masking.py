@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -19,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pit.events import AttemptEnded, TaskEnded, Warned
+from pit.events import AttemptEnded, Logged, TaskEnded, Warned
 from pit.model import Outcome, Reason, TaskState
 from pit.work import process
 from pit.work.masking import Masks
@@ -68,6 +69,12 @@ _FORMS = {
     "XML": html.escape(SECRET).replace("&#x27;", "&#39;"),
     "shlex": shlex.quote(SECRET)[1:-1],
     "set -x": shlex.quote(SECRET).replace("'\"'\"'", "'\\''")[1:-1],
+    "SQL": SECRET.replace("'", "''"),
+    "CSV": SECRET.replace('"', '""'),
+    "JSON of Go": json.dumps(SECRET, ensure_ascii=False)[1:-1].replace("&", "\\u0026"),
+    "JSON of Java": json.dumps(SECRET)[1:-1].replace("\\u00e9", "\\u00E9"),
+    "HTML of Go": html.escape(SECRET).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+    "decomposed": unicodedata.normalize("NFD", SECRET),
 }  # fmt: skip
 
 
@@ -258,14 +265,14 @@ def test_a_log_masks_what_its_process_writes_in_two_pieces(tmp_path: Path) -> No
 def test_what_is_held_back_is_written_when_nothing_follows(tmp_path: Path) -> None:
     path = tmp_path / "log"
     code = (
-        "import os, sys, time\nprint('sword', end='', flush=True)\nuntil = time.time() + 20\n"
+        "import os, sys, time\nprint('sword', end='', flush=True)\nuntil = time.time() + 50\n"
         f"while not os.path.getsize({str(path)!r}) and time.time() < until: time.sleep(0.01)\n"
         "print('fish', flush=True)"
     )
     with TaskLog(str(path), "t", None, masks("swordfish")) as log:
         began = time.monotonic()
         _run(code, log)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 45
     assert path.read_bytes() == b"swordfish\n"  # said so slowly that it is two words
 
 
@@ -296,3 +303,41 @@ def _run(code: str, log: TaskLog) -> None:
         timeout=60,
     )
     assert ended.exit_code == 0
+
+
+def test_what_says_how_to_connect_is_no_secret() -> None:
+    made = masks({"sslmode": "require", "Encrypt": "strict", "header": "X-Api-Key"})
+    text = "pip: requirements.txt; restricted; X-Api-Key"
+    assert made.hide(text) == text
+
+
+def test_a_url_leaves_the_slash_to_what_follows() -> None:
+    made = masks({"url": "https://hooks.example/T1/B2/"})
+    hidden = made.hide(
+        "https://hooks.example/T1/B2/today.csv: not found; https://hooks.example/T1/B2"
+    )
+    assert hidden == "***/today.csv: not found; ***"
+
+
+def test_a_log_in_another_encoding_is_masked() -> None:
+    text = f"before {SECRET} after".encode("latin-1")
+    stream = masks(SECRET).stream()
+    assert stream.feed(text) + stream.flush() == b"before *** after"
+
+
+def test_what_a_shell_quotes_in_the_c_locale_is_masked() -> None:
+    env = {"SECRET": SECRET, "LC_ALL": "C", "PATH": os.environ["PATH"]}
+    told = subprocess.run(["bash", "-c", 'printf %q "$SECRET"'], env=env, capture_output=True)
+    assert "s3cr3t" not in masks(SECRET).hide(told.stdout.decode())
+
+
+def test_a_number_in_the_fields_of_an_event_is_masked_as_well() -> None:
+    event = Logged("r", 0.0, "t", "info", "pin", {"pin": 24681357, "rows": 3, "deep": [24681357.0]})
+    assert masks("24681357").hidden(event).fields == {"pin": "***", "rows": 3, "deep": ["***"]}
+
+
+def test_a_password_with_a_brace_in_a_connection_string() -> None:
+    made = masks("Driver={X};UID=etl;PWD={open}}sesame};Encrypt=yes")
+    assert made.hide("login with open}sesame failed; PWD={open}}sesame}") == (
+        "login with *** failed; PWD={***}"
+    )

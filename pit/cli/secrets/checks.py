@@ -11,6 +11,7 @@ from pit.model import Dag, Problem, WorkspaceConfig
 from pit.spec.config import Workspace
 from pit.state import secretfile
 from pit.state.identities import Source
+from pit.state.recipients import file_for
 from pit.state.secretfile import ACL, GLOBAL
 from pit.state.secrets import Secrets
 
@@ -32,7 +33,7 @@ def check(config: WorkspaceConfig, workspace: Workspace) -> tuple[list[Problem],
         return [], [f"the secrets were not checked: {error}"]
     secrets = Secrets(path, found.scopes, found.acl)
     known = sorted({*workspace.dags, *workspace.broken})
-    remarks = [*content.warnings, *exposed(content)]
+    remarks = [*content.warnings, *exposed(content, file_for(config, path))]
     remarks += _strangers(secrets, known) if known else ()
     for dag in workspace.dags.values():
         if os.path.realpath(path).startswith(f"{os.path.realpath(dag.project)}{os.sep}"):

@@ -20,7 +20,7 @@ import click
 
 from pit.cli.console import count
 from pit.cli.options import Settings, command
-from pit.cli.secrets.desk import Desk, differences, structured
+from pit.cli.secrets.context import Context, differences, structured
 from pit.errors import BadArgument, PitError, SecretsInvalid, SecretsNotWritten
 from pit.state import age, replace
 from pit.state.files import remove_tree
@@ -50,18 +50,18 @@ def edit(settings: Settings, resume: bool) -> None:
     What you save is checked and takes the place of the file whole, encrypted anew if it was
     encrypted. An edit that cannot be used is kept, and --resume goes on with it.
     """
-    desk = Desk.of(settings)
-    place = desk.place()
-    content = desk.read(place) if place.path.exists() else absent(place.path)
-    draft = _kept_draft(desk, place, content) if resume else content.plain or _TEMPLATE
+    context = Context.of(settings)
+    place = context.place()
+    content = context.read(place) if place.path.exists() else absent(place.path)
+    draft = _kept_draft(context, place, content) if resume else content.plain or _TEMPLATE
     if not resume and _kept_file(place).exists():
         again = settings.again("secrets edit --resume")
         settings.console.warning("there is an edit that was never saved", f"Go on with it: {again}")
     if content.raw:
         # Whoever looks at all of it has read it, whether or not he changes anything.
-        desk.record([("read", "", "")], place.path, "edit")
-    session = Session(desk, place, content, draft, resumed=resume)
-    with process.ending_in_order(), _private_folder(desk) as folder:
+        context.record([("read", "", "")], place.path, "edit")
+    session = Session(context, place, content, draft, resumed=resume)
+    with process.ending_in_order(), _private_folder(context) as folder:
         session.work(folder / f"{place.path.name.removesuffix('.age')}")
 
 
@@ -70,12 +70,12 @@ def _kept_file(place: Place) -> Path:
     return place.path.with_name(f".pit-{place.path.name}{_KEPT}")
 
 
-def _kept_draft(desk: Desk, place: Place, content: Content) -> bytes:
+def _kept_draft(context: Context, place: Place, content: Content) -> bytes:
     """The edit that was kept; at its top stands what has become of the file since it began."""
     kept = _kept_file(place)
     if not kept.exists():
         raise BadArgument(f"there is no edit to go on with: no {kept}")
-    plain = read(kept, desk.source).plain
+    plain = read(kept, context.source).plain
     text = _without_remarks(plain)
     if plain.startswith(_began(content)):
         return text
@@ -89,7 +89,7 @@ def _kept_draft(desk: Desk, place: Place, content: Content) -> bytes:
             f"Saving this will leave {scope}.{name} {what}."
             for what, scope, name in differences(*pair)
         ]
-    desk.settings.console.warning("somebody has changed the file since this edit began")
+    context.settings.console.warning("somebody has changed the file since this edit began")
     return b"".join(_REMARK + remark.encode() + b"\n" for remark in remarks) + text
 
 
@@ -105,15 +105,15 @@ def _without_remarks(text: bytes) -> bytes:
 
 
 @contextmanager
-def _private_folder(desk: Desk) -> Iterator[Path]:
+def _private_folder(context: Context) -> Iterator[Path]:
     """A folder for the editor, in memory if possible; gone afterwards unless it has to stay."""
     where = _MEMORY if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK | os.X_OK) else None
-    _warn_of_leftovers(desk, where or Path(tempfile.gettempdir()))
+    _warn_of_leftovers(context, where or Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=where))
     lock = Lock(folder / _LOCK)
     lock.acquire()
     if where is None:
-        desk.settings.console.warning(
+        context.settings.console.warning(
             f"there is no folder in memory: while you edit, the text lies on disk in {folder}"
         )
     try:
@@ -129,14 +129,14 @@ def _private_folder(desk: Desk) -> Iterator[Path]:
         lock.release()
 
 
-def _warn_of_leftovers(desk: Desk, where: Path) -> None:
+def _warn_of_leftovers(context: Context, where: Path) -> None:
     """Name the folders of edits that were killed: secrets lie there, and perhaps the only copy."""
     for folder in sorted(where.glob(f"{_FOLDER}*")):
         with suppress(OSError):
             info, lock = os.lstat(folder), folder / _LOCK
             is_own = stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid()
             if is_own and lock.exists() and not held(lock):
-                desk.settings.console.warning(
+                context.settings.console.warning(
                     f"an edit that was cut short lies in {folder}, in plain text",
                     f"Take from it what you need, then: rm -r {folder}",
                 )
@@ -150,11 +150,11 @@ class Session:
     """One edit: from the draft that the editor opens to the new file, or to what is kept."""
 
     def __init__(
-        self, desk: Desk, place: Place, content: Content, draft: bytes, *, resumed: bool
+        self, context: Context, place: Place, content: Content, draft: bytes, *, resumed: bool
     ) -> None:
-        self._desk, self._place, self._content = desk, place, content
+        self._context, self._place, self._content = context, place, content
         self._draft, self._resumed = draft, resumed
-        self._console = desk.settings.console
+        self._console = context.settings.console
 
     def work(self, file: Path) -> None:
         """Let the text be edited in `file` until it can be used, or is given up and kept."""
@@ -197,7 +197,7 @@ class Session:
         self._save(text)
         before = structured(self._place.path, self._content.plain)
         changes = differences(before, after)
-        self._desk.record(changes or [("edited", "", "")], self._place.path, "edit")
+        self._context.record(changes or [("edited", "", "")], self._place.path, "edit")
         self._console.out(f"Saved {self._place.path} ({count(len(changes), 'change')})")
         return self._done()
 
@@ -235,7 +235,7 @@ class Session:
                 ) from None
             self._console.note(f"Your edit is kept in {kept}")
             self._console.note(
-                f"Go on with it: {self._desk.settings.again('secrets edit --resume')}"
+                f"Go on with it: {self._context.settings.again('secrets edit --resume')}"
             )
 
     def _sealed(self, text: bytes) -> bytes:
@@ -243,7 +243,7 @@ class Session:
         if not self._content.is_encrypted and (raw or self._place.path.suffix != ".age"):
             return text
         if age.wants_passphrase(raw):
-            passphrase = self._desk.source.passphrase(str(self._place.path))
+            passphrase = self._context.source.passphrase(str(self._place.path))
             return age.encrypt_with_passphrase(text, passphrase, armoured=armoured)
         # For oneself alone: others have no business in an edit that was given up.
         identity = self._content.identity or self._place.source.identity()

@@ -12,7 +12,7 @@ from pit.cli.complete import complete_dag
 from pit.cli.console import Column, count
 from pit.cli.options import Settings, command, json_option
 from pit.cli.secrets import typed
-from pit.cli.secrets.desk import Desk, apply, structured
+from pit.cli.secrets.context import Context, apply, structured
 from pit.errors import BadArgument, SecretNotFound, UnknownDag
 from pit.model import Record
 from pit.state import recipients
@@ -64,10 +64,10 @@ def set_secret(
     pit secrets set sales warehouse --field host=db.example.org --field password
     base64 < key.p12 | pit secrets set sales certificate -
     """
-    desk = Desk.of(settings)
-    _check_scope(desk, scope, key)
-    _check_access(scope, only, everybody)
-    place = desk.place()
+    context = Context.of(settings)
+    _check_scope(context, scope, key)
+    _check_access(context, scope, only, everybody)
+    place = context.place()
     edit = Edit(place.path)
     nothing_else = bool(only or everybody) and value is None and not fields
     if nothing_else and key in _present(place, scope):
@@ -80,7 +80,7 @@ def set_secret(
     else:
         text = _value(settings, f"{scope}.{key}", value)
         change = partial(_changed, edit, scope, key, text, only, everybody)
-    apply(desk, place, change)
+    apply(context, place, change)
     where = f"[{scope}]" if scope == GLOBAL else f'["{scope}"]'
     settings.console.out(f'Secret "{key}" set in {where} of {place.path}')
 
@@ -96,6 +96,11 @@ def _changed(
 ) -> bytes:
     if isinstance(given, dict):
         made = edit.put_fields(plain, scope, key, given)
+    elif isinstance(old := edit.entries(plain, scope).get(key), dict):
+        raise BadArgument(
+            f'"{key}" in [{scope}] has fields ({", ".join(old)}), which one value would replace',
+            f"Set one of them with --field, or first: pit secrets remove {scope} {key}",
+        )
     else:
         made = edit.put(plain, scope, key, given)
     return _access(edit, made, key=key, only=only) if only or everybody else made
@@ -105,7 +110,7 @@ def _access(edit: Edit, plain: bytes, *, key: str, only: Sequence[str]) -> bytes
     return edit.restrict(plain, key, list(dict.fromkeys(only)) or None)
 
 
-def _check_scope(desk: Desk, scope: str, key: str) -> None:
+def _check_scope(context: Context, scope: str, key: str) -> None:
     if scope == ACL:
         raise BadArgument(
             f"[{ACL}] holds no secrets",
@@ -113,16 +118,20 @@ def _check_scope(desk: Desk, scope: str, key: str) -> None:
         )
     if not scope.strip() or not key.strip() or not f"{scope}{key}".isprintable():
         raise BadArgument("scope and key must be names")
-    if scope == GLOBAL:
-        return
-    workspace = desk.settings.workspace()
+    if scope != GLOBAL:
+        _warn_of_unknown(context, [scope])
+
+
+def _warn_of_unknown(context: Context, dags: Sequence[str]) -> None:
+    workspace = context.settings.workspace()
     known = {*workspace.dags, *workspace.broken}
-    if known and scope not in known:
-        near = UnknownDag(scope, sorted(known))
-        desk.settings.console.warning(f'there is no DAG "{scope}" in this workspace', near.hint)
+    for dag in dags:
+        if known and dag not in known:
+            hint = UnknownDag(dag, sorted(known)).hint
+            context.settings.console.warning(f'there is no DAG "{dag}" in this workspace', hint)
 
 
-def _check_access(scope: str, only: Sequence[str], everybody: bool) -> None:
+def _check_access(context: Context, scope: str, only: Sequence[str], everybody: bool) -> None:
     if (only or everybody) and scope != GLOBAL:
         raise BadArgument(
             f"--only and --everybody are for entries of [{GLOBAL}]",
@@ -130,6 +139,8 @@ def _check_access(scope: str, only: Sequence[str], everybody: bool) -> None:
         )
     if only and everybody:
         raise BadArgument("--only and --everybody say opposite things")
+    if only:
+        _warn_of_unknown(context, only)
 
 
 def _present(place: Place, scope: str) -> set[str]:
@@ -199,8 +210,8 @@ def get(settings: Settings, scope: str, key: str, field: str | None, as_json: bo
 
     A structured one is printed as JSON.
     """
-    desk = Desk.of(settings)
-    content = desk.read()
+    context = Context.of(settings)
+    content = context.read()
     found = structured(content.path, content.plain)
     # [acl] is about DAGs: it keeps nobody from the table itself.
     rules = {} if scope == GLOBAL else found.acl
@@ -209,7 +220,7 @@ def get(settings: Settings, scope: str, key: str, field: str | None, as_json: bo
         if not isinstance(value, dict) or field not in value:
             raise SecretNotFound(key, scope, field)
         value = value[field]
-    desk.record([("read", scope, key)], content.path)
+    context.record([("read", scope, key)], content.path)
     if as_json or isinstance(value, dict):
         settings.console.json(value)
     else:
@@ -236,10 +247,10 @@ class Listed(Record):
 @json_option
 def list_secrets(settings: Settings, scope: str | None, people: bool, as_json: bool) -> None:
     """List the names of the secrets, of one SCOPE or all, and who may have them; never a value."""
-    desk = Desk.of(settings)
+    context = Context.of(settings)
     if people:
-        return _list_recipients(settings, desk, as_json)
-    content = desk.read()
+        return _list_recipients(settings, context, as_json)
+    content = context.read()
     listed = list(_listed(structured(content.path, content.plain), scope))
     if as_json:
         settings.console.json(listed)
@@ -274,8 +285,8 @@ def _row(listed: Listed) -> tuple[str, str, str, str]:
     return listed.scope, listed.name, kind, allowed
 
 
-def _list_recipients(settings: Settings, desk: Desk, as_json: bool) -> None:
-    path = recipients.file_for(desk.config, desk.path)
+def _list_recipients(settings: Settings, context: Context, as_json: bool) -> None:
+    path = recipients.file_for(context.config, context.path)
     found = recipients.read(path)
     if as_json:
         settings.console.json([{"key": each.key, "name": each.comment} for each in found])
@@ -300,15 +311,15 @@ def _list_recipients(settings: Settings, desk: Desk, as_json: bool) -> None:
 )
 def remove(settings: Settings, scope: str, key: str, fields: Sequence[str]) -> None:
     """Remove a secret, or some of its fields, and what [acl] says of it."""
-    desk = Desk.of(settings)
-    place = desk.place()
-    _must_exist(desk, place.path)
+    context = Context.of(settings)
+    place = context.place()
+    _must_exist(context, place.path)
     edit = Edit(place.path)
-    apply(desk, place, lambda plain: edit.remove(plain, scope, key, fields))
+    apply(context, place, lambda plain: edit.remove(plain, scope, key, fields))
     what = f'{count(len(fields), "field")} of secret "{key}"' if fields else f'Secret "{key}"'
     settings.console.out(f"{what} removed from [{scope}] of {place.path}")
 
 
-def _must_exist(desk: Desk, path: Path) -> None:
+def _must_exist(context: Context, path: Path) -> None:
     if not path.exists():
-        desk.read()  # says what is wrong
+        context.read()  # says what is wrong

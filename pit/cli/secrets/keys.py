@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from pit.cli.options import Settings, command
-from pit.cli.secrets.desk import Desk
+from pit.cli.secrets.context import Context
 from pit.errors import SecretsNotWritten
 from pit.state import age, identities, replace
 from pit.state.files import make_folder
@@ -33,23 +33,23 @@ def keygen(settings: Settings, output: str | None, passphrase: bool) -> None:
     The key file opens what is encrypted for you: it stays with you, readable by you alone. The
     public half is what others encrypt for: pit secrets add-recipient.
     """
-    desk = Desk.of(settings)
-    path = Path(os.path.abspath(os.path.expanduser(output))) if output else _usual(desk)
+    context = Context.of(settings)
+    path = Path(os.path.abspath(os.path.expanduser(output))) if output else _usual(context)
     private, public = identities.generate()
     text = identities.identity_text(private, public, now()).encode()
     if os.path.lexists(path):
         raise exists(path)
     if passphrase:
-        chosen = desk.new_passphrase(f"the key {path}")
+        chosen = context.new_passphrase(f"the key {path}")
         text = age.encrypt_with_passphrase(text, chosen, armoured=True)
     put(path, text)
-    desk.record([("key_made", "", public)], path)
+    context.record([("key_made", "", public)], path)
     settings.console.note(f"Identity written to {path}")
     settings.console.out(f"Public key: {public}")
 
 
-def _usual(desk: Desk) -> Path:
-    return desk.config.identity or desk.config.age_identity or identities.default_file()
+def _usual(context: Context) -> Path:
+    return context.config.identity or context.config.age_identity or identities.default_file()
 
 
 def now() -> str:

@@ -13,7 +13,7 @@ import click
 
 from pit.cli.console import count, printable
 from pit.cli.options import Settings, command
-from pit.cli.secrets.desk import Desk
+from pit.cli.secrets.context import Context
 from pit.cli.secrets.keys import now
 from pit.errors import BadArgument, CannotDecrypt, CannotEncrypt, PitError
 from pit.state import age, identities, recipients, replace
@@ -31,20 +31,22 @@ def add_recipient(settings: Settings, key: Sequence[str], name: str) -> None:
 
     PUBLIC-KEY is `age1…`, an SSH key `ssh-ed25519 …` or `ssh-rsa …`, or a file that holds one.
     """
-    desk = Desk.of(settings)
-    place = desk.place()
+    context = Context.of(settings)
+    place = context.place()
     public = _key(key)
     with replace.alone(place.recipients):
-        content = _encrypted(desk, place)
+        content = _encrypted(context, place)
         text = recipients.text(place.recipients)
         if not recipients.keys(place.recipients) and content and content.identity:
             # The first line is whoever can read the file today, or he would lock himself out.
             text = "".join(f"{own}\n" for own in place.keys(content, content.identity))
         listed = recipients.with_key(text, public, name)
         _apply(place, content, listed or text)
-    desk.record([("recipient_added", "", public)], place.recipients, name)
-    done = "Added to" if listed else "This key is already in"
-    settings.console.out(f"{done} {place.recipients}")
+    if listed:
+        context.record([("recipient_added", "", public)], place.recipients, name)
+        settings.console.out(f"Added to {place.recipients}")
+    else:
+        settings.console.out(f"This key is already in {place.recipients}")
     _say_resealed(settings, place, content)
 
 
@@ -55,14 +57,14 @@ def remove_recipient(settings: Settings, key: Sequence[str]) -> None:
 
     What somebody has been able to read stays known to him: change those secrets as well.
     """
-    desk = Desk.of(settings)
-    place = desk.place()
+    context = Context.of(settings)
+    place = context.place()
     wanted = " ".join(key)
     with replace.alone(place.recipients):
-        content = _encrypted(desk, place)
+        content = _encrypted(context, place)
         text, gone = recipients.without_key(place.recipients, wanted)
         _apply(place, content, text)
-    desk.record([("recipient_removed", "", gone.key)], place.recipients, gone.comment)
+    context.record([("recipient_removed", "", gone.key)], place.recipients, gone.comment)
     settings.console.out(f"Removed from {place.recipients}: {printable(gone.comment or gone.key)}")
     _say_resealed(settings, place, content)
     settings.console.warning(
@@ -83,11 +85,11 @@ def _key(words: Sequence[str]) -> str:
     return given
 
 
-def _encrypted(desk: Desk, place: Place) -> Content | None:
+def _encrypted(context: Context, place: Place) -> Content | None:
     """The content of the secrets file, if there is one and it is encrypted for keys."""
     if not place.path.exists() or not age.is_encrypted(read_raw(place.path)[0]):
         return None
-    content = desk.read(place)
+    content = context.read(place)
     if content.identity is None:
         raise CannotEncrypt(
             f"{place.path} is encrypted with a passphrase, and age allows no recipients beside one",
@@ -136,39 +138,39 @@ def rotate(settings: Settings, new_key: bool) -> None:
     it. A file that a passphrase opens gets a new passphrase. Change the secrets too, if a key has
     fallen into wrong hands.
     """
-    desk = Desk.of(settings)
-    place = desk.place()
-    content = desk.read(place)
+    context = Context.of(settings)
+    place = context.place()
+    content = context.read(place)
     if not content.is_encrypted:
         raise CannotEncrypt(f"{place.path} is not encrypted", "Encrypt it: pit secrets encrypt")
     if content.identity is None:
-        return _new_passphrase(settings, desk, place, content, new_key)
+        return _new_passphrase(settings, context, place, content, new_key)
     if new_key:
         place.keys(content, content.identity)  # refused where others would be forgotten
-        _with_new_key(settings, desk, place, content.identity)
+        _with_new_key(settings, context, place, content.identity)
     else:
         place.change(lambda plain: plain, anew=True)
-        desk.record([("rotated", "", "")], place.path)
+        context.record([("rotated", "", "")], place.path)
     _say_resealed(settings, place, content)
     return None
 
 
 def _new_passphrase(
-    settings: Settings, desk: Desk, place: Place, content: Content, new_key: bool
+    settings: Settings, context: Context, place: Place, content: Content, new_key: bool
 ) -> None:
     if new_key:
         raise BadArgument(f"{place.path} is encrypted with a passphrase, not for a key")
-    chosen = desk.new_passphrase(str(place.path), other=True)
+    chosen = context.new_passphrase(str(place.path), other=True)
     made = age.encrypt_with_passphrase(content.plain, chosen, armoured=age.is_armoured(content.raw))
     with replace.alone(place.path) as real:
         if read_raw(real)[0] != content.raw:
             raise CannotEncrypt(f"{place.path} was changed meanwhile", "Run the command again")
         replace.replace(real, made)
-    desk.record([("rotated", "", "")], place.path, "passphrase")
+    context.record([("rotated", "", "")], place.path, "passphrase")
     settings.console.out(f"Encrypted {place.path} anew, with the new passphrase")
 
 
-def _with_new_key(settings: Settings, desk: Desk, place: Place, old: Identity) -> None:
+def _with_new_key(settings: Settings, context: Context, place: Place, old: Identity) -> None:
     """The new key joins the old one first, so that at every instant the key file opens the file."""
     file = _key_file(old)
     private, public = identities.generate()
@@ -176,13 +178,13 @@ def _with_new_key(settings: Settings, desk: Desk, place: Place, old: Identity) -
     with replace.alone(place.recipients):
         retiring = _retiring(place, old)
         listed = recipients.swapped(recipients.text(place.recipients), retiring, public)
-        _put_first(desk, file, private, public)
+        _put_first(context, file, private, public)
         _apply(place, place.read(), listed)
     proven = place.read()
     if not opens(proven.raw, proven.plain, new):
         raise CannotDecrypt(f"{place.path} does not open with the new key", "Use the old one")
     changes = [("key_made", "", public), ("rotated", "", retiring)]
-    desk.record(changes, place.path, str(file))
+    context.record(changes, place.path, str(file))
     settings.console.out(f"New key in {file}")
     settings.console.out(f"Public key: {public}")
     settings.console.note(
@@ -212,7 +214,7 @@ def _retiring(place: Place, old: Identity) -> str:
     return own[0] if own else old.public[0]
 
 
-def _put_first(desk: Desk, file: Path, private: str, public: str) -> None:
+def _put_first(context: Context, file: Path, private: str, public: str) -> None:
     head = identities.identity_text(private, public, now()).encode()
     with replace.alone(file) as real:
         raw = real.read_bytes()
@@ -220,7 +222,7 @@ def _put_first(desk: Desk, file: Path, private: str, public: str) -> None:
             replace.replace(real, head + b"\n# replaced by the key above\n" + raw)
             return
         what = f"the identity {file}"
-        passphrase = desk.source.passphrase(what)
+        passphrase = context.source.passphrase(what)
         plain = age.decrypt_with_passphrase(raw, passphrase, what)
         joined = head + b"\n# replaced by the key above\n" + plain
         sealed_again = age.encrypt_with_passphrase(

@@ -9,7 +9,7 @@ import click
 
 from pit.cli.console import count
 from pit.cli.options import Settings, command
-from pit.cli.secrets.desk import Desk, structured
+from pit.cli.secrets.context import Context, structured
 from pit.cli.secrets.keys import exists, put
 from pit.errors import CannotEncrypt, SecretsInvalid
 from pit.state import age, recipients, replace
@@ -37,8 +37,8 @@ def encrypt(
     Without a recipients file, one with your own public key is made. The plain file stays, unless
     --remove is given. Nothing is written that you could not read again.
     """
-    desk = Desk.of(settings)
-    place = desk.place()
+    context = Context.of(settings)
+    place = context.place()
     raw, _ = read_raw(place.path)
     if age.is_encrypted(raw):
         raise CannotEncrypt(
@@ -49,14 +49,14 @@ def encrypt(
     target = _path(output) if output else place.path.with_name(f"{place.path.name}.age")
     if os.path.lexists(target):
         raise exists(target)
-    made, who = _made(desk, place, content, passphrase, armor)
+    made, who = _made(context, place, content, passphrase, armor)
     put(target, made)
-    desk.record([("encrypted", "", "")], target, who)
+    context.record([("encrypted", "", "")], target, who)
     settings.console.out(f"Encrypted for {who}: {target}")
     if removes:
         remove_plain(place.path, raw, target)
         settings.console.out(f"Removed the plain file {place.path}")
-    _next_steps(settings, desk, place.path, target, removes)
+    _next_steps(settings, context, place.path, target, removes)
 
 
 def remove_plain(plain: Path, raw: bytes, encrypted: Path) -> None:
@@ -75,15 +75,15 @@ def remove_plain(plain: Path, raw: bytes, encrypted: Path) -> None:
 
 
 def _made(
-    desk: Desk, place: Place, content: Content, passphrase: bool, armor: bool
+    context: Context, place: Place, content: Content, passphrase: bool, armor: bool
 ) -> tuple[bytes, str]:
     if passphrase:
-        chosen = desk.new_passphrase(str(place.path))
+        chosen = context.new_passphrase(str(place.path))
         made = age.encrypt_with_passphrase(content.plain, chosen, armoured=armor)
         return made, "a passphrase"
     identity = place.source.identity()
     for warning in identity.warnings:
-        desk.settings.console.warning(warning)
+        context.settings.console.warning(warning)
     keys = recipients.keys(place.recipients)
     if not keys and not identity.public:
         raise CannotEncrypt(
@@ -94,14 +94,16 @@ def _made(
     if not keys:
         with replace.alone(place.recipients):
             recipients.write(place.recipients, f"{identity.public[0]}\n")
-        desk.settings.console.note(f"Wrote your public key to {place.recipients}")
+        context.settings.console.note(f"Wrote your public key to {place.recipients}")
     return made, count(len(keys) or 1, "recipient")
 
 
-def _next_steps(settings: Settings, desk: Desk, plain: Path, target: Path, removed: bool) -> None:
+def _next_steps(
+    settings: Settings, context: Context, plain: Path, target: Path, removed: bool
+) -> None:
     note = settings.console.note
-    if desk.config.secrets_file == plain:
-        name = os.path.relpath(target, desk.config.root)
+    if context.config.secrets_file == plain:
+        name = os.path.relpath(target, context.config.root)
         note(f'Next: set secrets_dir = "{name}" in pit_config.toml, or give --secrets {name}')
     if not removed:
         note(f"The plain file {plain} is still there; when all works: rm {plain}")
@@ -111,19 +113,19 @@ def _next_steps(settings: Settings, desk: Desk, plain: Path, target: Path, remov
 @_output
 def decrypt(settings: Settings, output: str | None) -> None:
     """Write an encrypted secrets file as plain text, to standard output or to a file."""
-    desk = Desk.of(settings)
-    place = desk.place()
+    context = Context.of(settings)
+    place = context.place()
     raw, _ = read_raw(place.path)
     if not age.is_encrypted(raw):
         raise SecretsInvalid(
             f"{place.path} is not encrypted",
             "It can be read as it is; or encrypt it: pit secrets encrypt",
         )
-    content = desk.read(place)
+    content = context.read(place)
     if output is None:
-        desk.record([("decrypted", "", "")], place.path)
+        context.record([("decrypted", "", "")], place.path)
         settings.console.raw(content.plain)
         return
     put(_path(output), content.plain)
-    desk.record([("decrypted", "", "")], place.path, str(_path(output)))
+    context.record([("decrypted", "", "")], place.path, str(_path(output)))
     settings.console.out(f"Plain text, readable by you alone: {_path(output)}")

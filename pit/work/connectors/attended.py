@@ -1,4 +1,4 @@
-"""Blocking work that ends when its visit ends, or when its time is up.
+"""Blocking work that ends when its call ends, or when its time is up.
 
 A library that looks a host up, or waits for a connection, cannot be told to stop. So it works in a
 thread of its own, which is left to itself where it does not come back.
@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from pit.errors import ConnectorFailed
-from pit.work.sdk.visit import Visit
+from pit.work.sdk.call import Call
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class _Job(Generic[T]):
 
 
 def attended(
-    visit: Visit,
+    call: Call,
     work: Callable[[], T],
     *,
     stop: Callable[[], object],
@@ -62,7 +62,7 @@ def attended(
     until: float,
     doing: str,
 ) -> T:
-    """What `work()` returns or raises; ConnectorFailed when the visit or the time is over first.
+    """What `work()` returns or raises; ConnectorFailed when the call or the time is over first.
 
     `until` is a time of the monotonic clock. `stop()` must make the work return soon, from another
     thread; what it may still have returned is given to `drop`. `doing` begins the error's sentence.
@@ -74,7 +74,7 @@ def attended(
         over.set()
         job.woken.set()
 
-    with visit.ending(end):
+    with call.ending(end):
         threading.Thread(target=job.run, name="pit-connector", daemon=True).start()
         job.woken.wait(max(0.0, until - monotonic()))
     if not job.done.is_set():

@@ -12,7 +12,7 @@ from typing import NoReturn
 from pit.errors import Refused, nearest
 from pit.spec import durations
 from pit.work.masking import Masks
-from pit.work.sdk.visit import Secret
+from pit.work.sdk.call import Secret
 
 _CONFIDENTIAL = ("password", "passphrase", "private_key")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")
@@ -113,6 +113,8 @@ def trusting(ca: str, *, verify: bool) -> ssl.SSLContext:
     Raises OSError or ValueError for a `ca` that is neither.
     """
     context = ssl.create_default_context()
+    # Python heeds SSLKEYLOGFILE: with these keys, whoever sees the packets reads the passwords.
+    context.keylog_filename = None  # type: ignore[assignment]
     if "-----BEGIN" in ca:
         context.load_verify_locations(cadata=ca)
     elif ca:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from pit.errors import Refused
 from pit.state.files import failure
+from pit.work.sdk.call import Call
 from pit.work.sdk.files import writing
-from pit.work.sdk.visit import Visit
 
 
-def destination(visit: Visit, name: str) -> Path:
-    """Where the file called `name` is to land; Refused as by `visit.path`, and for a folder."""
-    path = visit.path(name)
+def destination(call: Call, name: str) -> Path:
+    """Where the file called `name` is to land; Refused as by `call.path`, and for a folder."""
+    path = call.path(name)
     if path.is_dir():
         raise Refused(f'"{name}" is a folder; name the file in it')
     return path
@@ -27,7 +26,7 @@ class _Dropped(Exception):
     """Ends the writing of a file that nobody wants any more."""
 
 
-class Landing:
+class Landing(AbstractContextManager["Landing"]):
     """Bytes that arrive for `path`, which appears when `publish` is called and not before.
 
     One that is not published leaves nothing. `size` counts bytes, `sha256` is the digest of what
@@ -35,7 +34,7 @@ class Landing:
     """
 
     def __init__(self, data: Path, path: Path) -> None:
-        """`path` is what the visit's `path` gave, `data` the data folder; raises Refused."""
+        """`path` is what the call's `path` gave, `data` the data folder; raises Refused."""
         self.size = 0
         self._name = path.name
         self._digest = hashlib.sha256()
@@ -74,13 +73,5 @@ class Landing:
             doing = f'"{self._name}" cannot be written in the data folder'
             raise failure(error, doing) from None
 
-    def __enter__(self) -> Landing:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.discard()

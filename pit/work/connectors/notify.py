@@ -24,8 +24,8 @@ from pit.work.connectors.attended import attended
 from pit.work.connectors.fields import clean
 from pit.work.connectors.loggers import silence
 from pit.work.connectors.retry import NEVER
+from pit.work.sdk.call import Call, Method, Secret
 from pit.work.sdk.files import reading
-from pit.work.sdk.visit import Method, Secret, Visit
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STATUS = re.compile(r"\berror=(\d{3})\b")
@@ -46,7 +46,7 @@ class NotifyParams(Record):
     attachments: str | list[str] = ""
 
 
-def notify(visit: Visit, params: NotifyParams) -> dict[str, Any]:
+def notify(call: Call, params: NotifyParams) -> dict[str, Any]:
     """`sent`: the services that took it; `failed`: those that did not, with their reason.
 
     Raises ConnectorFailed where none took it.
@@ -56,8 +56,8 @@ def notify(visit: Visit, params: NotifyParams) -> dict[str, Any]:
         raise Refused("title contains a line break or another control character")
     if not params.title.strip() and not params.body.strip():
         raise Refused("notify wants something to send", "Give body, or title and body")
-    files = _files(visit, params.attachments)
-    addresses = _addresses(params.secret, visit.secret(params.secret))
+    files = _files(call, params.attachments)
+    addresses = _addresses(params.secret, call.secret(params.secret))
     services = [
         _service(apprise, url, f'secret "{params.secret}"', number if len(addresses) > 1 else 0)
         for number, url in enumerate(addresses, 1)
@@ -66,8 +66,8 @@ def notify(visit: Visit, params: NotifyParams) -> dict[str, Any]:
     for service, url in zip(services, addresses, strict=True):
         name = str(service.service_name)
         reason = attended(
-            visit,
-            partial(_send, apprise, service, url, params, visit.caller.data, files),
+            call,
+            partial(_send, apprise, service, url, params, call.caller.data, files),
             stop=lambda: None,
             drop=lambda _: None,
             until=monotonic() + NEVER,
@@ -77,7 +77,7 @@ def notify(visit: Visit, params: NotifyParams) -> dict[str, Any]:
             sent.append(name)
         else:
             failed[name] = reason
-            visit.log(f"notify: {name} did not take the message: {reason}")
+            call.log(f"notify: {name} did not take the message: {reason}")
     if not sent:
         told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise ConnectorFailed(
@@ -128,9 +128,9 @@ def _service(apprise: Any, url: str, secret: str, number: int) -> Any:
     return service
 
 
-def _files(visit: Visit, attachments: str | list[str]) -> list[Path]:
+def _files(call: Call, attachments: str | list[str]) -> list[Path]:
     names = [attachments] if isinstance(attachments, str) and attachments else attachments
-    paths = [visit.path(name, exists=True) for name in names]
+    paths = [call.path(name, exists=True) for name in names]
     for path in paths:
         if path.is_dir():
             raise Refused(f'"{path.name}" is a folder; only files can be attached')

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pit.errors import ConnectorFailed
 from pit.work.connectors.backoff import delay
-from pit.work.sdk.visit import Visit
+from pit.work.sdk.call import Call
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def over(what: str) -> ConnectorFailed:
     return ConnectorFailed(f"{what}: the attempt is over")
 
 
-def again(visit: Visit, retries: int, what: str, work: Callable[[], T]) -> T:
+def again(call: Call, retries: int, what: str, work: Callable[[], T]) -> T:
     """What `work` returns; up to `retries` repetitions where its failure is `retryable`."""
     for number in range(1, retries + 1):
         try:
@@ -34,7 +34,7 @@ def again(visit: Visit, retries: int, what: str, work: Callable[[], T]) -> T:
                 raise
             said = str(error)
             told = said if said.startswith(what) else f"{what}: {said}"
-            visit.log(f"{told}; trying again ({number} of {retries})")
-            if not visit.wait(delay(number, FIRST_PAUSE, LONGEST_PAUSE)):
+            call.log(f"{told}; trying again ({number} of {retries})")
+            if not call.wait(delay(number, FIRST_PAUSE, LONGEST_PAUSE)):
                 raise over(what) from None
     return work()

@@ -15,7 +15,7 @@ from pit.errors import NoSecrets, SecretNotFound, SecretRefused, SecretsError, n
 from pit.events import SecretRequested
 from pit.model import Verdict
 from pit.work.masking import Masks
-from pit.work.sdk.visit import Caller, Secret
+from pit.work.sdk.call import Caller, Secret
 
 if TYPE_CHECKING:
     from pit.state.secrets import Secrets
@@ -113,7 +113,7 @@ class Access:
 
     def record(self, caller: Caller, key: str, verdict: Verdict, count: int = 1) -> None:
         """Put a request into the audit; who asks for a value in place of a name leaves no trace."""
-        if verdict is Verdict.UNKNOWN:
+        if verdict is not Verdict.GRANTED:
             key = self._masks.hide(key)
         self._emit(
             SecretRequested(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pit.work.sdk import wire
-from pit.work.sdk.door import Call, Door
+from pit.work.sdk.listener import Listener, RunningCall
 from pit.work.sdk.readiness import GONE, READ, WRITE
 
 WHOLE_WITHIN = 30.0
@@ -39,7 +39,7 @@ class Waits(Protocol):
         """Wait for these events from now on."""
 
     def again(self, connection: Connection) -> None:
-        """Call its `advance` after the others have had their turn."""
+        """RunningCall its `advance` after the others have had their turn."""
 
     def drop(self, connection: Connection) -> None:
         """Close it."""
@@ -48,12 +48,12 @@ class Waits(Protocol):
 class Connection:
     """A client, as far as it has come."""
 
-    def __init__(self, sock: socket.socket, door: Door, ask: Ask, waits: Waits) -> None:
-        self.sock, self.door = sock, door
+    def __init__(self, sock: socket.socket, listener: Listener, ask: Ask, waits: Waits) -> None:
+        self.sock, self.listener = sock, listener
         self.fd = sock.fileno()
         self.objection = ""
         """Why whoever it is may not ask."""
-        self.call: Call | None = None
+        self.call: RunningCall | None = None
         """The request that is being served."""
         self.over = False
         """Whether it is closed as soon as the client has its answers."""
@@ -67,7 +67,7 @@ class Connection:
         self._more = False
         self._out = memoryview(b"")
 
-    def judged(self, objection: str, now: float) -> None:
+    def identified(self, objection: str, now: float) -> None:
         """It is known now who it is: begin to read."""
         self.objection = objection
         self.deadline = now + (STRANGERS if objection else IDLE)

@@ -21,7 +21,7 @@ from pit.errors import Refused, nearest
 from pit.events import Event, Logged, Progressed, ValueSet
 from pit.model import Record
 from pit.spec.values import NAME
-from pit.work.sdk.visit import Caller, Method, Visit
+from pit.work.sdk.call import Call, Caller, Method
 
 LONGEST_VALUE = 64_000
 """Bytes of JSON that a value may have."""
@@ -78,7 +78,7 @@ class Log(Record, forbid_unknown_fields=True):
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-def set_value(visit: Visit, asked: SetValue) -> str:
+def set_value(call: Call, asked: SetValue) -> str:
     """Keep a value for the tasks downstream."""
     if not NAME.fullmatch(asked.name):
         raise Refused(f'"{asked.name}" is no name for a value', f"A name matches {NAME.pattern}")
@@ -88,53 +88,57 @@ def set_value(visit: Visit, asked: SetValue) -> str:
             f'value "{asked.name}" has {len(text):,} bytes of JSON, more than {LONGEST_VALUE:,}',
             "Larger things are files: write them to the data folder (write_output)",
         )
-    if visit.reveals(asked.name) or visit.reveals(text.decode()):
+    if call.reveals(asked.name) or call.reveals(text.decode()):
         raise Refused(
             f'value "{asked.name}" holds a secret, and values are no place for secrets',
             "Hand on the secret's name; the other task asks for it with get_secret",
         )
-    visit.facts.set_value(visit.caller, asked.name, text.decode())
+    call.facts.set_value(call.caller, asked.name, text.decode())
     return ""
 
 
-def get_value(visit: Visit, asked: GetValue) -> str:
+def get_value(call: Call, asked: GetValue) -> str:
     """The value as JSON text, so that 42 and "42" stay apart."""
-    found = visit.facts.value(visit.caller, asked.name, asked.task)
+    found = call.facts.value(call.caller, asked.name, asked.task)
     if found is not None:
         return found
     if asked.default is not msgspec.UNSET:
         return msgspec.json.encode(asked.default).decode()
-    who = f'task "{asked.task}"' if asked.task else f'no task that "{visit.caller.task}" depends on'
+    who = f'task "{asked.task}"' if asked.task else f'no task that "{call.caller.task}" depends on'
     raise Refused(
         f'{who} has {"not " if asked.task else ""}set a value "{asked.name}"',
         "It is set with set_value, before the task that reads it; or give a default",
     )
 
 
-def saved(visit: Visit, asked: Saved) -> str:
+def saved(call: Call, asked: Saved) -> str:
     """Count a file of the data folder among what the task hands on, also when it is skipped."""
-    path = visit.path(asked.file, exists=True)
+    path = call.path(asked.file, exists=True)
+    if call.reveals(asked.file):
+        raise Refused(
+            "the file's name holds a secret, and it would stand in the history", "Rename the file"
+        )
     if not path.is_file():
         raise Refused(f'"{asked.file}" is no file', "Name each file of a folder")
-    visit.facts.saved(visit.caller, path)
+    call.facts.saved(call.caller, path)
     return ""
 
 
-def progress(visit: Visit, asked: Progress) -> str:
+def progress(call: Call, asked: Progress) -> str:
     """Show how far the task is."""
     if not all(map(math.isfinite, (asked.done, asked.total or 0.0))):
         raise Refused("progress is told in finite numbers", "progress(done, total, message)")
-    visit.facts.progress(visit.caller, asked.done, asked.total, asked.message[:LONGEST_MESSAGE])
+    call.facts.progress(call.caller, asked.done, asked.total, asked.message[:LONGEST_MESSAGE])
     return ""
 
 
-def log(visit: Visit, asked: Log) -> str:
+def log(call: Call, asked: Log) -> str:
     """Log an event."""
     level = _LEVEL.get(asked.level.lower())
     if level is None:
         raise Refused(f'there is no level "{asked.level}"', f"Levels: {', '.join(LEVELS)}")
-    visit.log(line(level, asked.message, asked.fields))
-    visit.facts.logged(visit.caller, level, asked.message, asked.fields)
+    call.log(line(level, asked.message, asked.fields))
+    call.facts.logged(call.caller, level, asked.message, asked.fields)
     return ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -17,7 +18,7 @@ from msgspec.structs import FieldInfo, fields
 
 from pit.errors import Refused, nearest
 from pit.model import Record
-from pit.work.sdk.visit import Method, Visit
+from pit.work.sdk.call import Call, Method
 
 _CONNECTORS = "pit.work.connectors"
 
@@ -78,7 +79,7 @@ def find(name: str) -> Method:
         near = nearest(name[:60], MODULES)
         raise Refused(
             f'unknown method "{name[:60]}"',
-            f'Did you mean "{near}"?' if near else "pit sdk lists the methods",
+            f'Did you mean "{near}"?' if near else "pit sdk --list shows the methods",
         )
     try:
         method: Method = import_module(module).METHODS[name]
@@ -103,10 +104,10 @@ def brief(name: str) -> bool:
     return MODULES.get(name) in _BRIEF
 
 
-def call(visit: Visit, name: str, params: msgspec.Raw) -> Any:
+def serve(call: Call, name: str, params: msgspec.Raw) -> Any:
     """Serve a request; PitError says what the caller should read."""
     method = find(name)
-    return method.serve(visit, converted(name, method.params, params))
+    return method.serve(call, converted(name, method.params, params))
 
 
 def converted(name: str, wanted: type[Record], raw: msgspec.Raw) -> Record:
@@ -143,15 +144,18 @@ def _check_names(name: str, wanted: tuple[FieldInfo, ...], given: dict[str, Any]
 def described() -> Iterator[Description]:
     """Every method that this installation can serve, in the order of the table."""
     for name in MODULES:
-        try:
-            method = find(name)
-        except Refused:
-            continue
-        yield Description(
-            name=name,
-            params=tuple(_param(field) for field in fields(method.params)),
-            doc=method.doc or (method.serve.__doc__ or "").strip().split("\n")[0],
-        )
+        with suppress(Refused):
+            yield describe(name)
+
+
+def describe(name: str) -> Description:
+    """One method; Refused if there is none of this name."""
+    method = find(name)
+    return Description(
+        name=name,
+        params=tuple(_param(field) for field in fields(method.params)),
+        doc=method.doc or (method.serve.__doc__ or "").strip().split("\n")[0],
+    )
 
 
 def _param(field: FieldInfo) -> Param:

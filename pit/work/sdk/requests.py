@@ -18,7 +18,7 @@ from pit.errors import PitError, Refused
 from pit.model import Verdict
 from pit.work.sdk import methods, wire
 from pit.work.sdk.connection import Connection
-from pit.work.sdk.door import OVER, Call, Door, Services
+from pit.work.sdk.listener import OVER, Listener, RunningCall, Services
 from pit.work.sdk.pool import Pool
 from pit.work.sdk.secretive import GetSecret, GetSecretField, field_of, whole
 
@@ -50,17 +50,17 @@ class Requests:
         """The answer to a request; None if it takes time, and the connection has it later."""
         if connection.objection:
             return self._turned_away(connection, line)
-        if connection.door.over:
+        if connection.listener.over:
             connection.over = True
             return wire.failure(OVER)
         try:
             request = wire.parsed(line)
-            at_once = self._at_once(connection.door, request)
+            at_once = self._at_once(connection.listener, request)
         except PitError as error:
             return wire.failure(error)
         if at_once is not None:
             return wire.answer(at_once)
-        call = Call(connection.door, self._services, request.method, request.params)
+        call = RunningCall(connection.listener, self._services, request.method, request.params)
         if methods.quick(request.method):
             return self._answer(call)
         connection.call = call
@@ -71,51 +71,51 @@ class Requests:
 
         def serve() -> None:
             self._serve(connection, call)
-            if waiting := connection.door.next():
+            if waiting := connection.listener.next():
                 self.long.submit(waiting)
 
-        if connection.door.in_turn(serve):
+        if connection.listener.in_turn(serve):
             self.long.submit(serve)
         return None
 
     def _turned_away(self, connection: Connection, line: bytes) -> bytes:
         """Audit what a stranger wanted, and tell him."""
         connection.over = True
-        caller = connection.door.caller
+        caller = connection.listener.caller
         self._services.access.record(caller, _wanted(line), Verdict.REFUSED)
         return wire.failure(
             f'refused: this socket is for task "{caller.task}" of DAG "{caller.dag}", '
             f"and {connection.objection}"
         )
 
-    def _at_once(self, door: Door, request: wire.Request) -> str | None:
+    def _at_once(self, listener: Listener, request: wire.Request) -> str | None:
         """The answer to what this attempt has been given before, None for all else."""
         wanted = _SECRETIVE.get(request.method)
         if wanted is None:
             return None
         params: Any = methods.converted(request.method, wanted, request.params)
         key = params.key if wanted is GetSecret else params.secret
-        value = self._services.access.granted_before(door.caller, key)
+        value = self._services.access.granted_before(listener.caller, key)
         if value is None:
             return None
         return whole(value) if wanted is GetSecret else field_of(value, params)
 
     # ------------------------------------------------------------------ in a thread of the pool
 
-    def _serve(self, connection: Connection, call: Call) -> None:
+    def _serve(self, connection: Connection, call: RunningCall) -> None:
         """One request, unless nobody waits for it any more."""
-        door = connection.door
+        listener = connection.listener
         answer = b""
-        if not call.stopped and door.enter(call):
+        if not call.stopped and listener.enter(call):
             try:
                 answer = self._answer(call)
             finally:
-                door.leave(call)
+                listener.leave(call)
         self._hand_back(connection, lambda: _answered(connection, call, answer))
 
-    def _answer(self, call: Call) -> bytes:
+    def _answer(self, call: RunningCall) -> bytes:
         try:
-            return wire.answer(wire.text(methods.call(call, call.method, call.params)))
+            return wire.answer(wire.text(methods.serve(call, call.method, call.params)))
         except PitError as error:
             sentence = wire.sentence(error)
         # What a connector's library raises is the task's to know, and must not end the thread.
@@ -125,7 +125,7 @@ class Requests:
         return wire.failure(self._services.masks.hide(sentence))
 
 
-def _answered(connection: Connection, call: Call, answer: bytes) -> None:
+def _answered(connection: Connection, call: RunningCall, answer: bytes) -> None:
     if connection.call is call:
         connection.answered(answer, time.monotonic())
 

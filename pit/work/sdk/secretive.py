@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pit.errors import Refused, nearest
 from pit.model import Record
-from pit.work.sdk.visit import Method, Secret, Visit
+from pit.work.sdk.call import Call, Method, Secret
 
 
 class GetSecret(Record):
@@ -20,14 +20,14 @@ class GetSecretField(Record):
     field: str
 
 
-def get_secret(visit: Visit, params: GetSecret) -> str:
+def get_secret(call: Call, params: GetSecret) -> str:
     """A secret's value; that of a structured one is a JSON object, its fields in order."""
-    return whole(visit.secret(params.key))
+    return whole(call.secret(params.key))
 
 
-def get_secret_field(visit: Visit, params: GetSecretField) -> str:
+def get_secret_field(call: Call, params: GetSecretField) -> str:
     """One field of a structured secret."""
-    return field_of(visit.secret(params.secret), params)
+    return field_of(call.secret(params.secret), params)
 
 
 def whole(value: Secret) -> str:

@@ -1,11 +1,11 @@
 """The sockets of one run, and the one thread that waits for all of them.
 
-    attempts ──open, close──▶ doors ◀── one thread: accept, read, answer, write
+    attempts ──open, close──▶ listeners ◀── one thread: accept, read, answer, write
                                               │  ▲
                               what takes time ▼  │ its answer
                                           a pool of threads
 
-Nothing is started before the first attempt of a run opens its door; a door that nobody knocks at
+Nothing is started before the first attempt of a run opens its listener; one that nobody connects to
 costs a socket and no switch of threads. Nothing that a client does or fails to do is waited for.
 """
 
@@ -23,13 +23,13 @@ from pathlib import Path
 
 from pit.model import Order
 from pit.work.masking import Masks
-from pit.work.sdk import peers, rooms, wire
+from pit.work.sdk import peers, socketdir, wire
 from pit.work.sdk.access import Access
+from pit.work.sdk.call import Caller, Facts
 from pit.work.sdk.connection import Connection
-from pit.work.sdk.door import Door, Line, Move, Services
+from pit.work.sdk.listener import Line, Listener, Move, Services
 from pit.work.sdk.readiness import READ, Readiness, readiness
 from pit.work.sdk.requests import Requests
-from pit.work.sdk.visit import Caller, Facts
 
 MOST_OF_A_TASK, MOST_OF_A_RUN = 64, 512
 """Connections at once."""
@@ -38,23 +38,23 @@ _ACCEPTED_AT_A_TURN = 64
 _SPARE = 4
 _PATIENCE = 5.0
 _TICK = 1.0
-_BREATH = 0.1
+_PAUSE = 0.1
 _NO_HANDLES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Desk:
+class Server:
     """Where the tasks of one run ask; any number of attempts at once."""
 
     def __init__(self, access: Access, facts: Facts, masks: Masks) -> None:
         self._services = Services(access, facts, masks)
         self._lock = threading.RLock()
-        self._room: rooms.Room | None = None
+        self._folder: socketdir.SocketDir | None = None
         self._requests = Requests(self._services, self._hand_back)
-        self._doors: dict[int, Door] = {}
+        self._listeners: dict[int, Listener] = {}
         self._connections: dict[int, Connection] = {}
-        self._undecided: deque[Connection] = deque()
-        self._breathless: list[Door] = []
-        self._errands: deque[Callable[[], None]] = deque()
+        self._unidentified: deque[Connection] = deque()
+        self._paused: list[Listener] = []
+        self._posted: deque[Callable[[], None]] = deque()
         self._waking = threading.Lock()
         self._wake_reader = self._wake_writer = -1
         self._woken = False
@@ -63,7 +63,7 @@ class Desk:
 
     # ------------------------------------------------------------------ for attempts
 
-    def open(self, order: Order, data: Path, log: Line, move: Move | None = None) -> Door:
+    def open(self, order: Order, data: Path, log: Line, move: Move | None = None) -> Listener:
         """A socket for an attempt that is about to start; OSError if there is no room for one.
 
         `log` writes a line into the task's log, `move` moves rows for it.
@@ -79,34 +79,34 @@ class Desk:
         with self._lock:
             if self._thread is None:
                 self._start()
-            assert self._room is not None
-            door = Door(caller, order.marker, self._room.name(), log, move)
-            self._doors[door.listener.fileno()] = door
-            self._ready.register(door.listener.fileno(), READ)
-        return door
+            assert self._folder is not None
+            listener = Listener(caller, order.marker, self._folder.name(), log, move)
+            self._listeners[listener.sock.fileno()] = listener
+            self._ready.register(listener.sock.fileno(), READ)
+        return listener
 
-    def started(self, door: Door, pid: int, start: int) -> None:
+    def started(self, listener: Listener, pid: int, start: int) -> None:
         """The process of an attempt runs: from now on it is known who belongs to it."""
-        door.belongs_to(pid, start)
-        if self._undecided:
-            self._errand(self._decide)
+        listener.belongs_to(pid, start)
+        if self._unidentified:
+            self._post(self._identify_all)
 
-    def close(self, door: Door) -> None:
+    def close(self, listener: Listener) -> None:
         """An attempt is over: its socket is gone, and nothing is done for it any more."""
         with self._lock:
-            fd = door.listener.fileno()
-            if self._doors.pop(fd, None) is not None:
+            fd = listener.sock.fileno()
+            if self._listeners.pop(fd, None) is not None:
                 self._ready.unregister(fd)
-            door.listener.close()
-        door.seal()
-        if door.connections:
-            self._errand(lambda: self._drop_all(door))
-        caller = door.caller
+            listener.sock.close()
+        listener.seal()
+        if listener.connections:
+            self._post(lambda: self._drop_all(listener))
+        caller = listener.caller
         self._services.access.forget(caller.task, caller.attempt)
         self._services.facts.settle(caller.task)
 
     def _start(self) -> None:
-        self._room = rooms.new()
+        self._folder = socketdir.new()
         self._ready: Readiness = readiness()
         self._spare = _Spare()
         self._wake_reader, self._wake_writer = os.pipe()
@@ -119,17 +119,17 @@ class Desk:
     def end(self) -> None:
         """The run is over: no socket, no thread, no folder is left."""
         with self._lock:
-            doors = list(self._doors.values())
-        for door in doors:
-            self.close(door)
+            listeners = list(self._listeners.values())
+        for listener in listeners:
+            self.close(listener)
         self._requests.close()
         if self._thread is None or self._over:
             return
         self._over = True
-        self._errand(lambda: None)
+        self._post(lambda: None)
         self._thread.join(_PATIENCE)
-        assert self._room is not None
-        self._room.close()
+        assert self._folder is not None
+        self._folder.close()
         if self._thread.is_alive():
             return  # it looks at a process that is stuck in the kernel; that must not hang the run
         self._ready.close()
@@ -141,9 +141,9 @@ class Desk:
 
     # ------------------------------------------------------------------ the thread that waits
 
-    def _errand(self, work: Callable[[], None]) -> None:
+    def _post(self, work: Callable[[], None]) -> None:
         """Have something done by the thread that waits, soon; not at all once the run is over."""
-        self._errands.append(work)
+        self._posted.append(work)
         with self._waking:  # so that the handle is what it was
             if not self._woken and self._wake_writer >= 0:
                 self._woken = True
@@ -154,16 +154,16 @@ class Desk:
         while not self._over:
             for fd, events in self._ready.poll(self._patience()):
                 self._happened(fd, events)
-            self._run_errands()
+            self._run_posted()
             self._look_at_the_clock(time.monotonic())
         for connection in list(self._connections.values()):
             self.drop(connection)
 
     def _patience(self) -> float | None:
-        if self._errands:
+        if self._posted:
             return 0.0
-        if self._breathless:
-            return _BREATH
+        if self._paused:
+            return _PAUSE
         return _TICK if self._connections else None
 
     def _happened(self, fd: int, events: int) -> None:
@@ -174,29 +174,29 @@ class Desk:
             with self._waking, suppress(BlockingIOError):
                 os.read(self._wake_reader, 64)
                 self._woken = False
-        elif (door := self._doors.get(fd)) is not None:
-            self._accept(door)
+        elif (listener := self._listeners.get(fd)) is not None:
+            self._accept(listener)
 
     def _guarded(self, connection: Connection, work: Callable[[], None]) -> None:
         try:
             work()
         # A defect met by one client's request must not silence the sockets of all others.
         except Exception as error:
-            connection.door.log(f"[pit] defect in the socket: {type(error).__name__}")
+            connection.listener.log(f"[pit] defect in the socket: {type(error).__name__}")
             self.drop(connection)
 
-    def _run_errands(self) -> None:
-        for _ in range(len(self._errands)):
-            self._errands.popleft()()
+    def _run_posted(self) -> None:
+        for _ in range(len(self._posted)):
+            self._posted.popleft()()
 
     def _look_at_the_clock(self, now: float) -> None:
         """Once a second: who has taken too long; and who may come in again."""
-        if self._breathless:
+        if self._paused:
             with self._lock:
-                for door in self._breathless:
-                    if not door.over:
-                        self._ready.modify(door.listener.fileno(), READ)
-            self._breathless = []
+                for listener in self._paused:
+                    if not listener.over:
+                        self._ready.modify(listener.sock.fileno(), READ)
+            self._paused = []
         if self._connections and now >= self._next_look:
             self._next_look = now + _TICK
             for connection in list(self._connections.values()):
@@ -207,67 +207,71 @@ class Desk:
 
     # ------------------------------------------------------------------ who comes in
 
-    def _accept(self, door: Door) -> None:
+    def _accept(self, listener: Listener) -> None:
         for _ in range(_ACCEPTED_AT_A_TURN):
-            with self._lock:  # so that the handle is this door's as long as it is used
-                if door.over or door.listener.fileno() < 0:
+            with self._lock:  # so that the handle is this listener's as long as it is used
+                if listener.over or listener.sock.fileno() < 0:
                     return
                 try:
-                    sock, _ = door.listener.accept()
+                    sock, _ = listener.sock.accept()
                 except BlockingIOError:
                     return
                 except OSError as error:
                     if error.errno in _NO_HANDLES:
-                        self._ready.modify(door.listener.fileno(), 0)
-                        self._breathless.append(door)
+                        self._ready.modify(listener.sock.fileno(), 0)
+                        self._paused.append(listener)
                         return
                     continue
-            self._welcome(sock, door)
+            self._admit(sock, listener)
 
-    def _welcome(self, sock: socket.socket, door: Door) -> None:
+    def _admit(self, sock: socket.socket, listener: Listener) -> None:
         sock.setblocking(False)
-        full = door.connections >= MOST_OF_A_TASK or len(self._connections) >= MOST_OF_A_RUN
+        full = listener.connections >= MOST_OF_A_TASK or len(self._connections) >= MOST_OF_A_RUN
         if full:
             with suppress(OSError):
                 sock.send(wire.failure(f"too many connections: a task may have {MOST_OF_A_TASK}"))
             sock.close()
             return
-        connection = Connection(sock, door, self._requests.ask, self)
+        connection = Connection(sock, listener, self._requests.ask, self)
         self._connections[connection.fd] = connection
-        door.connections += 1
+        listener.connections += 1
         self._ready.register(connection.fd, 0)
-        self._judge(connection)
+        self._identify(connection)
 
-    def _judge(self, connection: Connection) -> None:
+    def _identify(self, connection: Connection) -> None:
         """Who is it? That can only be told when the task's process is known."""
-        root = connection.door.root
+        root = connection.listener.root
         if root is None:
-            self._undecided.append(connection)
-            if connection.door.root is None:
+            self._unidentified.append(connection)
+            if connection.listener.root is None:
                 return
-            self._undecided.remove(connection)
-            root = connection.door.root
+            self._unidentified.remove(connection)
+            root = connection.listener.root
         assert root is not None
         others = self._others(root)
         objection = peers.objection(connection.sock, root, others)
         if objection:  # unless it was only that no file could be opened to look at
             with self._spare.lent():
                 objection = peers.objection(connection.sock, root, others)
-        connection.judged(objection, time.monotonic())
+        connection.identified(objection, time.monotonic())
 
     def _others(self, root: peers.Root) -> Callable[[], set[int]]:
         def others() -> set[int]:
             with self._lock:
-                roots = {door.root.pid for door in self._doors.values() if door.root is not None}
+                roots = {
+                    listener.root.pid
+                    for listener in self._listeners.values()
+                    if listener.root is not None
+                }
             return roots - {root.pid}
 
         return others
 
-    def _decide(self) -> None:
-        for _ in range(len(self._undecided)):
-            connection = self._undecided.popleft()
+    def _identify_all(self) -> None:
+        for _ in range(len(self._unidentified)):
+            connection = self._unidentified.popleft()
             if self._connections.get(connection.fd) is connection:
-                self._judge(connection)
+                self._identify(connection)
 
     # ------------------------------------------------------------------ `connection.Waits`
 
@@ -277,11 +281,11 @@ class Desk:
 
     def again(self, connection: Connection) -> None:
         """Come back to a connection after the others have had their turn."""
-        self._errands.append(lambda: self._resume(connection))
+        self._posted.append(lambda: self._resume(connection))
 
     def _hand_back(self, connection: Connection, work: Callable[[], None]) -> None:
         """Have a connection's work done by the thread that waits."""
-        self._errand(lambda: self._guarded(connection, work))
+        self._post(lambda: self._guarded(connection, work))
 
     def _resume(self, connection: Connection) -> None:
         if self._connections.get(connection.fd) is connection:
@@ -292,16 +296,16 @@ class Desk:
         if self._connections.get(connection.fd) is not connection:
             return
         del self._connections[connection.fd]
-        connection.door.connections -= 1
+        connection.listener.connections -= 1
         self._ready.unregister(connection.fd)
         connection.sock.close()
         call, connection.call = connection.call, None
         if call is not None:
             call.stop()
 
-    def _drop_all(self, door: Door) -> None:
+    def _drop_all(self, listener: Listener) -> None:
         for connection in list(self._connections.values()):
-            if connection.door is door:
+            if connection.listener is listener:
                 self.drop(connection)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pit.model import Load, LoadMode, Record, Save
-from pit.work.sdk.visit import Method, Methods, Visit
+from pit.work.sdk.call import Call, Method, Methods
 
 
 class LoadData(Record):
@@ -31,9 +31,9 @@ class SaveQuery(Record):
     file: str
 
 
-def load_data(visit: Visit, asked: LoadData) -> str:
+def load_data(call: Call, asked: LoadData) -> str:
     """Load a file of the data folder into a table, all of it or nothing."""
-    path = visit.path(asked.file, exists=True)
+    path = call.path(asked.file, exists=True)
     work = Load(
         source=str(path),
         table=asked.table,
@@ -41,17 +41,17 @@ def load_data(visit: Visit, asked: LoadData) -> str:
         mode=asked.mode,
         key=tuple(asked.key or ()),
     )
-    rows = visit.move(work, visit.connection(asked.connection))
+    rows = call.move(work, call.connection(asked.connection))
     return f"{rows} row{'' if rows == 1 else 's'} loaded"
 
 
-def save_query(visit: Visit, asked: SaveQuery) -> dict[str, Any]:
+def save_query(call: Call, asked: SaveQuery) -> dict[str, Any]:
     """Write the result of a query to a file of the data folder."""
-    path = visit.path(asked.file)
+    path = call.path(asked.file)
     work = Save(output=str(path), query=asked.query)
-    rows = visit.move(work, visit.connection(asked.connection))
+    rows = call.move(work, call.connection(asked.connection))
     if not path.name.startswith(".pit-"):
-        visit.facts.saved(visit.caller, path)
+        call.facts.saved(call.caller, path)
     return {"file": asked.file, "rows": rows}
 
 

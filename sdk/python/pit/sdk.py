@@ -55,7 +55,8 @@ class RequestFailed(PitSDKError):
     """Pit could not do what was asked; the text is its answer."""
 
     def __init__(self, method: str, answer: str) -> None:
-        super().__init__(answer if answer.startswith(method) else f"{method}: {answer}")
+        told = answer.startswith((method, "unknown method"))
+        super().__init__(answer if told else f"{method}: {answer}")
         self.method, self.answer = method, answer
 
 

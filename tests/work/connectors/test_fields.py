@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 
-from pit.work.connectors.fields import Fields
+from pit.work.connectors.fields import Fields, trusting
 
 PASSWORD = "hunter2-hunter2"
 
@@ -27,3 +28,10 @@ def test_what_a_server_sends_back_is_blotted_out(said: str) -> None:
     assert PASSWORD not in hidden
     assert "aHVudGVyMi1od" not in hidden
     assert "h1bnRlcjItaHVudGVyM" not in hidden
+
+
+def test_the_keys_of_a_connection_are_written_to_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert trusting("", verify=True).keylog_filename is None

@@ -15,7 +15,7 @@ import pytest
 from pit.errors import ConnectorFailed, MissingExtra, PitError, Refused
 from pit.work.connectors import notify as connector
 from tests.servers import http, smtp
-from tests.work.connectors.guest import Guest, logging_everything
+from tests.work.connectors.direct import DirectCall, logging_everything
 
 NOTIFY = connector.METHODS["notify"]
 TOKEN = "t0ken-of-the-channel"
@@ -41,22 +41,22 @@ def address(origin: http.Origin, path: str = "echo", scheme: str = "json") -> st
     return f"{scheme}://robot:{TOKEN}@{origin.host}:{origin.port}/{path}/?key={TOKEN}"
 
 
-def tell(folder: Path, secret: str | dict[str, str], **params: Any) -> tuple[Any, Guest]:
+def tell(folder: Path, secret: str | dict[str, str], **params: Any) -> tuple[Any, DirectCall]:
     """The result of a message, and the caller."""
-    guest = Guest(folder, {"team": secret})
-    result = guest.ask(NOTIFY, secret="team", **{"body": "It is done"} | params)
-    assert TOKEN not in json.dumps(result) + "".join(guest.lines)
-    return result, guest
+    call = DirectCall(folder, {"team": secret})
+    result = call.ask(NOTIFY, secret="team", **{"body": "It is done"} | params)
+    assert TOKEN not in json.dumps(result) + "".join(call.lines)
+    return result, call
 
 
 def fails(folder: Path, secret: str | dict[str, str], text: str, **params: Any) -> PitError:
     """The error of a message, after asserting that it says something and no credentials."""
-    guest = Guest(folder, {"team": secret})
+    call = DirectCall(folder, {"team": secret})
     with pytest.raises(PitError) as caught:
-        guest.ask(NOTIFY, secret="team", **{"body": "It is done"} | params)
+        call.ask(NOTIFY, secret="team", **{"body": "It is done"} | params)
     said = f"{caught.value} {caught.value.hint}"
     assert text in said
-    assert TOKEN not in said + "".join(guest.lines)
+    assert TOKEN not in said + "".join(call.lines)
     return caught.value
 
 
@@ -81,7 +81,7 @@ def test_attachments_and_their_names(tmp_path: Path, web: http.Origin) -> None:
     assert b"attached words" in web.requests[0].body
 
 
-class Swapping(Guest):
+class Swapping(DirectCall):
     """Puts a link that leads out in the place of each file, once it has been looked at."""
 
     def path(self, name: str, *, exists: bool = False) -> Path:
@@ -99,9 +99,9 @@ def test_a_link_that_is_put_in_the_way_is_not_followed(
     data = tmp_path / "data"
     data.mkdir()
     (data / "a").write_text("for the team")
-    guest = Swapping(data, {"team": address(web, scheme=scheme)})
+    call = Swapping(data, {"team": address(web, scheme=scheme)})
     with pytest.raises(Refused, match="by a link"):
-        guest.ask(NOTIFY, secret="team", body="It is done", attachments="a")
+        call.ask(NOTIFY, secret="team", body="It is done", attachments="a")
     assert web.requests == []
 
 
@@ -136,10 +136,10 @@ def test_markdown_becomes_html_where_a_service_wants_it(tmp_path: Path) -> None:
 
 def test_one_service_fails_and_the_other_is_told(tmp_path: Path, web: http.Origin) -> None:
     both = f"{address(web)}\n{address(web, 'status/403', 'form')}"
-    told, guest = tell(tmp_path, both)
+    told, call = tell(tmp_path, both)
     assert told["sent"] == ["JSON"]
     assert "403" in told["failed"]["Form"]
-    assert any("Form" in line for line in guest.lines)
+    assert any("Form" in line for line in call.lines)
 
 
 @pytest.mark.parametrize(

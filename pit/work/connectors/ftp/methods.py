@@ -16,7 +16,7 @@ from pit.work.connectors.ftp.remote import Entry, Remote, checked_path
 from pit.work.connectors.ftp.session import Session
 from pit.work.connectors.ftp.transfer import Download, Upload
 from pit.work.connectors.retry import LONGEST_PAUSE, RETRIES, over
-from pit.work.sdk.visit import Method, Visit
+from pit.work.sdk.call import Call, Method
 
 _OWN = ".pit-"
 """How the names of unfinished uploads begin; no pattern matches them."""
@@ -105,15 +105,15 @@ class DeleteParams(Record):
 # ---------------------------------------------------------------- looking
 
 
-def ftp_list(visit: Visit, params: ListParams) -> list[Any]:
+def ftp_list(call: Call, params: ListParams) -> list[Any]:
     """The names of the files in a folder, or with `details` a record of each."""
     wanted, directory = _wanted(params.pattern), _directory(params.directory)
-    with _session(visit, params.secret, params.retries) as session:
+    with _session(call, params.secret, params.retries) as session:
         found = session.run(lambda remote: remote.files(directory, wanted))
     return _shown(found, params.details)
 
 
-def ftp_wait(visit: Visit, params: WaitParams) -> list[Any]:
+def ftp_wait(call: Call, params: WaitParams) -> list[Any]:
     """What `ftp_list` would say of the files that are there and have stopped changing."""
     stable, timeout = seconds(params.stable, "stable"), seconds(params.timeout, "timeout")
     if params.at_least < 1:
@@ -122,7 +122,7 @@ def ftp_wait(visit: Visit, params: WaitParams) -> list[Any]:
     wanted, directory = _wanted(params.pattern), _directory(params.directory)
     every = max(_SHORTEST_POLL, min(_LONGEST_POLL, stable / 3))
     ends, failures = monotonic() + timeout, 0
-    with _session(visit, params.secret, 0) as session:
+    with _session(call, params.secret, 0) as session:
         while True:
             trouble: ConnectorFailed | None = None
             try:
@@ -138,7 +138,7 @@ def ftp_wait(visit: Visit, params: WaitParams) -> list[Any]:
             if left <= 0:
                 raise _in_vain(params, watch, trouble)
             nap = delay(failures, every, LONGEST_PAUSE) if trouble else every
-            if not visit.wait(min(max(nap, _SHORTEST_POLL), left)):
+            if not call.wait(min(max(nap, _SHORTEST_POLL), left)):
                 raise over("ftp_wait")
 
 
@@ -181,11 +181,11 @@ def _in_vain(params: WaitParams, watch: _Watch, trouble: ConnectorFailed | None)
 # ---------------------------------------------------------------- carrying
 
 
-def ftp_get(visit: Visit, params: GetParams) -> list[str]:
+def ftp_get(call: Call, params: GetParams) -> list[str]:
     """Absolute paths of what was fetched into the data folder, or into the folder `to` in it."""
     if bool(params.path) == bool(params.pattern):
         raise Refused("ftp_get wants either path, or directory and pattern")
-    with _session(visit, params.secret, params.retries) as session:
+    with _session(call, params.secret, params.retries) as session:
         if params.path:
             if params.directory:
                 raise Refused("ftp_get: directory goes with pattern, not with path")
@@ -200,62 +200,62 @@ def _fetched(session: Session, path: str, to: str) -> str:
     name = posixpath.basename(path)
     if name in ("", ".", ".."):
         raise Refused(f'"{path}" names no file')
-    target = session.visit.path(posixpath.join(to, name))
+    target = session.call.path(posixpath.join(to, name))
     if target.is_dir():
         raise Refused(f'"{name}" is a folder in the data folder')
-    Download(session.visit.caller.data, path, target).fetch(session)
-    session.visit.facts.saved(session.visit.caller, target)
+    Download(session.call.caller.data, path, target).fetch(session)
+    session.call.facts.saved(session.call.caller, target)
     return str(target)
 
 
-def ftp_download(visit: Visit, params: DownloadParams) -> list[str]:
+def ftp_download(call: Call, params: DownloadParams) -> list[str]:
     """As `ftp_get`."""
     path = "" if params.pattern else params.remote_path
     directory = params.directory or (params.remote_path if params.pattern else "")
     if not path and not params.pattern:
         raise Refused("ftp_download wants either remote_path, or directory and pattern")
     asked = GetParams(secret=params.secret, path=path, directory=directory, pattern=params.pattern)
-    return ftp_get(visit, asked)
+    return ftp_get(call, asked)
 
 
-def ftp_put(visit: Visit, params: PutParams) -> dict[str, Any]:
+def ftp_put(call: Call, params: PutParams) -> dict[str, Any]:
     """The path that the file got on the server, and its size."""
-    file = visit.path(params.file, exists=True)
+    file = call.path(params.file, exists=True)
     path = checked_path(params.path, "path")
     if path.endswith("/"):
         path += file.name
     if file.is_dir():
         raise Refused(f'"{params.file}" is a folder; one file at a time')
-    upload = Upload(visit.caller.data, file, path, direct=params.direct, parents=params.parents)
-    with _session(visit, params.secret, params.retries) as session:
+    upload = Upload(call.caller.data, file, path, direct=params.direct, parents=params.parents)
+    with _session(call, params.secret, params.retries) as session:
         upload.send(session)
     return {"path": path, "size": upload.size}
 
 
-def ftp_upload(visit: Visit, params: UploadParams) -> str:
+def ftp_upload(call: Call, params: UploadParams) -> str:
     """Nothing; the file is there."""
     asked = PutParams(secret=params.secret, file=params.local_name, path=params.remote_path)
-    ftp_put(visit, asked)
+    ftp_put(call, asked)
     return ""
 
 
 # ---------------------------------------------------------------- changing
 
 
-def ftp_move(visit: Visit, params: MoveParams) -> str:
+def ftp_move(call: Call, params: MoveParams) -> str:
     """Nothing; the file has another name."""
     source, target = checked_path(params.src, "src"), checked_path(params.dst, "dst")
     if target.endswith("/"):
         target += posixpath.basename(source)
-    with _session(visit, params.secret, params.retries) as session:
+    with _session(call, params.secret, params.retries) as session:
         session.run(_once_sure(source, lambda remote: remote.rename(source, target), target))
     return ""
 
 
-def ftp_delete(visit: Visit, params: DeleteParams) -> str:
+def ftp_delete(call: Call, params: DeleteParams) -> str:
     """Nothing; the file is gone."""
     path = checked_path(params.path, "path")
-    with _session(visit, params.secret, params.retries) as session:
+    with _session(call, params.secret, params.retries) as session:
         session.run(_once_sure(path, lambda remote: remote.delete(path)))
     return ""
 
@@ -280,10 +280,10 @@ def _once_sure(
 # ---------------------------------------------------------------- what params mean
 
 
-def _session(visit: Visit, secret: str, retries: int) -> Session:
+def _session(call: Call, secret: str, retries: int) -> Session:
     if not 0 <= retries <= 100:
         raise Refused("retries must be from 0 to 100")
-    return Session(visit, secret, retries)
+    return Session(call, secret, retries)
 
 
 def _directory(text: str) -> str:

@@ -25,6 +25,7 @@ from pit.work.connectors.ftp.remote import (
 
 _FAREWELL = 3.0
 _LONGEST_LISTING = 64 << 20
+_LONGEST_ANSWER = 1 << 20
 _GONE = ("421", "425", "426")
 _UNKNOWN_COMMAND = ("500", "501", "502", "504")
 _FOLDERS = ("dir", "cdir", "pdir")
@@ -33,7 +34,26 @@ _BYTES = "latin-1"
 """Latin-1 takes every byte as it is: ftplib carries names untouched, and they are decoded here."""
 
 
-class _Explicit(ftplib.FTP_TLS):
+class _Plain(ftplib.FTP):
+    """FTP whose answers end: a server that sends lines for ever is an error."""
+
+    _heard = 0
+
+    def putline(self, line: str) -> None:
+        """Send a command, which has an answer of its own."""
+        self._heard = 0
+        super().putline(line)
+
+    def getline(self) -> str:
+        """One line of an answer."""
+        line = super().getline()
+        self._heard += len(line)
+        if self._heard > _LONGEST_ANSWER:
+            raise ftplib.error_proto("it never ends")
+        return line
+
+
+class _Explicit(_Plain, ftplib.FTP_TLS):
     """FTPS whose data connections go on with the session of the control connection.
 
     vsftpd and FileZilla demand that, as a proof that both belong to the same client.
@@ -367,7 +387,7 @@ class FtpRemote:
 
 def _made(account: Account) -> ftplib.FTP:
     if account.tls == "none":
-        return ftplib.FTP(encoding=_BYTES)
+        return _Plain(encoding=_BYTES)
     kind = _Implicit if account.tls == "implicit" else _Explicit
     return kind(context=account.fields.tls(), encoding=_BYTES)
 

@@ -34,6 +34,7 @@ T = TypeVar("T")
 _TICK = 0.2
 _FAREWELL = 3.0
 _BLOCK = 1 << 20
+_MOST = 1_000_000
 _KEEPALIVE = 15
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa")
@@ -55,6 +56,8 @@ class SftpRemote:
         self._ssh = _library()
         self._account = account
         self._stopped = False
+        self._heard = 0
+        """Grows as a step gets on that consists of several."""
         self._runner = asyncio.Runner()
         # What is still under way when a connection goes would be complained about on stderr.
         self._runner.get_loop().set_exception_handler(lambda loop, context: None)
@@ -104,18 +107,19 @@ class SftpRemote:
             return client
 
     def _do(self, step: Coroutine[Any, Any, T]) -> T:
-        """One step; it may take as long as a server may be silent."""
+        """One step; it may take as long as a server may be silent, and longer while it gets on."""
         return self._runner.run(self._bounded(step))
 
     async def _bounded(self, step: Coroutine[Any, Any, T]) -> T:
         task = asyncio.ensure_future(step)
-        waited, tick = 0.0, min(_TICK, self._account.silence)
+        waited, tick, heard = 0.0, min(_TICK, self._account.silence), self._heard
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=tick)
                 if task.done():
                     break
-                waited += tick
+                waited = waited + tick if self._heard == heard else 0.0
+                heard = self._heard
                 if self._stopped:
                     raise over(str(self._account))
                 if waited >= self._account.silence:
@@ -177,8 +181,12 @@ class SftpRemote:
         """The files of a folder; what a symbolic link leads to counts."""
 
         async def look() -> list[Entry]:
-            found = []
+            found: list[Entry] = []
+            began = self._heard
             async for each in self._client.scandir(directory or "."):
+                self._heard += 1
+                if self._heard - began > _MOST:
+                    raise ConnectorFailed(f'{self._account}: the list of "{directory}" never ends')
                 name = str(each.filename)
                 if name in (".", "..") or not wanted(name):
                     continue

@@ -145,17 +145,6 @@ class Remote(Protocol):
         """Say goodbye; never raises and never takes long."""
 
 
-def connect(account: Account) -> Remote:
-    """A new connection to the server, logged in."""
-    if account.protocol == "sftp":
-        from pit.work.connectors.ftp.over_ssh import SftpRemote
-
-        return SftpRemote(account)
-    from pit.work.connectors.ftp.over_ftp import FtpRemote
-
-    return FtpRemote(account)
-
-
 def joined(directory: str, name: str) -> str:
     """The path of what a folder holds; "" is the folder after login."""
     return posixpath.join(directory, name) if directory else name

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import http
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -59,7 +59,7 @@ class Wanted(Record):
         return status in self.expect if self.expect else status < 400
 
 
-class Answer:
+class Answer(AbstractContextManager["Answer"]):
     """An answer whose body has come, as bytes or as a file that is yet to be published."""
 
     def __init__(
@@ -132,15 +132,7 @@ class Answer:
             return {"base64": base64.b64encode(content).decode()}
         return {"body": text}
 
-    def __enter__(self) -> Answer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.discard()
 
 

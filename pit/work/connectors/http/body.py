@@ -21,7 +21,7 @@ from pit.work.sdk.files import reading
 
 
 class Enclosed(Record):
-    """A file of the data folder that is sent; `path` is what the visit's `path` gave."""
+    """A file of the data folder that is sent; `path` is what the call's `path` gave."""
 
     data: Path
     path: Path

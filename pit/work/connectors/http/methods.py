@@ -1,6 +1,6 @@
 """`http_request`: HTTP for tasks, with retries, files, and credentials that the task never sees.
 
-The steps of a request stand in `http_request`. Next door: `plan` checks what is asked for,
+The steps of a request stand in `http_request`. Next listener: `plan` checks what is asked for,
 `address` reads URLs, `credentials` secrets, `body` makes what is sent, `hops`
 follows redirects, `client` talks, `answer` makes the result.
 """
@@ -21,10 +21,10 @@ from pit.work.connectors.http.credentials import Credentials
 from pit.work.connectors.http.hops import MOST, REDIRECTS
 from pit.work.connectors.http.plan import HttpRequest, Plan, credentials, plan
 from pit.work.connectors.loggers import silence
-from pit.work.sdk.visit import Method, Visit
+from pit.work.sdk.call import Call, Method
 
 
-def http_request(visit: Visit, params: HttpRequest) -> dict[str, Any]:
+def http_request(call: Call, params: HttpRequest) -> dict[str, Any]:
     """Sends a request until it is answered for good; the result is told in docs/connectors.md.
 
     Raises Refused for what may not be sent, ConnectorFailed for an answer that is not expected or
@@ -32,12 +32,12 @@ def http_request(visit: Visit, params: HttpRequest) -> dict[str, Any]:
     """
     began = monotonic()
     _available()
-    known = credentials(visit, params)
+    known = credentials(call, params)
     try:
-        answer, attempts = _persevere(visit, plan(visit, params, known, began))
+        answer, attempts = _persevere(call, plan(call, params, known, began))
         with answer:
             if (saved := answer.publish()) is not None:
-                visit.facts.saved(visit.caller, saved)
+                call.facts.saved(call.caller, saved)
             told = _hidden_in(answer.told(attempts, monotonic() - began), known)
     except (Refused, ConnectorFailed) as error:
         raise _hidden(error, known) from None
@@ -59,11 +59,11 @@ def _available() -> None:
 # ----------------------------------------------------------------------------------- the attempts
 
 
-def _persevere(visit: Visit, plan: Plan) -> tuple[Answer, int]:
+def _persevere(call: Call, plan: Plan) -> tuple[Answer, int]:
     """The answer that counts, and at which attempt it came."""
     for attempt in range(1, plan.attempts + 1):
         try:
-            answer = _attempt(visit, plan)
+            answer = _attempt(call, plan)
             trouble, wish = answer.trouble(plan.doing), answer.retry_after
             if trouble is None:
                 return answer, attempt
@@ -74,16 +74,16 @@ def _persevere(visit: Visit, plan: Plan) -> tuple[Answer, int]:
         pause = max(wish or 0.0, backoff.delay(attempt, plan.base, plan.longest))
         if not again or attempt == plan.attempts or monotonic() + pause >= plan.until:
             raise trouble
-        visit.log(f"http_request: {_hidden(trouble, plan.credentials)}; again in {pause:.1f} s")
-        if not visit.wait(pause):
+        call.log(f"http_request: {_hidden(trouble, plan.credentials)}; again in {pause:.1f} s")
+        if not call.wait(pause):
             raise trouble
     raise AssertionError("the last attempt returns or raises")
 
 
-def _attempt(visit: Visit, plan: Plan) -> Answer:
+def _attempt(call: Call, plan: Plan) -> Answer:
     exchange = Exchange(plan.trust, plan.timeout)
     return attended(
-        visit,
+        call,
         lambda: _travel(exchange, plan),
         stop=exchange.stop,
         drop=Answer.discard,

@@ -20,8 +20,8 @@ from pit.work.connectors.http.client import Trust
 from pit.work.connectors.http.credentials import TOKEN, Credentials
 from pit.work.connectors.http.hops import Hop
 from pit.work.connectors.landing import destination
+from pit.work.sdk.call import Call
 from pit.work.sdk.files import reading
-from pit.work.sdk.visit import Visit
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
@@ -79,21 +79,21 @@ class Plan(Record):
         return f"{self.first.method} {self.first.address.shown}"
 
 
-def credentials(visit: Visit, params: HttpRequest) -> Credentials | None:
+def credentials(call: Call, params: HttpRequest) -> Credentials | None:
     """What the named secret holds; None where no secret is named."""
     if params.secret is None:
         if params.auth is not None:
             raise Refused("auth says how a secret is sent, but no secret is named")
         return None
-    return forms.of(params.secret, visit.secret(params.secret), params.auth)
+    return forms.of(params.secret, call.secret(params.secret), params.auth)
 
 
-def plan(visit: Visit, params: HttpRequest, known: Credentials | None, began: float) -> Plan:
+def plan(call: Call, params: HttpRequest, known: Credentials | None, began: float) -> Plan:
     """The plan of a request that began at a time of the monotonic clock; raises Refused."""
     method = params.method.upper()
     if not TOKEN.fullmatch(method) or method == "CONNECT":
         raise Refused("method is not the name of an HTTP method")
-    body = _body(visit, params)
+    body = _body(call, params)
     headers = _headers(params, body, known)
     where = address(joined(known.base if known else "", params.url)).asking(params.query)
     if known is not None:
@@ -107,15 +107,15 @@ def plan(visit: Visit, params: HttpRequest, known: Credentials | None, began: fl
         private=known is not None or bool({"authorization", "cookie"} & _names(headers)),
     )
     wanted = Wanted(
-        data=visit.caller.data,
-        save=destination(visit, params.save_to) if params.save_to is not None else None,
+        data=call.caller.data,
+        save=destination(call, params.save_to) if params.save_to is not None else None,
         name=params.save_to or "",
         expect=_expected(params.expect),
     )
     return Plan(
         first=first,
         body=body,
-        trust=_trust(visit, params, known),
+        trust=_trust(call, params, known),
         wanted=wanted,
         credentials=known,
         timeout=positive(params.timeout, "timeout"),
@@ -168,7 +168,7 @@ def _headers(params: HttpRequest, body: Body, known: Credentials | None) -> dict
     return headers
 
 
-def _body(visit: Visit, params: HttpRequest) -> Body:
+def _body(call: Call, params: HttpRequest) -> Body:
     given = [name for name in _BODIES if getattr(params, name) not in (None, msgspec.UNSET)]
     if params.json is None:
         given.append("json")
@@ -179,18 +179,18 @@ def _body(visit: Visit, params: HttpRequest) -> Body:
     if params.body is not None:
         return bodies.text(params.body)
     if params.file is not None:
-        return bodies.file(_enclosed(visit, params.file))
+        return bodies.file(_enclosed(call, params.file))
     if params.files is not None:
-        files = [(name, _enclosed(visit, file)) for name, file in params.files.items()]
+        files = [(name, _enclosed(call, file)) for name, file in params.files.items()]
         return bodies.multipart(params.form or {}, files)
     return bodies.form(params.form) if params.form is not None else Body()
 
 
-def _enclosed(visit: Visit, name: str) -> Enclosed:
-    return Enclosed(data=visit.caller.data, path=visit.path(name, exists=True))
+def _enclosed(call: Call, name: str) -> Enclosed:
+    return Enclosed(data=call.caller.data, path=call.path(name, exists=True))
 
 
-def _trust(visit: Visit, params: HttpRequest, known: Credentials | None) -> Trust:
+def _trust(call: Call, params: HttpRequest, known: Credentials | None) -> Trust:
     if known is not None:
         if params.ca is not None or not params.verify:
             raise Refused(
@@ -200,7 +200,7 @@ def _trust(visit: Visit, params: HttpRequest, known: Credentials | None) -> Trus
         return Trust(ca=known.ca, verify=known.verify)
     if params.ca is None:
         return Trust(verify=params.verify)
-    with reading(visit.caller.data, visit.path(params.ca, exists=True)) as file:
+    with reading(call.caller.data, call.path(params.ca, exists=True)) as file:
         ca = file.read(_CERTIFICATES).decode("ascii", "replace")
     # Else it would be taken for the path of a file, which could lie anywhere.
     if "-----BEGIN" not in ca:

@@ -16,8 +16,8 @@ from typing import Any
 from pit.errors import Refused
 from pit.model import Record
 from pit.work.connectors.fields import clean
+from pit.work.sdk.call import Call
 from pit.work.sdk.files import reading
-from pit.work.sdk.visit import Visit
 
 Several = str | list[str]
 
@@ -42,7 +42,7 @@ class Letter(Record):
 
 
 def composed(
-    visit: Visit,
+    call: Call,
     *,
     sender: str,
     to: Several,
@@ -77,7 +77,7 @@ def composed(
     # So that nobody's absence note answers it.
     message["Auto-Submitted"] = "auto-generated"
     _fill(message, text, html)
-    _attach(visit, message, attachments)
+    _attach(call, message, attachments)
     recipients = tuple(dict.fromkeys(each.addr_spec for each in everybody))
     return Letter(
         sender=author.addr_spec, recipients=recipients, content=_bytes(message), utf8=utf8
@@ -108,13 +108,13 @@ def _fill(message: EmailMessage, text: str, html: str) -> None:
         raise Refused("text or html holds half a character (a lone surrogate)") from None
 
 
-def _attach(visit: Visit, message: EmailMessage, attachments: Several) -> None:
+def _attach(call: Call, message: EmailMessage, attachments: Several) -> None:
     left = MOST_BYTES
     for name in [attachments] if isinstance(attachments, str) and attachments else attachments:
-        path = visit.path(name, exists=True)
+        path = call.path(name, exists=True)
         if path.is_dir():
             raise Refused(f'"{name}" is a folder; only files can be attached')
-        with reading(visit.caller.data, path) as file:
+        with reading(call.caller.data, path) as file:
             content = file.read(left + 1)
         left -= len(content)
         if left < 0:

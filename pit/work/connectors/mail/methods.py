@@ -19,7 +19,7 @@ from pit.work.connectors.fields import Fields
 from pit.work.connectors.mail.letter import Letter, Several, composed
 from pit.work.connectors.mail.server import FORM, Delivery, MailServer, mail_server
 from pit.work.connectors.retry import NEVER, RETRIES, again
-from pit.work.sdk.visit import Method, Visit
+from pit.work.sdk.call import Call, Method
 
 
 class MailParams(Record):
@@ -40,17 +40,17 @@ class MailParams(Record):
     retries: int = RETRIES
 
 
-def send_mail(visit: Visit, params: MailParams) -> dict[str, Any]:
+def send_mail(call: Call, params: MailParams) -> dict[str, Any]:
     """`message_id`, the addresses `accepted`, and those `refused` with the server's reason.
 
     Raises ConnectorFailed where nobody gets it. It is never sent twice: once the whole mail is
     with the server, a lost answer is told and not tried again.
     """
-    fields = Fields(params.secret, visit.secret(params.secret), FORM)
+    fields = Fields(params.secret, call.secret(params.secret), FORM)
     server = mail_server(fields)
     sender = params.sender or fields.text("from") or server.user
     letter, message = composed(
-        visit,
+        call,
         sender=sender,
         to=params.to,
         cc=params.cc,
@@ -61,15 +61,15 @@ def send_mail(visit: Visit, params: MailParams) -> dict[str, Any]:
         html=params.html,
         attachments=params.attachments,
     )
-    return _sent(visit, server, letter, message, params.retries)
+    return _sent(call, server, letter, message, params.retries)
 
 
 def _sent(
-    visit: Visit, server: MailServer, letter: Letter, message: EmailMessage, retries: int
+    call: Call, server: MailServer, letter: Letter, message: EmailMessage, retries: int
 ) -> dict[str, Any]:
-    refused = again(visit, retries, str(server), lambda: _deliver(visit, server, letter))
+    refused = again(call, retries, str(server), lambda: _deliver(call, server, letter))
     for address, reason in refused.items():
-        visit.log(f"{server}: the recipient {address} was refused: {reason}")
+        call.log(f"{server}: the recipient {address} was refused: {reason}")
     return {
         "message_id": str(message["Message-ID"]),
         "accepted": [address for address in letter.recipients if address not in refused],
@@ -77,11 +77,11 @@ def _sent(
     }
 
 
-def _deliver(visit: Visit, server: MailServer, letter: Letter) -> dict[str, str]:
+def _deliver(call: Call, server: MailServer, letter: Letter) -> dict[str, str]:
     delivery = Delivery(server, letter)
     try:
         return attended(
-            visit,
+            call,
             delivery.carry_out,
             stop=delivery.stop,
             drop=lambda _: None,

@@ -8,7 +8,7 @@ import smtplib
 import socket
 import ssl
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pit.errors import ConnectorFailed, Refused
 from pit.model import Record
@@ -25,6 +25,7 @@ _TLS_PORT, _RELAY_PORT, _SUBMISSION_PORT = 465, 25, 587
 _SILENCE = 30.0
 _LINE_END, _DOT = re.compile(rb"\r\n|\r|\n"), re.compile(rb"^\.", re.MULTILINE)
 _SHUTTING_DOWN = 421
+_LONGEST_REPLY = 1 << 20
 
 
 class MailServer(Record):
@@ -61,6 +62,43 @@ def mail_server(fields: Fields) -> MailServer:
         password=fields.need("password") if user else "",
         silence=max(0.1, fields.seconds("timeout", _SILENCE)),
     )
+
+
+class _Reply:
+    """What a server answers, line by line; OSError once it never ends."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._heard = 0
+        self.close = file.close
+
+    def begin(self) -> None:
+        """A new answer is awaited."""
+        self._heard = 0
+
+    def readline(self, limit: int) -> bytes:
+        """The next line, as of a file."""
+        line = self._file.readline(limit)
+        self._heard += len(line)
+        if self._heard > _LONGEST_REPLY:
+            raise OSError("the server's answer never ends")
+        return line
+
+
+class _Plain(smtplib.SMTP):
+    """SMTP whose answers end: smtplib would keep all lines of one that does not."""
+
+    def getreply(self) -> tuple[int, bytes]:
+        """The code and text of an answer."""
+        if self.file is None and self.sock is not None:
+            self.file = _Reply(self.sock.makefile("rb"))
+        if isinstance(self.file, _Reply):
+            self.file.begin()
+        return super().getreply()
+
+
+class _Private(_Plain, smtplib.SMTP_SSL):
+    """The same over TLS from the first byte."""
 
 
 class Delivery:
@@ -102,10 +140,8 @@ class Delivery:
         server = self._server
         if server.security == "tls":
             context = server.fields.tls()
-            return smtplib.SMTP_SSL(
-                server.host, server.port, timeout=server.silence, context=context
-            )
-        return smtplib.SMTP(server.host, server.port, timeout=server.silence)
+            return _Private(server.host, server.port, timeout=server.silence, context=context)
+        return _Plain(server.host, server.port, timeout=server.silence)
 
     def _log_in(self, smtp: smtplib.SMTP) -> None:
         server = self._server

@@ -27,8 +27,8 @@ from pit.work.connectors.landing import destination
 from pit.work.connectors.s3 import objects
 from pit.work.connectors.s3.errors import failed
 from pit.work.connectors.s3.store import Patience, Storage, storage
+from pit.work.sdk.call import Call, Method
 from pit.work.sdk.files import reading
-from pit.work.sdk.visit import Method, Visit
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -107,12 +107,12 @@ class S3Presign(S3Request, kw_only=True):
     method: str = "GET"
 
 
-class _Desk:
+class _Operation:
     """One request at work: its storage, its client, and its end."""
 
-    def __init__(self, visit: Visit, params: S3Request, doing: str) -> None:
-        self.visit = visit
-        self.storage: Storage = storage(visit, params.secret, params.bucket)
+    def __init__(self, call: Call, params: S3Request, doing: str) -> None:
+        self.call = call
+        self.storage: Storage = storage(call, params.secret, params.bucket)
         self.doing = f"{doing} {self.storage.bucket}"
         self._longest = positive(params.max_time, "max_time")
         patience = Patience(
@@ -151,7 +151,7 @@ class _Desk:
             with suppress(RuntimeError):  # it has ended by itself just now
                 loop.call_soon_threadsafe(task.cancel)
 
-        with self.visit.ending(stop):
+        with self.call.ending(stop):
             async with asyncio.timeout(self._longest):
                 return await work()
 
@@ -159,65 +159,68 @@ class _Desk:
 # -------------------------------------------------------------------------------------- requests
 
 
-def s3_list(visit: Visit, params: S3List) -> list[dict[str, Any]]:
+def s3_list(call: Call, params: S3List) -> list[dict[str, Any]]:
     """The objects whose keys begin with `prefix`: key, size in bytes, etag, time of change."""
-    desk = _Desk(visit, params, "s3_list")
+    operation = _Operation(call, params, "s3_list")
 
     async def work() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        async for meta in objects.listed(desk.store, params.prefix, params.pattern):
+        async for meta in objects.listed(operation.store, params.prefix, params.pattern):
             if params.limit is not None and len(found) >= params.limit:
                 break
             if len(found) >= _MOST:
                 raise ConnectorFailed(
-                    f"{desk.doing}: more than {_MOST:,} objects", "Narrow the prefix, or set limit"
+                    f"{operation.doing}: more than {_MOST:,} objects",
+                    "Narrow the prefix, or set limit",
                 )
             found.append(objects.told(meta))
         return found
 
-    return desk.run(work)
+    return operation.run(work)
 
 
-def s3_head(visit: Visit, params: S3Head) -> dict[str, Any] | None:
+def s3_head(call: Call, params: S3Head) -> dict[str, Any] | None:
     """Key, size, etag and time of change of one object; None with `missing_ok` if it is absent."""
-    desk = _Desk(visit, params, "s3_head")
+    operation = _Operation(call, params, "s3_head")
     key = _key(params.key)
 
     async def work() -> dict[str, Any] | None:
         try:
-            return objects.told(await desk.store.head_async(key))
+            return objects.told(await operation.store.head_async(key))
         except FileNotFoundError:
             # An answer to HEAD has no body that could say what is missing: the bucket or the key.
-            await anext(aiter(desk.store.list(objects.folder(key) or None, chunk_size=1)), None)
+            await anext(
+                aiter(operation.store.list(objects.folder(key) or None, chunk_size=1)), None
+            )
             if params.missing_ok:
                 return None
             raise
 
-    return desk.run(work, key)
+    return operation.run(work, key)
 
 
-def s3_get(visit: Visit, params: S3Get) -> dict[str, Any] | list[dict[str, Any]]:
+def s3_get(call: Call, params: S3Get) -> dict[str, Any] | list[dict[str, Any]]:
     """Downloads an object into the data folder, or all that have a prefix."""
     if (params.key is None) == (params.prefix is None):
         raise Refused("s3_get needs either key or prefix")
-    desk = _Desk(visit, params, "s3_get")
+    operation = _Operation(call, params, "s3_get")
     if params.prefix is not None:
-        return desk.run(lambda: _download_all(desk, params))
+        return operation.run(lambda: _download_all(operation, params))
     key = _key(params.key or "")
     name = params.file or key.rpartition("/")[2]
-    path = destination(visit, name)
+    path = destination(call, name)
 
-    return desk.run(lambda: _download(desk, key, name, path), key)
+    return operation.run(lambda: _download(operation, key, name, path), key)
 
 
-async def _download(desk: _Desk, key: str, name: str, path: Path) -> dict[str, Any]:
-    caller = desk.visit.caller
-    told = await objects.download(desk.store, key, caller.data, path)
-    desk.visit.facts.saved(caller, path)
+async def _download(operation: _Operation, key: str, name: str, path: Path) -> dict[str, Any]:
+    caller = operation.call.caller
+    told = await objects.download(operation.store, key, caller.data, path)
+    operation.call.facts.saved(caller, path)
     return {**told, "file": name}
 
 
-async def _download_all(desk: _Desk, params: S3Get) -> list[dict[str, Any]]:
+async def _download_all(operation: _Operation, params: S3Get) -> list[dict[str, Any]]:
     """All objects with a prefix, a few at a time; the first failure ends the others."""
     prefix = params.prefix or ""
     inside = objects.folder(prefix)
@@ -225,26 +228,26 @@ async def _download_all(desk: _Desk, params: S3Get) -> list[dict[str, Any]]:
     async def one(key: str) -> dict[str, Any]:
         rest = objects.below(inside, key)
         name = f"{params.folder}/{rest}" if params.folder else rest
-        path = destination(desk.visit, name)
-        with desk.failures(key):
-            return await _download(desk, key, name, path)
+        path = destination(operation.call, name)
+        with operation.failures(key):
+            return await _download(operation, key, name, path)
 
-    keys = [meta["path"] async for meta in objects.listed(desk.store, prefix, params.pattern)]
+    keys = [meta["path"] async for meta in objects.listed(operation.store, prefix, params.pattern)]
     return await objects.together(one, keys, objects.AT_ONCE)
 
 
-def s3_put(visit: Visit, params: S3Put) -> dict[str, Any]:
+def s3_put(call: Call, params: S3Put) -> dict[str, Any]:
     """Uploads a file of the data folder, in parts if it is large."""
-    path = visit.path(params.file, exists=True)
+    path = call.path(params.file, exists=True)
     key = params.key or path.name
     key = _key(f"{key}{path.name}" if key.endswith("/") else key)
     attributes = _attributes(params, path.name)
-    desk = _Desk(visit, params, "s3_put")
+    operation = _Operation(call, params, "s3_put")
 
     async def work() -> dict[str, Any]:
-        with reading(visit.caller.data, path) as source:
+        with reading(call.caller.data, path) as source:
             size = os.fstat(source.fileno()).st_size
-            made = await desk.store.put_async(
+            made = await operation.store.put_async(
                 key,
                 source,
                 attributes=attributes,
@@ -252,24 +255,29 @@ def s3_put(visit: Visit, params: S3Put) -> dict[str, Any]:
                 use_multipart=size > _PIECE,
                 max_concurrency=_PARTS_AT_ONCE,
             )
-        return {"bucket": desk.storage.bucket, "key": key, "size": size, "etag": objects.etag(made)}
+        return {
+            "bucket": operation.storage.bucket,
+            "key": key,
+            "size": size,
+            "etag": objects.etag(made),
+        }
 
-    return desk.run(work, key)
+    return operation.run(work, key)
 
 
-def s3_delete(visit: Visit, params: S3Delete) -> str:
+def s3_delete(call: Call, params: S3Delete) -> str:
     """Deletes an object; it is no error if there is none, as S3 has it."""
-    desk = _Desk(visit, params, "s3_delete")
+    operation = _Operation(call, params, "s3_delete")
     key = _key(params.key)
 
     async def work() -> str:
-        await desk.store.delete_async(key)
+        await operation.store.delete_async(key)
         return ""
 
-    return desk.run(work, key)
+    return operation.run(work, key)
 
 
-def s3_presign(visit: Visit, params: S3Presign) -> str:
+def s3_presign(call: Call, params: S3Presign) -> str:
     """A URL with which anybody may get or put one object for a while; nothing is sent."""
     method = params.method.upper()
     if method not in _METHODS:
@@ -277,21 +285,21 @@ def s3_presign(visit: Visit, params: S3Presign) -> str:
     expires = positive(params.expires, "expires")
     if not 1 <= expires <= _WEEK:
         raise Refused("expires must be between a second and seven days")
-    desk = _Desk(visit, params, "s3_presign")
+    operation = _Operation(call, params, "s3_presign")
     key = _key(params.key)
-    if not desk.storage.access_key:
+    if not operation.storage.access_key:
         raise Refused(f'secret "{params.secret}" has no access_key to sign with')
 
     async def work() -> str:
         import obstore
 
         lifetime = timedelta(seconds=int(expires))
-        return str(await obstore.sign_async(desk.store, method, key, lifetime))  # type: ignore[call-overload]
+        return str(await obstore.sign_async(operation.store, method, key, lifetime))  # type: ignore[call-overload]
 
-    url = desk.run(work, key)
+    url = operation.run(work, key)
     for _, value in parse_qsl(urlsplit(url).query):
         if len(value) >= _SIGNATURE:
-            visit.conceal(value)
+            call.conceal(value)
     return url
 
 

@@ -27,7 +27,7 @@ from pit.errors import MissingExtra, Refused
 from pit.model import Record
 from pit.work.connectors.fields import Fields
 from pit.work.masking import Masks
-from pit.work.sdk.visit import Visit
+from pit.work.sdk.call import Call
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -78,9 +78,9 @@ class Storage(Record):
         return _store(self, patience)
 
 
-def storage(visit: Visit, key: str, bucket: str | None) -> Storage:
+def storage(call: Call, key: str, bucket: str | None) -> Storage:
     """The storage that a secret means; Refused where the secret or the bucket's name is wrong."""
-    fields = Fields(key, visit.secret(key), _FORM)
+    fields = Fields(key, call.secret(key), _FORM)
     named = bucket or fields.text("bucket")
     if not named:
         raise Refused("no bucket is named", f'Name one, or give the secret "{key}" a field bucket')

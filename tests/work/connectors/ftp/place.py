@@ -13,7 +13,7 @@ from pit.errors import PitError
 from pit.work.connectors.ftp import methods
 from tests.servers import ftp, sftp
 from tests.servers.certificate import Certified
-from tests.work.connectors.guest import Guest
+from tests.work.connectors.direct import DirectCall
 
 Server = ftp.Server | sftp.Server
 METHODS = methods.METHODS
@@ -27,12 +27,12 @@ class Place:
         self.server, self.root = server, server.root
         data = folder / "data"
         data.mkdir()
-        self.guest = Guest(data, {"files": server.secret(**secret)})
+        self.call = DirectCall(data, {"files": server.secret(**secret)})
         self.data = data
 
     def ask(self, method: str, **params: Any) -> Any:
         """Call a method with the secret."""
-        return self.guest.ask(METHODS[method], secret="files", **params)
+        return self.call.ask(METHODS[method], secret="files", **params)
 
     def fails(self, text: str, method: str, **params: Any) -> PitError:
         """The error of a call, after asserting that it says something and no password."""

@@ -78,7 +78,7 @@ def test_get_fetches_one_file_or_those_that_match(place: Place) -> None:
     got = place.ask("ftp_get", directory="in", pattern="*.csv")
     assert [Path(path).name for path in got] == ["a.csv", "b.csv", "empty.csv"]
     assert [Path(path).read_bytes() for path in got] == [b"A", BIG, b""]
-    assert place.guest.saved[1:] == [Path(path) for path in got]
+    assert place.call.saved[1:] == [Path(path) for path in got]
     assert place.ask("ftp_get", directory="in", pattern="*.xml") == []
     place.fails("in/none", "ftp_get", path="in/none")
     assert place.left_over() == []
@@ -160,7 +160,7 @@ def test_wait_ends_in_time_and_says_what_it_saw(place: Place) -> None:
 
 def test_wait_ends_with_the_attempt(place: Place) -> None:
     (place.root / "in").mkdir()
-    threading.Timer(0.3, place.guest.leave).start()
+    threading.Timer(0.3, place.call.leave).start()
     place.fails("attempt is over", "ftp_wait", directory="in", timeout="1h")
 
 

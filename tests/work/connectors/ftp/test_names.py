@@ -69,7 +69,7 @@ def test_names_in_another_encoding(place: Place) -> None:
 
 def test_latin_1_names_by_the_secrets_encoding(secure: Place) -> None:
     (secure.root / os.fsdecode("gr\xfc\xdfe.csv".encode("latin-1"))).write_bytes(b"latin")
-    secret = secure.guest.secrets["files"]
+    secret = secure.call.secrets["files"]
     assert isinstance(secret, dict)
     secret["encoding"] = "latin-1"
     assert secure.ask("ftp_list") == ["grüße.csv"]

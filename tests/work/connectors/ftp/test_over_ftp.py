@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pit.errors import ConnectorFailed
 from tests.servers import ftp
 from tests.servers.certificate import Certified
-from tests.work.connectors.ftp.place import BIG, OLD, Place, opened
+from tests.servers.loop import talking
+from tests.work.connectors.direct import DirectCall
+from tests.work.connectors.ftp.place import BIG, METHODS, OLD, Place, opened
 
 
 def test_ftp_without_size_and_time_still_fetches(tmp_path: Path) -> None:
@@ -22,9 +25,9 @@ def test_ftp_without_size_and_time_still_fetches(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("password", ["pässword-of-the-files", "two\r\nDELE a", "nul\0nul"])
 def test_a_password_that_cannot_be_said_is_not_shown(plain: Place, password: str) -> None:
-    secret = plain.guest.secrets["files"]
+    secret = plain.call.secrets["files"]
     assert isinstance(secret, dict)
-    plain.guest.secrets["files"] = {**secret, "password": password, "encoding": "ascii"}
+    plain.call.secrets["files"] = {**secret, "password": password, "encoding": "ascii"}
     error = plain.fails("the password has ", "ftp_list")
     assert password not in f"{error}{error.hint}{error!r}"
 
@@ -65,7 +68,7 @@ def test_ftps_needs_a_certificate_that_is_to_be_trusted(
     with ExitStack() as stack:
         place = opened(stack, "ftps", tmp_path, certificate)
         place.there("a")
-        secret = place.guest.secrets["files"]
+        secret = place.call.secrets["files"]
         assert isinstance(secret, dict)
         del secret["ca"]
         error = place.fails('field "ca"', "ftp_list")
@@ -84,7 +87,7 @@ def test_ftps_needs_a_certificate_that_is_to_be_trusted(
 
 def test_a_password_that_travels_unencrypted_is_remarked(plain: Place) -> None:
     plain.ask("ftp_list")
-    assert [line for line in plain.guest.lines if "unencrypted" in line]
+    assert [line for line in plain.call.lines if "unencrypted" in line]
 
 
 def test_a_data_address_from_the_server_is_not_followed(
@@ -97,3 +100,11 @@ def test_a_data_address_from_the_server_is_not_followed(
     monkeypatch.setattr(FTPHandler, "masquerade_address", "10.255.255.1")
     (got,) = plain.ask("ftp_get", path="a", retries=0)
     assert Path(got).read_bytes() == b"hello"
+
+
+def test_an_answer_without_an_end_is_given_up(tmp_path: Path) -> None:
+    with talking(b"220-welcome\r\n" * 1000) as server:
+        secret = {"host": server.host, "port": str(server.port), "user": "u", "protocol": "ftp"}
+        call = DirectCall(tmp_path, {"files": secret})
+        with pytest.raises(ConnectorFailed, match="never ends"):
+            call.ask(METHODS["ftp_list"], secret="files", retries=0)

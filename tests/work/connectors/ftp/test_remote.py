@@ -12,8 +12,8 @@ import pytest
 
 from pit.errors import Refused
 from tests.servers import ftp
+from tests.work.connectors.direct import DirectCall
 from tests.work.connectors.ftp.place import METHODS, Place
-from tests.work.connectors.guest import Guest
 
 
 def account(**fields: str) -> Any:
@@ -71,9 +71,9 @@ def test_a_secret_that_makes_no_sense_is_told_by_its_field(
 
 
 def test_a_plain_secret_is_refused_unseen(tmp_path: Path) -> None:
-    guest = Guest(tmp_path, {"files": "ftp://u:hush@host"})
+    call = DirectCall(tmp_path, {"files": "ftp://u:hush@host"})
     with pytest.raises(Refused) as caught:
-        guest.ask(METHODS["ftp_list"], secret="files")
+        call.ask(METHODS["ftp_list"], secret="files")
     assert "hush" not in f"{caught.value}{caught.value.hint}"
 
 
@@ -89,5 +89,5 @@ def test_no_password_is_in_what_the_methods_tell(faulty: Place) -> None:
         lambda: faulty.ask("ftp_get", path="a"),
         lambda: faulty.ask("ftp_put", file="a", path="b"),
     ]
-    said = json.dumps([each() for each in told]) + "".join(faulty.guest.lines)
+    said = json.dumps([each() for each in told]) + "".join(faulty.call.lines)
     assert ftp.PASSWORD not in said

@@ -11,8 +11,8 @@ import pytest
 from pit.errors import ConnectorFailed
 from tests.servers import ftp
 from tests.servers.loop import silence
+from tests.work.connectors.direct import DirectCall
 from tests.work.connectors.ftp.place import BIG, METHODS, Place
-from tests.work.connectors.guest import Guest
 
 
 def test_a_download_goes_on_where_it_broke_off(faulty: Place) -> None:
@@ -21,7 +21,7 @@ def test_a_download_goes_on_where_it_broke_off(faulty: Place) -> None:
     (got,) = faulty.ask("ftp_get", path="big")
     assert Path(got).read_bytes() == BIG
     assert faulty.server.faults.cut_after is None, "it was not cut"
-    assert any("trying again" in line for line in faulty.guest.lines)
+    assert any("trying again" in line for line in faulty.call.lines)
     assert faulty.left_over() == []
 
 
@@ -58,7 +58,7 @@ def test_without_retries_a_lost_connection_is_an_error_and_nothing_is_left(fault
 
 def test_a_server_that_stalls_is_given_up(faulty: Place) -> None:
     faulty.there("big", BIG)
-    secret = faulty.guest.secrets["files"]
+    secret = faulty.call.secrets["files"]
     assert isinstance(secret, dict)
     secret["timeout"] = "400ms"
     faulty.server.faults.stall_after = 1 << 20
@@ -72,7 +72,7 @@ def test_a_transfer_ends_with_the_attempt(faulty: Place) -> None:
 
     def leave() -> None:
         faulty.server.faults.stalled.wait(30)
-        faulty.guest.leave()
+        faulty.call.leave()
 
     leaver = threading.Thread(target=leave)
     leaver.start()
@@ -91,18 +91,18 @@ def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, protocol: str) -
             "user": "u",
             "timeout": "300ms",
         }
-        guest = Guest(tmp_path, {"files": secret})
+        call = DirectCall(tmp_path, {"files": secret})
         with pytest.raises(ConnectorFailed, match=r"silent|timeout|timed out") as caught:
-            guest.ask(METHODS["ftp_list"], secret="files", retries=1)
+            call.ask(METHODS["ftp_list"], secret="files", retries=1)
         assert caught.value.retryable
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     for protocol in ("ftp", "ftps", "sftp"):
         secret = {"host": "127.0.0.1", "port": "1", "user": "u", "protocol": protocol}
-        guest = Guest(tmp_path, {"files": secret})
+        call = DirectCall(tmp_path, {"files": secret})
         with pytest.raises(ConnectorFailed, match=r"127\.0\.0\.1:1: .*refused") as caught:
-            guest.ask(METHODS["ftp_list"], secret="files", retries=0)
+            call.ask(METHODS["ftp_list"], secret="files", retries=0)
         assert caught.value.retryable
 
 
@@ -133,14 +133,14 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(plain: Place) -> Non
 
 
 def test_a_wrong_password_is_told_once_and_not_tried_again(faulty: Place) -> None:
-    secret = faulty.guest.secrets["files"]
+    secret = faulty.call.secrets["files"]
     assert isinstance(secret, dict)
     secret["password"] = "this is not it"
     with pytest.raises(ConnectorFailed, match="logging in as") as caught:
         faulty.ask("ftp_list")
     assert not caught.value.retryable
-    assert "this is not it" not in f"{caught.value}{caught.value.hint}{faulty.guest.lines}"
-    assert not any("trying again" in line for line in faulty.guest.lines)
+    assert "this is not it" not in f"{caught.value}{caught.value.hint}{faulty.call.lines}"
+    assert not any("trying again" in line for line in faulty.call.lines)
 
 
 def test_memory_stays_flat_whatever_the_size(faulty: Place) -> None:

@@ -17,7 +17,7 @@ from pit.work.connectors.http.address import address
 from pit.work.connectors.http.hops import Hop
 from tests.servers import http as server
 from tests.servers.http import Origin
-from tests.work.connectors.guest import Guest, logging_everything
+from tests.work.connectors.direct import DirectCall, logging_everything
 
 REQUEST = http.METHODS["http_request"]
 TOKEN = "tok-3f/+9 ü-secret"
@@ -37,10 +37,10 @@ def elsewhere() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def guest(tmp_path: Path, origin: Origin) -> Guest:
+def call(tmp_path: Path, origin: Origin) -> DirectCall:
     data = tmp_path / "data"
     data.mkdir()
-    return Guest(
+    return DirectCall(
         data,
         {
             "plain": PLAIN,
@@ -62,38 +62,38 @@ def sent(origin: Origin) -> dict[str, str]:
 # ---------------------------------------------------------------- forms
 
 
-def test_a_plain_secret_is_a_bearer_token(origin: Origin, guest: Guest) -> None:
-    guest.ask(REQUEST, url=f"{origin.url}/echo", secret="plain")
+def test_a_plain_secret_is_a_bearer_token(origin: Origin, call: DirectCall) -> None:
+    call.ask(REQUEST, url=f"{origin.url}/echo", secret="plain")
     assert sent(origin)["Authorization"] == f"Bearer {PLAIN}"
 
 
-def test_a_user_and_password_are_basic_authentication(origin: Origin, guest: Guest) -> None:
-    guest.ask(REQUEST, url=f"{origin.url}/echo", secret="basic")
+def test_a_user_and_password_are_basic_authentication(origin: Origin, call: DirectCall) -> None:
+    call.ask(REQUEST, url=f"{origin.url}/echo", secret="basic")
     coded = base64.b64encode(f"etl:{PLAIN}".encode()).decode()
     assert sent(origin)["Authorization"] == f"Basic {coded}"
 
 
-def test_a_secret_in_a_header_of_its_own(origin: Origin, guest: Guest) -> None:
-    guest.ask(REQUEST, url=f"{origin.url}/echo", secret="header")
+def test_a_secret_in_a_header_of_its_own(origin: Origin, call: DirectCall) -> None:
+    call.ask(REQUEST, url=f"{origin.url}/echo", secret="header")
     assert sent(origin)["X-Api-Key"] == PLAIN
-    guest.ask(REQUEST, url=f"{origin.url}/echo", secret="plain", auth="header:X-Token")
+    call.ask(REQUEST, url=f"{origin.url}/echo", secret="plain", auth="header:X-Token")
     assert sent(origin)["X-Token"] == PLAIN
     assert "Authorization" not in sent(origin)
 
 
-def test_a_secret_in_the_query(origin: Origin, guest: Guest) -> None:
-    told = guest.ask(REQUEST, url=f"{origin.url}/status/200?a=1", secret="query")
+def test_a_secret_in_the_query(origin: Origin, call: DirectCall) -> None:
+    told = call.ask(REQUEST, url=f"{origin.url}/status/200?a=1", secret="query")
     expected = "/status/200?a=1&api_key=tok-3f%2F%2B9+%C3%BC-secret"
     assert origin.requests[-1].target == expected
     assert told["url"] == f"{origin.url}/status/200?a=1", "the task learns the URL without it"
     assert told["body"] == "/status/200?a=1&api_key=*** None"
 
 
-def test_urls_may_be_relative_to_that_of_the_secret(origin: Origin, guest: Guest) -> None:
-    guest.ask(REQUEST, url="/deep?x=1", secret="token")
+def test_urls_may_be_relative_to_that_of_the_secret(origin: Origin, call: DirectCall) -> None:
+    call.ask(REQUEST, url="/deep?x=1", secret="token")
     assert origin.requests[-1].target == "/echo/deep?x=1"
     assert sent(origin)["Authorization"] == f"Bearer {PLAIN}"
-    guest.ask(REQUEST, secret="token")
+    call.ask(REQUEST, secret="token")
     assert origin.requests[-1].target == "/echo"
 
 
@@ -108,27 +108,29 @@ def test_urls_may_be_relative_to_that_of_the_secret(origin: Origin, guest: Guest
     ],
 )
 def test_secrets_that_do_not_fit(
-    origin: Origin, guest: Guest, secret: str, auth: str | None, message: str
+    origin: Origin, call: DirectCall, secret: str, auth: str | None, message: str
 ) -> None:
     before = len(origin.requests)
     with pytest.raises(Refused, match=message):
-        guest.ask(REQUEST, url=f"{origin.url}/echo", secret=secret, auth=auth)
+        call.ask(REQUEST, url=f"{origin.url}/echo", secret=secret, auth=auth)
     assert len(origin.requests) == before
 
 
-def test_a_secret_that_is_not_there(origin: Origin, guest: Guest) -> None:
+def test_a_secret_that_is_not_there(origin: Origin, call: DirectCall) -> None:
     with pytest.raises(SecretNotFound):
-        guest.ask(REQUEST, url=f"{origin.url}/echo", secret="none")
+        call.ask(REQUEST, url=f"{origin.url}/echo", secret="none")
 
 
 # ---------------------------------------------------------------- where it may go
 
 
 @pytest.mark.parametrize("secret", ["token", "basic"])
-def test_a_secret_goes_to_no_host_but_its_own(elsewhere: Origin, guest: Guest, secret: str) -> None:
+def test_a_secret_goes_to_no_host_but_its_own(
+    elsewhere: Origin, call: DirectCall, secret: str
+) -> None:
     before = len(elsewhere.requests)
     with pytest.raises(Refused, match=r"does not belong to http://127\.0\.0\.1"):
-        guest.ask(REQUEST, url=f"{elsewhere.url}/echo", secret=secret)
+        call.ask(REQUEST, url=f"{elsewhere.url}/echo", secret=secret)
     assert len(elsewhere.requests) == before
 
 
@@ -142,14 +144,14 @@ def test_a_secret_goes_to_no_host_but_its_own(elsewhere: Origin, guest: Guest, s
         "https://127.0.0.1#api.example.com",
     ],
 )
-def test_a_host_is_compared_whole(guest: Guest, url: str) -> None:
+def test_a_host_is_compared_whole(call: DirectCall, url: str) -> None:
     with pytest.raises(Refused, match=r"does not belong|unencrypted"):
-        guest.ask(REQUEST, url=url, secret="other")
+        call.ask(REQUEST, url=url, secret="other")
 
 
-def test_a_secret_does_not_travel_unencrypted(guest: Guest) -> None:
+def test_a_secret_does_not_travel_unencrypted(call: DirectCall) -> None:
     with pytest.raises(Refused, match="would travel unencrypted") as caught:
-        guest.ask(REQUEST, url="http://data.example.com/x", secret="plain")
+        call.ask(REQUEST, url="http://data.example.com/x", secret="plain")
     assert 'endpoint = "http://data.example.com:80"' in caught.value.hint
 
 
@@ -171,23 +173,27 @@ def test_a_secret_does_not_travel_unencrypted(guest: Guest) -> None:
         "http://exa mple/",
     ],
 )
-def test_urls_that_are_none(guest: Guest, url: str) -> None:
+def test_urls_that_are_none(call: DirectCall, url: str) -> None:
     with pytest.raises(Refused):
-        guest.ask(REQUEST, url=url, secret="plain")
+        call.ask(REQUEST, url=url, secret="plain")
 
 
-def test_the_request_may_not_say_whom_to_trust_with_a_secret(origin: Origin, guest: Guest) -> None:
-    (guest.data / "ca.pem").write_text("")
+def test_the_request_may_not_say_whom_to_trust_with_a_secret(
+    origin: Origin, call: DirectCall
+) -> None:
+    (call.data / "ca.pem").write_text("")
     for params in ({"verify": False}, {"ca": "ca.pem"}):
         with pytest.raises(Refused, match="whom to trust"):
-            guest.ask(REQUEST, url=f"{origin.url}/echo", secret="plain", **params)
+            call.ask(REQUEST, url=f"{origin.url}/echo", secret="plain", **params)
 
 
 # ---------------------------------------------------------------- injection
 
 
 @pytest.mark.parametrize("bad", ["a\r\nX-Injected: 1", "a\nb", "a\rb", "a\0b", "\x7f"])
-def test_headers_and_methods_cannot_be_smuggled_in(origin: Origin, guest: Guest, bad: str) -> None:
+def test_headers_and_methods_cannot_be_smuggled_in(
+    origin: Origin, call: DirectCall, bad: str
+) -> None:
     before = len(origin.requests)
     attacks: list[dict[str, Any]] = [
         {"headers": {"X-Note": bad}},
@@ -197,9 +203,9 @@ def test_headers_and_methods_cannot_be_smuggled_in(origin: Origin, guest: Guest,
     ]
     for attack in attacks:
         with pytest.raises(Refused):
-            guest.ask(REQUEST, url=f"{origin.url}/echo", **attack)
+            call.ask(REQUEST, url=f"{origin.url}/echo", **attack)
     assert len(origin.requests) == before
-    guest.ask(REQUEST, url=f"{origin.url}/echo", query={"q": bad, bad: "x"})
+    call.ask(REQUEST, url=f"{origin.url}/echo", query={"q": bad, bad: "x"})
     assert "X-Injected" not in sent(origin), "a query is coded"
     assert len(origin.requests) == before + 1
 
@@ -208,22 +214,22 @@ def test_headers_and_methods_cannot_be_smuggled_in(origin: Origin, guest: Guest,
     "name", ["Content-Length", "transfer-encoding", "Connection", "Proxy-Authorization", "TE"]
 )
 def test_how_a_message_travels_is_not_for_a_task_to_say(
-    origin: Origin, guest: Guest, name: str
+    origin: Origin, call: DirectCall, name: str
 ) -> None:
     with pytest.raises(Refused, match="set by Pit alone"):
-        guest.ask(REQUEST, url=f"{origin.url}/echo", headers={name: "1"})
+        call.ask(REQUEST, url=f"{origin.url}/echo", headers={name: "1"})
 
 
 @pytest.mark.parametrize("name", ["Host", "authorization"])
 def test_a_secret_bears_no_header_that_could_lead_it_elsewhere(
-    origin: Origin, guest: Guest, name: str
+    origin: Origin, call: DirectCall, name: str
 ) -> None:
     with pytest.raises(Refused, match="do not go with a secret"):
-        guest.ask(REQUEST, url=f"{origin.url}/echo", headers={name: "x"}, secret="plain")
+        call.ask(REQUEST, url=f"{origin.url}/echo", headers={name: "x"}, secret="plain")
 
 
-def test_text_beyond_latin_goes_into_headers_as_utf_8(origin: Origin, guest: Guest) -> None:
-    guest.ask(REQUEST, url=f"{origin.url}/echo", headers={"X-Name": "Zażółć"})
+def test_text_beyond_latin_goes_into_headers_as_utf_8(origin: Origin, call: DirectCall) -> None:
+    call.ask(REQUEST, url=f"{origin.url}/echo", headers={"X-Name": "Zażółć"})
     assert sent(origin)["X-Name"].encode("latin-1").decode() == "Zażółć"
 
 
@@ -236,10 +242,10 @@ def test_text_beyond_latin_goes_into_headers_as_utf_8(origin: Origin, guest: Gue
      (307, "POST", "POST"), (308, "PUT", "PUT")],
 )  # fmt: skip
 def test_redirects_on_the_same_origin_keep_the_credentials(
-    origin: Origin, guest: Guest, status: int, method: str, then: str
+    origin: Origin, call: DirectCall, status: int, method: str, then: str
 ) -> None:
     url = f"{origin.url}/redirect/{status}?to=/echo"
-    told = guest.ask(REQUEST, url=url, method=method, secret="basic", body="text")
+    told = call.ask(REQUEST, url=url, method=method, secret="basic", body="text")
     last = origin.requests[-1]
     assert (last.method, told["redirects"], told["url"]) == (then, 1, f"{origin.url}/echo")
     assert "Authorization" in last.headers
@@ -247,8 +253,8 @@ def test_redirects_on_the_same_origin_keep_the_credentials(
     assert ("Content-Type" in last.headers) == (then == method)
 
 
-def test_a_query_credential_is_sent_once_on_each_hop(origin: Origin, guest: Guest) -> None:
-    guest.ask(REQUEST, url=f"{origin.url}/redirect/302?to=/echo?b=2", secret="query")
+def test_a_query_credential_is_sent_once_on_each_hop(origin: Origin, call: DirectCall) -> None:
+    call.ask(REQUEST, url=f"{origin.url}/redirect/302?to=/echo?b=2", secret="query")
     assert origin.requests[-1].target.startswith("/echo?b=2&api_key=tok")
     assert origin.requests[-1].target.count("api_key") == 1
 
@@ -256,11 +262,11 @@ def test_a_query_credential_is_sent_once_on_each_hop(origin: Origin, guest: Gues
 @pytest.mark.parametrize("secret", ["plain", "token", "basic", "header", "query"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_to_another_host_takes_no_credentials_along(
-    origin: Origin, elsewhere: Origin, guest: Guest, secret: str, status: int
+    origin: Origin, elsewhere: Origin, call: DirectCall, secret: str, status: int
 ) -> None:
     own = {"Cookie": f"session={PLAIN}", "X-Own-Key": PLAIN, "Accept": "text/plain"}
     to = f"{elsewhere.url}/redirect/302?to={elsewhere.url}/echo"
-    told = guest.ask(
+    told = call.ask(
         REQUEST, url=f"{origin.url}/redirect/{status}?to={to}", secret=secret, headers=own
     )
     assert told["redirects"] == 2
@@ -272,12 +278,12 @@ def test_a_redirect_to_another_host_takes_no_credentials_along(
         assert seen.headers["Accept"] == "text/plain"
 
 
-def test_a_redirect_without_a_scheme_leads_elsewhere_too(origin: Origin, guest: Guest) -> None:
+def test_a_redirect_without_a_scheme_leads_elsewhere_too(origin: Origin, call: DirectCall) -> None:
     """The same server by another name is another host."""
     before = len(origin.requests)
     target = f"//localhost:{origin.port}/echo"
     try:
-        guest.ask(REQUEST, url=f"{origin.url}/redirect/302?to={target}", secret="plain", retries=0)
+        call.ask(REQUEST, url=f"{origin.url}/redirect/302?to={target}", secret="plain", retries=0)
     except PitError:
         assert len(origin.requests) == before + 1, "it went nowhere"
     else:
@@ -285,46 +291,46 @@ def test_a_redirect_without_a_scheme_leads_elsewhere_too(origin: Origin, guest: 
 
 
 def test_who_has_left_does_not_get_the_credentials_back(
-    origin: Origin, elsewhere: Origin, guest: Guest
+    origin: Origin, elsewhere: Origin, call: DirectCall
 ) -> None:
     back = f"{elsewhere.url}/redirect/302?to={origin.url}/echo"
-    guest.ask(REQUEST, url=f"{origin.url}/redirect/302?to={back}", secret="plain")
+    call.ask(REQUEST, url=f"{origin.url}/redirect/302?to={back}", secret="plain")
     assert "Authorization" not in sent(origin)
 
 
 def test_own_headers_that_may_be_credentials_stay_too(
-    origin: Origin, elsewhere: Origin, guest: Guest
+    origin: Origin, elsewhere: Origin, call: DirectCall
 ) -> None:
     to = f"{origin.url}/redirect/302?to={elsewhere.url}/echo"
-    guest.ask(REQUEST, url=to, headers={"Authorization": f"Bearer {PLAIN}"})
+    call.ask(REQUEST, url=to, headers={"Authorization": f"Bearer {PLAIN}"})
     assert PLAIN not in elsewhere.requests[-1].text
 
 
 def test_a_redirect_that_carries_the_secret_itself_is_refused(
-    origin: Origin, elsewhere: Origin, guest: Guest
+    origin: Origin, elsewhere: Origin, call: DirectCall
 ) -> None:
     before = len(elsewhere.requests)
     to = f"{elsewhere.url}/echo?stolen={PLAIN}"
     with pytest.raises(Refused, match="with the secret in the URL") as caught:
-        guest.ask(REQUEST, url=f"{origin.url}/redirect/302?to={to}", secret="plain")
+        call.ask(REQUEST, url=f"{origin.url}/redirect/302?to={to}", secret="plain")
     assert PLAIN not in str(caught.value)
     assert len(elsewhere.requests) == before
 
 
 @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/", "http://a:b@127.0.0.1/"])
-def test_redirects_lead_to_http_only(origin: Origin, guest: Guest, to: str) -> None:
+def test_redirects_lead_to_http_only(origin: Origin, call: DirectCall, to: str) -> None:
     with pytest.raises(Refused, match="a redirect"):
-        guest.ask(REQUEST, url=f"{origin.url}/redirect/302?to={to}")
+        call.ask(REQUEST, url=f"{origin.url}/redirect/302?to={to}")
 
 
-def test_redirects_end(origin: Origin, guest: Guest) -> None:
+def test_redirects_end(origin: Origin, call: DirectCall) -> None:
     with pytest.raises(ConnectorFailed, match="more than 10 redirects"):
-        guest.ask(REQUEST, url=f"{origin.url}/loop")
+        call.ask(REQUEST, url=f"{origin.url}/loop")
 
 
-def test_redirects_can_be_left_alone(origin: Origin, guest: Guest) -> None:
+def test_redirects_can_be_left_alone(origin: Origin, call: DirectCall) -> None:
     url = f"{origin.url}/redirect/302?to=/echo"
-    told = guest.ask(REQUEST, url=url, follow_redirects=False)
+    told = call.ask(REQUEST, url=url, follow_redirects=False)
     assert (told["status"], told["headers"]["location"]) == (302, "/echo")
 
 
@@ -346,59 +352,59 @@ def secure(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> I
         yield running
 
 
-def test_an_unknown_certificate_is_refused(secure: Origin, guest: Guest) -> None:
+def test_an_unknown_certificate_is_refused(secure: Origin, call: DirectCall) -> None:
     with pytest.raises(ConnectorFailed, match="its certificate is not to be trusted") as caught:
-        guest.ask(REQUEST, url=f"{secure.url}/echo", secret="plain")
+        call.ask(REQUEST, url=f"{secure.url}/echo", secret="plain")
     assert not caught.value.retryable
     assert not secure.requests, "nothing was sent"
 
 
-def test_an_authority_of_ones_own(secure: Origin, guest: Guest, authority: trustme.CA) -> None:
+def test_an_authority_of_ones_own(secure: Origin, call: DirectCall, authority: trustme.CA) -> None:
     pem = authority.cert_pem.bytes().decode()
-    (guest.data / "ca.pem").write_text(pem)
-    guest.secrets["own"] = {"url": secure.url, "token": PLAIN, "ca": pem}
-    guest.secrets["file"] = {"url": secure.url, "token": PLAIN, "ca": str(guest.data / "ca.pem")}
-    guest.secrets["blind"] = {"url": secure.url, "token": PLAIN, "verify": "false"}
+    (call.data / "ca.pem").write_text(pem)
+    call.secrets["own"] = {"url": secure.url, "token": PLAIN, "ca": pem}
+    call.secrets["file"] = {"url": secure.url, "token": PLAIN, "ca": str(call.data / "ca.pem")}
+    call.secrets["blind"] = {"url": secure.url, "token": PLAIN, "verify": "false"}
     for secret in ("own", "file", "blind"):
-        guest.ask(REQUEST, url="/echo", secret=secret)
+        call.ask(REQUEST, url="/echo", secret=secret)
         assert sent(secure)["Authorization"] == f"Bearer {PLAIN}"
     for params in ({"ca": "ca.pem"}, {"verify": False}):
-        assert guest.ask(REQUEST, url=f"{secure.url}/echo", **params)["status"] == 200
+        assert call.ask(REQUEST, url=f"{secure.url}/echo", **params)["status"] == 200
 
 
 def test_a_proxy_sees_nothing_of_an_encrypted_request(
-    secure: Origin, guest: Guest, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+    secure: Origin, call: DirectCall, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pem = authority.cert_pem.bytes().decode()
-    guest.secrets["own"] = {"endpoint": secure.url, "token": PLAIN, "ca": pem}
+    call.secrets["own"] = {"endpoint": secure.url, "token": PLAIN, "ca": pem}
     with server.serving() as proxy:
         monkeypatch.setenv("https_proxy", f"http://me:pass@127.0.0.1:{proxy.port}")
         monkeypatch.delenv("no_proxy", raising=False)
-        told = guest.ask(REQUEST, url="/bytes/100000", secret="own", save_to="out")
-        guest.ask(REQUEST, url="/echo", secret="own")
+        told = call.ask(REQUEST, url="/bytes/100000", secret="own", save_to="out")
+        call.ask(REQUEST, url="/echo", secret="own")
         assert told["size"] == 100_000
         assert sent(secure)["Authorization"] == f"Bearer {PLAIN}"
         assert "proxy-authorization" not in {name.lower() for name in sent(secure)}
         (seen,) = proxy.requests
         assert (seen.method, seen.target) == ("CONNECT", f"127.0.0.1:{secure.port}")
         assert PLAIN not in seen.text
-        assert "pass" not in str(guest.lines)
+        assert "pass" not in str(call.lines)
 
 
 def test_credentials_do_not_follow_from_https_to_http(
-    secure: Origin, elsewhere: Origin, guest: Guest, authority: trustme.CA
+    secure: Origin, elsewhere: Origin, call: DirectCall, authority: trustme.CA
 ) -> None:
     pem = authority.cert_pem.bytes().decode()
-    guest.secrets["own"] = {"url": secure.url, "token": PLAIN, "ca": pem}
-    (guest.data / "ca.pem").write_text(pem)
+    call.secrets["own"] = {"url": secure.url, "token": PLAIN, "ca": pem}
+    (call.data / "ca.pem").write_text(pem)
     before = len(elsewhere.requests)
     down = f"/redirect/302?to={elsewhere.url}/echo"
     with pytest.raises(Refused, match="from an encrypted to an open connection"):
-        guest.ask(REQUEST, url=down, secret="own")
+        call.ask(REQUEST, url=down, secret="own")
     with pytest.raises(Refused, match="from an encrypted to an open connection"):
-        guest.ask(REQUEST, url=f"{secure.url}{down}", ca="ca.pem", headers={"Cookie": "a=b"})
+        call.ask(REQUEST, url=f"{secure.url}{down}", ca="ca.pem", headers={"Cookie": "a=b"})
     assert len(elsewhere.requests) == before
-    assert guest.ask(REQUEST, url=f"{secure.url}{down}", ca="ca.pem")["status"] == 200
+    assert call.ask(REQUEST, url=f"{secure.url}{down}", ca="ca.pem")["status"] == 200
 
 
 # ---------------------------------------------------------------- coming back
@@ -409,26 +415,26 @@ def test_credentials_do_not_follow_from_https_to_http(
     "path", ["echo", "echo?kind=text/plain", "status/500", "status/403", "flaky/9"]
 )
 def test_the_secret_is_in_no_result_error_or_log(
-    origin: Origin, guest: Guest, secret: str, path: str
+    origin: Origin, call: DirectCall, secret: str, path: str
 ) -> None:
     """The server says back all that it got, in headers, JSON, text and errors."""
     try:
-        told = str(guest.ask(REQUEST, url=f"{origin.url}/{path}", secret=secret, retry_delay="1ms"))
+        told = str(call.ask(REQUEST, url=f"{origin.url}/{path}", secret=secret, retry_delay="1ms"))
     except PitError as error:
         told = f"{error} {error.hint} {error!r} {error.__cause__!r}"
-    told += str(guest.lines)
+    told += str(call.lines)
     for form in (PLAIN, TOKEN, "tok-3f%2F", base64.b64encode(f"etl:{PLAIN}".encode()).decode()):
         assert form not in told
     if path != "flaky/9" and secret != "header":
         assert "***" in told
 
 
-def test_half_a_secret_is_not_quoted_either(origin: Origin, guest: Guest) -> None:
+def test_half_a_secret_is_not_quoted_either(origin: Origin, call: DirectCall) -> None:
     """The error quotes the beginning of an answer; the cut may fall within the secret."""
     for padding in range(250, 300, 3):
         url = f"{origin.url}/status/404?{'x' * padding}"
         with pytest.raises(ConnectorFailed) as caught:
-            guest.ask(REQUEST, url=url, secret="plain")
+            call.ask(REQUEST, url=url, secret="plain")
         assert "tok-3f" not in str(caught.value)
 
 
@@ -498,33 +504,35 @@ def test_one_place_in_several_spellings_is_one_place() -> None:
 
 
 @pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Proxy-X"])
-def test_a_secret_is_not_sent_as_what_frames_the_message(guest: Guest, name: str) -> None:
+def test_a_secret_is_not_sent_as_what_frames_the_message(call: DirectCall, name: str) -> None:
     with pytest.raises(Refused, match="cannot be sent as the header"):
-        guest.ask(REQUEST, url="https://127.0.0.1/", secret="plain", auth=f"header:{name}")
+        call.ask(REQUEST, url="https://127.0.0.1/", secret="plain", auth=f"header:{name}")
 
 
-def test_no_library_tells_a_secret_to_whoever_logs_everything(origin: Origin, guest: Guest) -> None:
+def test_no_library_tells_a_secret_to_whoever_logs_everything(
+    origin: Origin, call: DirectCall
+) -> None:
     with logging_everything() as heard:
-        guest.ask(REQUEST, url=f"{origin.url}/text", secret="query")
+        call.ask(REQUEST, url=f"{origin.url}/text", secret="query")
     assert "tok-3f" in origin.requests[-1].target
     assert "tok-3f" not in heard.getvalue()
 
 
 def test_what_goes_to_this_machine_in_the_open_passes_by_the_proxy(
-    origin: Origin, elsewhere: Origin, guest: Guest, monkeypatch: pytest.MonkeyPatch
+    origin: Origin, elsewhere: Origin, call: DirectCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", elsewhere.url)
     monkeypatch.delenv("no_proxy", raising=False)
     before = len(elsewhere.requests)
-    guest.ask(REQUEST, url=f"{origin.url}/text", secret="plain")
+    call.ask(REQUEST, url=f"{origin.url}/text", secret="plain")
     assert sent(origin)["Authorization"] == f"Bearer {PLAIN}"
     assert len(elsewhere.requests) == before
 
 
 def test_certificates_are_a_file_of_the_data_folder_and_not_what_it_names(
-    secure: Origin, guest: Guest, authority: trustme.CA, tmp_path: Path
+    secure: Origin, call: DirectCall, authority: trustme.CA, tmp_path: Path
 ) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "elsewhere.pem"))
-    (guest.data / "ca.pem").write_text(str(tmp_path / "elsewhere.pem"))
+    (call.data / "ca.pem").write_text(str(tmp_path / "elsewhere.pem"))
     with pytest.raises(Refused, match="holds no certificates"):
-        guest.ask(REQUEST, url=f"{secure.url}/text", ca="ca.pem")
+        call.ask(REQUEST, url=f"{secure.url}/text", ca="ca.pem")

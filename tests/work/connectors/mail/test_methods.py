@@ -18,8 +18,8 @@ from pit.work.connectors.mail import letter as letters
 from pit.work.connectors.mail import methods
 from tests.servers import smtp
 from tests.servers.certificate import Certified, certified
-from tests.servers.loop import silence
-from tests.work.connectors.guest import Guest
+from tests.servers.loop import silence, talking
+from tests.work.connectors.direct import DirectCall
 
 SEND = methods.METHODS["send_mail"]
 
@@ -40,13 +40,13 @@ class Sender:
     """A caller with a mail server as the secret "mail"."""
 
     def __init__(self, folder: Path, secret: dict[str, str]) -> None:
-        self.guest = Guest(folder, {"mail": secret})
+        self.call = DirectCall(folder, {"mail": secret})
         self.data = folder
 
     def send(self, **params: Any) -> Any:
         """Send a mail; what is not said is filled in."""
         usual = {"to": "ann@example.com", "subject": "Hello", "text": "Hi\n"}
-        return self.guest.ask(SEND, secret="mail", **usual | params)
+        return self.call.ask(SEND, secret="mail", **usual | params)
 
     def fails(self, expected: str, **params: Any) -> PitError:
         """The error of a mail, after asserting that it says something and no password."""
@@ -54,7 +54,7 @@ class Sender:
             self.send(**params)
         said = f"{caught.value} {caught.value.hint}"
         assert expected in said
-        assert not reveals(said + "".join(self.guest.lines))
+        assert not reveals(said + "".join(self.call.lines))
         return caught.value
 
 
@@ -263,7 +263,7 @@ def test_refused_recipients_are_told_and_the_others_get_it(sender: Sender, post:
     assert told["accepted"] == ["ann@example.com"]
     assert told["refused"] == {"bob@example.com": "550 no such person"}
     assert post.letters[0].recipients == ["ann@example.com"]
-    assert any("bob@example.com" in line for line in sender.guest.lines)
+    assert any("bob@example.com" in line for line in sender.call.lines)
 
 
 @pytest.mark.parametrize(("reply", "retryable"), [("550 nobody", False), ("450 later", True)])
@@ -273,7 +273,7 @@ def test_nobody_takes_it(sender: Sender, post: smtp.Post, reply: str, retryable:
     assert isinstance(error, ConnectorFailed)
     assert error.retryable is retryable
     assert post.letters == []
-    assert bool([line for line in sender.guest.lines if "trying again" in line]) is retryable
+    assert bool([line for line in sender.call.lines if "trying again" in line]) is retryable
 
 
 def test_a_temporary_refusal_is_tried_again_and_sent_once(sender: Sender, post: smtp.Post) -> None:
@@ -408,7 +408,7 @@ def test_waiting_ends_with_the_attempt(tmp_path: Path) -> None:
 
         def leave() -> None:
             server.came.wait(30)
-            sender.guest.leave()
+            sender.call.leave()
 
         leaver = threading.Thread(target=leave)
         leaver.start()
@@ -420,7 +420,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     sender = Sender(tmp_path, {"host": "127.0.0.1", "port": "1", "from": "a@example.com"})
     error = sender.fails("127.0.0.1:1: connecting: connection refused", retries=1)
     assert getattr(error, "retryable", False)
-    assert any("trying again (1 of 1)" in line for line in sender.guest.lines)
+    assert any("trying again (1 of 1)" in line for line in sender.call.lines)
 
 
 # ---------------------------------------------------------------- the secret
@@ -469,4 +469,11 @@ def test_no_password_is_in_what_it_tells(tmp_path: Path, certificate: Certified)
         post.refuse["bob@example.com"] = f"550 {smtp.PASSWORD}"
         calls.append(lambda: sender.send(to="ann@example.com, bob@example.com"))
         told = json.dumps([call() for call in calls], ensure_ascii=False)
-        assert not reveals(told + "".join(sender.guest.lines))
+        assert not reveals(told + "".join(sender.call.lines))
+
+
+def test_an_answer_without_an_end_is_given_up(tmp_path: Path) -> None:
+    with talking(b"220-welcome\r\n" * 1000) as server:
+        secret = {"host": server.host, "port": str(server.port), "security": "none"}
+        sender = Sender(tmp_path, secret | {"from": "a@example.com"})
+        sender.fails("never ends", retries=0)

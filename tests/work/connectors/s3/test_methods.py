@@ -20,7 +20,7 @@ from pit.work.connectors.s3 import methods as s3
 from tests.servers import http as web
 from tests.servers import s3 as server
 from tests.servers.s3 import ACCESS_KEY, BUCKET, S3, SECRET_KEY
-from tests.work.connectors.guest import Guest
+from tests.work.connectors.direct import DirectCall
 
 LIST, HEAD, GET = s3.METHODS["s3_list"], s3.METHODS["s3_head"], s3.METHODS["s3_get"]
 PUT, DELETE, PRESIGN = s3.METHODS["s3_put"], s3.METHODS["s3_delete"], s3.METHODS["s3_presign"]
@@ -45,22 +45,22 @@ def storage(request: pytest.FixtureRequest) -> S3:
 
 
 @pytest.fixture
-def guest(tmp_path: Path) -> Guest:
+def call(tmp_path: Path) -> DirectCall:
     data = tmp_path / "data"
     data.mkdir()
-    return Guest(data)
+    return DirectCall(data)
 
 
-def at(guest: Guest, storage: S3, **fields: str) -> Guest:
-    """The guest, with the secret `store` for a server."""
-    guest.secrets["store"] = storage.secret(**fields)
-    return guest
+def at(call: DirectCall, storage: S3, **fields: str) -> DirectCall:
+    """The call, with the secret `store` for a server."""
+    call.secrets["store"] = storage.secret(**fields)
+    return call
 
 
-def put(guest: Guest, key: str, content: bytes, **params: Any) -> Any:
+def put(call: DirectCall, key: str, content: bytes, **params: Any) -> Any:
     """Upload bytes."""
-    (guest.data / "upload").write_bytes(content)
-    return guest.ask(PUT, secret="store", file="upload", key=key, **params)
+    (call.data / "upload").write_bytes(content)
+    return call.ask(PUT, secret="store", file="upload", key=key, **params)
 
 
 def keys(told: list[dict[str, Any]]) -> list[str]:
@@ -70,58 +70,58 @@ def keys(told: list[dict[str, Any]]) -> list[str]:
 # ---------------------------------------------------------------- there and back
 
 
-def test_an_object_there_and_back(guest: Guest, storage: S3) -> None:
-    at(guest, storage)
+def test_an_object_there_and_back(call: DirectCall, storage: S3) -> None:
+    at(call, storage)
     content, key = os.urandom(100_000), "round/trip ü+%&=~.bin"
-    made = put(guest, key, content)
+    made = put(call, key, content)
     assert (made["bucket"], made["key"], made["size"]) == (BUCKET, key, 100_000)
     assert made["etag"] == hashlib.md5(content).hexdigest()
-    head = guest.ask(HEAD, secret="store", key=key)
-    got = guest.ask(GET, secret="store", key=key, file="sub/back.bin")
-    assert (guest.data / "sub/back.bin").read_bytes() == content
+    head = call.ask(HEAD, secret="store", key=key)
+    got = call.ask(GET, secret="store", key=key, file="sub/back.bin")
+    assert (call.data / "sub/back.bin").read_bytes() == content
     assert got == {**head, "file": "sub/back.bin", "sha256": hashlib.sha256(content).hexdigest()}
     assert head["size"] == 100_000
     assert head["modified"].startswith("20")
-    assert guest.ask(DELETE, secret="store", key=key) == ""
-    assert guest.ask(HEAD, secret="store", key=key, missing_ok=True) is None
-    assert guest.ask(DELETE, secret="store", key=key) == "", "as S3 has it, no error"
+    assert call.ask(DELETE, secret="store", key=key) == ""
+    assert call.ask(HEAD, secret="store", key=key, missing_ok=True) is None
+    assert call.ask(DELETE, secret="store", key=key) == "", "as S3 has it, no error"
 
 
-def test_a_large_object_goes_in_parts(guest: Guest, storage: S3) -> None:
-    at(guest, storage)
+def test_a_large_object_goes_in_parts(call: DirectCall, storage: S3) -> None:
+    at(call, storage)
     content = os.urandom(12 << 20)
-    made = put(guest, "large", content)
+    made = put(call, "large", content)
     assert made["etag"].endswith("-3"), "three parts"
-    guest.ask(GET, secret="store", key="large")
-    assert (guest.data / "large").read_bytes() == content
+    call.ask(GET, secret="store", key="large")
+    assert (call.data / "large").read_bytes() == content
 
 
-def test_an_empty_object(guest: Guest, storage: S3) -> None:
-    at(guest, storage)
-    assert put(guest, "empty", b"")["size"] == 0
-    assert guest.ask(GET, secret="store", key="empty")["size"] == 0
+def test_an_empty_object(call: DirectCall, storage: S3) -> None:
+    at(call, storage)
+    assert put(call, "empty", b"")["size"] == 0
+    assert call.ask(GET, secret="store", key="empty")["size"] == 0
 
 
-def test_names_that_are_left_out(guest: Guest, storage: S3) -> None:
-    at(guest, storage)
-    (guest.data / "report.csv").write_text("a\n")
-    assert guest.ask(PUT, secret="store", file="report.csv")["key"] == "report.csv"
-    made = guest.ask(PUT, secret="store", file="report.csv", key="into/")
+def test_names_that_are_left_out(call: DirectCall, storage: S3) -> None:
+    at(call, storage)
+    (call.data / "report.csv").write_text("a\n")
+    assert call.ask(PUT, secret="store", file="report.csv")["key"] == "report.csv"
+    made = call.ask(PUT, secret="store", file="report.csv", key="into/")
     assert made["key"] == "into/report.csv"
 
 
-def test_type_and_metadata_are_kept(guest: Guest, complete: S3) -> None:
-    at(guest, complete)
-    (guest.data / "typed.csv").write_text("a")
-    guest.ask(PUT, secret="store", file="typed.csv", metadata={"owner": "finance"})
-    put(guest, "typed.bin", b"a", content_type="text/x-special")
-    assert _header(guest, "typed.csv", "x-amz-meta-owner") == "finance"
-    assert _header(guest, "typed.csv", "Content-Type") == "text/csv"
-    assert _header(guest, "typed.bin", "Content-Type") == "text/x-special"
+def test_type_and_metadata_are_kept(call: DirectCall, complete: S3) -> None:
+    at(call, complete)
+    (call.data / "typed.csv").write_text("a")
+    call.ask(PUT, secret="store", file="typed.csv", metadata={"owner": "finance"})
+    put(call, "typed.bin", b"a", content_type="text/x-special")
+    assert _header(call, "typed.csv", "x-amz-meta-owner") == "finance"
+    assert _header(call, "typed.csv", "Content-Type") == "text/csv"
+    assert _header(call, "typed.bin", "Content-Type") == "text/x-special"
 
 
-def _header(guest: Guest, key: str, name: str) -> str | None:
-    parts = urlsplit(guest.ask(PRESIGN, secret="store", key=key, method="HEAD"))
+def _header(call: DirectCall, key: str, name: str) -> str | None:
+    parts = urlsplit(call.ask(PRESIGN, secret="store", key=key, method="HEAD"))
     connection = http.client.HTTPConnection(parts.netloc)
     connection.request("HEAD", f"{parts.path}?{parts.query}")
     value = connection.getresponse().getheader(name)
@@ -132,13 +132,13 @@ def _header(guest: Guest, key: str, name: str) -> str | None:
 # ---------------------------------------------------------------- many objects
 
 
-def test_a_prefix_is_the_beginning_of_a_key(guest: Guest, storage: S3) -> None:
-    at(guest, storage)
+def test_a_prefix_is_the_beginning_of_a_key(call: DirectCall, storage: S3) -> None:
+    at(call, storage)
     for key in ("list/2024-01.csv", "list/2024-02.txt", "list/2025.csv", "list/deep/2024-x.csv"):
-        put(guest, key, b"x")
+        put(call, key, b"x")
 
     def listed(**params: Any) -> list[str]:
-        return keys(guest.ask(LIST, secret="store", **params))
+        return keys(call.ask(LIST, secret="store", **params))
 
     assert listed(prefix="list/2024") == ["list/2024-01.csv", "list/2024-02.txt"]
     assert len(listed(prefix="list/")) == len(listed(prefix="list")) == 4
@@ -148,46 +148,46 @@ def test_a_prefix_is_the_beginning_of_a_key(guest: Guest, storage: S3) -> None:
     assert len(listed(prefix="list/", limit=2)) == 2
 
 
-def test_a_list_goes_on_beyond_a_thousand(guest: Guest, signed: S3) -> None:
-    at(guest, signed)
+def test_a_list_goes_on_beyond_a_thousand(call: DirectCall, signed: S3) -> None:
+    at(call, signed)
     assert signed.folder is not None
     (signed.folder / "many").mkdir()
     for number in range(2100):
         (signed.folder / f"many/{number:04}").write_bytes(b"x")
-    told = guest.ask(LIST, secret="store", prefix="many/")
+    told = call.ask(LIST, secret="store", prefix="many/")
     assert keys(told) == [f"many/{number:04}" for number in range(2100)]
-    assert len(guest.ask(LIST, secret="store", prefix="many/", limit=1050)) == 1050
+    assert len(call.ask(LIST, secret="store", prefix="many/", limit=1050)) == 1050
 
 
-def test_all_objects_with_a_prefix_are_downloaded(guest: Guest, storage: S3) -> None:
-    at(guest, storage)
+def test_all_objects_with_a_prefix_are_downloaded(call: DirectCall, storage: S3) -> None:
+    at(call, storage)
     for key in ("batch/a.csv", "batch/sub/b.csv", "batch/c.txt", "batchother"):
-        put(guest, key, key.encode())
-    told = guest.ask(GET, secret="store", prefix="batch/", pattern="*.csv", folder="in")
+        put(call, key, key.encode())
+    told = call.ask(GET, secret="store", prefix="batch/", pattern="*.csv", folder="in")
     assert sorted(each["file"] for each in told) == ["in/a.csv", "in/sub/b.csv"]
-    assert (guest.data / "in/sub/b.csv").read_text() == "batch/sub/b.csv"
-    assert sorted(guest.saved) == [guest.data / "in/a.csv", guest.data / "in/sub/b.csv"]
-    assert guest.ask(GET, secret="store", prefix="none/") == []
+    assert (call.data / "in/sub/b.csv").read_text() == "batch/sub/b.csv"
+    assert sorted(call.saved) == [call.data / "in/a.csv", call.data / "in/sub/b.csv"]
+    assert call.ask(GET, secret="store", prefix="none/") == []
 
 
-def test_markers_of_folders_are_no_objects(guest: Guest, complete: S3) -> None:
+def test_markers_of_folders_are_no_objects(call: DirectCall, complete: S3) -> None:
     """Consoles make an empty object with a slash at its end where somebody makes a "folder"."""
-    at(guest, complete)
+    at(call, complete)
     _put_as_it_is(complete, "marked/", b"")
     _put_as_it_is(complete, "marked/sub/", b"")
-    put(guest, "marked/empty", b"")
-    put(guest, "marked/sub/full", b"x")
-    told = guest.ask(LIST, secret="store", prefix="marked")
+    put(call, "marked/empty", b"")
+    put(call, "marked/sub/full", b"x")
+    told = call.ask(LIST, secret="store", prefix="marked")
     assert keys(told) == ["marked/empty", "marked/sub/full"]
-    assert len(guest.ask(GET, secret="store", prefix="marked/", folder="in")) == 2
-    assert (guest.data / "in/sub/full").read_text() == "x"
+    assert len(call.ask(GET, secret="store", prefix="marked/", folder="in")) == 2
+    assert (call.data / "in/sub/full").read_text() == "x"
 
 
-def test_keys_that_cannot_be_expressed_are_told(guest: Guest, complete: S3) -> None:
-    at(guest, complete)
+def test_keys_that_cannot_be_expressed_are_told(call: DirectCall, complete: S3) -> None:
+    at(call, complete)
     _put_as_it_is(complete, "odd//key", b"x")
     with pytest.raises(ConnectorFailed, match="cannot be expressed") as caught:
-        guest.ask(LIST, secret="store", prefix="odd/")
+        call.ask(LIST, secret="store", prefix="odd/")
     assert "Narrow the prefix" in caught.value.hint
 
 
@@ -202,13 +202,13 @@ def _put_as_it_is(storage: S3, key: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_a_presigned_url_needs_no_key(guest: Guest, signed: S3, method: str) -> None:
-    at(guest, signed)
-    put(guest, "shared/file ü", b"for all")
-    url = guest.ask(PRESIGN, secret="store", key="shared/file ü", method=method, expires="5m")
+def test_a_presigned_url_needs_no_key(call: DirectCall, signed: S3, method: str) -> None:
+    at(call, signed)
+    put(call, "shared/file ü", b"for all")
+    url = call.ask(PRESIGN, secret="store", key="shared/file ü", method=method, expires="5m")
     assert SECRET_KEY not in url
     assert "X-Amz-Expires=300" in url
-    assert guest.reveals(f"as the log would have it: {url.rpartition('Signature=')[2]}")
+    assert call.reveals(f"as the log would have it: {url.rpartition('Signature=')[2]}")
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc)
     target = f"{parts.path}?{parts.query}"
@@ -234,9 +234,9 @@ def test_a_presigned_url_needs_no_key(guest: Guest, signed: S3, method: str) -> 
         ),
     ],
 )
-def test_where_requests_go(guest: Guest, fields: dict[str, str], place: str) -> None:
-    guest.secrets["lake"] = {"access_key_id": "AKIA", "secret_access_key": "s" * 20, **fields}
-    url = guest.ask(PRESIGN, secret="lake", bucket="claims", key="key")
+def test_where_requests_go(call: DirectCall, fields: dict[str, str], place: str) -> None:
+    call.secrets["lake"] = {"access_key_id": "AKIA", "secret_access_key": "s" * 20, **fields}
+    url = call.ask(PRESIGN, secret="lake", bucket="claims", key="key")
     assert url.startswith(place)
     region = fields.get("region", "us-east-1")
     assert f"%2F{region}%2Fs3%2F" in url
@@ -251,29 +251,29 @@ def test_where_requests_go(guest: Guest, fields: dict[str, str], place: str) -> 
     ],
 )
 def test_presigning_knows_its_limits(
-    guest: Guest, signed: S3, params: dict[str, str], message: str
+    call: DirectCall, signed: S3, params: dict[str, str], message: str
 ) -> None:
     with pytest.raises(Refused, match=message):
-        at(guest, signed).ask(PRESIGN, secret="store", key="x", **params)
+        at(call, signed).ask(PRESIGN, secret="store", key="x", **params)
 
 
 # ---------------------------------------------------------------- what goes wrong
 
 
 @pytest.mark.parametrize("method", [HEAD, GET])
-def test_a_key_that_is_not_there(guest: Guest, storage: S3, method: Any) -> None:
+def test_a_key_that_is_not_there(call: DirectCall, storage: S3, method: Any) -> None:
     with pytest.raises(ConnectorFailed, match='"no/such" is not in bucket "store"') as caught:
-        at(guest, storage).ask(method, secret="store", key="no/such")
+        at(call, storage).ask(method, secret="store", key="no/such")
     assert not caught.value.retryable
-    assert list(guest.data.iterdir()) == []
+    assert list(call.data.iterdir()) == []
 
 
 @pytest.mark.parametrize("method", [HEAD, GET, LIST, PUT])
-def test_a_bucket_that_is_not_there(guest: Guest, storage: S3, method: Any) -> None:
-    (guest.data / "file").write_text("x")
+def test_a_bucket_that_is_not_there(call: DirectCall, storage: S3, method: Any) -> None:
+    (call.data / "file").write_text("x")
     params = {LIST: {}, PUT: {"file": "file"}}.get(method, {"key": "key"})
     with pytest.raises(ConnectorFailed, match='bucket "no-such" does not exist at http'):
-        at(guest, storage).ask(method, secret="store", bucket="no-such", **params)
+        at(call, storage).ask(method, secret="store", bucket="no-such", **params)
 
 
 @pytest.mark.parametrize(
@@ -285,10 +285,10 @@ def test_a_bucket_that_is_not_there(guest: Guest, storage: S3, method: Any) -> N
 )
 @pytest.mark.parametrize("method", [GET, LIST])
 def test_keys_that_are_wrong(
-    guest: Guest, signed: S3, fields: dict[str, str], message: str, method: Any
+    call: DirectCall, signed: S3, fields: dict[str, str], message: str, method: Any
 ) -> None:
     with pytest.raises(ConnectorFailed, match=message) as caught:
-        at(guest, signed, **fields).ask(
+        at(call, signed, **fields).ask(
             method, secret="store", **({"key": "x"} if method is GET else {})
         )
     assert caught.value.hint == 'Correct the secret "store"'
@@ -311,13 +311,13 @@ def test_keys_that_are_wrong(
     ],
 )  # fmt: skip
 def test_what_a_storage_refuses_is_told_by_its_meaning(
-    guest: Guest, code: str, status: int, more: str, message: str, hint: str, retryable: bool
+    call: DirectCall, code: str, status: int, more: str, message: str, hint: str, retryable: bool
 ) -> None:
     with web.serving() as origin:
         origin.canned = (status, f"<Error><Code>{code}</Code>{more}</Error>")
-        at(guest, S3(origin.port))
+        at(call, S3(origin.port))
         with pytest.raises(ConnectorFailed, match=message) as caught:
-            guest.ask(GET, secret="store", key="some/key", retries=0)
+            call.ask(GET, secret="store", key="some/key", retries=0)
     assert hint in caught.value.hint
     assert caught.value.retryable == retryable
     assert SECRET_KEY not in str(caught.value)
@@ -330,35 +330,35 @@ def test_what_a_storage_refuses_is_told_by_its_meaning(
         ("http://nothing.invalid", "the host of http://nothing.invalid is not known"),
     ],
 )
-def test_a_storage_that_is_not_there(guest: Guest, endpoint: str, message: str) -> None:
-    at(guest, S3(1), endpoint=endpoint)
+def test_a_storage_that_is_not_there(call: DirectCall, endpoint: str, message: str) -> None:
+    at(call, S3(1), endpoint=endpoint)
     with pytest.raises(ConnectorFailed, match=message) as caught:
-        guest.ask(LIST, secret="store", retries=1)
+        call.ask(LIST, secret="store", retries=1)
     assert caught.value.retryable
     assert "Check the endpoint" in caught.value.hint
 
 
 @pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "a/../b", "./a", "a\nb", "a\0b"])
 @pytest.mark.parametrize("method", [GET, HEAD, DELETE, PRESIGN])
-def test_keys_that_are_none(guest: Guest, signed: S3, method: Any, key: str) -> None:
+def test_keys_that_are_none(call: DirectCall, signed: S3, method: Any, key: str) -> None:
     with pytest.raises(Refused, match="is no key"):
-        at(guest, signed).ask(method, secret="store", key=key)
+        at(call, signed).ask(method, secret="store", key=key)
 
 
 @pytest.mark.parametrize("bucket", ["a/b", "..", "a", "a..b", "b?x", "evil.example/", "a@b"])
-def test_buckets_that_are_none(guest: Guest, signed: S3, bucket: str) -> None:
+def test_buckets_that_are_none(call: DirectCall, signed: S3, bucket: str) -> None:
     with pytest.raises(Refused, match="not the name of a bucket"):
-        at(guest, signed).ask(LIST, secret="store", bucket=bucket)
+        at(call, signed).ask(LIST, secret="store", bucket=bucket)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "link", "sub/../../x"])
 def test_no_file_outside_the_data_folder_is_touched(
-    guest: Guest, signed: S3, tmp_path: Path, name: str
+    call: DirectCall, signed: S3, tmp_path: Path, name: str
 ) -> None:
-    at(guest, signed)
-    put(guest, "key", b"inside")
+    at(call, signed)
+    put(call, "key", b"inside")
     (tmp_path / "x").write_text("outside")
-    (guest.data / "link").symlink_to(tmp_path / "x")
+    (call.data / "link").symlink_to(tmp_path / "x")
     attacks: list[tuple[Any, dict[str, str]]] = [
         (GET, {"key": "key", "file": name}),
         (PUT, {"key": "key", "file": name}),
@@ -366,15 +366,15 @@ def test_no_file_outside_the_data_folder_is_touched(
     ]
     for method, params in attacks:
         with pytest.raises(Refused):
-            guest.ask(method, secret="store", **params)
+            call.ask(method, secret="store", **params)
     assert (tmp_path / "x").read_text() == "outside"
 
 
-def test_metadata_cannot_smuggle_headers(guest: Guest, signed: S3) -> None:
-    at(guest, signed)
+def test_metadata_cannot_smuggle_headers(call: DirectCall, signed: S3) -> None:
+    at(call, signed)
     for params in ({"metadata": {"a": "b\r\nX: y"}}, {"content_type": "a\nb"}):
         with pytest.raises(Refused, match="line break"):
-            put(guest, "key", b"x", **params)
+            put(call, "key", b"x", **params)
 
 
 @pytest.mark.parametrize(
@@ -386,14 +386,14 @@ def test_metadata_cannot_smuggle_headers(guest: Guest, signed: S3) -> None:
         ({"ca": "/no/such/file"}, "ca"),
     ],
 )
-def test_secrets_that_do_not_fit(guest: Guest, secret: Any, message: str) -> None:
-    guest.secrets["store"] = secret
+def test_secrets_that_do_not_fit(call: DirectCall, secret: Any, message: str) -> None:
+    call.secrets["store"] = secret
     with pytest.raises(Refused, match=message):
-        guest.ask(LIST, secret="store", bucket="bucket")
+        call.ask(LIST, secret="store", bucket="bucket")
 
 
 def test_the_environment_has_no_say(
-    guest: Guest, signed: S3, monkeypatch: pytest.MonkeyPatch
+    call: DirectCall, signed: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys and endpoints for Amazon's tools, as they stand in many environments."""
     with web.serving() as elsewhere:
@@ -404,34 +404,34 @@ def test_the_environment_has_no_say(
         monkeypatch.setenv("AWS_SESSION_TOKEN", "other")
         monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
         monkeypatch.setenv("AWS_REGION", "mars-north-1")
-        at(guest, signed)
-        put(guest, "key", b"mine")
-        guest.ask(GET, secret="store", key="key")
-        url = guest.ask(PRESIGN, secret="store", key="key")
+        at(call, signed)
+        put(call, "key", b"mine")
+        call.ask(GET, secret="store", key="key")
+        url = call.ask(PRESIGN, secret="store", key="key")
         assert url.startswith(f"{signed.endpoint}/{BUCKET}/key?")
         assert f"{ACCESS_KEY}%2F" in url
         assert not elsewhere.requests
 
 
-def test_a_redirect_to_another_host_takes_neither_key_nor_signature_along(guest: Guest) -> None:
+def test_a_redirect_to_another_host_takes_neither_key_nor_signature_along(call: DirectCall) -> None:
     with web.serving() as origin, web.serving() as elsewhere:
         origin.detour = elsewhere.url
         with pytest.raises(ConnectorFailed):
-            at(guest, S3(origin.port)).ask(GET, secret="store", key="x", retries=0)
+            at(call, S3(origin.port)).ask(GET, secret="store", key="x", retries=0)
         assert "Signature=" in origin.requests[-1].text
         for seen in elsewhere.requests:
             assert "Signature" not in seen.text
             assert SECRET_KEY not in seen.text
 
 
-def test_without_keys_nothing_is_signed(guest: Guest) -> None:
+def test_without_keys_nothing_is_signed(call: DirectCall) -> None:
     with web.serving() as origin:
-        guest.secrets["open"] = {"endpoint": origin.url}
+        call.secrets["open"] = {"endpoint": origin.url}
         with pytest.raises(ConnectorFailed):
-            guest.ask(GET, secret="open", bucket="public", key="x", retries=0)
+            call.ask(GET, secret="open", bucket="public", key="x", retries=0)
         assert "authorization" not in {name.lower() for name in origin.requests[-1].headers}
         with pytest.raises(Refused, match="no access_key to sign with"):
-            guest.ask(PRESIGN, secret="open", bucket="public", key="x")
+            call.ask(PRESIGN, secret="open", bucket="public", key="x")
 
 
 # ---------------------------------------------------------------- size and time
@@ -446,15 +446,15 @@ def test_memory_is_flat_whatever_the_size(signed: S3, tmp_path: Path) -> None:
 import resource
 from pathlib import Path
 from pit.work.connectors.s3 import methods as s3
-from tests.work.connectors.guest import Guest
-guest = Guest(Path({str(tmp_path)!r}), {{"store": {signed.secret()!r}}})
+from tests.work.connectors.direct import DirectCall
+call = DirectCall(Path({str(tmp_path)!r}), {{"store": {signed.secret()!r}}})
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-(guest.data / "small").write_bytes(bytes(1 << 20))
-guest.ask(s3.METHODS["s3_put"], secret="store", file="small")
+(call.data / "small").write_bytes(bytes(1 << 20))
+call.ask(s3.METHODS["s3_put"], secret="store", file="small")
 before = peak()
-guest.ask(s3.METHODS["s3_put"], secret="store", file="big")
-guest.ask(s3.METHODS["s3_get"], secret="store", key="big", file="back")
+call.ask(s3.METHODS["s3_put"], secret="store", file="big")
+call.ask(s3.METHODS["s3_get"], secret="store", key="big", file="back")
 print((peak() - before) // 1024)
 """
     grown = subprocess.run(
@@ -470,40 +470,40 @@ def _digest(path: Path) -> str:
 
 
 @pytest.mark.parametrize("way", ["down", "up"])
-def test_a_transfer_ends_with_its_attempt(guest: Guest, way: str) -> None:
+def test_a_transfer_ends_with_its_attempt(call: DirectCall, way: str) -> None:
     failures: list[PitError] = []
     with web.serving() as origin:
         origin.stuck = way
-        at(guest, S3(origin.port))
-        (guest.data / "file").write_bytes(bytes(1000))
+        at(call, S3(origin.port))
+        (call.data / "file").write_bytes(bytes(1000))
         params = {"key": "x", "file": "file"} if way == "up" else {"key": "x", "file": "out"}
 
         def transfer() -> None:
             try:
-                guest.ask(PUT if way == "up" else GET, secret="store", **params)
+                call.ask(PUT if way == "up" else GET, secret="store", **params)
             except PitError as error:
                 failures.append(error)
 
         thread = threading.Thread(target=transfer)
         thread.start()
         assert origin.arrived.wait(30)
-        guest.leave()
-        thread.join(20)
+        call.leave()
+        thread.join(60)
         assert not thread.is_alive()
         if way == "down":
             assert origin.left.wait(30), "the connection is closed"
     assert [str(error) for error in failures] == [
         f"s3_{'put' if way == 'up' else 'get'} store: the attempt is over"
     ]
-    assert [path.name for path in guest.data.iterdir()] == ["file"]
+    assert [path.name for path in call.data.iterdir()] == ["file"]
 
 
-def test_the_whole_is_bounded(guest: Guest) -> None:
+def test_the_whole_is_bounded(call: DirectCall) -> None:
     with web.serving() as origin:
         origin.stuck = "down"
         with pytest.raises(ConnectorFailed, match="longer than max_time"):
-            at(guest, S3(origin.port)).ask(GET, secret="store", key="x", max_time=0.3)
-    assert list(guest.data.iterdir()) == []
+            at(call, S3(origin.port)).ask(GET, secret="store", key="x", max_time=0.3)
+    assert list(call.data.iterdir()) == []
 
 
 def test_the_library_is_loaded_on_first_use_only() -> None:
@@ -511,9 +511,9 @@ def test_the_library_is_loaded_on_first_use_only() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_a_library_that_is_not_installed(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_is_not_installed(call: DirectCall, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore.store", None)
-    guest.secrets["store"] = {"endpoint": "http://127.0.0.1:2"}
+    call.secrets["store"] = {"endpoint": "http://127.0.0.1:2"}
     with pytest.raises(MissingExtra, match="S3 needs a library that is not installed") as caught:
-        guest.ask(LIST, secret="store", bucket="bucket")
+        call.ask(LIST, secret="store", bucket="bucket")
     assert caught.value.hint == "pip install 'pit-orchestrator[s3]'"

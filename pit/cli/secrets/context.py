@@ -18,7 +18,7 @@ from pit.state.secretfile import ACL, Content, Place, Structure, parse, structur
 
 
 @dataclass(frozen=True)
-class Desk:
+class Context:
     """One command's view of the workspace: its settings and its configuration."""
 
     settings: Settings
@@ -26,7 +26,7 @@ class Desk:
     _answers: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, settings: Settings) -> Desk:
+    def of(cls, settings: Settings) -> Context:
         """That of the workspace which the command line means."""
         return cls(settings, settings.config())
 
@@ -79,7 +79,8 @@ class Desk:
         """Say what is dangerous about a secrets file."""
         from pit.cli.secrets.exposure import exposed
 
-        for message in (*content.warnings, *exposed(content)):
+        listed = recipients.file_for(self.config, content.path)
+        for message in (*content.warnings, *exposed(content, listed)):
             self.settings.console.warning(message)
 
     def record(self, changes: Iterable[tuple[str, str, str]], path: Path, note: str = "") -> None:
@@ -146,7 +147,9 @@ def _compared(old: Mapping[str, object], new: Mapping[str, object]) -> list[tupl
     return found
 
 
-def apply(desk: Desk, place: Place, edit: Callable[[bytes], bytes], note: str = "") -> Content:
+def apply(
+    context: Context, place: Place, edit: Callable[[bytes], bytes], note: str = ""
+) -> Content:
     """Change the secrets file, say what is dangerous about it, and audit what became different."""
     before = b""
 
@@ -156,7 +159,7 @@ def apply(desk: Desk, place: Place, edit: Callable[[bytes], bytes], note: str = 
         return edit(plain)
 
     content = place.change(kept)
-    desk.warn(content)
+    context.warn(content)
     pair = structured(place.path, before), structured(place.path, content.plain)
-    desk.record(differences(*pair), place.path, note)
+    context.record(differences(*pair), place.path, note)
     return content

@@ -1,4 +1,4 @@
-"""A desk with real sockets, and tasks that are real processes: what the tests of both share."""
+"""A server with real sockets, and tasks that are real processes: what the tests of both share."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pit.state.secrets import Secrets
 from pit.work import process
 from pit.work.masking import Masks
 from pit.work.sdk.access import Access
-from pit.work.sdk.door import Door
-from pit.work.sdk.server import Desk
+from pit.work.sdk.listener import Listener
+from pit.work.sdk.server import Server
 
 SECRETS = """
 [global]
@@ -94,8 +94,8 @@ class NoFacts:
         raise AssertionError(f"{name} was not expected")
 
 
-class Counter:
-    """A desk, what it has told, and how to start a task that asks there."""
+class LiveServer:
+    """A server, what it has told, and how to start a task that asks there."""
 
     def __init__(self, root: Path, secrets: str | None = SECRETS) -> None:
         self.root = root
@@ -111,7 +111,7 @@ class Counter:
             (root / "secrets.toml").chmod(0o600)
             known = Secrets.load(root / "secrets.toml")
         self.access = Access(known, self.told.append, self.barrier, self.masks)
-        self.desk = Desk(self.access, NoFacts(), self.masks)  # type: ignore[arg-type]
+        self.server = Server(self.access, NoFacts(), self.masks)  # type: ignore[arg-type]
         self.lines: list[str] = []
 
     def barrier(self) -> None:
@@ -127,16 +127,18 @@ class Counter:
         return [(event.task, event.key, event.verdict.value) for event in requests]
 
     @contextmanager
-    def door(self, task: str = "ask", attempt: int = 1, **order: Any) -> Iterator[Door]:
-        """A door that is open while the block lasts."""
-        door = self.desk.open(self.order(task, attempt, **order), self.data, self.lines.append)
+    def listener(self, task: str = "ask", attempt: int = 1, **order: Any) -> Iterator[Listener]:
+        """A listener that is open while the block lasts."""
+        listener = self.server.open(
+            self.order(task, attempt, **order), self.data, self.lines.append
+        )
         try:
-            yield door
+            yield listener
         finally:
-            self.desk.close(door)
+            self.server.close(listener)
 
     def order(self, task: str, attempt: int, **facts: Any) -> Order:
-        """An order as far as a door looks at it."""
+        """An order as far as a listener looks at it."""
         given: dict[str, Any] = {"run": "r1", "dag": "shop", "marker": f"m-{task}-{attempt}"}
         given |= {"attempts": 1, "log": "", "cwd": str(self.root), "env": {}} | facts
         return Order(task=task, attempt=attempt, **given)
@@ -145,24 +147,24 @@ class Counter:
         self,
         script: str,
         task: str = "ask",
-        during: Callable[[Door], None] | None = None,
+        during: Callable[[Listener], None] | None = None,
         cancel: process.Cancel | None = None,
         **order: Any,
     ) -> str:
         """The output of a task that runs a Python script with the client's functions at hand."""
         output = bytearray()
-        with self.door(task, **order) as door:
-            marker = door._marker.decode().partition("=")[2]
+        with self.listener(task, **order) as listener:
+            marker = listener._marker.decode().partition("=")[2]
 
             def started(pid: int, start: int) -> None:
-                self.desk.started(door, pid, start)
+                self.server.started(listener, pid, start)
                 if during is not None:
-                    threading.Thread(target=during, args=(door,), daemon=True).start()
+                    threading.Thread(target=during, args=(listener,), daemon=True).start()
 
             ended = process.run(
                 [sys.executable, "-c", f"from client import *\n{script}"],
                 cwd=self.root,
-                env=self.env(door),
+                env=self.env(listener),
                 output=output.extend,
                 timeout=60,
                 grace=0.2,
@@ -174,14 +176,14 @@ class Counter:
         assert ended.exit_code == 0 or cancel is not None, text
         return text
 
-    def env(self, door: Door | None = None) -> dict[str, str]:
+    def env(self, listener: Listener | None = None) -> dict[str, str]:
         """The variables of a task."""
         env = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(self.root),
             "PIT_DATA_DIR": str(self.data),
         }
-        return env | ({"PIT_SOCKET": door.address} if door else {})
+        return env | ({"PIT_SOCKET": listener.address} if listener else {})
 
     def asked(self, script: str, **given: Any) -> Any:
         """What a task has printed, as JSON."""

@@ -23,7 +23,8 @@ class OutsideTask extends PitError {}
 /** Pit could not do what was asked; `answer` is its answer, `method` what was called. */
 class RequestFailed extends PitError {
   constructor(method, answer) {
-    super(answer.startsWith(method) ? answer : `${method}: ${answer}`);
+    const told = answer.startsWith(method) || answer.startsWith("unknown method");
+    super(told ? answer : `${method}: ${answer}`);
     this.method = method;
     this.answer = answer;
   }

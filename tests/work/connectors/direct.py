@@ -1,4 +1,4 @@
-"""A visit without a socket: an honest stand-in for the one seam between connectors and Pit."""
+"""A call without a socket: an honest stand-in for the one seam between connectors and Pit."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import msgspec
 
 from pit.errors import SecretNotFound
 from pit.work.masking import Masks
+from pit.work.sdk.call import Call, Caller, Facts, Method, Secret
 from pit.work.sdk.files import resolved
-from pit.work.sdk.visit import Caller, Facts, Method, Secret, Visit
 
 
 @contextmanager
@@ -43,7 +43,7 @@ class _Notes:
         self._files.append(path)
 
 
-class Guest(Visit):
+class DirectCall(Call):
     """A caller with a real data folder and some secrets; `leave()` ends its attempt."""
 
     def __init__(self, data: Path, secrets: dict[str, Secret] | None = None) -> None:

@@ -51,7 +51,7 @@ class Facts(Protocol):
         """Tell what is still held back of a task, before its attempt ends."""
 
 
-class Visit(Protocol):
+class Call(Protocol):
     """One request while it is served; nothing of it may be used once the method has returned."""
 
     @property
@@ -106,13 +106,13 @@ class Visit(Protocol):
 class Method(Record):
     """One thing that can be asked for: its params as a Record, and the function that serves it.
 
-    `serve` is called with the visit and the params in a thread of the run; it returns the result,
+    `serve` is called with the call and the params in a thread of the run; it returns the result,
     text as it is, anything else as JSON. It raises PitError for what the caller should read. One
     that is `quick` never waits for anything and is served without a change of threads.
     """
 
     params: type[Record]
-    serve: Callable[[Visit, Any], Any]
+    serve: Callable[[Call, Any], Any]
     doc: str = ""
     quick: bool = False
 

@@ -1,6 +1,6 @@
 """One attempt's socket: whose it is, who may come in, and what is being done for it.
 
-A door is opened by the thread that performs the attempt, before the task's process starts, and
+A listener is opened by the thread that performs the attempt, before the task's process starts, and
 closed by it when the process and all that it started are gone. Between the two, requests are
 served by other threads; whatever is still being served then is told to stop, and waited for by
 nobody.
@@ -23,8 +23,8 @@ from pit.work.cancel import Cancel
 from pit.work.masking import Masks
 from pit.work.sdk import files
 from pit.work.sdk.access import Access
+from pit.work.sdk.call import Caller, Facts, Secret
 from pit.work.sdk.peers import Root
-from pit.work.sdk.visit import Caller, Facts, Secret
 
 OVER = "the attempt that asked is over"
 
@@ -38,7 +38,7 @@ Move = Callable[[Load | Save, str, Cancel], int]
 """Loads or saves on the database with this URL, until it is cancelled; how many rows."""
 
 
-class Door:
+class Listener:
     """The socket of one attempt."""
 
     def __init__(
@@ -53,16 +53,16 @@ class Door:
         self._marker = os.fsencode(f"PIT_MARKER={marker}")
         self._log = log
         self._lock = threading.Lock()
-        self._calls: set[Call] = set()
+        self._calls: set[RunningCall] = set()
         self._waiting: list[Callable[[], None]] = []
         self._serving = 0
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self.listener.setblocking(False)
-            self.listener.bind(address)
-            self.listener.listen(BACKLOG)
+            self.sock.setblocking(False)
+            self.sock.bind(address)
+            self.sock.listen(BACKLOG)
         except BaseException:
-            self.listener.close()
+            self.sock.close()
             raise
 
     def belongs_to(self, pid: int, start: int) -> None:
@@ -87,7 +87,7 @@ class Door:
 
     # ------------------------------------------------------------------ calls
 
-    def enter(self, call: Call) -> bool:
+    def enter(self, call: RunningCall) -> bool:
         """Count a call that is about to be served; False when it is too late for that."""
         with self._lock:
             if self.over:
@@ -95,7 +95,7 @@ class Door:
             self._calls.add(call)
             return True
 
-    def leave(self, call: Call) -> None:
+    def leave(self, call: RunningCall) -> None:
         """The call has been served."""
         with self._lock:
             self._calls.discard(call)
@@ -125,12 +125,14 @@ class Services:
         self.access, self.facts, self.masks = access, facts, masks
 
 
-class Call:
-    """One request while it is served: the `Visit` that its method gets."""
+class RunningCall:
+    """One request while it is served: the `Call` that its method gets."""
 
-    def __init__(self, door: Door, services: Services, method: str, params: msgspec.Raw) -> None:
+    def __init__(
+        self, listener: Listener, services: Services, method: str, params: msgspec.Raw
+    ) -> None:
         self.method, self.params = method, params
-        self._door = door
+        self._listener = listener
         self._services = services
         self._stopped = threading.Event()
         self._stops: list[Callable[[], object]] = []
@@ -138,7 +140,7 @@ class Call:
     @property
     def caller(self) -> Caller:
         """Who asks."""
-        return self._door.caller
+        return self._listener.caller
 
     @property
     def facts(self) -> Facts:
@@ -186,18 +188,18 @@ class Call:
     def move(self, work: Load | Save, url: str) -> int:
         """Move rows between a file and the database with this URL; how many."""
         self._check()
-        if self._door.move is None:
+        if self._listener.move is None:
             raise Refused("this run cannot use databases")
         cancel = Cancel()
         try:
             with self.ending(cancel.request):
-                return self._door.move(work, url, cancel)
+                return self._listener.move(work, url, cancel)
         finally:
             cancel.close()
 
     def log(self, text: str) -> None:
         """Write a line of Pit's own to the task's log."""
-        self._door.log(text)
+        self._listener.log(text)
 
     def stop(self) -> None:
         """The attempt is over or the caller has hung up: nobody waits for this any more."""
@@ -213,5 +215,5 @@ class Call:
         return self._stopped.is_set()
 
     def _check(self) -> None:
-        if self._door.over:
+        if self._listener.over:
             raise Refused(OVER)

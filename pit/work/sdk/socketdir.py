@@ -28,7 +28,7 @@ _SWEPT = 50
 _DEEPER = 2 * (2 * _RANDOM + 1)
 
 
-class Room:
+class SocketDir:
     """A run's folder for its sockets, its own as long as it is open."""
 
     def __init__(self, path: str, handle: int) -> None:
@@ -49,8 +49,8 @@ class Room:
                 os.rmdir(shared)
 
 
-def new() -> Room:
-    """A new room; OSError if there is no place for one."""
+def new() -> SocketDir:
+    """A new folder; OSError if there is no place for one."""
     failure: OSError | None = None
     for base in _bases():
         try:
@@ -98,7 +98,7 @@ def _shared(base: str) -> str:
     return path
 
 
-def _made(shared: str) -> Room:
+def _made(shared: str) -> SocketDir:
     """A folder that is locked; tried again where another run has swept it away before it was."""
     while True:
         path = f"{shared}/{os.urandom(_RANDOM).hex()}"
@@ -110,22 +110,22 @@ def _made(shared: str) -> Room:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.samestat(os.fstat(handle), os.stat(path)):
                     failing.pop_all()
-                    return Room(path, handle)
+                    return SocketDir(path, handle)
 
 
-def _tried(room: Room) -> Room:
-    """The room, if sockets can be made in it; some file systems have none."""
+def _tried(folder: SocketDir) -> SocketDir:
+    """The folder, if sockets can be made in it; some file systems have none."""
     try:
         with socket.socket(socket.AF_UNIX) as trial:
-            trial.bind(room.name())
+            trial.bind(folder.name())
     except OSError:
-        room.close()
+        folder.close()
         raise
-    return room
+    return folder
 
 
 def _sweep(shared: str) -> None:
-    """Remove the rooms whose runs are gone; a few at a time, for nobody waits for it."""
+    """Remove the folders whose runs are gone; a few at a time, for nobody waits for it."""
     entries = os.listdir(shared)
     for entry in random.sample(entries, min(len(entries), _SWEPT)):
         path = f"{shared}/{entry}"

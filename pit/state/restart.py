@@ -1,0 +1,44 @@
+"""What a run left on the disk for sure, when the machine has been restarted since.
+
+Pit flushes what it promises: the store, published targets. Snapshots, data folders and what tasks
+leave in them are written by the kernel when it sees fit, within half a minute by default; whether
+a restart was orderly or a power cut, nobody can tell afterwards. So only that counts which was
+there some time before the last sign of life.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+SETTLING = 120.0
+"""Seconds after which the kernel has written what it was given; four times what Linux waits."""
+
+
+class Run(Protocol):
+    """A run as this module needs it."""
+
+    @property
+    def boot_id(self) -> str:
+        """The kernel's name for the time between two starts; empty where there is none."""
+
+    @property
+    def started_at(self) -> float:
+        """Unix seconds."""
+
+    @property
+    def ended_at(self) -> float | None:
+        """Unix seconds; of one that was cut off, the last that is known of it."""
+
+
+def settled_until(run: Run, others: Iterable[Run], boot_id: str) -> float:
+    """The time (Unix seconds) until which all that a run had written has reached the disk.
+
+    Infinity if the machine has not been restarted since. `others` are runs that may have been
+    seen alive later, before the same restart.
+    """
+    if run.boot_id == boot_id or not (run.boot_id and boot_id):
+        return math.inf
+    seen = [run, *(other for other in others if other.boot_id == run.boot_id)]
+    return max(each.ended_at or each.started_at for each in seen) - SETTLING
