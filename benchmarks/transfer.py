@@ -232,7 +232,7 @@ def sqlserver(root: Path, rows: int) -> None:
     """A file into the suite's server for SQL Server's protocol, against the drivers' own ways."""
     import duckdb
 
-    from pit.sql.sqlserver import carried_driver, choose, connection_text
+    from pit.sql.drivers.sqlserver import carried_driver, choose, connection_text
 
     source = root / "few.parquet"
     with duckdb.connect() as connection:

@@ -26,9 +26,10 @@ def record_asked(
     names = [name for name in secrets.names(dag.name) if name in wanted]
     if not names:
         return
-    from pit.cli.secrets.desk import Desk  # few DAGs ask anything
+    from pit.cli.secrets.context import Context  # few DAGs ask anything
 
     own = secrets.entries(dag.name)
     read = [("read", dag.name if name in own else GLOBAL, name) for name in names]
-    command = click.get_current_context().info_name
-    Desk(settings, config).record(read, secrets.path, f"pit {command} {dag.name}")
+    typed = click.get_current_context(silent=True)
+    command = typed.info_name if typed is not None else "doit"
+    Context(settings, config).record(read, secrets.path, f"pit {command} {dag.name}")

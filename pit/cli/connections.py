@@ -10,7 +10,7 @@ import msgspec
 
 from pit.cli.console import Cell, Column
 from pit.cli.options import Settings
-from pit.cli.sql import scope_of
+from pit.cli.scope import scope_of
 from pit.errors import NoSecrets, PitError
 from pit.model import Record
 from pit.spec.config import Workspace
@@ -46,7 +46,7 @@ def check_connections(
     as_json: bool,
 ) -> None:
     """Try the connections that are named, else all that the DAGs of the workspace name."""
-    from pit.cli.secrets.desk import Desk
+    from pit.cli.secrets.context import Context
     from pit.cli.unlock import unlock
 
     config = settings.config()
@@ -57,7 +57,7 @@ def check_connections(
     wanted = _wanted(settings.workspace(), secrets, names, dag)
     found = _tried(settings, secrets, wanted, seconds or _SECONDS)
     read = [("read", one.scope, one.connection) for one in found if one.database]
-    Desk(settings, config).record(read, secrets.path, "pit sql --check")
+    Context(settings, config).record(read, secrets.path, "pit sql --check")
     if as_json:
         settings.console.json(found)
     elif not found:
@@ -117,13 +117,13 @@ def _tried(
 
     found: list[Tried] = []
     request = wire.Probe(id=0, database=Database(kind="", display="", key=""))
-    with querying.desk(settings.root, settings.root) as desk:
+    with querying.client(settings.root, settings.root) as database:
         for (scope, name), dags in wanted.items():
             facts: dict[str, object] = {"connection": name, "scope": scope, "dags": tuple(dags)}
             try:
                 url = secrets.connection_url(scope or "global", name)
                 facts["database"] = parse(url, settings.root).display
-                done = desk.send(url, request, seconds)
+                done = database.send(url, request, seconds)
             except PitError as error:
                 found.append(_failed(facts, str(error), error.hint))
             except querying.Failed as error:

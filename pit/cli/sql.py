@@ -12,18 +12,16 @@ import click
 
 from pit.cli.complete import complete_connection, complete_dag
 from pit.cli.options import Settings, command
+from pit.cli.scope import scope_of
 from pit.errors import (
     BadArgument,
     NoSecrets,
     QueryFailed,
-    SecretNotFound,
-    SecretRefused,
 )
 from pit.model import Reason
 
 if TYPE_CHECKING:
     from pit.sql import wire
-    from pit.state.secrets import Secrets
 
 _ROWS = 40
 """Rows of a table that are shown unless --limit says otherwise."""
@@ -88,9 +86,20 @@ def sql(
     form = forms[0] if forms else "table"
     if form == "parquet" and limit is not None:
         raise BadArgument("--parquet writes the whole result; put the limit into the query")
+    if parquet is not None:
+        _check_file(Path(parquet).expanduser())
     text = _text(query)
     url = connection_url(settings, connection, dag)
     _Sending(settings, form, limit, parquet, seconds).send(url, text)
+
+
+def _check_file(path: Path) -> None:
+    """A folder that is not there may be a slip of the pen, and is told before the query is sent."""
+    if path.suffix != ".parquet":
+        raise BadArgument(f"--parquet: {path} does not end in .parquet")
+    if not path.parent.is_dir():
+        hint = f"Make it: mkdir -p {path.parent}"
+        raise BadArgument(f"--parquet: there is no folder {path.parent}", hint)
 
 
 def _seconds(timeout: str | None) -> float | None:
@@ -123,7 +132,7 @@ def _text(query: str | None) -> str:
 
 def connection_url(settings: Settings, name: str, dag: str | None) -> str:
     """The URL of a connection, for a person; that it was read stands in the audit."""
-    from pit.cli.secrets.desk import Desk
+    from pit.cli.secrets.context import Context
     from pit.cli.unlock import unlock
     from pit.state.secrets import Secrets
 
@@ -134,31 +143,8 @@ def connection_url(settings: Settings, name: str, dag: str | None) -> str:
         raise NoSecrets(name)
     scope = scope_of(secrets, name, dag)
     url = secrets.connection_url(scope, name)
-    Desk(settings, config).record([("read", scope, name)], secrets.path, "pit sql")
+    Context(settings, config).record([("read", scope, name)], secrets.path, "pit sql")
     return url
-
-
-def scope_of(secrets: Secrets, name: str, dag: str | None) -> str:
-    """The table in which a connection is: that of `dag`, else [global], else the only one."""
-    from pit.state.secretfile import GLOBAL
-
-    if dag is not None:
-        return dag
-    having = [scope for scope in secrets.scopes if name in secrets.entries(scope)]
-    if name in secrets.acl and GLOBAL in having:
-        raise SecretRefused(
-            name,
-            f'secret "{name}" is for some DAGs alone',
-            f"Say for which: --dag {secrets.acl[name][0] if secrets.acl[name] else 'NAME'}",
-        )
-    if GLOBAL in having or not having:
-        if not having:
-            raise SecretNotFound(name, GLOBAL)
-        return GLOBAL
-    if len(having) > 1:
-        dags = ", ".join(having)
-        raise BadArgument(f'several DAGs have a secret "{name}": {dags}', "Say which: --dag NAME")
-    return having[0]
 
 
 class _Sending:
@@ -191,9 +177,9 @@ class _Sending:
             limit=self._limit,
             path=self._path,
         )
-        with querying.desk(self._settings.root, Path.cwd()) as desk:
+        with querying.client(self._settings.root, Path.cwd()) as database:
             try:
-                done = desk.send(url, request, self._seconds, self._take)
+                done = database.send(url, request, self._seconds, self._take)
             except querying.Failed as error:
                 failure = error.failure
                 line = f"line {failure.line}: " if failure.line else ""
@@ -201,7 +187,7 @@ class _Sending:
             except querying.Ended as error:
                 if error.reason is Reason.CANCELLED:
                     self._console.note("interrupted")
-                    raise click.exceptions.Exit(desk.exit_code) from None
+                    raise click.exceptions.Exit(database.exit_code) from None
                 raise QueryFailed(str(error)) from None
         self._tell(done)
 

@@ -15,16 +15,16 @@ from pit.events import Event
 from pit.model import Order, Outcome, Save
 from pit.spec import graph
 from pit.work.sdk.access import Access
+from pit.work.sdk.call import Caller
 from pit.work.sdk.facts import RunFacts
-from pit.work.sdk.visit import Caller
 
 if TYPE_CHECKING:
     from pit.state.secrets import Secrets
-    from pit.work.sdk.server import Desk
+    from pit.work.sdk.server import Server
 
 
 class Asking:
-    """One run's masks, access to secrets, facts, and the desk where its tasks ask."""
+    """One run's masks, access to secrets, facts, and the server where its tasks ask."""
 
     def __init__(
         self, life: Lifetime, secrets: Secrets | None, left_out: Mapping[str, str]
@@ -43,24 +43,24 @@ class Asking:
             above=lambda task: graph.above(dag, {task}),
             left_out=left_out,
         )
-        self._desk: Desk | None = None
+        self._server: Server | None = None
         self._making = threading.Lock()
         life.stack.callback(self.close)
 
     def close(self) -> None:
         """No socket is left, and nothing that was set is unsaid."""
-        if self._desk is not None:
-            self._desk.end()
+        if self._server is not None:
+            self._server.end()
         self.facts.close()
 
-    def desk(self) -> Desk:
+    def server(self) -> Server:
         """Where tasks ask, made when the first of them can."""
         with self._making:
-            if self._desk is None:
-                from pit.work.sdk.server import Desk
+            if self._server is None:
+                from pit.work.sdk.server import Server
 
-                self._desk = Desk(self.access, self.facts, self.masks)
-            return self._desk
+                self._server = Server(self.access, self.facts, self.masks)
+            return self._server
 
     def _caller(self, task: str, attempt: int) -> Caller:
         life = self._life

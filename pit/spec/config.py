@@ -42,8 +42,21 @@ class Workspace(Record, frozen=True):
         if name in self.broken:
             raise InvalidConfig(self.broken[name])
         if not self.projects and not self.problems:
-            raise NoProjects(self.config.root)
+            raise no_projects(self.config.root)
         raise UnknownDag(name, sorted({*self.dags, *self.broken}))
+
+
+def no_projects(root: Path) -> NoProjects:
+    """The error for a workspace without projects, with the one around it where there is one."""
+    return NoProjects(root, next((each for each in root.parents if _has_projects(each)), None))
+
+
+def _has_projects(folder: Path) -> bool:
+    """Whether a folder has a project in it; one that is not ours to read has none for us."""
+    try:
+        return any((folder / PROJECTS).glob(f"*/{FILE}"))
+    except OSError:
+        return False
 
 
 def discover(config: WorkspaceConfig) -> Workspace:

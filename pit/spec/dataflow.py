@@ -8,13 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from pit.model import Dag
+from pit.model import Dag, Task
 from pit.spec.overlap import may_meet
 from pit.spec.patterns import (
     PathIndex,
     ancestors,
     fixed_folder,
     is_pattern,
+    matches,
     reaching,
 )
 
@@ -30,6 +31,14 @@ class Link(NamedTuple):
     input: str
     maker: str
     target: str
+
+
+def makes(task: Task, place: str) -> bool:
+    """Whether a place is among a task's targets, or inside one that is a folder."""
+    return any(
+        matches(target, place) or place.startswith(f"{target.rstrip('/')}/")
+        for target in task.targets
+    )
 
 
 class Clash(NamedTuple):

@@ -470,8 +470,8 @@ TASK = Table(
     Key(
         "script",
         Script(),
-        "The script to run, relative to the project; a check may have a query instead, a load has "
-        "none.",
+        "The script to run, relative to the project; a check or a save may have a query instead, "
+        "a load has none.",
     ),
     Key(
         "type",
@@ -519,7 +519,7 @@ TASK = Table(
         "The only secrets that the task may read; all that its DAG may if absent.",
     ),
     Key("connection", Text(), "The secret with the database URL; [dag.sql] connection if absent."),
-    Key("query", Text(), "The query of a check, instead of a script."),
+    Key("query", Text(), "The query of a check or a save, instead of a script."),
     Key("expect", SubTable(EXPECT), "What the query of a check returns; no rows if absent."),
     Key(
         "severity",

@@ -6,10 +6,13 @@ left out, unless `max_change` makes the count a condition.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import field
 
 from pit.model import Record
@@ -40,6 +43,11 @@ class State(Record, frozen=True):
     nulls: dict[str, int] = field(default_factory=dict)
     key: str = ""
     range: tuple[str, str] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether its number of rows is known; one that is not there has none."""
+        return self.rows is not None or not self.there
 
 
 class Loaded(Record, frozen=True):
@@ -82,6 +90,8 @@ class Changes:
         self._native, self._dialect = session.native, dialect
         self._tables = tuple(dict.fromkeys(tables))[:_TABLES]
         self._max_change, self._key = max_change, key
+        self._base: dict[str, int] = {}
+        self._kept: Path | None = None
         self._before: dict[Table, State] = {}
         self._after: dict[Table, State] = {}
 
@@ -89,6 +99,37 @@ class Changes:
         """Look at the tables; raises nothing that a database says."""
         for one in self._tables:
             self._before[one] = self._state(one)
+
+    def keep(self, path: str) -> None:
+        """Keep the numbers of rows in a file, or compare with those that an attempt before kept.
+
+        What a script has done stands though it failed, and must not be what the next compares with.
+        """
+        if self._max_change is None or not path:
+            return
+        file = self._kept = Path(path)
+        with suppress(FileNotFoundError, msgspec.MsgspecError):
+            self._base = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
+            return
+        counted = {str(one): state.rows or 0 for one, state in self._before.items() if state.known}
+        with suppress(OSError):  # a full disk: it is the script's to fail
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_name(f".pit-{os.urandom(6).hex()}")
+            temporary.write_bytes(msgspec.json.encode(counted))
+            temporary.replace(file)
+
+    def let_go(self) -> None:
+        """The script has succeeded: the next is compared with what it has left."""
+        if self._kept is not None:
+            self._kept.unlink(missing_ok=True)
+
+    def failed(self) -> None:
+        """The script has failed; if it has changed nothing, nothing need be remembered."""
+        if self._kept is None or self._base:
+            return
+        rows = {one: self._counted(one) for one in self._tables}
+        if all(rows[one] == state.rows for one, state in self._before.items()):
+            self.let_go()
 
     def after(self, loaded: Loaded | None = None) -> list[str]:
         """A line for each table that is there; `loaded` is what is known of them without a look."""
@@ -111,10 +152,12 @@ class Changes:
                 if exists(self._native, self._dialect, one):
                     return f"the rows of {one} cannot be counted, which max_change needs"
                 now = 0
-            share = change(was.rows, now)
+            rows = self._base.get(str(one), was.rows)
+            share = change(rows, now)
             if share is not None and share > self._max_change:
+                since = " (before an attempt that failed)" if rows != was.rows else ""
                 return (
-                    f"{one} went from {was.rows or 0:,} to {now or 0:,} rows, a change of "
+                    f"{one} went from {rows or 0:,}{since} to {now or 0:,} rows, a change of "
                     f"{100 * share:.1f} %; max_change is {100 * self._max_change:g} %"
                 )
         return ""

@@ -15,9 +15,9 @@ from typing import Any
 from pit.model import Bounds, Expect, Record
 from pit.sql import results, table, wire
 from pit.sql.driver import CHECK_FAILED, Driver, Failure, Session, SqlFailure, Statement
-from pit.sql.duck import DuckSession
+from pit.sql.drivers.duck import DuckSession
 from pit.sql.transfer.reader import prepared
-from pit.sql.transfer.saving import Saving, sizes
+from pit.sql.transfer.saving import Saving, one_query, sizes
 from pit.sql.transfer.spool import Column, Spool, of_odbc
 from pit.sql.transfer.stored import copied
 
@@ -46,9 +46,7 @@ class Checking(Saving):
         self._expect, self._keep = order.expect, Path(order.keep)
 
     def _meet(self, statements: Sequence[Statement]) -> None:
-        if len(statements) > 1:
-            message = "a check is one query; another statement begins here"
-            raise SqlFailure(Failure(message=message, line=statements[1].line, kind="query"))
+        one_query("a check", statements, self._database.kind)
 
     def _each(self, session: Session, statements: Sequence[Statement]) -> None:
         (statement,) = statements
@@ -78,6 +76,7 @@ class Checking(Saving):
             for batch in rows.batches:
                 self._heed()
                 spool.add(batch)
+            rows.end(statement)
             file.execute(copied(spool.typed(), "spool", path, "parquet"))
         return 0
 

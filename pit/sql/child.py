@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from pit.sql import wire
+from pit.sql.connect import Database
 from pit.sql.driver import Driver, Failure, Unavailable
 from pit.sql.script import Execution, Report
 
@@ -116,6 +117,14 @@ def _work(
             return Probing(driver, order)
 
 
+@runtime_checkable
+class Sharing(Protocol):
+    """A driver whose databases work in this process, with the machine's memory and processors."""
+
+    def share(self, database: Database) -> None:
+        """An open database takes no more than its options say from now on."""
+
+
 class Running:
     """A run under way; `shared` once another one overlapped it."""
 
@@ -144,6 +153,8 @@ class Server:
                 break
             if isinstance(message, wire.Interrupt):
                 self._interrupt(message.id)
+            elif isinstance(message, wire.Share):
+                self._share(message.database)
             else:
                 self._begin(message)
         self._leave()
@@ -158,18 +169,28 @@ class Server:
         try:
             driver = self._driver(order.database.kind)
         except Unavailable as error:
-            self._reply(wire.Done(id=order.id, failure=Failure(message=str(error), kind="missing")))
+            self._refuse(order, log, Failure(message=str(error), kind="missing"))
             return
         except (ImportError, ValueError) as error:
-            self._reply(wire.Done(id=order.id, failure=_defect(error)))
+            self._refuse(order, log, _defect(error))
             return
         running = self._enter(order.id, _work(order, driver, log, give))
-        threading.Thread(target=self._perform, args=(order.id, running), daemon=True).start()
+        threading.Thread(target=self._perform, args=(order, running, log), daemon=True).start()
+
+    def _refuse(self, order: wire.Work, log: Callable[[str], None], failure: Failure) -> None:
+        """What cannot even begin has a log all the same."""
+        _tell(order, log, failure)
+        self._reply(wire.Done(id=order.id, failure=failure))
 
     def _driver(self, kind: str) -> Driver:
         if kind not in self._drivers:
             self._drivers[kind] = _load(kind)
         return self._drivers[kind]
+
+    def _share(self, database: Database) -> None:
+        driver: object = self._drivers.get(database.kind)
+        if isinstance(driver, Sharing):
+            driver.share(database)
 
     def _enter(self, number: int, execution: Work) -> Running:
         with self._lock:
@@ -181,12 +202,14 @@ class Server:
             self._peak.forget()
         return running
 
-    def _perform(self, number: int, running: Running) -> None:
+    def _perform(self, order: wire.Work, running: Running, log: Callable[[str], None]) -> None:
+        number = order.id
         try:
             report = running.execution.run()
         # A defect must be told like any failure: a run that never answers would hang its task.
         except Exception as error:
             report = Report(failure=_defect(error))
+            _tell(order, log, _defect(error))
         with self._lock:
             del self._running[number]
         running.over.set()
@@ -231,6 +254,12 @@ class Server:
         os._exit(0)
 
 
+def _tell(order: wire.Work, log: Callable[[str], None], failure: Failure) -> None:
+    """Log why a script failed that could not say so itself; who asks a question is answered."""
+    if isinstance(order, wire.Run | wire.Check | wire.Load | wire.Save):
+        log(f"{order.script}: {failure.message}")
+
+
 def _insist(running: Running) -> None:
     while True:
         running.execution.interrupt()
@@ -242,21 +271,21 @@ def _load(kind: str) -> Driver:
     """The driver for a kind of database; its library is imported here and nowhere else."""
     match kind:
         case "duckdb":
-            from pit.sql.duck import DuckDB
+            from pit.sql.drivers.duck import DuckDB
 
             return DuckDB()
         case "sqlite":
-            from pit.sql.sqlite import SQLite
+            from pit.sql.drivers.sqlite import SQLite
 
             return SQLite()
         case "postgres":
             return _postgres()
         case "sqlserver":
-            from pit.sql.sqlserver import SQLServer
+            from pit.sql.drivers.sqlserver import SQLServer
 
             return SQLServer()
         case "odbc":
-            from pit.sql.odbc import ODBC
+            from pit.sql.drivers.odbc import ODBC
 
             return ODBC()
     raise ValueError(f"no driver for {kind}")
@@ -264,7 +293,7 @@ def _load(kind: str) -> Driver:
 
 def _postgres() -> Driver:
     try:
-        from pit.sql.postgres import Postgres
+        from pit.sql.drivers.postgres import Postgres
     except ImportError as error:
         if not str(error.name or "psycopg").startswith("psycopg"):
             raise

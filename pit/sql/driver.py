@@ -49,7 +49,8 @@ class Rows(Record, frozen=True):
 
     `changed`: how many rows a statement without a result has changed, None if it has no number.
     `numeric` says for each column whether it is a number, empty where only the values tell.
-    `header` is the library's own description of the columns, where it says more.
+    `header` is the library's own description of the columns, where it says more. `following` are
+    the results behind this one, each to be asked for once the one before is read.
     """
 
     columns: tuple[str, ...]
@@ -57,6 +58,13 @@ class Rows(Record, frozen=True):
     numeric: tuple[bool, ...] = ()
     changed: int | None = None
     header: Sequence[Any] = ()
+    following: Iterator[Rows] | None = None
+
+    def end(self, statement: Statement) -> None:
+        """The rows have been read; raises SqlFailure if another result follows them."""
+        if self.following is not None and next(self.following, None) is not None:
+            message = "there is a second result, and only one can be taken"
+            raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
 
 
 class Failure(Record, frozen=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +28,11 @@ class ToParquet(Saving):
     def _told(self, failure: Failure) -> Failure:
         """Who asked shows the failure himself."""
         return hidden(failure, self._database)
+
+    def _shown(self) -> str:
+        """As it would be written here: this process works in the person's folder."""
+        here = f"{os.getcwd()}/"
+        return self._path.removeprefix(here)
 
 
 class Querying(Execution):
@@ -54,22 +60,32 @@ class Querying(Execution):
             raise SqlFailure(Failure(message=message, line=statements[1].line, kind="query"))
 
     def _each(self, session: Session, statements: Sequence[Statement]) -> None:
-        if len(statements) > 1:
+        (statement, *others) = statements
+        if others or getattr(statement.native, "times", 1) > 1:
             super()._each(session, statements)
             return
-        (statement,) = statements
         self._heed()
         written = getattr(session, "documents", None) if self._order.form == "json" else None
         documents = written is not None
         rows: Rows = written(statement) if written is not None else session.rows(statement)
         try:
             self._written(rows, documents)
+            for more in self._more(rows, statement):
+                self._written(more, documents)
         finally:
-            if hasattr(rows.batches, "close"):
-                rows.batches.close()
+            for source in (rows.batches, rows.following):
+                if isinstance(source, Generator):
+                    source.close()
         if session.roll_back():
             self._changed = None
             raise SqlFailure(Failure(message="the open transaction was rolled back"))
+
+    def _more(self, rows: Rows, statement: Statement) -> Iterator[Rows]:
+        """Further results of a batch; only as tables there can be several."""
+        if self._order.form != "table":
+            rows.end(statement)
+        elif rows.following is not None:
+            yield from rows.following
 
     def _written(self, rows: Rows, documents: bool) -> None:
         self._changed = rows.changed

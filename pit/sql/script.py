@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import random
 import textwrap
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, ThreadPoolExecutor, wait
 from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
@@ -25,7 +23,6 @@ from pit.sql.changes import Changes, dialect_of, written
 from pit.sql.connect import Database
 from pit.sql.dialect import BadName, of_kind
 from pit.sql.driver import (
-    CANCELLED,
     DISK_FULL,
     Busy,
     Driver,
@@ -34,8 +31,10 @@ from pit.sql.driver import (
     Session,
     SqlFailure,
     Statement,
+    Tell,
     Unavailable,
 )
+from pit.sql.stop import Stop
 from pit.sql.wire import Template, Watch
 
 if TYPE_CHECKING:
@@ -80,8 +79,7 @@ class Execution:
         self._log = log
         self._template, self._watch = template, watch
         self._renderer: Renderer | None = None
-        self._stop = threading.Event()
-        self._stopped: Future[Any] = Future()
+        self._stop = Stop()
         self._session: Session | None = None
         self._statements = 0
         self._rows = 0
@@ -108,10 +106,7 @@ class Execution:
 
         An interrupt that comes between two statements may be lost: repeat it until `run` returns.
         """
-        self._stop.set()
-        if not self._stopped.done():
-            with suppress(InvalidStateError):  # two interrupts at once
-                self._stopped.set_result(None)
+        self._stop.wish()
         renderer = self._renderer
         if renderer is not None:
             renderer.interrupt()
@@ -121,10 +116,10 @@ class Execution:
 
     def _whole(self) -> None:
         statements = self._driver.parse(self._rendered(), self._database)
+        self._meet(statements)
         if not statements:
             self._tell("nothing to do: the script holds no statement")
             return
-        self._meet(statements)
         waited = 0
         while True:
             try:
@@ -162,31 +157,22 @@ class Execution:
     def _once(self, statements: Sequence[Statement]) -> None:
         """All statements in one session; Busy if nothing has been done and a file is in use."""
         self._heed()
-        session = self._connected(statements)
+        session = connected(self._driver, self._database, statements, self._indented, self._stop)
         self._session = session
         self._statements = 0
         try:
             session.declare(self._variables)
             changes = self._changes(session, statements)
-            self._each(session, statements)
+            try:
+                self._each(session, statements)
+            except SqlFailure:
+                if changes is not None:
+                    changes.failed()
+                raise
             self._tell_changes(changes)
         finally:
             self._session = None
             session.close()
-
-    def _connected(self, statements: Sequence[Statement]) -> Session:
-        """A session; an interrupt does not wait for a server that does not answer."""
-        if self._database.path:
-            return self._driver.connect(self._database, statements, self._indented)
-        pool = ThreadPoolExecutor(1)
-        opening = pool.submit(self._driver.connect, self._database, statements, self._indented)
-        pool.shutdown(wait=False)
-        either: tuple[Future[Any], ...] = (opening, self._stopped)
-        wait(either, return_when=FIRST_COMPLETED)
-        if not opening.done():
-            opening.add_done_callback(_dropped)
-            self._heed()
-        return opening.result()
 
     def _each(self, session: Session, statements: Sequence[Statement]) -> None:
         try:
@@ -212,6 +198,7 @@ class Execution:
             return None
         changes = Changes(session, dialect_of(session, kind), tables, self._watch.max_change)
         changes.before()
+        changes.keep(self._watch.base)
         return changes
 
     def _tell_changes(self, changes: Changes | None) -> None:
@@ -220,6 +207,7 @@ class Execution:
         for line in changes.after():
             self._tell(line)
         changes.check()
+        changes.let_go()
 
     def _one(self, session: Session, statement: Statement) -> None:
         self._heed()
@@ -278,12 +266,10 @@ class Execution:
             self._awaited.add(busy.path)
             self._tell(f"waiting for {busy.path}: in use by {busy.holder}")
         pause = min(_FIRST_PAUSE * 1.5**waited, _LONGEST_PAUSE)
-        self._stop.wait(pause * random.uniform(0.5, 1.5))
-        self._heed()
+        self._stop.pause(pause * random.uniform(0.5, 1.5))
 
     def _heed(self) -> None:
-        if self._stop.is_set():
-            raise SqlFailure(Failure(message="interrupted", kind=CANCELLED, retryable=False))
+        self._stop.heed()
 
     def _indented(self, text: str) -> None:
         self._tell(textwrap.indent(text, "  "))
@@ -306,10 +292,16 @@ class Execution:
         return failure
 
 
-def _dropped(opening: Future[Session]) -> None:
-    """A session that came too late for anybody to want it."""
-    if opening.exception() is None:
-        opening.result().close()
+def connected(
+    driver: Driver, database: Database, script: Sequence[Statement], tell: Tell, stop: Stop
+) -> Session:
+    """A session; whoever wishes an end does not wait for a server that does not answer.
+
+    A file is opened to the end, so that it is in nobody's use once its script is over.
+    """
+    if database.path:
+        return driver.connect(database, script, tell)
+    return stop.opened(lambda: driver.connect(database, script, tell), lambda late: late.close())
 
 
 def _uncommitted(statements: Sequence[Statement]) -> Failure:

@@ -3,6 +3,7 @@
 Pit asks:     {"op":"run","id":1,"script":"marts.sql","text":"select …","database":{…},
                "variables":{"pit_run_id":"…"}}
               {"op":"check",…}  {"op":"ask",…}  {"op":"query",…}  {"op":"probe",…}, as below
+              {"op":"share","database":{…}}  its file, if open, shall get by with less
               {"op":"interrupt","id":1}      the run with that id shall end soon; it still answers
               {"op":"end"}                   interrupt everything and exit, as at end of file
 Child tells:  {"say":"log","id":1,"text":"…"}      lines for the task's log, in order
@@ -50,11 +51,13 @@ class Template(Record, frozen=True):
 class Watch(Record, frozen=True):
     """Tables of which the log says how a script has changed them, beside those it is seen to write.
 
-    `max_change` is the share by which the number of rows of any may change; None for any.
+    `max_change` is the share by which the number of rows of any may change; None for any. `base`
+    is the file for the numbers to compare with, kept from the first attempt until one succeeds.
     """
 
     tables: tuple[str, ...] = ()
     max_change: float | None = None
+    base: str = ""
 
 
 class Check(Record, frozen=True, tag_field="op", tag="check"):
@@ -161,6 +164,12 @@ class Interrupt(Record, frozen=True, tag_field="op", tag="interrupt"):
     id: int
 
 
+class Share(Record, frozen=True, tag_field="op", tag="share"):
+    """A database that may be open gets by with the memory and processors of its options now."""
+
+    database: Database
+
+
 class End(Record, frozen=True, tag_field="op", tag="end"):
     """Interrupt every run and exit."""
 
@@ -198,7 +207,7 @@ class Done(Record, frozen=True, tag_field="say", tag="done"):
 
 Work = Run | Check | Load | Save | Ask | Query | Probe
 """What is done in a session, each with an answer of its own."""
-Request = Work | Interrupt | End
+Request = Work | Share | Interrupt | End
 Reply = Log | Data | Done
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

@@ -14,9 +14,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -56,7 +55,7 @@ class Spawn(Protocol):
         """The started child; OSError if there is none."""
 
 
-class Sessions:
+class Sessions(AbstractContextManager["Sessions"]):
     """Performs SQL orders; a context manager whose end is the end of every SQL process."""
 
     def __init__(
@@ -76,6 +75,7 @@ class Sessions:
         self._guardian = guardian
         self._lock = threading.Lock()
         self._processes: dict[tuple[str, str], SqlProcess] = {}
+        self._ducks: dict[str, Database] = {}
         self._buried: list[SqlProcess] = []
         self._suspects: set[str] = set()
         self._turns = Turns()
@@ -99,10 +99,13 @@ class Sessions:
             if own == database.path:
                 hint = "Leave out its connection, or use the file directly"
                 raise Refused("the task has this database file for itself", hint)
-        attempt = _Attempt(self, replace(order, work=work, sql="", database=url), log, cancel, None)
+        asked = replace(order, work=work, sql="", database=url)
+        attempt = _Attempt(self, asked, log, cancel, None)
         outcome = attempt.perform()
         if outcome.reason is not None:
-            raise ConnectorFailed(outcome.error or str(outcome.reason), retryable=outcome.retryable)
+            # Whoever asked knows what he asked for, and no script of his is meant.
+            sentence = outcome.error.removeprefix(f"{name_of(asked)}: ") or str(outcome.reason)
+            raise ConnectorFailed(sentence, retryable=outcome.retryable)
         return attempt.rows
 
     @contextmanager
@@ -178,8 +181,8 @@ class Sessions:
         """Send a request to the process that serves its database; OSError if there can be none."""
         while True:
             process = self._process(task, request.database)
-            shared = replace(request, database=self._with_share(request.database))
-            if (talk := process.begin(shared)) is not None:
+            told = replace(request, database=self._with_share(request.database))
+            if (talk := process.begin(told)) is not None:
                 return talk
             self._bury(process)
 
@@ -194,12 +197,22 @@ class Sessions:
     def _with_share(self, database: Database) -> Database:
         """A DuckDB of several in this run gets its share of the machine, unless its URL says.
 
-        DuckDB by itself takes 80 % of the memory and every processor, each time.
+        DuckDB by itself takes 80 % of the memory and every processor, each time. Those that may be
+        open when another one comes in are told to get by with less.
         """
         if database.kind != "duckdb":
             return database
         with self._lock:
-            count = sum(key.startswith("duckdb:") for key, _ in self._processes)
+            new = database.key not in self._ducks
+            self._ducks[database.key] = database
+            count = len(self._ducks)
+            others = [
+                (process, shared(self._ducks[key], count))
+                for (key, _), process in self._processes.items()
+                if new and key in self._ducks and key != database.key
+            ]
+        for process, other in others:
+            process.send(wire.Share(database=other))
         return database if count < 2 else shared(database, count)
 
     def _start(self) -> Child:
@@ -235,15 +248,7 @@ class Sessions:
         if self._stderr.is_file() and self._stderr.stat().st_size == 0:
             self._stderr.unlink()
 
-    def __enter__(self) -> Sessions:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -426,7 +431,7 @@ class _Attempt:
     def _failed(self, failure: Failure) -> _End:
         place = failure.place or self._script
         where = f"{place}:{failure.line}" if failure.line else place
-        error = f"{where}: {' '.join(failure.message.split())}"
+        error = f"{where}: {_on_one_line(failure.message)}"
         if failure.kind == CHECK_FAILED:
             return self._found(failure.message)
         if failure.kind == MAX_CHANGE:
@@ -476,11 +481,21 @@ class _Attempt:
         )
 
 
+def _on_one_line(message: str) -> str:
+    """A message of several lines, with something between them."""
+    text = ""
+    for line in filter(None, (" ".join(one.split()) for one in message.splitlines())):
+        gap = "" if not text else " " if text.endswith((".", "!", "?", ":", ";", ",")) else "; "
+        text += gap + line
+    return text
+
+
 def _after(order: Order) -> str:
     """How a table is left that has changed too much."""
     if isinstance(order.work, Load):
         return "the table is as it was"
-    return "what the script did stands, and the next run compares with it"
+    way = f"raise max_change, or: pit forget {order.dag}/{order.task}"
+    return f"what the script did stands. If that is right, {way}"
 
 
 def _disk_full() -> _End:

@@ -146,6 +146,8 @@ class FileLocks:
             if not known.users:
                 del self._held[path, reading]
                 if known.lock is not None:
+                    if not reading:
+                        _sign(known.lock, "")  # who asks between two holders is told of neither
                     known.lock.release()
 
     def _place(self, path: str, suffix: str) -> Path:

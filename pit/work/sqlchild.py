@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pit.sql import child
-from pit.work import kernel
+from pit.state import memory
 
 NAME = __name__
 
 
 def main() -> None:
     """Serve the run that started this process; never returns."""
-    child.main(kernel.keep_to_itself)
+    child.main(memory.keep_to_itself)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from pit.model import Check, Load, Order, Reason, Save
 from pit.sql import wire
 from pit.sql.connect import Database
+from pit.work import baselines
 
 _KEPT_BACK = frozenset(("PIT_SOCKET", "PIT_MARKER"))
 
@@ -49,7 +50,9 @@ def request_of(order: Order, database: Database, started: float) -> wire.Work:
         case Save(output=output, query=query):
             facts["text"] = query or _read(Path(order.cwd, order.sql), script)
             return wire.Save(path=str(Path(order.env["PIT_DATA_DIR"], output)), **facts)
-    watch = wire.Watch(tables=order.tables, max_change=order.max_change)
+    bounded = order.max_change is not None
+    base = baselines.path_of(order.env["PIT_WORKSPACE"], order.dag, order.task) if bounded else ""
+    watch = wire.Watch(tables=order.tables, max_change=order.max_change, base=str(base))
     return wire.Run(text=_read(Path(order.cwd, order.sql), script), watch=watch, **facts)
 
 

@@ -8,9 +8,8 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import msgspec
@@ -58,7 +57,7 @@ class Gone(Record, frozen=True):
     words: str
 
 
-class Talk:
+class Talk(AbstractContextManager["Talk"]):
     """One script's conversation with the process; use it as a context manager."""
 
     def __init__(self, sql: SqlProcess, number: int) -> None:
@@ -109,15 +108,7 @@ class Talk:
         """End the process; this script and all others in it hear `Gone`."""
         self._sql.end()
 
-    def __enter__(self) -> Talk:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._sql.forget(self.number)
         with self._lock:
             self._open = False

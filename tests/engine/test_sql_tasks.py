@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from tests.builder import Pit, Result
+from tests.doit import TEMPLATES, doit
 
 _HEAD = '[dag]\nname = "d"\n[dag.sql]\nconnection = "db"\n'
 _PARAMS = (
@@ -188,6 +190,13 @@ def test_too_large_a_change_stops_what_follows(pit: Pit) -> None:
     assert ended(done)["make"][:2] == ("failed", "max_change")
     assert ended(done)["after"][0] == "upstream_failed"
     assert "t went from 12 to 5 rows" in ended(done)["make"][2]
+    done = pit.run("run", "d", "-p", "n=5", "--json").fails(1)
+    told = "t went from 12 (before an attempt that failed) to 5 rows"
+    assert told in ended(done)["make"][2], "to try again is no way around it"
+    assert "pit forget d/make" in ended(done)["make"][2]
+    assert "d/make: max_change compares" in pit.run("forget", "d/make").ok().out
+    pit.run("run", "d", "-p", "n=5").ok()
+    pit.run("run", "d", "-p", "n=6").ok()
 
 
 def test_a_load_that_changes_too_much_leaves_the_table_as_it_was(pit: Pit) -> None:
@@ -249,6 +258,29 @@ def test_what_the_database_says_makes_it_stale(tracked: Pit, change: str, why: s
     done = tracked.run("run", "d").ok()
     assert why in done.out
     assert executed(tracked) == set()
+
+
+def test_every_screen_asks_the_database(tracked: Pit) -> None:
+    shutil.copy(TEMPLATES / "workspace" / "dodo.py", tracked.root)
+    assert "✓ 1 current" in tracked.run("graph", "d").ok().out
+    assert "U d:mart" in doit(tracked.root, "list", "--all", "--status").ok().out
+    query(tracked, "DROP TABLE mart.delays")
+    assert "● 1 stale" in tracked.run("graph", "d").ok().out
+    assert "R d:mart" in doit(tracked.root, "list", "--all", "--status").ok().out
+
+
+def test_what_is_accepted_stays_current_as_long_as_the_database_vouches_for_it(
+    tracked: Pit,
+) -> None:
+    query(tracked, "INSERT INTO source VALUES (7)")
+    tracked.run("accept", "d/mart", "-m", "no matter").ok()
+    assert executed(tracked) == set()
+    query(tracked, "DROP TABLE mart.delays")
+    said = "d/mart cannot be accepted: its target table:mart.delays is not there"
+    tracked.run("accept", "d/mart", "-m", "no matter").fails(2, said, "pit run d/mart")
+    with duckdb.connect(str(tracked.root / "w.duckdb")):  # held by this process
+        said = "d/mart cannot be accepted: its database could not be asked"
+        tracked.run("accept", "d/mart", "-m", "no matter").fails(2, said, "pit sql --check")
 
 
 def test_a_change_that_the_query_does_not_see_is_none(tracked: Pit) -> None:
@@ -315,14 +347,14 @@ def test_a_tracked_script_without_anything_to_look_for_is_remarked_on(pit: Pit) 
     assert "names nothing" not in pit.run("validate").ok().out
 
 
-def test_doit_shows_a_check_and_asks_no_database(tracked: Pit) -> None:
+def test_doit_shows_a_check(tracked: Pit) -> None:
     text = (tracked.root / "projects" / "d" / "pit.toml").read_text()
     tracked.toml(f'{text}{_CHECK}query = "SELECT 1 WHERE false"\ninputs = []\n')
     tracked.run("run", "d").ok()
     shown = tracked.run("doit", "info", "d:c").ok().out
     assert "SELECT 1 WHERE false" in shown
     listed = tracked.run("doit", "list", "--all", "--status").ok().out
-    assert "D d:mart" in listed, "whether its table is there is known in a run"
+    assert "U d:mart" in listed
 
 
 @pytest.mark.parametrize("look", [("plan", "d"), ("why", "d/mart")])

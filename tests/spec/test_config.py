@@ -223,6 +223,16 @@ def test_a_workspace_without_projects(tmp_path: Path) -> None:
         assert caught.value.exit_code == 10
 
 
+def test_the_workspace_around_is_looked_for_where_the_error_is_raised(tmp_path: Path) -> None:
+    project(tmp_path, "sales")
+    inside = tmp_path / "projects/sales"
+    assert NoProjects(inside).around is None
+    with pytest.raises(NoProjects, match="no projects found") as caught:
+        found(inside).dag("x")
+    assert caught.value.around == tmp_path
+    assert "inside of the workspace" in caught.value.hint
+
+
 def test_projects_that_are_no_folder_are_told(tmp_path: Path) -> None:
     (tmp_path / "projects").touch()
     with pytest.raises(ProjectsUnreadable, match="projects cannot be read: not a directory"):

@@ -27,6 +27,30 @@ def _problems(tmp_path: Path, text: str) -> list[tuple[int, str]]:
     return [(one.line - HEAD.count("\n"), one.sentence) for one in found]
 
 
+def test_a_save_may_have_its_query_here(tmp_path: Path) -> None:
+    found = _read(tmp_path, SAVE.replace('script = "q.sql"', 'query = "select 1"'))
+    assert not found.findings.problems()
+    assert found.dag is not None
+    assert (found.dag.tasks[0].query, found.dag.tasks[0].runner) == ("select 1", "sql")
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("select '{day}'", ["{day}"]),
+        ("select '{city}' as a, '{day}' as b", ["{city}"]),
+        ("select {'day': 1}, '{other}', '${day}'", []),
+    ],
+)
+def test_a_name_in_braces_in_a_query_is_a_mistake(
+    tmp_path: Path, query: str, names: list[str]
+) -> None:
+    task = SAVE.replace('script = "q.sql"', f'query = """{query}"""').replace("out/a", "{city}")
+    text = f'{task}[tasks.matrix]\ncity = ["x"]\n[dag.params]\nday = {{ default = "1" }}\n'
+    found = [sentence for _, sentence in _problems(tmp_path, text)]
+    assert found == [f'query has "{name}" in it, which is not replaced' for name in names]
+
+
 def test_a_load_is_one_record(tmp_path: Path) -> None:
     text = LOAD + (
         'mode = "upsert"\nkey = ["id"]\nmax_rejects = 3\nmissing_columns = "null"\nformat = "csv"\n'
@@ -75,6 +99,8 @@ def test_a_load_waits_for_whoever_makes_its_source(tmp_path: Path) -> None:
         (SAVE.replace(".parquet", ".xlsx"), 5, 'output "out/a.xlsx" must end in .parquet'),
         (SAVE.replace("out/a", "/tmp/a"), 5, 'output "/tmp/a.parquet" is not inside the data'),
         (SAVE.replace('output = "out/a.parquet"\n', ""), 1, "a save has no output"),
+        (SAVE.replace('script = "q.sql"\n', ""), 1, '[[tasks]] has no "script" or "query"'),
+        (SAVE + 'query = "select 1"\n', 6, "a save has a script or a query, not both"),
         ('[[tasks]]\nname = "x"\nscript = "q.sql"\nmode = "append"\n', 4, "mode is only for type"),
         (LOAD + "columns = { a = 3 }\n", 6, 'column "a" must be a new name, false, or'),
         (LOAD + 'columns = { a = { typ = "x" } }\n', 6, 'unknown key "typ" in columns'),

@@ -115,7 +115,7 @@ class Conversation:
         self.process.stdin.close()
         while self.hear() is not None:
             pass
-        self.process.wait(10)
+        self.process.wait(60)
         return self.process.stderr.read().decode()
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ def hold() -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
             pipe.close()
 
 
-def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def eventually(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not true():

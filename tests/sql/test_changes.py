@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from pit.sql.driver import MAX_CHANGE
 from pit.sql.wire import Done
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
-from tests.sql.moving import Mover
+from tests.sql.transfer.moving import Mover
 
 
 @pytest.mark.parametrize(
@@ -76,14 +77,14 @@ class Bench:
     def __init__(self, talk: Conversation, url: str) -> None:
         self.talk, self.url = talk, url
 
-    def run(self, text: str, *tables: str, max_change: float | None = None) -> Done:
+    def run(self, text: str, *tables: str, max_change: float | None = None, base: str = "") -> Done:
         self.talk._next += 1
         order = wire.Run(
             id=self.talk._next,
             script="x.sql",
             text=text,
             database=parse(self.url, self.talk.cwd),
-            watch=wire.Watch(tables=tables, max_change=max_change),
+            watch=wire.Watch(tables=tables, max_change=max_change, base=base),
         )
         self.talk.send(order)
         return self.talk.wait(order.id)
@@ -129,6 +130,38 @@ def test_too_large_a_change_fails_and_is_not_tried_again(bench: Bench) -> None:
     failure = bench.run("DELETE FROM t", "t", max_change=0.9).failure
     assert failure is not None
     assert "from 3 to 0 rows" in failure.message
+
+
+def test_a_failed_script_does_not_move_what_the_next_is_compared_with(
+    bench: Bench, tmp_path: Path
+) -> None:
+    kept = tmp_path / "changes" / "d.t.json"
+    base = str(kept)
+    bench.run("CREATE TABLE t (i INTEGER); INSERT INTO t VALUES (1), (2), (3), (4)")
+    assert bench.run("SELECT nope FROM t", "t", max_change=0.2, base=base).failure is not None
+    assert not kept.exists(), "nothing was changed"
+    broken = "BEGIN; DELETE FROM t WHERE i > 1; COMMIT; SELECT nope FROM t"
+    failure = bench.run(broken, max_change=0.2, base=base).failure
+    assert failure is not None
+    assert failure.kind != MAX_CHANGE
+    again = "INSERT INTO t VALUES (9)"
+    failure = bench.run(again, max_change=0.2, base=base).failure
+    assert failure is not None
+    assert "t went from 4 (before an attempt that failed) to 2 rows" in failure.message
+    mended = "DELETE FROM t; INSERT INTO t VALUES (1), (2), (3), (4)"
+    assert bench.run(mended, max_change=0.2, base=base).failure is None
+    assert not kept.exists()
+
+
+def test_what_was_empty_may_become_anything_even_after_a_failure(
+    bench: Bench, tmp_path: Path
+) -> None:
+    base = str(tmp_path / "d.t.json")
+    bench.run("CREATE TABLE t (i INTEGER)")
+    broken = "BEGIN; INSERT INTO t VALUES (1); COMMIT; SELECT nope FROM t"
+    assert bench.run(broken, max_change=0.2, base=base).failure is not None
+    more = "INSERT INTO t VALUES (1), (2), (3)"
+    assert bench.run(more, max_change=0.2, base=base).failure is None
 
 
 def test_a_table_that_is_gone_has_changed_wholly(bench: Bench) -> None:

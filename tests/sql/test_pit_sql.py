@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pit.sql.sqlserver import carried_driver
+from pit.sql.drivers.sqlserver import carried_driver
 from tests.builder import Pit
 from tests.servers import tds
 from tests.servers.postgres import Server
@@ -112,7 +112,7 @@ def test_ctrl_c_interrupts_in_the_database(pit: Pit) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"line 1: SELECT 1\n", "the SQL process is at work"
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.endswith(b"interrupted\n")
     assert pit.run("sql", "duck", "SELECT 1 AS n", "--json").ok().json == [{"n": 1}]
@@ -160,6 +160,12 @@ def test_what_makes_no_sense_is_refused(pit: Pit) -> None:
     pit.run("sql", "duck", "select", "1").fails(2, "Quote it")
     pit.run("sql", "duck", "SELECT 1", "--csv", "--json").fails(2, "exclude each other")
     pit.run("sql", "duck", "SELECT 1", "--parquet", "x", "--limit", "1").fails(2, "whole result")
+    pit.run("sql", "duck", "SELECT 1", "--parquet", "x.csv").fails(2, "does not end in .parquet")
+    pit.run("sql", "duck", "SELECT 1", "--parquet", "a/b.parquet").fails(2, "no folder a", "mkdir")
+    assert not (pit.root / "a").exists()
+    (pit.root / "a").mkdir()
+    done = pit.run("sql", "duck", "SELECT 1 AS x", "--parquet", "a/b.parquet").ok()
+    assert "saved to a/b.parquet (" in done.err
     pit.run("sql", "--check", "--csv").fails(2, "--check takes")
 
 
@@ -194,32 +200,51 @@ def test_a_long_query_on_postgres_ends_with_ctrl_c(pit: Pit, postgres: Server) -
     (pit.root / "secrets.toml").write_text(f"[global]\npg = {json.dumps(url)}\n")
     sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3599)%'"
     process = pit.start("sql", "pg", "SELECT pg_sleep(3599)")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while postgres.ask(sleeping)[0][0] == 1:  # this question itself
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 130
     while postgres.ask(sleeping)[0][0] != 1:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_sql_server(pit: Pit, sqlserver: tds.Server, odbc_drivers: list[str]) -> None:
+@pytest.fixture
+def ms(pit: Pit, sqlserver: tds.Server, odbc_drivers: list[str]) -> Pit:
+    """The workspace with a SQL Server for its only connection."""
     if carried_driver() is None:
         pytest.skip("needs Microsoft's driver: pip install mssql-python")
     sqlserver.empty()
     url = json.dumps(sqlserver.url("?trustservercertificate=yes"))
     (pit.root / "secrets.toml").write_text(f"[global]\nms = {url}\n")
+    return pit
+
+
+def test_every_result_of_a_batch_is_shown(ms: Pit) -> None:
+    shown = ms.run("sql", "ms", "SELECT 1 AS one; SELECT 2 AS two").ok().out
+    assert "one" in shown
+    assert "two" in shown
+    ms.run("sql", "ms", "SELECT 1 AS a; SELECT 2 AS b", "--csv").fails(1, "a second result")
+
+
+def test_a_batch_is_sent_as_often_as_go_says(ms: Pit) -> None:
+    ms.run("sql", "ms", "CREATE TABLE go5 (a int)").ok()
+    ms.run("sql", "ms", "INSERT INTO go5 VALUES (1)\nGO 5").ok()
+    assert ms.run("sql", "ms", "SELECT count(*) AS n FROM go5", "--csv").ok().out == "n\n5\n"
+
+
+def test_sql_server(ms: Pit) -> None:
     create = "CREATE TABLE dbo.t (i INT, m DECIMAL(9, 2))"
     script = f"{create}\nGO\nINSERT INTO dbo.t VALUES (1, 1.5), (2, NULL)"
-    assert "2 rows" in pit.run("sql", "ms", script).ok().out
-    rows = pit.run("sql", "ms", "SELECT * FROM dbo.t ORDER BY i", "--json").ok().json
+    assert "2 rows" in ms.run("sql", "ms", script).ok().out
+    rows = ms.run("sql", "ms", "SELECT * FROM dbo.t ORDER BY i", "--json").ok().json
     assert rows == [{"i": 1, "m": 1.5}, {"i": 2, "m": None}]
-    assert "i,m\n1,1.50\n2,\n" in pit.run("sql", "ms", "SELECT * FROM dbo.t", "--csv").ok().out
-    pit.run("sql", "ms", "SELECT nope FROM dbo.t").fails(1, "nope")
-    found = pit.run("sql", "--check", "ms", "--json").ok().json[0]
+    assert "i,m\n1,1.50\n2,\n" in ms.run("sql", "ms", "SELECT * FROM dbo.t", "--csv").ok().out
+    ms.run("sql", "ms", "SELECT nope FROM dbo.t").fails(1, "nope")
+    found = ms.run("sql", "--check", "ms", "--json").ok().json[0]
     assert found["driver"].startswith("pyodbc ")
     assert found["server"]
 
@@ -227,7 +252,7 @@ def test_sql_server(pit: Pit, sqlserver: tds.Server, odbc_drivers: list[str]) ->
 def test_a_very_long_cell_arrives_whole(pit: Pit) -> None:
     # Joining the pieces anew for each one that comes took minutes.
     query = "SELECT repeat('x', 60000000) AS a"
-    assert len(pit.run("sql", "duck", query, "--csv", timeout=20).ok().out) == 60_000_003
+    assert len(pit.run("sql", "duck", query, "--csv", timeout=90).ok().out) == 60_000_003
 
 
 def test_a_time_without_end_leaves_other_values_as_they_are(pit: Pit, postgres: Server) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pit.sql.connect import parse
-from pit.sql.duck import DuckDB
+from pit.sql.drivers.duck import DuckDB
 from pit.sql.places import point
 
 DRIVER = DuckDB()
@@ -61,6 +61,12 @@ def test_every_statement_is_found_where_it_was_written(pieces: list[str]) -> Non
             expected.append(text.count("\n") + piece[:word].count("\n") + 1)
         text += piece + ";\n"
     assert [statement.line for statement in DRIVER.parse(text, DATABASE)] == expected
+
+
+@pytest.mark.parametrize("end", ["", ";", "; -- end", ";\n-- end\n", " -- end", "\n/* end; */;"])
+def test_a_comment_at_the_end_is_nothing_special(end: str) -> None:
+    (_, last) = DRIVER.parse(f"SELECT 1;\n\nSELECT 2{end}", DATABASE)
+    assert last.native.query.startswith("\n\nSELECT 2"), "sent as it stands, so errors have a place"
 
 
 def test_a_picture_of_the_place() -> None:

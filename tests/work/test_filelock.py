@@ -76,7 +76,7 @@ def test_who_waits_is_told_for_whom_and_comes_next(pair: tuple[FileLocks, FileLo
     assert mine.enter("f", "run 1 (task a)", never, silent)
     thread = threading.Thread(target=follow)
     thread.start()
-    waits.wait(10)
+    assert waits.wait(60)
     # While somebody waits, the run that has the file lets no further task in.
     for _ in range(1000):
         if not mine.enter("f", "run 1", never, silent):
@@ -86,7 +86,7 @@ def test_who_waits_is_told_for_whom_and_comes_next(pair: tuple[FileLocks, FileLo
     else:
         pytest.fail("a run that is busy keeps the others out")
     mine.leave("f")
-    thread.join(10)
+    thread.join(60)
     assert entered.is_set()
     assert said == ["waiting for f: in use by run 1 (task a)"]
 
@@ -117,3 +117,12 @@ def test_the_kernel_frees_the_lock_of_a_run_that_was_killed(tmp_path: Path) -> N
     holder.stdin.close()
     holder.stdout.close()
     assert mine.enter("f", "run 1", never, silent)
+
+
+def test_who_has_left_is_not_named_any_more(tmp_path: Path) -> None:
+    mine, theirs, third = (FileLocks(tmp_path) for _ in range(3))
+    assert mine.enter("f", "run 1", never, silent)
+    assert theirs.reserve("f", "run 2") == "run 1"  # which makes it the next
+    mine.leave("f")
+    assert third.reserve("f", "run 3") == "another run"
+    theirs.dismiss("f", "run 2")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import duckdb
+
 from pit.sql import dialect, table
-from pit.sql.connect import Database
-from pit.sql.driver import Session
+from pit.sql.driver import Failure, SqlFailure
+from pit.sql.drivers.transient import LOST, by_words
 from pit.sql.transfer.coerce import fit
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.postgres import PostgresSink, told
@@ -26,11 +29,8 @@ _BATCH_HINT = 2 * 1024**2
 
 
 @contextmanager
-def from_postgres(
-    session: Session, database: Database, variables: Mapping[str, str]
-) -> Iterator[PostgresSource]:
-    """A connection for one query, beside the session's, which can cancel it."""
-    sink = PostgresSink(session, database)
+def from_postgres(sink: PostgresSink, variables: Mapping[str, str]) -> Iterator[PostgresSource]:
+    """A connection for one query, given back at the end; the sink's session can cancel it."""
     source = PostgresSource(sink)
     try:
         sink.begin()
@@ -60,6 +60,7 @@ class PostgresSource:
         relation = f"(\n{query}\n) AS pit"
         selected = ", ".join(_selected(name, type_name) for name, type_name, _ in fields)
         connection = self._sink.connection
+        plain: _Plain | None = None
         try:
             with connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(
@@ -67,12 +68,17 @@ class PostgresSource:
                 )
                 cursor.execute(f"SELECT {selected} FROM {relation}")
                 batches = cursor.fetch_record_batch()
-                self._writer.register("pit_rows", _plain(batches))
+                plain = _Plain(batches)
+                self._writer.register("pit_rows", plain.reader())
                 columns = [self._column(*field) for field in fields]
                 row = self._writer.execute(copied(columns, "pit_rows", path, form)).fetchone()
                 return int(row[0]) if row else 0
         except connection.Error as error:
             raise told(error) from None
+        except duckdb.Error:
+            if plain is not None and plain.failure is not None:
+                raise _ended(plain.failure) from None
+            raise
 
     def _described(self, query: str) -> list[tuple[str, str, str]]:
         """Name, type and declared form of each column."""
@@ -188,19 +194,44 @@ _KNOWN = _AS_ARROW | {f"_{name}" for name in _AS_ARROW}
 """Types that come as they are. ADBC makes text of a numeric as well, but slower than the server."""
 
 
-def _plain(batches: Any) -> Any:
-    """The batches with extension types as what they are stored as."""
-    import pyarrow
+class _Plain:
+    """Batches with extension types as what they are stored as; keeps the error that ends them."""
 
-    fields = [
-        pyarrow.field(field.name, getattr(field.type, "storage_type", field.type))
-        for field in batches.schema
-    ]
-    schema = pyarrow.schema(fields)
+    def __init__(self, batches: Any) -> None:
+        self._batches = batches
+        self.failure: Exception | None = None
 
-    def each() -> Iterator[Any]:
-        for batch in batches:
-            arrays = [getattr(array, "storage", array) for array in batch.columns]
-            yield pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
+    def reader(self) -> Any:
+        """The batches, to be read once."""
+        import pyarrow
 
-    return pyarrow.RecordBatchReader.from_batches(schema, each())
+        fields = [
+            pyarrow.field(field.name, getattr(field.type, "storage_type", field.type))
+            for field in self._batches.schema
+        ]
+        schema = pyarrow.schema(fields)
+        return pyarrow.RecordBatchReader.from_batches(schema, self._each(schema))
+
+    def _each(self, schema: Any) -> Iterator[Any]:
+        import pyarrow
+
+        try:
+            for batch in self._batches:
+                arrays = [getattr(array, "storage", array) for array in batch.columns]
+                yield pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
+        # DuckDB would tell of it with a traceback.
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+_PASSING = re.compile(r"conflict with recovery|could not serialize|deadlock detected")
+_SAID = re.compile(r"\[PGRES_\w+\]: *(ERROR|FATAL|PANIC): *(.*)", re.DOTALL)
+
+
+def _ended(error: Exception) -> SqlFailure:
+    """What Postgres says in the middle of a result; there is no SQLSTATE with it."""
+    said = _SAID.search(str(error))
+    text = f"{said[1]}: {said[2].strip()}" if said else str(error).strip()
+    passes = by_words(text) or any(words.search(text) for words in (LOST, _PASSING))
+    return SqlFailure(Failure(message=text, kind="", retryable=passes))

@@ -18,12 +18,17 @@ FORMATS = {
     ".csv.gz": "csv",
     ".tsv": "csv",
     ".json": "json",
+    ".json.gz": "json",
+    ".tsv.gz": "csv",
     ".jsonl": "json",
     ".ndjson": "json",
     ".jsonl.gz": "json",
     ".ndjson.gz": "json",
 }
 """What a file is by the end of its name."""
+
+
+_PACKED = (".zst", ".bz2", ".xz", ".zip", ".7z", ".lz4")
 
 
 def find(source: str, roots: Sequence[str]) -> list[str]:
@@ -52,6 +57,10 @@ def _by_parts(path: str) -> list[str]:
 
 def format_of(path: str, asked: str) -> str:
     """parquet, csv or json; raises SqlFailure for a suffix that says nothing."""
+    packed = os.path.splitext(path)[1].lower()
+    if packed in _PACKED:
+        sentence = f"{packed} files are not read; unpack it, or pack it with gzip"
+        raise refused(f"{os.path.basename(path)}: {sentence}")
     name = f".{asked.removeprefix('.')}" if asked else os.path.basename(path).lower()
     for suffix, found in FORMATS.items():
         if name.endswith(suffix):

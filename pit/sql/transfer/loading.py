@@ -14,8 +14,8 @@ from pit.sql import table, wire
 from pit.sql.changes import Changes, Loaded
 from pit.sql.dialect import BadName, Table
 from pit.sql.driver import Driver, Session, SqlFailure
-from pit.sql.duck_errors import failure
-from pit.sql.script import Report
+from pit.sql.drivers.transient import UNKNOWN_END, leaves_open
+from pit.sql.script import Report, connected
 from pit.sql.transfer.coerce import MARK, strict
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.match import Matched, match, ways
@@ -24,7 +24,6 @@ from pit.sql.transfer.reader import Reader, private
 from pit.sql.transfer.rejects import Rejects
 from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
 from pit.sql.transfer.sinks import sink_of
-from pit.sql.transient import UNKNOWN_END, leaves_open
 
 
 class Loading:
@@ -35,6 +34,7 @@ class Loading:
         self._roots, self._aside, self._max_change = order.roots, order.aside, order.max_change
         self._log = log
         self._patience = Patience(self._tell)
+        self._stop = self._patience.stop
         self._reader: duckdb.DuckDBPyConnection | None = None
         self._sink: Sink | None = None
         self._changed: list[str] = []
@@ -45,7 +45,7 @@ class Loading:
 
     def interrupt(self) -> None:
         """End it soon; the table is then as it was."""
-        self._patience.stop()
+        self._stop.wish()
         for running in (self._reader, self._sink):
             if running is not None:
                 running.interrupt()
@@ -58,9 +58,11 @@ class Loading:
         self._reader = private(spill=self._spill())
         try:
             reader = Reader(self._reader, self._work, self._roots)
-            counts, rejected = self._on_session(reader)
-        except duckdb.Error as error:
-            raise SqlFailure(failure(error)) from None
+            reader.check(self._stop.heed)
+            try:
+                counts, rejected = self._on_session(reader)
+            except duckdb.Error as error:
+                raise reader.told(error) from None
         finally:
             connection, self._reader = self._reader, None
             connection.close()
@@ -70,9 +72,12 @@ class Loading:
         return counts.loaded
 
     def _on_session(self, reader: Reader) -> tuple[Counts, int]:
-        session = self._driver.connect(self._database, (), self._tell)
+        session = connected(self._driver, self._database, (), self._tell, self._stop)
         try:
-            sink = self._sink = sink_of(session, self._database)
+            # Postgres has a second connection for the rows.
+            sink = self._sink = self._stop.opened(
+                lambda: sink_of(session, self._database), lambda late: late.close()
+            )
             try:
                 return self._within(session, sink, reader)
             finally:
@@ -86,11 +91,11 @@ class Loading:
 
     def _within(self, session: Session, sink: Sink, reader: Reader) -> tuple[Counts, int]:
         """One transaction; whatever goes wrong in it undoes it all."""
-        self._patience.heed()
+        self._stop.heed()
         sink.begin()
         try:
             counts, rejected = self._done(sink, reader)
-            self._patience.heed()
+            self._stop.heed()
             self._commit(sink)
         except BaseException:
             sink.roll_back()
@@ -135,9 +140,9 @@ class Loading:
         )
         changes.before()
         try:
-            counts = carry_out(sink, plan, self._patience.heed)
+            counts = carry_out(sink, plan, self._stop.heed)
         except (duckdb.Error, SqlFailure) as error:
-            raise self._explained(error, rejects) from None
+            raise self._explained(error, reader, rejects) from None
         # A table that nobody else has seen yet holds what was loaded: it need not be counted.
         self._changed = changes.after(Loaded(rows=counts.loaded, made=plan.create))
         changes.check()
@@ -168,10 +173,12 @@ class Loading:
         relation = reader.relation(reader.files)
         return f"SELECT {', '.join(values)} FROM {relation}{f' WHERE {where}' if where else ''}"
 
-    def _explained(self, error: duckdb.Error | SqlFailure, rejects: Rejects) -> SqlFailure:
+    def _explained(
+        self, error: duckdb.Error | SqlFailure, reader: Reader, rejects: Rejects
+    ) -> SqlFailure:
         """The rows at fault if values were, else what the database says."""
-        self._patience.heed()
-        told = SqlFailure(failure(error)) if isinstance(error, duckdb.Error) else error
+        self._stop.heed()
+        told = reader.told(error) if isinstance(error, duckdb.Error) else error
         if MARK not in told.failure.message:
             return told
         return rejects.failure(told)

@@ -7,7 +7,8 @@ Microsoft's, so that the table itself is locked for the last step alone.
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -16,7 +17,8 @@ from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
 from pit.sql.driver import CANCELLED, Failure, Session, SqlFailure
-from pit.sql.odbc_errors import Source, told
+from pit.sql.drivers.odbc_cancel import UnderWay
+from pit.sql.drivers.odbc_errors import Source, told
 from pit.sql.transfer.catalog import (
     ANY,
     plain_new,
@@ -54,7 +56,7 @@ class OdbcSink:
         self._fast = _takes_arrays(self._connection)
         self._source = Source(driver=database.kind, place=database.display)
         self._stop = threading.Event()
-        self._cursor: pyodbc.Cursor | None = None
+        self._under_way = UnderWay()
 
     @property
     def looking(self) -> Any:
@@ -179,18 +181,24 @@ class OdbcSink:
     def _told(self, text: str) -> _Told:
         return _Told(self, text)
 
-    def _watched(self) -> _Watched:
-        return _Watched(self)
+    @contextmanager
+    def _watched(self) -> Iterator[pyodbc.Cursor]:
+        """A cursor that can be cancelled while the block lasts."""
+        import pyodbc
+
+        self._heed()
+        cursor = self._connection.cursor()
+        try:
+            with self._under_way.on(cursor):
+                yield cursor
+        finally:
+            with suppress(pyodbc.Error):
+                cursor.close()
 
     def interrupt(self) -> None:
         """Cancel the statement under way, and begin no other."""
-        import pyodbc
-
         self._stop.set()
-        cursor = self._cursor
-        if cursor is not None:
-            with suppress(pyodbc.Error):
-                cursor.cancel()
+        self._under_way.cancel()
 
     def close(self) -> None:
         """Nothing is left to be given back."""
@@ -250,23 +258,3 @@ class _Told:
             self._sink._heed()
             source, product = self._sink._source, self._sink.dialect
             raise SqlFailure(told(error, source, product, self._text, None)) from None
-
-
-class _Watched:
-    """A cursor that can be cancelled while the block lasts."""
-
-    def __init__(self, sink: OdbcSink) -> None:
-        self._sink = sink
-
-    def __enter__(self) -> pyodbc.Cursor:
-        self._sink._heed()
-        cursor = self._sink._cursor = self._sink._connection.cursor()
-        return cursor
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import pyodbc
-
-        cursor, self._sink._cursor = self._sink._cursor, None
-        if cursor is not None:
-            with suppress(pyodbc.Error):
-                cursor.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import random
-import threading
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 from pit.sql.connect import Database
 from pit.sql.driver import CANCELLED, DISK_FULL, Busy, Failure, SqlFailure, Unavailable
 from pit.sql.script import Report
+from pit.sql.stop import Stop
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
@@ -21,16 +21,7 @@ class Patience:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._stop = threading.Event()
-
-    def stop(self) -> None:
-        """Do not begin, wait or go on any more."""
-        self._stop.set()
-
-    def heed(self) -> None:
-        """SqlFailure if it was stopped."""
-        if self._stop.is_set():
-            raise SqlFailure(Failure(message="interrupted", kind=CANCELLED))
+        self.stop = Stop()
 
     def report(self, work: Callable[[], int], database: Database) -> Report:
         """Do the work, which says how many rows it moved; failures are told and reported."""
@@ -42,7 +33,7 @@ class Patience:
             failed = of_system(error)
         except SqlFailure as error:
             failed = error.failure
-        if self._stop.is_set():
+        if self.stop.wished:
             failed = Failure(message="interrupted", kind=CANCELLED)
         failed = replace(failed, message=database.hide(failed.message))
         self._tell(failed.message)
@@ -51,14 +42,14 @@ class Patience:
     def _done(self, work: Callable[[], int]) -> int:
         waited = 0
         while True:
-            self.heed()
+            self.stop.heed()
             try:
                 return work()
             except Busy as busy:
                 if not waited:
                     self._tell(f"waiting for {busy.path}: in use by {busy.holder}")
                 pause = min(_FIRST_PAUSE * 1.5**waited, _LONGEST_PAUSE)
-                self._stop.wait(pause * random.uniform(0.5, 1.5))
+                self.stop.pause(pause * random.uniform(0.5, 1.5))
                 waited = min(waited + 1, 20)
 
 

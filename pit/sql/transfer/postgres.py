@@ -14,11 +14,11 @@ from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
 from pit.sql.driver import Failure, Session, SqlFailure, Unavailable
-from pit.sql.postgres import conninfo
+from pit.sql.drivers.postgres import conninfo
+from pit.sql.drivers.transient import LOST, by_sqlstate, by_words
 from pit.sql.transfer.catalog import postgres_columns, postgres_new
 from pit.sql.transfer.sink import STAGING, Plan, TargetColumn
 from pit.sql.transfer.types import MOMENTS, Kind, declared
-from pit.sql.transient import LOST, by_sqlstate, by_words
 
 _BATCH = 16_384
 _LONGEST = 4000

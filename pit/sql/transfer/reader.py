@@ -5,16 +5,17 @@ Nothing is read into memory: a relation is the text of a query, and rows stream 
 
 from __future__ import annotations
 
-import csv
-import gzip
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import duckdb
 
-from pit.model import ColumnRule, CsvFormat, Load, MissingColumns, Record
+from pit.model import ColumnRule, Load, MissingColumns, Record
 from pit.sql import dialect, table
+from pit.sql.driver import SqlFailure
+from pit.sql.transfer import unreadable
+from pit.sql.transfer.delimited import GUESSES, CsvFiles
 from pit.sql.transfer.files import find, format_of, listed, refused
 from pit.sql.transfer.types import Kind, kind
 
@@ -27,7 +28,8 @@ NUMBER = "pit row number"
 class Field(Record):
     """A column of the files: how it is called there and in the table, its type, what it becomes.
 
-    `type` is that of the files; `wanted` is what a person asked for, None where nobody did.
+    `type` is that of the files; `wanted` is what a person asked for, or what the texts of a CSV
+    file turned out to be, None where there is neither.
     """
 
     column: str
@@ -49,7 +51,8 @@ class Reader:
             raise refused(f"{work.source} names files of different formats; load them apart")
         self.format = formats.pop()
         self._roots = roots
-        self._headers: dict[str, tuple[str, list[str]]] = {}
+        self._known: tuple[str, ...] = ()
+        self._csv = CsvFiles(work.csv, self.shown, rejects=bool(work.max_rejects))
 
     # ------------------------------------------------------------ columns
 
@@ -59,13 +62,20 @@ class Reader:
         `known` are the columns of the table, None where it is yet to be made: then the types of
         a CSV file are found out by reading all of it.
         """
+        self._known = tuple(known or ())
+        if self.format == "json" and known is None and not self._any():
+            raise refused(
+                f"{self._work.source} holds no row, so nothing says which columns to make"
+            )
         found = self._described(self.relation(self.files))
         if not found:
             raise refused(f"{self._work.source} has no columns")
         self._check_each(found)
-        if known is None and self.format == "csv":
-            found = self._guessed(found)
-        return tuple(self._named(found))
+        guessed = self._guessed(found) if known is None and self.format == "csv" else {}
+        return tuple(self._named(found, guessed))
+
+    def _any(self) -> bool:
+        return any(unreadable.first_sign(path) for path in self.files)
 
     def _described(self, relation: str) -> dict[str, str]:
         rows = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
@@ -90,7 +100,7 @@ class Reader:
         """The narrowest type that all of a CSV file's rows bear; what is no type is a text."""
         relation = self.relation(self.files)
         tests = ", ".join(
-            f"bool_and({condition.format(_quote(name))})"
+            f"bool_and({condition.format(_quote(name))}) FILTER ({_quote(name)} IS NOT NULL)"
             for name in found
             for condition in GUESSES.values()
         )
@@ -99,10 +109,11 @@ class Reader:
         for number, name in enumerate(found):
             good = row[number * len(GUESSES) : (number + 1) * len(GUESSES)]
             kinds = [kind for kind, fits in zip(GUESSES, good, strict=True) if fits]
-            guessed[name] = kinds[0] if kinds else "VARCHAR"
+            if kinds:
+                guessed[name] = kinds[0]
         return guessed
 
-    def _named(self, found: dict[str, str]) -> Iterator[Field]:
+    def _named(self, found: dict[str, str], guessed: dict[str, str]) -> Iterator[Field]:
         rules = dict(self._work.columns)
         taken: dict[str, str] = {}
         for column, text in found.items():
@@ -114,6 +125,8 @@ class Reader:
             if other != column:
                 raise refused(f'the columns "{other}" and "{column}" would both be "{name}"')
             wanted = self._type(rule.type, column) if rule.type else None
+            if wanted is None and column in guessed:
+                wanted = kind(guessed[column])
             yield Field(column=column, name=name, type=kind(text), wanted=wanted)
         if rules:
             left = ", ".join(f'"{table.visible(name)}"' for name in list(rules)[:5])
@@ -135,12 +148,9 @@ class Reader:
         """What stands behind FROM; with the type that a file gives each column, text for CSV."""
         match self.format:
             case "csv":
-                found = self._csv(files)
+                found = self._csv.relation(files)
             case "json":
-                found = (
-                    f"read_json({listed(files)}, format='newline_delimited', sample_size=-1, "
-                    "union_by_name=true, maximum_object_size=268435456)"
-                )
+                found = self._json(files)
             case _:
                 together = ", union_by_name=true" if len(files) > 1 else ""
                 found = f"read_parquet({listed(files)}, hive_partitioning=false{together})"
@@ -148,52 +158,29 @@ class Reader:
             return found
         return f"(SELECT *, row_number() OVER () AS {_quote(NUMBER)} FROM {found})"
 
-    def _csv(self, files: Sequence[str]) -> str:
-        parts = [self._one_csv(path) for path in files]
-        if len(parts) == 1:
-            return parts[0]
-        return f"({' UNION ALL BY NAME '.join(f'SELECT * FROM {part}' for part in parts)})"
+    def _json(self, files: Sequence[str]) -> str:
+        """Lines or arrays of objects; an empty file has no rows, and no columns either."""
+        signs = {path: unreadable.first_sign(path) for path in files}
+        full = [path for path in files if signs[path]]
+        if not full:
+            nothing = ", ".join(f"NULL::VARCHAR AS {_quote(name)}" for name in self._known)
+            return f"(SELECT {nothing} WHERE false)"
+        arrays = [path for path in full if signs[path] == b"["]
+        if arrays and len(arrays) < len(full):
+            raise refused(f"{self.shown(arrays[0])} is an array, other files are JSON lines")
+        return (
+            f"read_json({listed(full)}, format='{'array' if arrays else 'newline_delimited'}', "
+            "records=true, sample_size=-1, union_by_name=true, maximum_object_size=268435456)"
+        )
 
-    def _one_csv(self, path: str) -> str:
-        """One file, all of it text: nothing is guessed, so that a broken line is an error."""
-        form: CsvFormat = self._work.csv
-        delimiter, names = self._header(path)
-        columns = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in names)
-        parts = [
-            listed([path]),
-            f"columns={{{columns}}}",
-            "auto_detect=false",
-            f"header={str(form.header).lower()}",
-            f"delim={_text(delimiter)}",
-            "quote='\"'",
-            "escape='\"'",
-            f"nullstr={_text(form.null)}",
-            f"encoding={_text(form.encoding)}",
-            "allow_quoted_nulls=false",
-            "strict_mode=true",
-            "hive_partitioning=false",
-            f"compression={_text('gzip' if path.lower().endswith('.gz') else 'none')}",
-        ]
-        if self._work.max_rejects:
-            parts.append("store_rejects=true")
-        return f"read_csv({', '.join(parts)})"
+    def check(self, heed: Callable[[], None]) -> None:
+        """SqlFailure if a file is not whole, as far as that can be told before it is read."""
+        for path in self.files:
+            unreadable.check_packed(path, self.shown, heed)
 
-    def _header(self, path: str) -> tuple[str, list[str]]:
-        """What separates values, and the names of the columns."""
-        form: CsvFormat = self._work.csv
-        if path not in self._headers:
-            record = _first_record(path, form.encoding)
-            delimiter = form.delimiter or _delimiter(path, record)
-            cells = next(csv.reader([record], delimiter=delimiter), [])
-            if not form.header:
-                cells = [f"column{number}" for number in range(len(cells))]
-            if not cells:
-                raise refused(f"{self.shown(path)} is empty: it has not even the names of columns")
-            twice = next((one for one in cells if cells.count(one) > 1), None)
-            if twice is not None or "" in cells:
-                raise refused(f'{self.shown(path)} has two columns "{table.visible(twice or "")}"')
-            self._headers[path] = delimiter, cells
-        return self._headers[path]
+    def told(self, error: duckdb.Error) -> SqlFailure:
+        """An error that came up while the files were read."""
+        return unreadable.told(error, self.files, self.shown)
 
     def shown(self, path: str) -> str:
         """A file as people know it: relative to where it was looked for."""
@@ -201,47 +188,6 @@ class Reader:
             if root and path.startswith(f"{root.rstrip('/')}/"):
                 return path[len(root.rstrip("/")) + 1 :]
         return path
-
-
-def _first_record(path: str, encoding: str) -> str:
-    """The first line of a CSV file, with those that belong to it because a quote is open."""
-    with open(path, "rb") as file:
-        packed = path.lower().endswith(".gz")
-        source: Any = gzip.GzipFile(fileobj=file) if packed else file
-        line = b""
-        while len(line) < _FIRST_LINE and (more := source.readline(_FIRST_LINE)):
-            line += more
-            if not line.count(b'"') % 2:
-                break
-    try:
-        return line.decode(encoding.replace("latin-1", "latin1"), "replace").lstrip("\ufeff")
-    except LookupError:
-        raise refused(f'"{encoding}" is no encoding') from None
-
-
-def _delimiter(path: str, record: str) -> str:
-    """What a record has most of outside quotes."""
-    if path.lower().endswith(".tsv"):
-        return "\t"
-    bare = "".join(record.split('"')[::2])
-    return max(_DELIMITERS, key=bare.count)
-
-
-_DELIMITERS = (",", ";", "\t", "|")
-_FIRST_LINE = 1_000_000
-GUESSES = {
-    "BIGINT": "regexp_full_match({0}, '[+-]?(0|[1-9][0-9]{{0,17}})')",
-    "DOUBLE": "regexp_full_match({0}, '[+-]?(0|[1-9][0-9]*)?([.][0-9]*)?([eE][+-]?[0-9]+)?') "
-    "AND TRY_CAST({0} AS DOUBLE) IS NOT NULL",
-    "BOOLEAN": "lower({0}) IN ('true', 'false')",
-    "DATE": "regexp_full_match({0}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}') "
-    "AND TRY_CAST({0} AS DATE) IS NOT NULL",
-    "TIMESTAMP": "regexp_full_match({0}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ][0-9:]+([.][0-9]+)?')"
-    " AND TRY_CAST({0} AS TIMESTAMP) IS NOT NULL",
-    "TIMESTAMP WITH TIME ZONE": "regexp_full_match({0}, '[0-9]{{4}}-.*:.*([zZ]|[+-][0-9:]+)') "
-    "AND TRY_CAST({0} AS TIMESTAMPTZ) IS NOT NULL",
-}
-"""Types of which a column of text may be, the narrowest first, with what all values must meet."""
 
 
 def private(memory: str = "", spill: str = "") -> duckdb.DuckDBPyConnection:

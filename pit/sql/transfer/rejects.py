@@ -145,6 +145,8 @@ class Rejects:
     def _selects(self, path: str) -> Iterator[str]:
         """A query for each column that may have values which cannot be used."""
         names = self._names(path)
+        own = _text(f'{{"{NUMBER}": null}}')  # a patch that leaves out what is none of the file's
+        record = f"json_merge_patch(to_json(r), {own})"
         for one in self._checked:
             if one.field.column in names:
                 column = _quote(one.field.column)
@@ -152,7 +154,7 @@ class Rejects:
                     f"SELECT {_text(path)} AS file, {_quote(NUMBER)} AS row, "
                     f'{_text(one.field.column)} AS "column", CAST({column} AS VARCHAR) AS value, '
                     f"{_text('is no ' + one.wanted)} AS reason, "
-                    f"CAST(to_json(r) AS VARCHAR) AS record "
+                    f"CAST({record} AS VARCHAR) AS record "
                     f"FROM {self._reader.relation([path], numbered=True)} AS r "
                     f"WHERE NOT {one.way.good}"
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from pit.sql import dialect, wire
 from pit.sql.driver import Driver, Failure, Session, SqlFailure, Statement
-from pit.sql.duck_errors import busy, failure
+from pit.sql.drivers.duck_errors import busy, failure
 from pit.sql.script import Execution
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.patience import of_system
@@ -51,9 +52,7 @@ class Saving(Execution):
 
     def _meet(self, statements: Sequence[Statement]) -> None:
         form_of(self._path)
-        if len(statements) > 1:
-            message = "a save is one query; another statement begins here"
-            raise SqlFailure(Failure(message=message, line=statements[1].line, kind="query"))
+        one_query("a save", statements, self._database.kind)
 
     def _each(self, session: Session, statements: Sequence[Statement]) -> None:
         begun = time.monotonic()
@@ -61,9 +60,13 @@ class Saving(Execution):
         self._rows, self._statements = rows, 1
         seconds = time.monotonic() - begun
         self._tell(
-            f"{rows:,} row{'' if rows == 1 else 's'} saved to {os.path.basename(self._path)} "
+            f"{rows:,} row{'' if rows == 1 else 's'} saved to {self._shown()} "
             f"({size:,} bytes); {seconds:.2f} s, {rows / max(seconds, 0.001):,.0f} rows/s"
         )
+
+    def _shown(self) -> str:
+        """The file's name for messages."""
+        return os.path.basename(self._path)
 
     def _write(self, session: Session, statement: Statement) -> tuple[int, int]:
         """Write the file, which appears when it is whole; its rows and bytes."""
@@ -94,8 +97,13 @@ class Saving(Execution):
                 return _from_duckdb(session, statement, path, form)
             case "postgres":
                 from pit.sql.transfer.export import from_postgres
+                from pit.sql.transfer.postgres import PostgresSink
 
-                with from_postgres(session, self._database, self._variables) as source:
+                _tried_on_postgres(session, statement)
+                opened = self._stop.opened(
+                    lambda: PostgresSink(session, self._database), lambda late: late.close()
+                )
+                with from_postgres(opened, self._variables) as source:
                     self._running.append(source)
                     self._heed()
                     return source.save(statement.text, path, form)
@@ -121,6 +129,7 @@ class Saving(Execution):
             for batch in rows.batches:
                 self._heed()
                 spool.add(batch)
+            rows.end(statement)
             return _count(spool_file.execute(copied(spool.typed(), "spool", path, form)))
         finally:
             spool_file.close()
@@ -128,27 +137,61 @@ class Saving(Execution):
                 session.native.remove_output_converter(_TIMESTAMP)
 
 
+_NONE = re.compile(
+    r"(insert|update|delete|merge|replace|create|drop|alter|truncate|grant|revoke|vacuum)\b",
+    re.IGNORECASE,
+)
+_BATCHES = ("sqlserver", "odbc")
+"""Where a query may be the last statement of a batch."""
+
+
+def one_query(what: str, statements: Sequence[Statement], kind: str) -> None:
+    """SqlFailure, before anything is done, if a script is not one query."""
+    message, line = "", 0
+    if not statements:
+        message = f"{what} is one query, and there is none"
+    elif len(statements) > 1:
+        message, line = f"{what} is one query; another statement begins here", statements[1].line
+    elif kind not in _BATCHES and _NONE.match(statements[0].text):
+        message, line = f"{what} is one query, and this is none", statements[0].line
+    if message:
+        raise SqlFailure(Failure(message=message, line=line, kind="query"))
+
+
 def _from_duckdb(session: Session, statement: Statement, path: str, form: str) -> int:
     """DuckDB writes the file itself."""
     connection: duckdb.DuckDBPyConnection = session.native
     query = (statement.native.query or statement.text).rstrip("; \t\r\n")
     prepared(connection)
+    sent = f"DESCRIBE {query}"
     try:
-        header = connection.execute(f"DESCRIBE {query}").fetchall()
+        header = connection.execute(sent).fetchall()
         names = [f"c{number}" for number in range(len(header))]
         source = f"(\n{query}\n) AS pit({', '.join(names)})"
         columns = [
             (str(row[0]), name, kind(str(row[1]))) for row, name in zip(header, names, strict=True)
         ]
-        return _count(connection.execute(copied(columns, source, path, form)))
+        sent = copied(columns, source, path, form)
+        return _count(connection.execute(sent))
     except duckdb.Error as error:
         if in_use := busy(error):
             raise in_use from None
-        raise SqlFailure(_at(failure(error), statement)) from None
+        ahead = sent.index(query)
+        raise SqlFailure(failure(error, sent[: ahead + len(query)], statement, ahead)) from None
 
 
-def _at(failed: Failure, statement: Statement) -> Failure:
-    return replace(failed, line=statement.line, snippet="")
+def _tried_on_postgres(session: Session, statement: Statement) -> None:
+    """What is wrong with a query, told with its line: the way that the rows take cannot tell."""
+    import psycopg
+
+    from pit.sql.drivers.postgres_errors import told
+
+    ahead = "SELECT * FROM (\n"
+    try:
+        session.native.execute(f"{ahead}{statement.text}\n) AS pit LIMIT 0")
+    except psycopg.Error as error:
+        failed = told(error, statement.text, len(ahead), statement.line)
+        raise SqlFailure(failed if failed.line else replace(failed, line=statement.line)) from None
 
 
 def _count(result: duckdb.DuckDBPyConnection) -> int:
@@ -169,6 +212,8 @@ def _declared_in_sqlite(session: Session, statement: Statement) -> list[str]:
     try:
         found = connection.execute("PRAGMA temp.table_xinfo(pit_save)").fetchall()
         return [of_sqlite(str(row[2])) for row in found]
+    except sqlite3.Error:
+        return []  # it names what is not there; what comes will tell, and where
     finally:
         connection.execute("DROP VIEW temp.pit_save")
 

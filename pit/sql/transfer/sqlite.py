@@ -10,7 +10,7 @@ from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
 from pit.sql.driver import CANCELLED, Failure, Session, SqlFailure
-from pit.sql.sqlite import raised
+from pit.sql.drivers.sqlite import raised
 from pit.sql.transfer.catalog import plain_new, sqlite_columns
 from pit.sql.transfer.sink import Plan, TargetColumn
 from pit.sql.transfer.tuples import for_sqlite, sqlite_limit

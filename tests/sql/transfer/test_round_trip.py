@@ -14,10 +14,10 @@ import pytest
 
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
-from tests.sql.moving import Mover, look
-from tests.sql.test_contract import Kind, kind  # noqa: F401 - a fixture
+from tests.sql.drivers.test_contract import Kind, kind  # noqa: F401 - a fixture
+from tests.sql.transfer.moving import Mover, look
 
-PAGE = Path(__file__).parents[2] / "docs" / "sql_types.md"
+PAGE = Path(__file__).parents[3] / "docs" / "sql_types.md"
 TITLES = {
     "duckdb": "DuckDB",
     "sqlite": "SQLite",

@@ -10,9 +10,10 @@ import pytest
 from pit.sql import wire
 from pit.sql.connect import parse
 from pit.sql.driver import CANCELLED
-from pit.sql.postgres import conninfo
+from pit.sql.drivers.postgres import conninfo
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation, eventually
+from tests.sql.transfer.moving import Mover
 
 
 @pytest.fixture
@@ -138,9 +139,14 @@ def test_a_lost_connection_is_transient_and_says_what_nobody_knows(
 
 def test_a_deadlock_is_transient(talk: Conversation, url: str) -> None:
     assert talk.run("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2)", url).failure is None
+    both = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+        "WHERE locktype = 'advisory' AND datname = current_database()"
+    )
     script = (
-        "BEGIN;\nUPDATE t SET a = a WHERE a = {};\nSELECT pg_advisory_unlock_shared(0);\n"
-        "SELECT pg_sleep(1);\nUPDATE t SET a = a WHERE a = {};\nCOMMIT"
+        "BEGIN;\nUPDATE t SET a = a WHERE a = {0};\nSELECT pg_advisory_xact_lock({0});\n"
+        f"DO 'BEGIN WHILE ({both.replace(chr(39), 2 * chr(39))}) < 2 LOOP "
+        "PERFORM pg_sleep(0.01); END LOOP; END';\nUPDATE t SET a = a WHERE a = {1};\nCOMMIT"
     )
     one = talk.start(script.format(1, 2), url)
     two = talk.start(script.format(2, 1), url)
@@ -241,10 +247,24 @@ def test_a_server_that_vanished_is_noticed(postgres: Server, tmp_path: Path) -> 
     assert "tcp_user_timeout=5000" in told, "the URL's word comes first"
 
 
-def test_a_connection_that_is_being_made_can_be_given_up(talk: Conversation) -> None:
+@pytest.mark.parametrize("what", ["script", "load", "save"])
+def test_a_connection_that_is_being_made_can_be_given_up(talk: Conversation, what: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        number = talk.start("SELECT 1", f"postgres://u:p@{address}/x?connect_timeout=3600")
+        url = f"postgres://u:p@{address}/x?connect_timeout=3600"
+        mover = Mover(talk, url)
+        mover.file("SELECT 1 AS a")
+        database = parse(url, talk.cwd)
+        match what:
+            case "script":
+                number = talk.start("SELECT 1", url)
+            case "load":
+                number = mover.begin()
+            case _:
+                save = wire.Save(
+                    id=0, script="q", text="SELECT 1 AS a", database=database, path="/nowhere/x.csv"
+                )
+                number = talk.begin(save)
         reached, _ = silent.accept()
         with reached:  # and says nothing
             talk.send(wire.Interrupt(id=number))

@@ -23,9 +23,9 @@ from psycopg import pq
 from pit.sql import split, table
 from pit.sql.connect import Database
 from pit.sql.driver import Result, Rows, SqlFailure, Statement, Tell
-from pit.sql.pool import Pool
-from pit.sql.postgres_errors import lost, told, unreached
-from pit.sql.transient import UNKNOWN_END
+from pit.sql.drivers.pool import Pool
+from pit.sql.drivers.postgres_errors import lost, told, unreached
+from pit.sql.drivers.transient import UNKNOWN_END
 
 _CHUNK = 1000
 """How many rows are read at once, so that memory stays flat."""

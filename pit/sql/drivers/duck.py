@@ -21,8 +21,8 @@ from pit.model import Record
 from pit.sql import table
 from pit.sql.connect import Database
 from pit.sql.driver import Busy, Failure, Result, Rows, SqlFailure, Statement, Tell
-from pit.sql.duck_errors import TOLD_AS_JSON, busy, failure
-from pit.sql.files import SIBLING, make_room
+from pit.sql.drivers.duck_errors import TOLD_AS_JSON, busy, failure
+from pit.sql.drivers.files import SIBLING, make_room
 from pit.sql.places import Place, align, cut, point
 
 _BATCH = 10_000
@@ -91,7 +91,10 @@ class DuckDB:
         if not trees:
             return []
         places = _places(text)
-        aligned = align(places, [tree.query for tree in trees])
+        queries = [tree.query for tree in trees]
+        # The parser leaves what stands behind the last semicolon, comments, at the last statement.
+        queries[-1] = next((place.raw for place in _places(queries[-1])), queries[-1])
+        aligned = align(places, queries)
         return [
             Statement(
                 line=place.line,
@@ -128,6 +131,17 @@ class DuckDB:
             session = DuckSession(file.root.cursor(), lambda: self._release(database))
             file.users += 1
             return session
+
+    def share(self, database: Database) -> None:
+        """An open file takes no more than its options say from now on, if it can."""
+        with self._lock:
+            file = self._files.get(database.key)
+            if file is None:
+                return
+            for name in ("memory_limit", "threads"):
+                value = database.options.get(name, "").replace("'", "''")
+                with suppress(duckdb.Error):  # it holds more, and cannot put it on disk
+                    file.root.execute(f"SET GLOBAL {name} = '{value}'")
 
     def _file(self, database: Database, alone: bool) -> _File:
         file = self._files.get(database.key)

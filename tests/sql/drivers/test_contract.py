@@ -142,7 +142,7 @@ def _sqlserver_url(request: pytest.FixtureRequest) -> str:
     if request.param.endswith("freetds"):
         _want(request, "FreeTDS", "tdsodbc")
         return server.url("?odbc_driver=FreeTDS")
-    from pit.sql.sqlserver import carried_driver
+    from pit.sql.drivers.sqlserver import carried_driver
 
     driver = carried_driver()
     if driver is None:
@@ -342,15 +342,15 @@ def test_a_password_is_never_told(talk: Conversation, kind: Kind) -> None:
 def test_nobody_at_home_is_transient(talk: Conversation, kind: Kind) -> None:
     if not kind.password:
         pytest.skip("a file is always at home")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", kind.url)
-    url = re.sub(r"Port%3D\d+", f"Port%3D{port}", url)
-    assert url != kind.url
-    if kind.batches:
-        url += "&connect_timeout=1"  # Microsoft's driver knocks until the time is over
-    done = talk.run("SELECT 1", url)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))  # and does not listen
+        port = mute.getsockname()[1]
+        url = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", kind.url)
+        url = re.sub(r"Port%3D\d+", f"Port%3D{port}", url)
+        assert url != kind.url
+        if kind.batches:
+            url += "&connect_timeout=1"  # Microsoft's driver knocks until the time is over
+        done = talk.run("SELECT 1", url)
     assert done.failure is not None
     assert done.failure.retryable, done.failure
     assert "cannot connect to" in done.failure.message

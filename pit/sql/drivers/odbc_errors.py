@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from pit.model import Record
 from pit.sql import dialect, split
 from pit.sql.driver import CANCELLED, Failure, Statement
+from pit.sql.drivers.transient import LOST, UNKNOWN_END, by_sqlserver, by_sqlstate, by_words
 from pit.sql.places import point
-from pit.sql.transient import LOST, UNKNOWN_END, by_sqlserver, by_sqlstate, by_words
 
 if TYPE_CHECKING:
     import pyodbc
@@ -131,13 +131,22 @@ def _is_lost(read: _Read) -> bool:
     return read.state in ("08S01", "08007", "08006") or bool(LOST.search(read.text))
 
 
+_UNTRUSTED = re.compile(r"certificate verify failed|certificate chain|self.signed", re.IGNORECASE)
+_TRUST = (
+    ". If the server's certificate is one of its own: trustservercertificate=yes in the "
+    "connection; it is then encrypted, but not known to be that server"
+)
+
+
 def unreached(error: pyodbc.Error, source: Source, hide: Callable[[str], str]) -> Failure:
     """A connection that could not be made."""
     read = _read(error)
     words = " ".join(read.text.split())
     transient = by_words(words) or by_sqlserver(read.number) or read.state in ("HYT00", "HYT01")
+    hint = _TRUST if _UNTRUSTED.search(words) else ""
+    told = f"cannot connect to {source.place} with {source.driver}: {words}"[:_LONGEST]
     return Failure(
-        message=hide(f"cannot connect to {source.place} with {source.driver}: {words}"[:_LONGEST]),
+        message=hide(told + hint),
         kind=read.state or "08001",
         retryable=transient,
     )

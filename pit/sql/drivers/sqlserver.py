@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pit.model import Record
-from pit.sql import odbc, odbc_string
+from pit.sql import odbc_string
 from pit.sql.connect import Database
 from pit.sql.driver import Statement, Tell, Unavailable
-from pit.sql.odbc_errors import Source
-from pit.sql.pool import Pool
+from pit.sql.drivers import odbc
+from pit.sql.drivers.odbc_errors import Source
+from pit.sql.drivers.pool import Pool
 
 if TYPE_CHECKING:
     import pyodbc

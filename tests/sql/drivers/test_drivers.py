@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from pit.sql.pool import Pool
-from pit.sql.transient import by_sqlserver, by_sqlstate, by_words
+from pit.sql import wire
+from pit.sql.connect import parse
+from pit.sql.drivers.pool import Pool
+from pit.sql.drivers.transient import by_sqlserver, by_sqlstate, by_words
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def load(kind: str, before: str = "", path: Path | None = None) -> str:
@@ -21,7 +23,7 @@ def load(kind: str, before: str = "", path: Path | None = None) -> str:
         f"import sys\nsys.path[:0] = [{str(path)!r}, {str(ROOT)!r}]\n{before}\n"
         "from pit.sql.child import _load\nfrom pit.sql.driver import Unavailable\n"
         f"try:\n    driver = _load({kind!r})\n"
-        "    from pit.sql import odbc\n    odbc.library()\n"
+        "    from pit.sql.drivers import odbc\n    odbc.library()\n"
         "except Unavailable as error:\n    print(error)\n"
     )
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, timeout=60)
@@ -32,6 +34,22 @@ def load(kind: str, before: str = "", path: Path | None = None) -> str:
 def test_psycopg_is_missing() -> None:
     said = load("postgres", "sys.modules['psycopg'] = None")
     assert said == "Postgres needs psycopg: pip install 'pit-orchestrator[postgres]'"
+
+
+def test_the_log_says_what_is_missing(tmp_path: Path) -> None:
+    code = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nsys.modules['psycopg'] = None\n"
+        "from pit.sql.child import main\nmain()\n"
+    )
+    order = wire.Run(
+        id=1, script="q.sql", text="SELECT 1", database=parse("postgres://h/x", tmp_path)
+    )
+    program = (sys.executable, "-c", code)
+    done = subprocess.run(program, input=wire.encode(order), capture_output=True, timeout=60)
+    log, end = map(wire.reply, done.stdout.splitlines())
+    assert isinstance(log, wire.Log)
+    assert log.text == "q.sql: Postgres needs psycopg: pip install 'pit-orchestrator[postgres]'"
+    assert isinstance(end, wire.Done)
 
 
 def test_unixodbc_is_missing(tmp_path: Path) -> None:
@@ -70,7 +88,7 @@ def test_a_pool_keeps_so_many_and_so_long() -> None:
     for name in "abcdefghi":
         pool.give("k", name)
     assert closed == ["i"]  # one more than are kept
-    assert over.wait(10)
+    assert over.wait(60)
     assert pool.take("k") is None
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from pit.model import ColumnRule, CsvFormat, LoadMode, MissingColumns
 from tests.sql.conftest import Conversation
-from tests.sql.moving import Mover, look
-from tests.sql.test_contract import Kind, kind  # noqa: F401 - a fixture
+from tests.sql.drivers.test_contract import Kind, kind  # noqa: F401 - a fixture
+from tests.sql.transfer.moving import Mover, look
 
 TEN = "SELECT i::INTEGER AS id, 'n' || i AS name FROM range(10) r(i)"
 ALL = "SELECT id, name FROM t ORDER BY id"
@@ -223,12 +223,14 @@ def test_rejects_are_told_kept_and_counted(duck: Mover) -> None:
     duck.run("CREATE TABLE t (id INTEGER, name VARCHAR)")
     (duck.data / "x.csv").write_text("id,name\n1,a\nx,b\n3,c\n4\n")
     said = duck.fails("x.csv")
-    assert "Line: 5" in said or 'row 2, column "id": "x" is no integer' in said
+    assert "line 5" in said or 'row 2, column "id": "x" is no integer' in said
     duck.loads("x.csv", max_rejects=5)
     assert "2 rejected, kept in load.rejects.parquet" in duck.talk.log()
     assert duck.rows(ALL) == [(1, "a"), (3, "c")]
     kept = look(duck.data / "load.rejects.parquet", "SELECT row, value FROM file ORDER BY row")
     assert (2, "x") in kept
+    records = look(duck.data / "load.rejects.parquet", "SELECT record FROM file WHERE row = 2")
+    assert records == [('{"id":"x","name":"b"}',)]
     assert duck.fails("x.csv", max_rejects=1).startswith("2 rows cannot be loaded, more than")
 
 

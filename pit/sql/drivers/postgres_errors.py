@@ -7,8 +7,8 @@ import re
 import psycopg
 
 from pit.sql.driver import CANCELLED, Failure
+from pit.sql.drivers.transient import LOST, by_sqlstate, by_words
 from pit.sql.places import point
-from pit.sql.transient import LOST, by_sqlstate, by_words
 
 _LONGEST = 4000
 _CANCELLED = "57014"
@@ -20,14 +20,18 @@ _DENIED = re.compile(
 """What a server says that is there but lets nobody in; asking often may lock the account."""
 
 
-def told(error: psycopg.Error, script: str = "") -> Failure:
-    """An error as a Failure; `script` is the whole text that was sent."""
+def told(error: psycopg.Error, script: str = "", ahead: int = 0, first: int = 1) -> Failure:
+    """An error as a Failure.
+
+    `script` is the text that was sent behind `ahead` characters that are none of the script's;
+    `first` is the number of its first line.
+    """
     diag = error.diag
     state = error.sqlstate or ""
     line, snippet = 0, ""
     position = diag.statement_position or ""
-    if position.isdecimal() and 0 < int(position) <= len(script) + 1:
-        line, snippet = point(script, int(position) - 1)
+    if position.isdecimal() and 0 <= (at := int(position) - 1 - ahead) <= len(script):
+        line, snippet = point(script, at, first)
     return Failure(
         message=_sentence(error)[:_LONGEST],
         line=line,

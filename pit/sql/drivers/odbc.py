@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import decimal
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from pit.sql import dialect, odbc_string, split, table
 from pit.sql.connect import Database
@@ -26,7 +27,8 @@ from pit.sql.driver import (
     Tell,
     Unavailable,
 )
-from pit.sql.odbc_errors import Source, clean, told, unreached
+from pit.sql.drivers.odbc_cancel import UnderWay
+from pit.sql.drivers.odbc_errors import Source, clean, told, unreached
 
 if TYPE_CHECKING:
     import pyodbc
@@ -159,8 +161,7 @@ class OdbcSession:
         self._whole = whole
         self._results: Iterator[Result] | None = None
         self._tell, self._release = tell, release
-        self._cursor: pyodbc.Cursor | None = None
-        self._cancelling = threading.Lock()
+        self._under_way = UnderWay()
         self._interrupted = self._failed = False
         self._heard: list[str] = []
 
@@ -206,64 +207,86 @@ class OdbcSession:
         import pyodbc
 
         cursor = self.native.cursor()
-        with self._cancelling:
-            self._cursor = cursor
         try:
-            cursor.execute(text)
-            while True:
-                self._heed()
-                self._hear(cursor)
-                if cursor.description or cursor.rowcount >= 0 or self._whole:
-                    yield _read(cursor)
-                if not cursor.nextset():
+            with self._under_way.on(cursor):
+                cursor.execute(text)
+                while True:
+                    self._heed()
                     self._hear(cursor)
-                    return
+                    if cursor.description or cursor.rowcount >= 0 or self._whole:
+                        yield _read(cursor)
+                    if not cursor.nextset():
+                        self._hear(cursor)
+                        return
         except pyodbc.Error as error:
             self._failed = True
             self._heed()
             raise SqlFailure(told(error, self._source, self.product, text, statement)) from None
         finally:
-            with self._cancelling:
-                self._cursor = None
             _finish(cursor)
 
     def rows(self, statement: Statement) -> Rows:
-        """All rows of a query, as values."""
-        source = self._batches(statement)
-        header, changed = next(source)
+        """All rows of a query, as values; those of a batch's further results follow."""
+        results = self._results_of(statement)
+        return replace(next(results), following=results)
+
+    def _results_of(self, statement: Statement) -> Iterator[Rows]:
+        """Every result of a batch that has columns; one without, if there is none."""
+        cursor = self.native.cursor()
+        try:
+            with self._under_way.on(cursor):
+                yield from self._each_of(cursor, statement)
+        finally:
+            _finish(cursor)
+
+    def _each_of(self, cursor: pyodbc.Cursor, statement: Statement) -> Iterator[Rows]:
+        changed: int | None = None
+        silent = True
+        with self._telling(statement):
+            cursor.execute(statement.text)
+        while True:
+            self._hear(cursor)
+            if cursor.description:
+                silent = False
+                yield self._read_on(cursor, statement)
+            elif cursor.rowcount >= 0:
+                changed = cursor.rowcount
+            self._heed()
+            with self._telling(statement):
+                if not cursor.nextset():
+                    break
+        self._hear(cursor)
+        if silent:
+            yield Rows(columns=(), batches=iter(()), changed=changed)
+
+    def _read_on(self, cursor: pyodbc.Cursor, statement: Statement) -> Rows:
+        """The result at which the cursor stands."""
+
+        def batches() -> Iterator[Sequence[Sequence[Any]]]:
+            with self._telling(statement):
+                while batch := cursor.fetchmany(_BATCH):
+                    yield batch
+
+        header = cursor.description
         return Rows(
             columns=tuple(str(column[0]) for column in header),
-            batches=source,
+            batches=batches(),
             numeric=tuple(column[1] in _NUMBERS for column in header),
-            changed=changed,
             header=header,
         )
 
-    def _batches(self, statement: Statement) -> Iterator[Any]:
-        """The columns and the number of changed rows first, then batches."""
+    @contextmanager
+    def _telling(self, statement: Statement) -> Iterator[None]:
+        """What the driver raises becomes a SqlFailure."""
         import pyodbc
 
-        cursor = self.native.cursor()
-        with self._cancelling:
-            self._cursor = cursor
         try:
-            cursor.execute(statement.text)
-            self._hear(cursor)
-            header = cursor.description
-            changed = None if header or cursor.rowcount < 0 else cursor.rowcount
-            yield header or (), changed
-            while header and (batch := cursor.fetchmany(_BATCH)):
-                yield batch
-            self._heed()
+            yield
         except pyodbc.Error as error:
             self._failed = True
             self._heed()
             text = statement.text
             raise SqlFailure(told(error, self._source, self.product, text, statement)) from None
-        finally:
-            with self._cancelling:
-                self._cursor = None
-            _finish(cursor)
 
     def _heed(self) -> None:
         """Some drivers call a statement that was cancelled a success."""
@@ -280,12 +303,8 @@ class OdbcSession:
 
     def interrupt(self) -> None:
         """Cancel what is being executed, if anything is."""
-        import pyodbc
-
-        with self._cancelling, suppress(pyodbc.Error):
-            self._interrupted = True
-            if self._cursor is not None:
-                self._cursor.cancel()
+        self._interrupted = True
+        self._under_way.cancel()
 
     def roll_back(self) -> bool:
         """Undo the open transaction, as far as the product tells whether there is one."""

@@ -10,7 +10,7 @@ import pytest
 from pit.sql import odbc_string
 from pit.sql.connect import parse
 from pit.sql.driver import Unavailable
-from pit.sql.sqlserver import Choice, carried_driver, choose, connection_text
+from pit.sql.drivers.sqlserver import Choice, carried_driver, choose, connection_text
 from tests.servers.tds import Server
 from tests.sql.conftest import Conversation
 
@@ -26,6 +26,15 @@ def url(sqlserver: Server, odbc_drivers: list[str]) -> str:
         pytest.skip("needs Microsoft's driver: pip install mssql-python")
     sqlserver.empty()
     return sqlserver.url(f"?trustservercertificate=yes&odbc_driver={quote(str(driver), safe='')}")
+
+
+def test_a_certificate_that_nobody_has_signed_comes_with_advice(
+    talk: Conversation, url: str
+) -> None:
+    failure = talk.run("SELECT 1", url.replace("trustservercertificate=yes&", "")).failure
+    assert failure is not None
+    assert "trustservercertificate=yes" in failure.message
+    assert not failure.retryable
 
 
 def test_batches_are_told_apart(talk: Conversation, url: str) -> None:

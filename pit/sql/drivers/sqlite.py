@@ -26,7 +26,7 @@ from pit.sql.driver import (
     Statement,
     Tell,
 )
-from pit.sql.files import holder, make_room
+from pit.sql.drivers.files import holder, make_room
 from pit.sql.places import point
 
 _BATCH = 10_000

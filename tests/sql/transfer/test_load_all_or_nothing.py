@@ -12,9 +12,9 @@ from pit.model import LoadMode
 from pit.sql import wire
 from pit.sql.connect import parse
 from pit.sql.driver import CANCELLED
-from tests.sql.conftest import Conversation
-from tests.sql.moving import Mover
-from tests.sql.test_contract import KINDS, Kind, kind  # noqa: F401 - a fixture
+from tests.sql.conftest import Conversation, eventually
+from tests.sql.drivers.test_contract import KINDS, Kind, kind  # noqa: F401 - a fixture
+from tests.sql.transfer.moving import Mover
 
 WAS = "SELECT i::INTEGER AS id, 'was' AS name FROM range(5) r(i)"
 NEW = "SELECT i::INTEGER AS id, 'new' AS name FROM range(5000) r(i)"
@@ -103,11 +103,11 @@ def test_a_lost_connection(talk: Conversation, postgres: object, endless: str) -
     mover = Mover(talk, server.url(database))  # type: ignore[attr-defined]
     mover.file(WAS)
     mover.loads()
-    number = _begun(mover, "truncate", endless)
-    server.ask(  # type: ignore[attr-defined]
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        f"WHERE datname = '{database}' AND pid <> pg_backend_pid()"
-    )
+    number = mover.begin(endless, **MODES["truncate"])
+    users = f"FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+    loads = f"SELECT 1 {users} AND state = 'active' AND query LIKE 'COPY%'"
+    eventually(lambda: server.ask(loads) != [])  # type: ignore[attr-defined]
+    server.ask(f"SELECT pg_terminate_backend(pid) {users}")  # type: ignore[attr-defined]
     done = mover.talk.wait(number)
     assert done.failure is not None
     assert done.failure.retryable

@@ -1,0 +1,147 @@
+"""Files as they come: broken, cut off, empty, oddly encoded; nothing of them is lost unsaid."""
+
+from __future__ import annotations
+
+import gzip
+from decimal import Decimal
+
+import pytest
+
+from pit.model import LoadMode
+from tests.sql.conftest import Conversation
+from tests.sql.drivers.test_contract import Kind, kind  # noqa: F401 - a fixture
+from tests.sql.transfer.moving import Mover
+
+
+@pytest.fixture
+def mover(lasting: Conversation, kind: Kind) -> Mover:  # noqa: F811
+    # The SQL process has the working folder of an earlier test.
+    return Mover(lasting, kind.url.replace("=w.sqlite", f"={lasting.cwd}/w.sqlite"))
+
+
+@pytest.fixture
+def duck(lasting: Conversation) -> Mover:
+    return Mover(lasting, "duckdb://w.duckdb")
+
+
+def _write(mover: Mover, name: str, data: str | bytes) -> str:
+    (mover.data / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    return name
+
+
+# ---------------------------------------------------------------- types of CSV
+
+
+def test_what_a_csv_file_turns_out_to_hold_is_what_the_new_table_gets(mover: Mover) -> None:
+    lines = "id,day,amount,name\n12345678,2026-01-31,1.5,a\n,,,\n7,2026-02-01,2,12345678\n"
+    mover.loads(_write(mover, "x.csv", lines))
+    rows = mover.rows("SELECT id, amount, name FROM t")
+    assert sorted(rows, key=str) == sorted(
+        [(12345678, 1.5, "a"), (None, None, None), (7, 2.0, "12345678")], key=str
+    )
+    if "postgres" in mover.url.lower():
+        types = "SELECT pg_typeof(id)::text AS i, pg_typeof(day)::text AS d FROM t LIMIT 1"
+        assert mover.rows(types) == [("bigint", "date")], "an empty cell says nothing of a type"
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("1234567890123456789", 1234567890123456789),
+        ("12345678901234567890", Decimal("12345678901234567890")),
+        ("0.1234567890123456789", "0.1234567890123456789"),
+        ("1" * 50, "1" * 50),
+        ("-0.30000000000000004", -0.30000000000000004),
+        ("1e-7", 1e-7),
+        ("00123", "00123"),
+    ],
+)
+def test_no_digit_is_lost(duck: Mover, cell: str, value: object) -> None:
+    duck.loads(_write(duck, "x.csv", f"a,b\n{cell},1\n"), mode=LoadMode.CREATE_OR_REPLACE)
+    assert duck.rows("SELECT a FROM t") == [(value,)]
+
+
+# ---------------------------------------------------------------- CSV
+
+
+@pytest.mark.parametrize(
+    ("data", "rows"),
+    [
+        (b"\xef\xbb\xbfa,b\n1,x\n", [(1, "x")]),
+        (b"a,b\r\n1,x\r\n", [(1, "x")]),
+        (b"a,b\r1,x\r", [(1, "x")]),
+        (b"a,b\n", []),
+        (b"a,b", []),
+        (b'a,b\n1,"x ""y"", z\nw"\n', [(1, 'x "y", z\nw')]),
+        (b"a;b\n1;x,y\n", [(1, "x,y")]),
+        (b"a,b,\n1,x,\n", [(1, "x", None)]),
+    ],
+)
+def test_csv_as_it_comes(duck: Mover, data: bytes, rows: list[tuple[object, ...]]) -> None:
+    duck.loads(_write(duck, "x.csv", data), mode=LoadMode.CREATE_OR_REPLACE)
+    assert duck.rows("SELECT * FROM t") == rows
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("", "x.csv is empty"),
+        ("a,A\n1,2\n", 'x.csv: the columns "a" and "A" differ only in case'),
+        ("a,a\n1,2\n", 'x.csv has two columns "a"'),
+        ("a,b\n1,2\n1\n", "x.csv, line 3: 1 value where 2 are expected: 1"),
+        ("a,b\n1,2,3\n", "x.csv, line 2: 3 values where 2 are expected: 1,2,3"),
+        ('a,b\n1,"x\n2,y\n', 'x.csv, line 2: a quote is opened and not closed: 1,"x'),
+        ("a,b\n1,ü\n".encode("latin-1"), "x.csv, line 2 is not UTF-8; name its encoding: csv = {"),
+        ("a,b\n1,ü\n".encode("utf-16"), "x.csv is UTF-16; say so: csv = {"),
+    ],
+)
+def test_csv_that_cannot_be_read(duck: Mover, data: str | bytes, said: str) -> None:
+    assert duck.fails(_write(duck, "x.csv", data)).startswith(said)
+
+
+def test_a_packed_file_that_was_cut_off_is_no_shorter_file(duck: Mover) -> None:
+    whole = gzip.compress(b"a,b\n" + b"".join(b"%d,x%d\n" % (i, i * 7919) for i in range(20000)))
+    cut = _write(duck, "cut.csv.gz", whole[: len(whole) // 2])
+    assert duck.fails(cut) == "cut.csv.gz is damaged, or has been cut off"
+    assert (
+        duck.fails(_write(duck, "no.csv.gz", "a,b\n")) == "no.csv.gz is no gzip file, or is damaged"
+    )
+    assert duck.loads(_write(duck, "two.csv.gz", whole + gzip.compress(b"1,y\n"))).rows == 20001
+    said = duck.fails(_write(duck, "x.csv.zst", b"\x28\xb5\x2f\xfd"))
+    assert said == "x.csv.zst: .zst files are not read; unpack it, or pack it with gzip"
+
+
+# ---------------------------------------------------------------- JSON, Parquet
+
+
+def test_an_array_of_objects_is_as_good_as_lines(mover: Mover) -> None:
+    mover.loads(_write(mover, "x.json", '\n[{"id": 1, "name": "a"},\n {"id": 2}]\n'))
+    assert mover.rows("SELECT id, name FROM t ORDER BY id") == [(1, "a"), (2, None)]
+
+
+def test_a_feed_without_rows(mover: Mover) -> None:
+    empty = _write(mover, "x.jsonl", "\n")
+    assert mover.fails(empty).endswith("nothing says which columns to make")
+    mover.file("SELECT 1::INTEGER AS id, 'a' AS name, DATE '2026-01-31' AS day")
+    mover.loads()
+    assert mover.loads(empty).rows == 0
+    assert mover.loads(empty, mode=LoadMode.TRUNCATE_AND_LOAD).rows == 0
+    assert mover.rows("SELECT count(*) AS n FROM t") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ('{"id":1}\n{"id":2\n', 'x.jsonl, line 2 is no JSON: Input data was truncated: {"id":2'),
+        ('{"id":1}\n7\n', "x.jsonl, line 2 is no JSON object: 7"),
+        (b'\xef\xbb\xbf{"id":1}\n', "x.jsonl begins with a byte order mark"),
+    ],
+)
+def test_json_that_cannot_be_read(duck: Mover, data: str | bytes, said: str) -> None:
+    assert duck.fails(_write(duck, "x.jsonl", data)).startswith(said)
+
+
+def test_what_only_calls_itself_parquet(duck: Mover) -> None:
+    for data in ("", "id,name\n1,a\n" * 10):
+        said = duck.fails(_write(duck, "x.parquet", data))
+        assert said == "x.parquet is no Parquet file, or has been cut off"
