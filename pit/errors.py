@@ -81,7 +81,10 @@ class UnknownDag(UsageError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(*_unknown("DAG", name, known))
-        self.name = name
+        dag, colon, task = name.partition(":")
+        if colon and dag in known:
+            self.hint = f'Did you mean "{dag}/{task}"?'
+        self.name, self.known = name, tuple(known)
 
 
 class UnknownTask(UsageError):
@@ -116,24 +119,16 @@ class ConfigError(PitError):
 
 
 class NoProjects(ConfigError):
-    """The workspace holds no `projects/*/pit.toml`."""
+    """The workspace holds no `projects/*/pit.toml`; `around` is one that it lies in, if any."""
 
     exit_code = 10
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, around: Path | None = None) -> None:
         hint = "Make one with: pit init my_project   (or point at a workspace with --project-dir)"
-        if around := next((folder for folder in root.parents if _is_workspace(folder)), None):
+        if around is not None:
             hint = f"This is inside of the workspace {around}: go there, or give --project-dir"
         super().__init__(f"no projects found in {root / 'projects'}", hint)
-        self.root = root
-
-
-def _is_workspace(folder: Path) -> bool:
-    """Whether a folder has a project in it, which may be none of ours to read."""
-    try:
-        return any((folder / "projects").glob("*/pit.toml"))
-    except OSError:
-        return False
+        self.root, self.around = root, around
 
 
 class ProjectsUnreadable(ConfigError):

@@ -9,8 +9,9 @@ import click
 
 from pit.cli.console import count
 from pit.cli.options import Settings, command, json_option
-from pit.errors import InvalidConfig, NoProjects
+from pit.errors import InvalidConfig
 from pit.model import Dag, Problem, Record, Task, TaskType, WorkspaceConfig
+from pit.spec import config as spec
 from pit.spec.config import Workspace
 
 
@@ -31,7 +32,7 @@ def validate(settings: Settings, as_json: bool) -> None:
     config = settings.config()
     workspace = settings.workspace()
     if not workspace.projects:
-        raise NoProjects(config.root)
+        raise spec.no_projects(config.root)
     of_secrets, remarks = _of_secrets(config, workspace)
     problems = (*workspace.problems, *_of_matrices(workspace.dags.values()), *of_secrets)
     report = Report(

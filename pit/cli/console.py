@@ -122,6 +122,23 @@ class Console:
         """Write one line (or several) to standard output, at once."""
         self.write(text + "\n")
 
+    def prose(self, text: str, hang: str = "") -> None:
+        """Write one line, on a terminal broken between words; `hang` begins what follows."""
+        width = self.width
+        if width is not None and cells(text) > width > len(hang) + 20:
+            import textwrap  # only where something has to be broken
+
+            indent = text[: len(text) - len(text.lstrip())]
+            text = textwrap.fill(
+                text.lstrip(),
+                width,
+                initial_indent=indent,
+                subsequent_indent=hang,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        self.out(text)
+
     def write(self, text: str) -> None:
         """Write text to standard output as it is, at once."""
         self._out.write(text)

@@ -81,7 +81,8 @@ def _face(settings: Settings, only: Path | None = None) -> Face:
         aim = target.Aim(config=config, dag=subject.dag, params=dict(subject.params), chosen=())
         with target.remembered(config) as memory:
             seen = target.look(settings, aim, memory)
-            found = seen.outlooks()
+            with seen.asking():
+                found = seen.outlooks()
             seen.save()
             return found
 

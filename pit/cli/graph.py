@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from pit.cli.boxes import Label, boxes
 from pit.cli.complete import complete_target
 from pit.cli.console import Cell, Column, Console, count, fit, printable
+from pit.cli.named import chosen
 from pit.cli.options import Settings, command, json_option
 from pit.cli.rails import rails
-from pit.cli.run import chosen
 from pit.cli.standings import Standings, standings
 from pit.cli.target import aim, param_option
 from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError

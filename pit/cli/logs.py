@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ from pit.cli.options import Settings, command, json_option
 from pit.cli.progress import Lines
 from pit.errors import BadArgument, UnknownTask
 from pit.model import Reason, Record, TaskState, WorkspaceConfig
+from pit.spec.instances import encoded
 from pit.state.history import RunRow, TaskRow
 from pit.state.rundir import RunDir
 from pit.state.store import Store
@@ -90,7 +92,8 @@ def logs(
 ) -> None:
     """Show what the tasks of a run wrote, exactly as they wrote it.
 
-    With a task, its log alone; else the logs of all tasks, each under a line with its name.
+    With a task, its log alone; else the logs of all tasks, or of those that a matrix or a pattern
+    means, each under a line with its name.
     """
     dag, slash, task = target.partition("/")
     if not dag or (slash and not task):
@@ -130,9 +133,22 @@ class _Logs:
         self._folder = place
         self._borrowed: dict[str, str] = {}
         self._lenders: dict[str, RunDir] | None = None
-        known = [row.task for row in self._rows()]
-        if task and task not in {*known, *place.logged()}:
-            raise UnknownTask(run.dag, task, known)
+        self._several: frozenset[str] = frozenset()
+        known = list(dict.fromkeys([*(row.task for row in self._rows()), *place.logged()]))
+        if task and task not in known:
+            self._mean(task, known)
+
+    def _mean(self, word: str, known: Sequence[str]) -> None:
+        """Several tasks, or one by the values of its matrix; UnknownTask if there is none."""
+        home, *values = word.split(":")
+        one = ":".join((home, *map(encoded, values)))
+        if one in known:
+            self._task = one
+            return
+        among = [name for name in known if name.startswith(f"{word}:") or fnmatchcase(name, word)]
+        if not among:
+            raise UnknownTask(self._run.dag, word, known)
+        self._task, self._several = "", frozenset(among)
 
     def _rows(self) -> tuple[TaskRow, ...]:
         return past.tasks(self._store, self._run)
@@ -143,7 +159,7 @@ class _Logs:
         Of a task whose products another run had made, its log there.
         """
         there = self._folder.logged()
-        rows = self._rows()
+        rows = [row for row in self._rows() if not self._several or row.task in self._several]
         order = [self._task] if self._task else [row.task for row in rows]
         expected = {task: self._folder.log_file(task) for task in order}
         own = set(there.values())
@@ -157,7 +173,10 @@ class _Logs:
         }
         if not self._task:
             known = set(expected.values())
-            files |= {task: path for task, path in there.items() if path not in known}
+            others = self._several or there.keys()
+            files |= {
+                task: path for task, path in there.items() if path not in known and task in others
+            }
         return files
 
     def _lent(self, rows: Sequence[TaskRow]) -> dict[str, Path]:
@@ -213,6 +232,8 @@ class _Logs:
 
     def _say_there_is_none(self) -> None:
         what = f'task "{self._task}"' if self._task else "this run"
+        if self._several:
+            what = "no task of these"
         row = next((row for row in self._rows() if row.task == self._task), None)
         if row is not None and row.made_by:
             said = f"{what} was skipped, and its log of run {row.made_by} has been removed"
@@ -221,7 +242,8 @@ class _Logs:
         elif not self._folder.logs.is_dir():
             said = f"the logs of run {self._run.id} have been removed"
         else:
-            said = f"{what} wrote no log in run {self._run.id}"
+            a = "a" if self._several else "no"
+            said = f"{what} wrote {a} log in run {self._run.id}"
         self._console.note(said + self._reason())
 
     def _reason(self) -> str:

@@ -248,8 +248,25 @@ def _misused(console: Console, error: click.ClickException) -> int:
     if near:
         hint = f"Did you mean {' or '.join(near)}?"
     message = error.message if near else error.format_message()
-    console.error(message[:1].lower() + message[1:].rstrip("."), hint)
+    more = _offered(error, ctx) if isinstance(error, click.UsageError) and ctx else ""
+    console.error(message[:1].lower() + message[1:].rstrip("."), f"{more}{hint}")
     return 2
+
+
+def _offered(error: click.UsageError, ctx: click.Context) -> str:
+    """What could stand in the place of an argument that is missing, or how several are written."""
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        offers = [str(item.value) for item in error.param.shell_complete(ctx, "")]
+        more = ", …" if len(offers) > _OFFERS else ""
+        return f"Such as: {', '.join(offers[:_OFFERS])}{more}\n" if offers else ""
+    names = [param.metavar or "" for param in ctx.command.params]
+    if "unexpected extra argument" in error.message and any("/TASK" in name for name in names):
+        return "Several tasks are joined by commas: DAG/TASK,TASK\n"
+    return ""
+
+
+_OFFERS = 10
+"""So many values of an argument are offered in an error."""
 
 
 def _refused(given: Given, error: OSError) -> int:

@@ -199,7 +199,8 @@ def _git_init(root: Path) -> bool:
     inside = any((folder / ".git").exists() for folder in root.resolve().parents)
     if git is None or inside:
         return False
+    from pit.state.identities import withheld
     from pit.work import process
 
-    code, _ = process.capture((git, "init", "--quiet"), cwd=str(root), env=dict(os.environ))
+    code, _ = process.capture((git, "init", "--quiet"), cwd=str(root), env=withheld(os.environ))
     return code == 0

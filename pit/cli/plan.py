@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from pit.cli.complete import complete_target
 from pit.cli.console import Cell, Column, ago, count, duration
+from pit.cli.folding import folded
+from pit.cli.named import unsuccessful
 from pit.cli.options import Settings, command, json_option
-from pit.cli.run import unsuccessful
 from pit.cli.target import Aim, Memory, aim, look, param_option, remembered
 from pit.engine import place
 from pit.engine.causes import Causes
@@ -21,8 +22,8 @@ from pit.engine.forecast import Forecast, Gap, forecast, gaps
 from pit.engine.look import Action, Look, Outlook
 from pit.engine.outdated import announcement
 from pit.engine.select import with_downstream
-from pit.errors import PitError, RequirementNotMet
-from pit.model import Overlap, Record, TaskRecord
+from pit.errors import BadArgument, InvalidConfig, PitError, RequirementNotMet
+from pit.model import Overlap, Problem, Record, TaskRecord
 from pit.spec import config as spec
 from pit.state.rundir import RunDir
 
@@ -74,17 +75,21 @@ class CannotRun(PitError):
 
 
 @command("plan", short_help="Show what a run would do, and why.")
-@click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
+@click.argument("target", required=False, metavar="[DAG[/TASK]]", shell_complete=complete_target)
 @param_option
-@click.option("--force", is_flag=True, help="As if everything had to run.")
+@click.option("-f", "--force", is_flag=True, help="As if everything had to run.")
 @click.option("--failed", is_flag=True, help="Only what did not succeed, and what follows.")
 @click.option(
-    "--concurrency", type=click.IntRange(min=1), metavar="N", help="As if so many ran at once."
+    "-j",
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="As if so many ran at once.",
 )
 @json_option
 def plan(
     settings: Settings,
-    target: str,
+    target: str | None,
     pairs: Sequence[str],
     force: bool,
     failed: bool,
@@ -94,9 +99,14 @@ def plan(
     """Show what a run would do, why, and how long it would take. Nothing is started.
 
     A task that depends on something that would be made anew is deferred: it runs only if what is
-    made differs from what was there. Exit code 1 if an input is missing that no task makes.
+    made differs from what was there. Exit code 1 if an input is missing that no task makes. Without
+    a DAG, a line for each one.
     """
     asked = Asked(force=force, failed=failed, concurrency=concurrency)
+    if target is None:
+        if pairs:
+            raise BadArgument("parameters are those of one DAG", "Write: pit plan DAG -p …")
+        return show_plans(settings, asked, as_json=as_json)
     show_plan(settings, target, pairs, asked, as_json=as_json)
 
 
@@ -112,6 +122,17 @@ def show_plan(
     settings: Settings, target: str, pairs: Sequence[str], asked: Asked, *, as_json: bool
 ) -> None:
     """Write the plan of a run; CannotRun if it could not be carried out."""
+    view = planned(settings, target, pairs, asked)
+    if as_json:
+        settings.console.json(view)
+    else:
+        _show(settings, view)
+    if view.gaps:
+        raise CannotRun(*_told(settings, view))
+
+
+def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked) -> PlanView:
+    """What a run would do."""
     found = aim(settings, target, pairs)
     if asked.failed:
         wanted = with_downstream(found.dag, unsuccessful(found.config, found.dag))
@@ -123,13 +144,7 @@ def show_plan(
         with seen.asking():
             outlooks = seen.outlooks(found.chosen, asked.force)
         seen.save()
-        view = _view(found, seen, memory, outlooks)
-    if as_json:
-        settings.console.json(view)
-    else:
-        _show(settings, view)
-    if view.gaps:
-        raise CannotRun(*_told(settings, view))
+        return _view(found, seen, memory, outlooks)
 
 
 def since(record: TaskRecord) -> Since:
@@ -214,13 +229,15 @@ def _show(settings: Settings, view: PlanView) -> None:
     counts = Counter(task.action for task in view.tasks)
     params = f"  {parameters_of(view.params)}" if view.params else ""
     out(f"{paint(view.dag, 'bold')}{params}  {_extent(counts, len(view.tasks))}")
-    shown = _shown(settings, view)
-    if shown:
+    lines_of, left = _shown(settings, view)
+    if lines_of:
         out()
         columns = (Column(""), Column(""), Column("", right=True), Column("", flexible=True))
-        settings.console.table(columns, [_row(task) for task in shown])
-    if len(shown) < len(view.tasks):
-        out(f"\n  … and {count(len(view.tasks) - len(shown), 'task')} more (--verbose shows all)")
+        settings.console.table(columns, [_row(name, tasks) for name, tasks in lines_of])
+    if left:
+        out(f"\n  … and {count(left, 'task')} more (--verbose shows all)")
+    elif len(lines_of) < len(view.tasks):
+        out("\n  (--verbose shows each task)")
     lines = [*(f"A run would stop here: {text}" for text in view.meets), *_times(view)]
     stale = sum(change.kind is Kind.VERSION for task in view.tasks for change in task.changes)
     if stale:
@@ -228,7 +245,7 @@ def _show(settings: Settings, view: PlanView) -> None:
     if lines:
         out()
     for line in lines:
-        out(line)
+        settings.console.prose(line)
 
 
 def parameters_of(values: dict[str, str]) -> str:
@@ -237,6 +254,7 @@ def parameters_of(values: dict[str, str]) -> str:
 
 
 def _extent(counts: Counter[Action], tasks: int) -> str:
+    """How many of the tasks would run, may run and are current."""
     if counts[Action.SKIP] == tasks:
         return f"nothing to do: {'it is' if tasks == 1 else f'all {tasks:,} tasks are'} current"
     words = {Action.RUN: "to run", Action.DEFER: "deferred", Action.SKIP: "current"}
@@ -244,19 +262,28 @@ def _extent(counts: Counter[Action], tasks: int) -> str:
     return f"{count(tasks, 'task')}: {', '.join(parts)}"
 
 
-def _shown(settings: Settings, view: PlanView) -> list[TaskPlan]:
-    if settings.verbose or len(view.tasks) <= _LINES:
-        return list(view.tasks)
-    return [task for task in view.tasks if task.action is not Action.SKIP][:_LINES]
+def _shown(settings: Settings, view: PlanView) -> tuple[list[tuple[str, Sequence[TaskPlan]]], int]:
+    """The lines, each with the tasks that it stands for, and how many tasks are left out."""
+    tasks = view.tasks
+    if settings.verbose:
+        return [(task.task, [task]) for task in tasks], 0
+    times = "×" if settings.console.unicode else "x"
+    lines = folded([(task.task, (task.action, task.why)) for task in tasks], times)
+    if len(lines) > _LINES:
+        lines = [line for line in lines if tasks[line.of[0]].action is not Action.SKIP][:_LINES]
+    left = len(tasks) - sum(len(line.of) for line in lines)
+    return [(line.name, [tasks[at] for at in line.of]) for line in lines], left
 
 
-def _row(task: TaskPlan) -> list[Cell]:
-    took = "" if task.seconds is None or task.action is Action.SKIP else duration(task.seconds)
+def _row(name: str, tasks: Sequence[TaskPlan]) -> list[Cell]:
+    first = tasks[0]
+    known = [task.seconds for task in tasks if task.seconds is not None]
+    took = duration(sum(known)) if known and first.action is not Action.SKIP else ""
     return [
-        Cell(f"  {task.action}", _STYLES[task.action]),
-        Cell(task.task),
+        Cell(f"  {first.action}", _STYLES[first.action]),
+        Cell(name),
         Cell(took),
-        Cell(task.why),
+        Cell(first.why, "dim" if first.action is Action.SKIP else ""),
     ]
 
 
@@ -301,3 +328,63 @@ def _told(settings: Settings, view: PlanView) -> tuple[str, str]:
     )
     hints = [f"Run first: {settings.again(f'run {maker}')}" for maker in list(makers)[:3]]
     return "\n".join(lines), "\n".join(hints)
+
+
+# ---------------------------------------------------------------- every DAG
+
+
+class Untold(Record):
+    """A DAG of which it cannot be said what a run would do, such as for want of a parameter."""
+
+    dag: str
+    why: str
+
+
+class PlansView(Record):
+    """The shape of `pit plan --json` without a DAG."""
+
+    dags: tuple[PlanView, ...]
+    untold: tuple[Untold, ...]
+    problems: tuple[Problem, ...]
+
+
+def show_plans(settings: Settings, asked: Asked, *, as_json: bool) -> None:
+    """Write what runs of all DAGs would do; one that cannot be told stops no other."""
+    workspace = settings.workspace()
+    if not workspace.projects and not workspace.problems:
+        raise spec.no_projects(workspace.config.root)
+    plans, untold = [], []
+    for name in sorted(workspace.dags):
+        try:
+            plans.append(planned(settings, name, (), asked))
+        except (PitError, OSError) as error:
+            untold.append(Untold(dag=name, why=_sentence(error)))
+    if as_json:
+        view = PlansView(dags=tuple(plans), untold=tuple(untold), problems=workspace.problems)
+        return settings.console.json(view)
+    rows = {plan.dag: _line(plan) for plan in plans}
+    rows |= {each.dag: (Cell(each.dag, "bold"), Cell(each.why), "") for each in untold}
+    if rows:
+        columns = (Column("DAG", flexible=True), Column("PLAN", flexible=True), Column("TAKES"))
+        settings.console.table(columns, [rows[name] for name in sorted(rows)])
+    if workspace.problems:
+        paths = ", ".join(dict.fromkeys(problem.path for problem in workspace.problems))
+        settings.console.out()
+        settings.console.prose(f"Left out: {paths}; see: {settings.again('validate')}", "  ")
+
+
+def _line(plan: PlanView) -> tuple[Cell, Cell, str]:
+    counts = Counter(task.action for task in plan.tasks)
+    told, style = _extent(counts, len(plan.tasks)), ""
+    if plan.gaps:
+        told, style = f"cannot run: {plan.gaps[0].input} is not there", "red"
+    elif counts[Action.SKIP] == len(plan.tasks):
+        told, style = "nothing to do", "dim"
+    sure = plan.forecast.at_least
+    return Cell(plan.dag, "bold"), Cell(told, style), duration(sure) if sure else ""
+
+
+def _sentence(error: PitError | OSError) -> str:
+    if isinstance(error, InvalidConfig):
+        return error.problems[0].sentence
+    return str(error).partition("\n")[0]

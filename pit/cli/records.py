@@ -17,6 +17,7 @@ from pit.engine.look import Action
 from pit.errors import BadArgument, Overlapping
 from pit.model import Record, TaskRecord
 from pit.state.store import Store
+from pit.work import baselines
 
 _LINES = 20
 
@@ -94,14 +95,15 @@ def accept(
 
 def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[AcceptedView]:
     seen = look(settings, found, Memory(found.config.metadata_db, store))
-    stale = {o.task for o in seen.outlooks(found.chosen) if o.action is not Action.SKIP}
-    seen.outlooks(())  # from here on, every task counts as it last was
     successes = store.last_successes(found.dag.name)
     done = []
-    for task in found.implied():
-        if task.name in stale:
-            curate.accept(_ground(found), task, seen, store, message, successes.get(task.name))
-        done.append(AcceptedView(task=task.name, accepted=task.name in stale))
+    with seen.asking():
+        stale = {o.task for o in seen.outlooks(found.chosen) if o.action is not Action.SKIP}
+        seen.outlooks(())  # from here on, every task counts as it last was
+        for task in found.implied():
+            if task.name in stale:
+                curate.accept(_ground(found), task, seen, store, message, successes.get(task.name))
+            done.append(AcceptedView(task=task.name, accepted=task.name in stale))
     seen.save()
     return done
 
@@ -135,10 +137,14 @@ def forget(
             for task, keys in _known(found, store, all_params).items():
                 gone = curate.forget(_ground(found), task, keys, store, message)
                 forgotten |= {task: gone} if gone else {}
+    root = found.config.root
+    bases = [one.name for one in found.tasks() if baselines.forget(root, found.dag.name, one.name)]
     if as_json:
         settings.console.json(ForgetView(dag=found.dag.name, forgotten=forgotten))
         return
-    if not forgotten:
+    for task in bases:
+        settings.console.out(f"{found.dag.name}/{task}: max_change compares with its tables as is")
+    if not forgotten and not bases:
         settings.console.out("nothing was on record")
     for task, gone in list(forgotten.items())[:_LINES]:
         settings.console.out(f"{found.dag.name}/{task}: {count(gone, 'record')} forgotten")
@@ -169,7 +175,7 @@ def _known(found: Aim, store: Store, all_params: bool) -> dict[str, list[str]]:
 @command("clean", short_help="Remove what tasks have made.")
 @click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
 @param_option
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 def clean(

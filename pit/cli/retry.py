@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,17 +13,19 @@ from msgspec.structs import replace
 
 from pit.cli.complete import complete_target
 from pit.cli.main import version
+from pit.cli.named import is_done
 from pit.cli.options import Settings, command
 from pit.cli.perform import conclude, perform, report_interrupted
-from pit.cli.run import is_done
 from pit.engine.request import Again, Request
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
-from pit.model import Dag, Reason, RunState, WorkspaceConfig
+from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec.project import read_project
-from pit.state.history import RunRow
+from pit.state.history import RunRow, TaskRow
+from pit.state.restart import settled_until
 from pit.state.rundir import RunDir
 from pit.state.store import Store
+from pit.work.tree import boot_id
 
 
 @command("retry", short_help="Go on with a run that did not succeed.")
@@ -39,7 +42,8 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
 
     RUN is a run id, or the beginning of one; DAG means its last run. What had succeeded is not
     done again, tracked or not. The new run takes over the data folder of the old one and, unless
-    --code new is given, its frozen code.
+    --code new is given, its frozen code. After a restart of the machine, what may not have reached
+    the disk before is not trusted: a young snapshot is refused, and young results are made again.
     """
     config = settings.config()
     with Store.open(config.metadata_db) as store:
@@ -124,18 +128,51 @@ def _again(
 ) -> tuple[Again, tuple[str, ...] | None]:
     """What a retry goes on with, and the tasks that it is about if the run had left some out."""
     tasks = {row.id: store.tasks(row.id) for row in lineage}
-    done = {
-        task.task: task.made_by or row.id
-        for row in reversed(lineage)
-        for task in tasks[row.id]
-        if is_done(task)
-    }
     run = lineage[0]
+    settled = _settled(store, lineage)
+    done = _done(lineage, tasks, settled)
     chosen = tuple(t.task for t in tasks[run.id] if t.reason != Reason.SINGLE_TASK)
     again = Again(run=run.id, done=done, data=_newest(config, lineage, "data"))
     if old_code:
         again = _with_snapshot(store, config, lineage, again)
+        _refuse_if_unsettled(store, again, settled)
     return again, chosen if len(chosen) < len(tasks[run.id]) else None
+
+
+def _settled(store: Store, lineage: Sequence[RunRow]) -> dict[str, float]:
+    """By run, the time until which what it wrote has reached the disk."""
+    boot, others = boot_id(), store.runs(limit=_LATER)
+    return {run.id: settled_until(run, others, boot) for run in lineage}
+
+
+def _done(
+    lineage: Sequence[RunRow], tasks: Mapping[str, Sequence[TaskRow]], settled: Mapping[str, float]
+) -> dict[str, str]:
+    """The tasks that need not be done again, each with the run that has done it.
+
+    What may have been lost in a restart of the machine counts as not done: a tracked task is then
+    looked at anew, and any other runs.
+    """
+    done: dict[str, str] = {}
+    for row in reversed(lineage):
+        for task in filter(is_done, tasks[row.id]):
+            kept = task.reason == Reason.SUCCEEDED_BEFORE and task.task in done
+            made = task.ended_at if task.state is TaskState.SUCCESS else None
+            if settled[row.id] == math.inf or kept or (made or math.inf) <= settled[row.id]:
+                done[task.task] = task.made_by or row.id
+    return done
+
+
+def _refuse_if_unsettled(store: Store, again: Again, settled: Mapping[str, float]) -> None:
+    """Raise SnapshotFailed if the snapshot may have lost files in a restart of the machine."""
+    until = settled.get(again.taken_by, math.inf)
+    begun = [attempt.started_at for attempt in store.attempts(again.taken_by)]
+    if until != math.inf and min(begun, default=math.inf) > until:
+        raise SnapshotFailed(
+            f"the machine was restarted since run {again.taken_by} took its snapshot, "
+            "which may not have reached the disk before",
+            _NEW_CODE,
+        )
 
 
 def _newest(config: WorkspaceConfig, runs: Iterable[RunRow], part: str) -> Path | None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pit.cli.complete import complete_target
+from pit.cli.named import chosen, parameters, split, unsuccessful
 from pit.cli.options import Settings, command
-from pit.errors import BadArgument, Overlapping
-from pit.model import Dag, Reason, TaskState, WorkspaceConfig
+from pit.errors import Overlapping
+from pit.model import Dag, WorkspaceConfig
 
 if TYPE_CHECKING:
     from pit.engine.seal import Seal
-    from pit.state.history import TaskRow
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -39,6 +39,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     "-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a run parameter."
 )
 @click.option(
+    "-j",
     "--concurrency",
     type=click.IntRange(min=1),
     metavar="N",
@@ -51,10 +52,10 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     metavar="DURATION",
     help="Time between asking a task to end and killing it (default: 10s).",
 )
-@click.option("--force", is_flag=True, help="Run everything, current or not.")
+@click.option("-f", "--force", is_flag=True, help="Run everything, current or not.")
 @click.option("--failed", is_flag=True, help="Only what did not succeed, and what follows.")
 @click.option("--learn", is_flag=True, help="Watch what tasks open; say what pit.toml lacks.")
-@click.option("--dry-run", is_flag=True, help="Start nothing; the same as pit plan.")
+@click.option("-n", "--dry-run", is_flag=True, help="Start nothing; the same as pit plan.")
 @click.option("--skip-ok", is_flag=True, help='Exit 0 when overlap = "skip" skips this run.')
 @click.option("--json", "as_json", is_flag=True, help="Write one event per line as JSON.")
 @click.option("--trigger", default="manual", hidden=True)
@@ -211,58 +212,3 @@ def _say_idle(
     console.out(
         f"{head}  {duration(seconds)}  nothing to do: {count(tasks, 'task')} {noun} current"
     )
-
-
-def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
-    """The tasks of the last run that did not succeed; UsageError if all did."""
-    from pit.state.store import Store
-
-    store = Store.open_readonly(config.metadata_db)
-    if store is not None:
-        with store:
-            last = store.last_run(dag.name)
-            tasks = store.tasks(last.id) if last else ()
-    else:
-        tasks = ()
-    found = tuple(
-        task.task for task in tasks if not is_done(task) and task.reason != Reason.SINGLE_TASK
-    )
-    if not found:
-        raise BadArgument(f'the last run of DAG "{dag.name}" left nothing undone', "Nothing failed")
-    return found
-
-
-def is_done(task: TaskRow) -> bool:
-    """Whether a run has a task's products: it succeeded, or they were handed on."""
-    return task.state is TaskState.SUCCESS or bool(task.made_by)
-
-
-def chosen(config: WorkspaceConfig, target: str) -> tuple[Dag, str | None]:
-    """The DAG, and the selection of its tasks, that `dag` or `dag/selection` names."""
-    from pit.spec.config import discover_one
-
-    name, selection = split(target)
-    return discover_one(config, name), selection
-
-
-def split(target: str) -> tuple[str, str | None]:
-    """The DAG's name and the selection in `dag` or `dag/selection`."""
-    name, slash, task = target.partition("/")
-    if not name or (slash and not task):
-        raise BadArgument(
-            f'"{target}" names no {"task" if name else "DAG"}', "Write DAG or DAG/TASK"
-        )
-    return name, task or None
-
-
-def parameters(pairs: Sequence[str]) -> dict[str, str]:
-    """`-p name=value` as a mapping."""
-    given: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise BadArgument(f'"-p {pair}" is not NAME=VALUE', "Write it like: -p date=2026-01-31")
-        if name in given:
-            raise BadArgument(f'parameter "{name}" is given twice')
-        given[name] = value
-    return given

@@ -27,7 +27,8 @@ def standings(settings: Settings, aim: Aim) -> Standings:
     """How each task stands, by name; raises as a look does if that cannot be told."""
     with remembered(aim.config) as memory:
         seen = look(settings, aim, memory)
-        outlooks = seen.outlooks()
+        with seen.asking():
+            outlooks = seen.outlooks()
         seen.save()
         causes = Causes(
             aim.dag,

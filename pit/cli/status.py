@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from pit.cli.console import (
     Cell,
     Column,
     ago,
+    cells,
     count,
     duration,
     moment,
@@ -23,20 +25,24 @@ from pit.cli.console import (
     size,
     until,
 )
+from pit.cli.folding import folded
 from pit.cli.options import Settings, command, json_option
 from pit.engine import current
 from pit.engine.outdated import announcement
-from pit.errors import NoProjects
+from pit.errors import UnknownRun
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec import cron
 from pit.state.history import AttemptRow, DagSummary, TaskRow
+from pit.state.rundir import RunDir
 from pit.state.store import Store
 
 _WIDE = 110
 _SPARKS_NARROW = 10
 _REMARKS = 12
 _LONGEST_SHOWN = 200
+_IN_FULL = 3
+_ALWAYS = "always runs"
 _BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.CANCELLED)
 
 
@@ -113,7 +119,7 @@ def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_js
     workspace = spec.discover(config)
     summaries = {} if store is None else {each.dag: each for each in store.summaries()}
     if not workspace.projects and not summaries:
-        raise NoProjects(config.root)
+        raise spec.no_projects(config.root)
     names = sorted({*workspace.dags, *summaries})
     views = [_dag_view(config, n, workspace.dags.get(n), summaries.get(n)) for n in names]
     if as_json:
@@ -125,7 +131,7 @@ def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_js
     if remarks:
         settings.console.out()
     for remark in remarks:
-        settings.console.out(remark)
+        settings.console.prose(remark, "  ")
 
 
 def _dag_view(
@@ -210,7 +216,7 @@ def _remarks(
 def _failure(settings: Settings, store: Store | None, run: past.RunView) -> str:
     tasks = store.tasks(run.run) if store else ()
     failed = [(task, *past.task_state(run.state, task)) for task in tasks]
-    failed = [each for each in failed if each[1] is TaskState.FAILED and each[0].started_at]
+    failed = [each for each in failed if each[1] is TaskState.FAILED]
     if not failed or run.state is RunState.CANCELLED:
         text = past.why(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
         told = f"{run.state}: {text}" if text else run.state
@@ -219,7 +225,8 @@ def _failure(settings: Settings, store: Store | None, run: past.RunView) -> str:
     others = f" (and {count(len(failed) - 1, 'other task')})" if len(failed) > 1 else ""
     target = f"{run.dag}/{task.task}"
     told = f"{target} {state}: {past.why(reason, task.error)}{others}"
-    return f"{told}; see: {settings.again(f'logs {target}')}"
+    see = f"logs {target}" if task.started_at else f"status {run.dag}"
+    return f"{told}; see: {settings.again(see)}"
 
 
 # ---------------------------------------------------------------- one DAG
@@ -246,7 +253,7 @@ def _one(
         _task_table(settings, tasks)
         _value_table(settings, tasks)
     if view.last is not None:
-        _hints(settings, view.last, tasks)
+        _hints(settings, config, view.last, tasks)
     stale = len(store.outdated(name, current.VERSION)) if store is not None else 0
     if stale:
         settings.console.warning(*announcement(name, stale))
@@ -355,11 +362,18 @@ def _last_run(settings: Settings, run: past.RunView, now: float) -> None:
         out(f"  {'':<9} with {pairs}")
     text = past.why(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
     if text and text != "exit":
-        out(f"  {'':<9} {text}")
+        if run.state is RunState.FAILED and not run.reason:
+            text = f"because of {text}"  # the names of tasks
+        settings.console.prose(f"  {'':<9} {text}", " " * 12)
 
 
-def _task_table(settings: Settings, tasks: Iterable[TaskView]) -> None:
-    now = time.time()
+def _task_table(settings: Settings, tasks: Sequence[TaskView]) -> None:
+    console = settings.console
+    lines = [(task.task, [task]) for task in tasks]
+    if not settings.verbose:
+        times = "×" if console.unicode else "x"
+        folds = folded([(task.task, _said(task)) for task in tasks], times)
+        lines = [(line.name, [tasks[at] for at in line.of]) for line in folds]
     columns = (
         Column("TASK", flexible=True),
         Column("STATE"),
@@ -369,22 +383,74 @@ def _task_table(settings: Settings, tasks: Iterable[TaskView]) -> None:
         Column("TRIES", right=True),
         Column("WHY", flexible=True),
     )
-    rows = [
-        (
-            task.task,
-            Cell(task.state, STATE_STYLES[task.state]),
-            past.took(task.seconds, task.started_at, now, task.state is TaskState.RUNNING),
-            "" if task.cpu_seconds is None else duration(task.cpu_seconds),
-            "" if task.peak_memory is None else size(task.peak_memory),
-            str(task.attempts) if task.attempts else "",
-            task.why,
-        )
-        for task in tasks
-    ]
-    settings.console.table(columns, rows)
+    now = time.time()
+    always = _ALWAYS if any(task.why for task in tasks) else ""
+    told = _telling(columns, [_row(name, of, now, always) for name, of in lines], console.width)
+    console.table(*told)
+    _in_full(settings, told[1], [task for task in tasks if task.state is TaskState.FAILED])
+    if len(lines) < len(tasks):
+        console.out("\n(--verbose shows each task)")
     saved = sum(task.saved for task in tasks)
     if saved >= 0.05:
         settings.console.out(f"\nSkipping what is current saved {duration(saved)}.")
+
+
+def _said(task: TaskView) -> Hashable:
+    """What is said of a task; of some it matters which one it is."""
+    if task.state in (TaskState.FAILED, TaskState.RUNNING):
+        return None
+    return task.state, task.why
+
+
+def _row(name: str, tasks: Sequence[TaskView], now: float, always: str) -> list[Cell]:
+    """One line, for one task or for several of which the same is to be said; `always` is why one
+    ran that keeps no reason."""
+    first = tasks[0]
+    took = past.took(first.seconds, first.started_at, now, first.state is TaskState.RUNNING)
+    known = [task.seconds for task in tasks if task.seconds is not None]
+    cpu = [task.cpu_seconds for task in tasks if task.cpu_seconds is not None]
+    peaks = [task.peak_memory for task in tasks if task.peak_memory is not None]
+    tries = max(task.attempts for task in tasks)
+    return [
+        Cell(name),
+        Cell(first.state, STATE_STYLES[first.state]),
+        Cell(took if len(tasks) == 1 or not took else duration(sum(known))),
+        Cell(duration(sum(cpu)) if cpu else ""),
+        Cell(size(max(peaks)) if peaks else ""),
+        Cell(str(tries) if tries > 1 else ""),
+        Cell(
+            first.why or (always if first.attempts else ""),
+            "dim" if first.state is TaskState.SKIPPED or not first.why else "",
+        ),
+    ]
+
+
+def _telling(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None
+) -> tuple[list[Column], list[list[Cell]]]:
+    """The table without columns that are empty, and in a narrow window without CPU and MEMORY
+    where the reasons would be cut for their sake."""
+    kept = [at for at in range(len(columns)) if at < 2 or any(row[at].text for row in rows)]
+    if width is not None and _room([[row[at] for at in kept] for row in rows]) > width:
+        kept = [at for at in kept if columns[at].title not in ("CPU", "MEMORY")]
+    return [columns[at] for at in kept], [[row[at] for at in kept] for row in rows]
+
+
+def _room(rows: Sequence[Sequence[Cell]]) -> int:
+    """Cells that a table takes if nothing of it is cut."""
+    return sum(max(cells(cell.text) for cell in column) + 2 for column in zip(*rows, strict=True))
+
+
+def _in_full(
+    settings: Settings, rows: Sequence[Sequence[Cell]], failed: Sequence[TaskView]
+) -> None:
+    """What the window has cut of why tasks failed."""
+    width = settings.console.width
+    if width is None or _room(rows) <= width + 2:
+        return
+    for task in failed[:_IN_FULL]:
+        settings.console.out(f"\n{settings.console.paint(task.task, 'bold')}")
+        settings.console.prose(f"  {task.why}", "  ")
 
 
 def _value_table(settings: Settings, tasks: Iterable[TaskView]) -> None:
@@ -400,11 +466,11 @@ def _shown(value: Any) -> str:
     return printable(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
 
 
-def _hints(settings: Settings, run: past.RunView, tasks: Iterable[TaskView]) -> None:
+def _hints(
+    settings: Settings, config: WorkspaceConfig, run: past.RunView, tasks: Iterable[TaskView]
+) -> None:
     out = settings.console.out
-    failed = next(
-        (task for task in tasks if task.state is TaskState.FAILED and task.attempts), None
-    )
+    failed = [task for task in tasks if task.state is TaskState.FAILED]
     if run.stub:
         out("\nThis was a stub run: it executed no SQL, for want of a secrets file (--secrets).")
     if run.state is RunState.RUNNING:
@@ -412,5 +478,21 @@ def _hints(settings: Settings, run: past.RunView, tasks: Iterable[TaskView]) -> 
     elif run.state is RunState.CANCELLED:
         part = f"/{run.selection}" if run.selection else ""
         out(f"\nNext: {settings.again(f'run {run.dag}{part}')}")
-    elif failed is not None:
-        out(f"\nNext: {settings.again(f'logs {run.dag}/{failed.task}')}")
+    elif run.state is RunState.INTERRUPTED:
+        out(f"\nNext: {settings.again(f'retry {run.dag}')}")
+    elif failed:
+        out(f"\nNext: {_step(settings, config, run, failed)}")
+
+
+def _step(
+    settings: Settings, config: WorkspaceConfig, run: past.RunView, failed: Iterable[TaskView]
+) -> str:
+    """The log to read, if one of those that failed has something to say there."""
+    from pit.cli.summary import own_words  # a run's own screen, which few look at here
+
+    with suppress(UnknownRun):  # the id of an older store need not be a folder's name
+        place = RunDir.at(config.runs_dir, run.run)
+        for task in failed:
+            if task.attempts and own_words(place.log_file(task.task)):
+                return settings.again(f"logs {run.dag}/{task.task}")
+    return f"mend it, then {settings.again(f'retry {run.dag} --code new')}"

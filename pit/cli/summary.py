@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 from pit.cli.console import STATE_STYLES, Cell, Column, Console, count, duration, fit, printable
+from pit.cli.folding import folded
 from pit.cli.progress import reasoned, told
 from pit.events import AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
 from pit.model import Reason, RunState, TaskState
@@ -17,6 +18,11 @@ _TASK_LINES = 50
 _TAILS = 3
 _TAIL_LINES = 10
 _TAIL_BYTES = 16384
+_OURS = ("[pit] ", "--- attempt ")
+"""How lines of a log begin that Pit has written."""
+ALWAYS = "always runs"
+"""Why a task ran that Pit may never skip, told where it skips others."""
+_NO_NEWS = (ALWAYS, "first run")
 _BAD_FIRST = (TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.SKIPPED, TaskState.SUCCESS)
 
 LogFile = Callable[[RunStarted, str], Path]
@@ -43,12 +49,14 @@ class Summary:
         self._ended: RunEnded | None = None
         self._tasks: dict[str, TaskEnded] = {}
         self._of: dict[str, int] = {}
+        self._tracks = False
 
     def emit(self, event: Event) -> None:
         """Remember what the summary needs."""
         match event:
             case TaskEnded():
                 self._tasks[event.task] = event
+                self._tracks = self._tracks or bool(event.why)
             case AttemptStarted():
                 self._of[event.task] = event.attempts
             case RunStarted():
@@ -98,14 +106,12 @@ class Summary:
         tasks = [self._tasks[name] for name in started.tasks if name in self._tasks]
         others = [task for task in tasks if task.reason is Reason.SINGLE_TASK]
         tasks = [task for task in tasks if task.reason is not Reason.SINGLE_TASK]
-        shown = tasks
-        if len(tasks) > _TASK_LINES:
-            shown = _telling(tasks)[:_TASK_LINES]
+        shown = self._shown(tasks)
         if shown:
             self._console.out()
             columns = (Column(""), Column(""), Column("", right=True), Column("", flexible=True))
-            self._console.table(columns, [self._row(task) for task in shown])
-        if len(tasks) > _TASK_LINES or len(tasks) > 5:
+            self._console.table(columns, [self._row(name, of) for name, of in shown])
+        if len(tasks) > 5:
             self._console.out(f"\n  {_tally(tasks)}")
         saved = sum(task.saved for task in tasks)
         if saved:
@@ -117,16 +123,41 @@ class Summary:
             text = f"  {count(len(others), 'other task')} not selected"
             self._console.out(self._console.paint(text, "dim"))
 
-    def _row(self, task: TaskEnded) -> list[Cell]:
+    def _shown(self, tasks: Sequence[TaskEnded]) -> list[tuple[str, list[TaskEnded]]]:
+        """The lines of the list, each with the tasks that it stands for."""
+        lines = self._folded(tasks)
+        if len(lines) > _TASK_LINES:
+            lines = self._folded(_telling(tasks))[:_TASK_LINES]
+        return lines
+
+    def _folded(self, tasks: Sequence[TaskEnded]) -> list[tuple[str, list[TaskEnded]]]:
+        said = [(task.task, self._said(task)) for task in tasks]
+        times = "×" if self._console.unicode else "x"
+        return [(line.name, [tasks[at] for at in line.of]) for line in folded(said, times)]
+
+    def _said(self, task: TaskEnded) -> Hashable:
+        """What is said of a task; of one that went wrong it matters which one it was."""
+        if task.state is TaskState.FAILED:
+            return None
+        return task.state, self._why(task)
+
+    def _why(self, task: TaskEnded) -> str:
         of = self._of.get(task.task, 1)
         again = f"attempt {task.attempts} of {of}" if task.attempts > 1 else ""
         told_why = reasoned(task.reason, task.error, task.why)
-        why = "  ".join(filter(None, (told_why, again)))
+        if not told_why and self._tracks:
+            told_why = ALWAYS
+        return "  ".join(filter(None, (told_why, again)))
+
+    def _row(self, name: str, tasks: Sequence[TaskEnded]) -> list[Cell]:
+        first = tasks[0]
+        why = self._why(first)
+        quiet = first.state is TaskState.SKIPPED or why in _NO_NEWS
         return [
-            Cell(f"  {task.state}", STATE_STYLES[task.state]),
-            Cell(task.task),
-            Cell(duration(task.seconds) if task.attempts else "-"),
-            Cell(why),
+            Cell(f"  {first.state}", STATE_STYLES[first.state]),
+            Cell(name),
+            Cell(duration(sum(task.seconds for task in tasks)) if first.attempts else "-"),
+            Cell(why, "dim" if quiet else ""),
         ]
 
     def _stub(self) -> None:
@@ -135,20 +166,30 @@ class Summary:
         self._console.out("  Give one with --secrets FILE, or secrets_dir in pit_config.toml.")
 
     def _tails(self, started: RunStarted, failed: list[TaskEnded]) -> None:
-        for task in [task for task in failed if task.attempts][:_TAILS]:
-            width = (self._console.width or 204) - 4
-            lines = tail(self._log_file(started, task.task), width=width)
-            title = f"{task.task}: {'the end of its log' if lines else 'its log is empty'}"
-            self._console.out(f"\n{self._console.paint(title, 'bold')}")
+        for task in failed[:_TAILS]:
+            lines = self._tail(started, task)
+            about = ": the end of its log" if lines else ""
+            self._console.out(f"\n{self._console.paint(task.task + about, 'bold')}")
             for line in lines:
                 self._console.out(f"  | {line}")
+            if not lines:
+                self._console.prose(f"  {told(task.reason, task.error)}", "  ")
+                if task.attempts:
+                    self._console.out("  It wrote nothing to its log.")
+
+    def _tail(self, started: RunStarted, task: TaskEnded) -> list[str]:
+        """The last lines of a failed task's log; none if it holds no word of its own."""
+        width = (self._console.width or 204) - 4
+        return own_words(self._log_file(started, task.task), width) if task.attempts else []
 
     def _next(self, started: RunStarted, ended: RunEnded, failed: list[TaskEnded]) -> str:
-        tried = [task for task in failed if task.attempts]
-        if tried:
-            return self._again(f"logs {started.dag}/{tried[0].task}")
-        if ended.state is RunState.SUCCESS:
-            return ""
+        worded = [task for task in failed if self._tail(started, task)]
+        if worded:
+            return self._again(f"logs {started.dag}/{worded[0].task}")
+        if ended.state is RunState.SUCCESS or ended.reason is Reason.SETUP:
+            return ""  # what stopped the set-up says itself what to do
+        if failed:
+            return f"mend it, then {self._again(f'retry {started.dag} --code new')}"
         if ended.state is RunState.CANCELLED:
             part = f"/{started.selection}" if started.selection else ""
             return self._again(f"run {started.dag}{part}")
@@ -171,6 +212,12 @@ def _tally(tasks: list[TaskEnded]) -> str:
 
 def _log_file(started: RunStarted, task: str) -> Path:
     return RunDir.at(Path(started.run_dir).parent, started.run).log_file(task)
+
+
+def own_words(path: Path, width: int = 200) -> list[str]:
+    """The last lines of a log; none if there is no word in it but Pit's own."""
+    lines = tail(path, width=width)
+    return lines if any(not line.startswith(_OURS) for line in lines) else []
 
 
 def tail(path: Path, lines: int = _TAIL_LINES, width: int = 200) -> list[str]:

@@ -18,9 +18,9 @@ from pit.cli.block import Block, Pieces
 from pit.cli.complete import complete_dag
 from pit.cli.console import Cell, Column, Console, count, duration, printable
 from pit.cli.options import Settings, command, json_option
-from pit.errors import EnvironmentFailed, NoProjects, RunNotSuccessful
+from pit.errors import EnvironmentFailed, RunNotSuccessful
 from pit.model import Record
-from pit.spec.config import PROJECTS, Workspace
+from pit.spec.config import PROJECTS, Workspace, no_projects
 from pit.work import environments, process
 from pit.work.environments import Project, Report, Site, State
 from pit.work.guardian import Guardian
@@ -100,7 +100,7 @@ def chosen(workspace: Workspace, names: Sequence[str]) -> list[Project]:
         if (folder / name).is_dir():
             found.setdefault(folder / name, name)
     if not found:
-        raise NoProjects(workspace.config.root)
+        raise no_projects(workspace.config.root)
     known = {name: Project(name=name, folder=path) for path, name in found.items()}
     for name in names:
         if name not in known:
@@ -275,7 +275,7 @@ def _say(
     states = Counter(report.state for report in reports)
     console.out(f"{count(len(reports), 'project')}: {_counts(states)}")
     if stale:
-        names = "" if len(stale) == len(reports) else " ".join(["", *(each.name for each in stale)])
+        names = "".join(f" {each.name}" for each in stale)
         them = "it" if len(stale) == 1 else "them"
         console.note(f"Build {them} with: {settings.again(f'sync{names}')}")
 

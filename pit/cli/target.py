@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from pit.cli.asked import record_asked
+from pit.cli.named import chosen, parameters
 from pit.cli.options import Settings
-from pit.cli.run import chosen, parameters
 from pit.cli.unlock import unlock
 from pit.engine import place
 from pit.engine.current import params_key
@@ -142,6 +142,10 @@ class Memory:
     def attempts(self, run_id: str, task: str) -> Sequence[Any]:
         """The attempts of a task in a run."""
         return () if self.store is None else self.store.attempts(run_id, task)
+
+    def tried(self, dag: str) -> Sequence[Any]:
+        """How tasks came out in the last runs of a DAG, the latest first."""
+        return () if self.store is None else self.store.tried(dag)
 
     def notes(self, dag: str, task: str, limit: int) -> Sequence[Any]:
         """What people did to the records of a task, the latest first."""

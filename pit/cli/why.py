@@ -123,20 +123,25 @@ class _Screen:
             out("\nIt ran the last time because:\n")
             self._write(self._lines(view.then, 1))
 
-    def _write(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self._console.out(line)
+    def _write(self, lines: Iterable[tuple[str, str | None]]) -> None:
+        for line, hang in lines:
+            if hang is None:
+                self._console.out(line)
+            else:
+                self._console.prose(line, hang)
 
-    def _lines(self, causes: Sequence[Cause], depth: int) -> Iterator[str]:
+    def _lines(self, causes: Sequence[Cause], depth: int) -> Iterator[tuple[str, str | None]]:
+        """Lines, each with what a long one goes on below with; None for one that stays whole."""
         shown = len(causes) if self._settings.verbose else _CAUSES
         indent = "  " * depth
         arrow = f"{self._arrow} " if depth > 1 else ""
         for cause in causes[:shown]:
-            yield f"{indent}{arrow}{printable(cause.sentence)}{self._when(cause)}"
-            yield from (f"{indent}    {self._coloured(line)}" for line in cause.diff)
+            hang = f"{indent}{' ' * (len(arrow) + 2)}"
+            yield f"{indent}{arrow}{printable(cause.sentence)}{self._when(cause)}", hang
+            yield from ((f"{indent}    {self._coloured(line)}", None) for line in cause.diff)
             yield from self._lines(cause.causes, depth + 1)
         if len(causes) > shown:
-            yield f"{indent}{arrow}… and {count(len(causes) - shown, 'more cause')}"
+            yield f"{indent}{arrow}… and {count(len(causes) - shown, 'more cause')}", None
 
     def _when(self, cause: Cause) -> str:
         words = []

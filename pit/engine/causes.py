@@ -13,9 +13,10 @@ from typing import Protocol
 
 from pit.engine import current, explain
 from pit.engine.current import Change, Kind
-from pit.engine.look import Action, Outlook, makes
+from pit.engine.look import Action, Outlook
 from pit.model import Dag, Record, Task, TaskRecord
 from pit.spec import graph
+from pit.spec.dataflow import makes
 
 _DEEPEST = 40
 _DIFF_LINES = 12
@@ -126,6 +127,11 @@ class Causes:
             # It says itself what is behind it: that another task ran, or would.
             sentence = sentence if behind[0].kind == "ran" else behind[0].sentence
             behind = behind[0].causes
+        run, at = "", None
+        if change.kind is Kind.NO_RECORD and behind:
+            # What became of the record is the better sentence.
+            sentence, run, at = behind[0].sentence, behind[0].run, behind[0].at
+            behind = (*behind[0].causes, *behind[1:])
         return Cause(
             task=outlook.task,
             kind=change.kind,
@@ -133,6 +139,8 @@ class Causes:
             subject=change.subject,
             was=change.was,
             now=change.now,
+            run=run,
+            at=at,
             diff=diff,
             causes=behind,
         )
@@ -257,7 +265,7 @@ class Causes:
             return explain.sentence(change), self._source_diff(change)
         if change.kind is Kind.NO_RECORD:
             wanted = current.params_key(self._tasks[outlook.task], self._params)
-            return explain.no_record(wanted), ()
+            return explain.no_record(wanted, change.subject), ()
         if change.subject == "inline metadata":
             return explain.sentence(change), _text_diff(change.was, change.now)
         if change.kind is Kind.SUCCESS and change.now:

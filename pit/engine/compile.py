@@ -21,16 +21,17 @@ class Refusal(Record):
 class Job(Record):
     """One task of this run, as far as the scheduler must know it.
 
-    `stub` is the SQL script that is shown instead of being executed. `params` is set for a tracked
-    task, which is judged before it is attempted: the text of its parameter values, by which its
-    records are kept. `done` skips the task because an earlier run, which this one continues, has
-    done it.
+    `stub` is the SQL script that is shown instead of being executed. A `tracked` task is judged
+    before it is attempted. `params` is the text of its parameter values, by which its records are
+    kept; an untracked task has it where a record is left of when it was tracked. `done` skips the
+    task because an earlier run, which this one continues, has done it.
     """
 
     name: str
     depends_on: tuple[str, ...]
     policy: Policy
     stub: str | None = None
+    tracked: bool = False
     params: str | None = None
     done: str = ""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
@@ -23,6 +23,9 @@ from pit.model import Dag, Record, Task, TaskRecord
 from pit.spec.patterns import ancestors
 from pit.state.files import remove_tree
 from pit.work import publish, selection
+
+if TYPE_CHECKING:
+    from pit.sql.wire import Answer
 
 
 class Keeper(Protocol):
@@ -127,7 +130,10 @@ def _check_acceptable(ground: Ground, task: Task) -> None:
 
 def _as_it_stands(ground: Ground, task: Task, look: Look, before: TaskRecord | None) -> TaskRecord:
     at = time.time()
-    fingerprint = look.fingerprints.of(task)
+    answer = look.fingerprints.answer(task)
+    if answer is not None:
+        _check_answered(f"{ground.dag.name}/{task.name}", task, answer)
+    fingerprint = look.fingerprints.of(task, answer)
     if task.runner == "python" and not fingerprint.environment:
         raise BadArgument(
             f"the Python environment of {ground.dag.name} has not been built yet",
@@ -147,6 +153,21 @@ def _as_it_stands(ground: Ground, task: Task, look: Look, before: TaskRecord | N
             handed=before.fingerprint.handed if before else {},
         ),
     )
+
+
+def _check_answered(name: str, task: Task, answer: Answer) -> None:
+    """Refuse what a database does not vouch for: that its tables are there, and how they stand."""
+    if answer.failure:
+        raise BadArgument(
+            f"{name} cannot be accepted: its database could not be asked: {answer.failure}",
+            "Try its connection with: pit sql --check",
+        )
+    gone = [change.subject for change in current.tables_gone(task.tables, answer.there)]
+    if gone:
+        raise BadArgument(
+            f"{name} cannot be accepted: its target {', '.join(gone)} is not there",
+            f"Make it with: pit run {name}",
+        )
 
 
 def _busy(dag: str, task: str) -> Overlapping:
@@ -248,7 +269,11 @@ def _why_not(ground: Ground, place: str) -> str:
 
 
 def _size(path: Path) -> int:
-    return sum(each.lstat().st_size for each in _files(path))
+    total = 0
+    for each in _files(path):
+        with suppress(FileNotFoundError):  # a run may be making it anew just now
+            total += each.lstat().st_size
+    return total
 
 
 def _files(path: Path) -> Iterator[Path]:

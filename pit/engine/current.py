@@ -54,8 +54,8 @@ class Kind(StrEnum):
 class Change(Record):
     """One reason why a task is not current.
 
-    `subject` is the file, key or upstream task; `was` and `now` are digests, values or marks as
-    text, empty where there was or is nothing.
+    `subject` is the file, key or upstream task, of `no_record` what became of the task before;
+    `was` and `now` are digests, values or marks as text, empty where there was or is nothing.
     """
 
     kind: Kind

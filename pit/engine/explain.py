@@ -7,11 +7,12 @@ source behind a digest; without it a clause says that something changed, and not
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from pit.engine import earlier
 from pit.engine.current import Change, Kind, Verdict
-from pit.model import TaskRecord
+from pit.model import Reason, TaskRecord
 from pit.spec.sizes import size
 
 Text = Callable[[str], bytes | None]
@@ -61,7 +62,7 @@ def listed(reasons: Sequence[str]) -> str:
 
 def _told(change: Change, found: Verdict, text: Text) -> str:
     if change.kind is Kind.NO_RECORD:
-        return no_record(found.fingerprint.definition.get("params", ""))
+        return no_record(found.fingerprint.definition.get("params", ""), change.subject)
     if change.kind is Kind.ENVIRONMENT and found.record is not None:
         was, now = found.record.fingerprint.packages, found.fingerprint.packages
         return environment(change, packages(text(was), text(now)))
@@ -88,7 +89,7 @@ def sentence(change: Change) -> str:
     """One change as a clause that completes "it runs because …"."""
     match change.kind:
         case Kind.NO_RECORD:
-            return no_record("")
+            return no_record("", change.subject)
         case Kind.UNTRACKED:
             return "it declares no inputs, so it always runs"
         case Kind.ALWAYS:
@@ -119,13 +120,29 @@ def sentence(change: Change) -> str:
             return _product(change)
 
 
-def no_record(params: str) -> str:
-    """Why a task without a record runs; `params` are its parameters as JSON, if it has any."""
-    if not params:
-        return "no success of it is on record"
-    values = json.loads(params)
+_BECAME: Mapping[str, str] = {
+    earlier.FAILED: "it failed the last time",
+    earlier.FORGOTTEN: "its record was dropped",
+    Reason.TIMEOUT: "it timed out the last time",
+    Reason.CANCELLED: "it was cancelled the last time",
+    Reason.INTERRUPTED: "it was cut off the last time",
+    Reason.INPUT_CHANGED: "an input changed while it ran the last time",
+    Reason.WARNED: "its check found something the last time",
+}
+
+
+def no_record(params: str, became: str = "") -> str:
+    """Why a task without a record runs; `params` are its parameters as JSON, if it has any.
+
+    `became` is what `Earlier` knows of it.
+    """
+    if became in _BECAME:
+        return _BECAME[became]
+    values = json.loads(params) if params else {}
     pairs = ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
-    return f"no success with {pairs} is on record"
+    if became == earlier.FIRST:
+        return f"first run with {pairs}" if pairs else "first run"
+    return f"no success {f'with {pairs}' if pairs else 'of it'} is on record"
 
 
 def environment(change: Change, moved: Sequence[str]) -> str:
@@ -136,6 +153,13 @@ def environment(change: Change, moved: Sequence[str]) -> str:
         unbuilt = "its Python environment has not been built yet"
         return f"{unbuilt} ({packages})" if packages else unbuilt
     return packages or "its Python environment changed"
+
+
+def absent(inputs: Sequence[str]) -> str:
+    """What a task that failed had been promised, and did not find."""
+    more = f" and {len(inputs) - _REASONS} more" if len(inputs) > _REASONS else ""
+    noun, verb = ("input", "is") if len(inputs) == 1 else ("inputs", "are")
+    return f"its {noun} {', '.join(inputs[:_REASONS])}{more} {verb} not there"
 
 
 # ---------------------------------------------------------------- files
@@ -155,6 +179,8 @@ def _product(change: Change) -> str:
         return f"its table {change.subject.removeprefix('table:')} is gone"
     if not change.now:
         return f"its target {change.subject} is gone"
+    if not change.was:
+        return f"{change.subject} is in its target, and it did not make that"
     values = _values(mark(change.was), mark(change.now))
     return f"its target {change.subject} is not what it made ({values})"
 

@@ -14,6 +14,7 @@ from pit.errors import SnapshotFailed
 from pit.events import EnvironmentHashed
 from pit.model import WorkspaceConfig
 from pit.state.files import remove_tree
+from pit.state.identities import Source, default_file
 from pit.work import environment, operators, publish, snapshot
 from pit.work.digest import Digests
 
@@ -136,7 +137,8 @@ class Ground:
             life.dir.project,
             tuple(sorted(patterns)),
             self._config.root,
-            exclude=(*_pits(self._config), *self._own_targets(), *self._orphans()),
+            exclude=(self._config.runs_dir, *self._own_targets(), *self._orphans()),
+            private=_private(self._config),
             checkpoint=life.checkpoint,
         )
         self.taken = (began, life.clock.now())
@@ -155,10 +157,10 @@ class Ground:
         return [self._project / left for left in self.orphans]
 
 
-def _pits(config: WorkspaceConfig) -> list[Path]:
-    """What is Pit's own, wherever it lies: secrets must not stay in the folder of each run."""
-    files = (config.secrets_file, config.age_identity, config.identity)
-    return [config.runs_dir, *(file for file in files if file is not None)]
+def _private(config: WorkspaceConfig) -> list[Path]:
+    """Secrets and the keys to them: they must not stay in the folder of each run."""
+    files = (config.secrets_file, config.age_identity, Source.of(config).file, default_file())
+    return [file for file in files if file is not None]
 
 
 def _copy(there: Path, here: Path, run: str) -> None:

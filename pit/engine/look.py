@@ -14,15 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pit.engine import current, databases, handed
+from pit.engine import current, databases, earlier, handed
 from pit.engine.current import Change, Kind, Records
+from pit.engine.earlier import Earlier
 from pit.engine.fingerprint import Fingerprints, Surroundings, present
 from pit.engine.orphaned import orphaned
 from pit.engine.questions import Questions, asks
 from pit.engine.verdict import verdict_of
 from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
 from pit.spec import graph
-from pit.spec.patterns import is_pattern, matches
+from pit.spec.dataflow import makes
+from pit.spec.patterns import is_pattern
 from pit.state.digests import Seen
 from pit.work import environment
 from pit.work.digest import Digests
@@ -45,7 +47,7 @@ class Success(Protocol):
         """How long the work took."""
 
 
-class Memory(Records, handed.Values, Protocol):
+class Memory(Records, handed.Values, earlier.Memory, Protocol):
     """The store as this module needs it."""
 
     def recorded(self, dag: str) -> frozenset[str]:
@@ -109,6 +111,7 @@ class Look:
             memory.digests(str(subject.dag.project), str(subject.config.runs_dir))
         )
         self._successes = memory.last_successes(subject.dag.name)
+        self._earlier = Earlier(subject.dag.name, memory)
         self.environment = self._environment(capture)
         self._questions = Questions(self._url, look=True)
         self._fingerprints = Fingerprints(
@@ -251,6 +254,7 @@ class Look:
             self._fingerprints,
             self._memory,
             self._standing,
+            self._earlier.became,
         )
         facts["record"] = verdict.record
         unknown = tuple(one for one in verdict.changes if one.kind is Kind.UNKNOWN)
@@ -284,14 +288,6 @@ class Look:
         config, made = self._subject.config, record.fingerprint.products
         there = present(task, made, self._subject.dag.project, config.root, self._digests)
         return there | handed.standing(record, config.runs_dir, self._memory, self._digests)
-
-
-def makes(task: Task, place: str) -> bool:
-    """Whether a place is among a task's targets, or inside one that is a folder."""
-    return any(
-        matches(target, place) or place.startswith(f"{target.rstrip('/')}/")
-        for target in task.targets
-    )
 
 
 def missing_inputs(dag: Dag, root: Path) -> dict[str, tuple[str, ...]]:

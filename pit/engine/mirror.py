@@ -18,7 +18,7 @@ from doit.task import Task as DoitTask
 
 from pit.engine import select
 from pit.engine.standing import Outside, Standing, Subject
-from pit.errors import BadParameter, InvalidConfig, NoProjects, PitError, UsageError
+from pit.errors import BadParameter, InvalidConfig, PitError, UsageError
 from pit.model import Dag, Problem, Task
 from pit.spec import config as spec
 from pit.spec import graph, matrix, params
@@ -103,7 +103,7 @@ class Mirror:
         if self._only is not None:
             return [_the_one(workspace, self._only)]
         if not workspace.projects and not workspace.problems:
-            raise NoProjects(self.root)
+            raise spec.no_projects(self.root)
         if not workspace.dags:
             raise InvalidConfig(workspace.problems)
         self._warn(workspace.problems)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from pit.engine import compile, databases
+from pit.engine import compile, current, databases
 from pit.engine.compile import Job, Refusal
 from pit.engine.lifetime import Lifetime
 from pit.errors import SecretsError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Orders:
     """Makes the jobs of one run, and the orders of their attempts, each when it begins.
 
-    `params_of` gives the text of a tracked task's parameter values, None for one that always runs.
+    `params_of` gives the text of a task's parameter values, None for one that has no records.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Orders:
             depends_on=task.depends_on,
             policy=compile.policy(task),
             stub=self._script(task) if stubbed else None,
+            tracked=current.is_tracked(task),
             params=self._params_of(task),
             done=again.done.get(task.name, "") if again is not None else "",
         )
@@ -107,7 +108,7 @@ class Orders:
                 expect=task.expect,
                 severity=task.severity,
             )
-        return task.save
+        return replace(task.save, query=task.query) if task.save is not None else None
 
     def _template(self, task: Task) -> Templated | None:
         """What a template of SQL has in scope; None for a script that is sent as it is."""
@@ -176,8 +177,8 @@ class Orders:
         wanted = params if task.params is None else task.params
         given = {f"PIT_PARAM_{name.upper()}": params[name] for name in wanted}
         own = self._dag.env | task.env
-        if "PYTHONPATH" in own:
-            own = bundled.with_sdk(own)
+        found = bundled.with_sdk(own)
+        own = {name: found[name] for name in own}
         return own | given | {"PIT_TASK_NAME": task.name}
 
     @cached_property

@@ -1,6 +1,6 @@
 """One run, from open to close: `execute` lists its steps, each a method below, in order.
 
-What the steps work with has rooms of its own: what is asked for (`resolved`), the run's place,
+What the steps work with has modules of its own: what is asked for (`resolved`), the run's place,
 folder, lock and row (`lifetime`), environment and snapshot (`ground`), what each task is told to
 do (`orders`), what is current (`tracking`) and when each task starts (`schedule`).
 """
@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from pit.engine import databases, explain, place
 from pit.engine.asking import Asking
@@ -39,8 +41,10 @@ from pit.model import (
     TaskState,
 )
 from pit.spec import graph
+from pit.state import memory
 from pit.state.files import remove_tree
-from pit.work import kernel, operators
+from pit.state.identities import has_key
+from pit.work import operators
 from pit.work.digest import Digests
 from pit.work.frozen import Frozen
 from pit.work.tasklog import TaskLog
@@ -52,8 +56,8 @@ if TYPE_CHECKING:
 
 def execute(request: Request, services: Services) -> Finale:
     """Run a DAG (or one task of it) to its end; raises PitError when it could not be set up."""
-    if request.config.secrets_file is not None:
-        kernel.keep_to_itself()
+    if request.config.secrets_file is not None or has_key():
+        memory.keep_to_itself()  # before there is a guardian, which is a copy of this process
     life = Lifetime(request, services, resolve(request))
     with life.place(), life.opened():
         run = _Run(life)
@@ -231,7 +235,7 @@ class _Run:
                 guardian=self.life.guardian,
                 sessions=sessions,
                 tap=self.services.tap,
-                desk=self.asking.desk,
+                server=self.asking.server,
                 masks=self.life.masks,
             )
             tally = self._scheduled(jobs, tools, sessions)
@@ -251,7 +255,10 @@ class _Run:
         def perform(order: Order) -> Finished:
             self.asking.keep(order)
             tracking.hand_on(order.task)
+            lacking = tracking.lacking(order.task)
             outcome = attempt(order, tools)
+            if lacking and outcome.reason is Reason.EXIT:
+                outcome = replace(outcome, error=f"{outcome.error}; {explain.absent(lacking)}")
             self.asking.saved(order, outcome)
             return tracking.conclude(order, outcome)
 

@@ -73,7 +73,8 @@ class _Entry:
         self.started_at: float | None = None
         self.begun = 0.0
         self.why = ""
-        self.recorded = self.superseded = False
+        self.recorded = self.job.params is not None and not self.job.tracked
+        self.superseded = False
 
 
 class Scheduler:
@@ -223,7 +224,7 @@ class Scheduler:
             self._end(entry, TaskState.SKIPPED, Reason.NO_SECRETS)
         elif job.done:
             self._end(entry, TaskState.SKIPPED, Reason.SUCCEEDED_BEFORE, made_by=job.done)
-        elif job.params is not None:
+        elif job.tracked:
             self._judging[job.name] = entry
             self._executor.judge(job.name)
         else:
@@ -379,7 +380,7 @@ class Scheduler:
             why=entry.why,
             **facts,
         )
-        if entry.job.params is not None and entry.life.attempt:
+        if entry.job.tracked and entry.life.attempt:
             self._tell.barrier()  # whoever waits for this task finds its record
         self._release(entry.job)
         self._ended[entry.job.name] = ended

@@ -1,6 +1,6 @@
 """Which tasks of a DAG a command means: `load`, `load+`, `+load`, `report` (a matrix), `load_*`.
 
-Several are joined by commas: `extract,+load`.
+Several are joined by commas: `extract,+load`. A file that a task makes, `out/clean.csv`, means it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pit.errors import UnknownTask
 from pit.model import Dag
 from pit.spec import graph, matrix
+from pit.spec.dataflow import makes
 from pit.work.selection import matching
 
 
@@ -56,4 +57,21 @@ def _named(dag: Dag, word: str) -> Iterable[str]:
     if word in instances:
         return instances[word]
     names = [task.name for task in dag.tasks]
-    return [word] if word in names else [name for name in names if fnmatchcase(name, word)]
+    if word in names:
+        return [word]
+    by_pattern = [name for name in names if fnmatchcase(name, word)]
+    return by_pattern or _by_values(dag, word) or _by_target(dag, word)
+
+
+def _by_values(dag: Dag, word: str) -> list[str]:
+    """The instance that somebody names with its values as they are, not percent-encoded."""
+    return [
+        task.name
+        for task in dag.tasks
+        if task.instance_of and word == ":".join((task.instance_of, *task.values.values()))
+    ]
+
+
+def _by_target(dag: Dag, path: str) -> list[str]:
+    """The task that makes a file, as make has it."""
+    return [task.name for task in dag.tasks if path and makes(task, path.rstrip("/"))]

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from pit.engine import current, handed
+from pit.engine import current, earlier, handed
 from pit.engine.claims import claim_of, let_go
 from pit.engine.compile import Job
 from pit.engine.current import Change, Kind, Records, Verdict
+from pit.engine.earlier import Earlier
 from pit.engine.executors import Finished
 from pit.engine.fingerprint import Fingerprints, present
 from pit.engine.handed import Makings
@@ -35,6 +36,7 @@ from pit.model import (
     TaskRecord,
 )
 from pit.spec import graph
+from pit.spec.patterns import is_pattern
 from pit.state.intents import Intent
 from pit.state.locks import Lock
 from pit.work import inputs, operators, publish
@@ -42,11 +44,14 @@ from pit.work.digest import Digests
 from pit.work.snapshot import Snapshot
 
 
-class Keeper(Records, handed.Values, Protocol):
+class Keeper(Records, handed.Values, earlier.Memory, Protocol):
     """The store as this module needs it."""
 
     def records_for(self, dag: str, wanted: Mapping[str, str]) -> Mapping[str, TaskRecord]:
         """The records of several tasks at once; `wanted` has the text of each one's parameters."""
+
+    def recorded(self, dag: str) -> frozenset[str]:
+        """The tasks of a DAG that have records."""
 
     def emit(self, event: Event) -> None:
         """Keep an event."""
@@ -88,7 +93,8 @@ class Tracking:
         self._fingerprints, self._live, self._keeper = fingerprints, live, keeper
         self._makings, self._forced_by, self._missing = makings, forced_by, missing
         self._tasks = {task.name: task for task in dag.tasks}
-        self._upstream: dict[str, tuple[str, ...]] = {}
+        self._earlier = Earlier(dag.name, keeper)
+        self._recorded = keeper.recorded(dag.name)
         self._recalled: dict[str, TaskRecord | None] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._to_hand_on: dict[str, TaskRecord] = {}
@@ -98,8 +104,13 @@ class Tracking:
     # ------------------------------------------------------------------ before a task starts
 
     def params_of(self, task: Task) -> str | None:
-        """The text of a tracked task's parameter values; None for a task that always runs."""
-        return current.params_key(task, self._params) if current.is_tracked(task) else None
+        """The text of a task's parameter values; None where no record is concerned.
+
+        A task that is not tracked any more, and runs, makes its old record a lie.
+        """
+        if not current.is_tracked(task) and task.name not in self._recorded:
+            return None
+        return current.params_key(task, self._params)
 
     def recall(self, names: Sequence[str]) -> None:
         """Fetch the records of tasks that are judged next, which is much faster together."""
@@ -111,7 +122,13 @@ class Tracking:
         """Whether a tracked task is current, its dependencies having ended."""
         task = self._tasks[name]
         verdict = verdict_of(
-            task, self._dag.name, self._params, self._fingerprints, self, self._standing
+            task,
+            self._dag.name,
+            self._params,
+            self._fingerprints,
+            self,
+            self._standing,
+            self._earlier.became,
         )
         if verdict.record is not None and self._is_newer(verdict.record):
             verdict = replace(verdict, superseded=not verdict.current, renewed=None)
@@ -227,6 +244,16 @@ class Tracking:
                 return
             publish.prepare(root, publish.anchored(task.targets, self._scene.workspace))
         raise OSError(0, "its products were changed while this run was going on", task.name)
+
+    def lacking(self, name: str) -> list[str]:
+        """The files and folders among a task's inputs that are not there, now that it starts."""
+        literal = [path for path in self._tasks[name].inputs or () if not is_pattern(path)]
+        places = publish.anchored(literal, self._scene.workspace)
+        return [
+            path
+            for path, place in zip(literal, places, strict=True)
+            if not os.path.lexists(self._scene.root / place)
+        ]
 
     # ------------------------------------------------------------------ after a success
 

@@ -23,16 +23,20 @@ def verdict_of(
     fingerprints: Fingerprints,
     records: Records,
     standing: Callable[[Task, TaskRecord], Mapping[str, FileMark]],
+    became: Callable[[Task, str], str] = lambda task, params: "",
 ) -> Verdict:
     """Whether a tracked task is current, its dependencies being what `fingerprints` was told.
 
-    `standing` tells what is still there of the products and of all else that a record hands on.
+    `standing` tells what is still there of the products and of all else that a record hands on,
+    `became` what happened to a task, with parameters of this text, that has no record.
     """
     answer = fingerprints.answer(task)
     fingerprint = fingerprints.of(task, answer)
-    record = records.record(dag, task.name, current.params_key(task, params))
+    key = current.params_key(task, params)
+    record = records.record(dag, task.name, key)
     if record is None:
-        return Verdict(changes=(Change(kind=Kind.NO_RECORD),), record=None, fingerprint=fingerprint)
+        lacking = Change(kind=Kind.NO_RECORD, subject=became(task, key))
+        return Verdict(changes=(lacking,), record=None, fingerprint=fingerprint)
 
     def text(digest: str) -> bytes | None:
         return fingerprints.text(digest) or records.text(digest)

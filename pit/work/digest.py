@@ -17,9 +17,9 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -272,9 +272,9 @@ def marks(
     for pattern in patterns:
         top, pattern, prefix = _anchored(str(root), pattern, workspace)
         if not _marked_file(top, pattern, prefix, digests, found):
-            _mark_inputs(top, pattern, prefix, digests, found)
+            found |= _at_rest(partial(_inputs_marks, top, pattern, prefix, digests))
             if live not in (None, root) and not prefix:
-                _mark_databases(str(live), pattern, digests, found)
+                found |= _at_rest(partial(_database_marks, str(live), pattern, digests))
     return found
 
 
@@ -289,16 +289,32 @@ def products(
     found: dict[str, FileMark] = {}
     for target in targets:
         top, pattern, prefix = _anchored(str(root), target, workspace)
-        if _marked_file(top, pattern, prefix, digests, found):
-            continue
-        for place in selection.matching(top, pattern):
-            path = f"{top}/{place}"
-            if os.path.isdir(path):
-                below = tree(path, digests, root)
-                found |= {_spelled(f"{prefix}{place}/{name}"): mark for name, mark in below.items()}
-            elif not target.endswith("/"):
-                _mark(path, prefix + place, digests, found)
+        if not _marked_file(top, pattern, prefix, digests, found):
+            found |= _at_rest(partial(_target_marks, top, pattern, prefix, digests, root))
     return found
+
+
+def _target_marks(
+    top: str, pattern: str, prefix: str, digests: Digests, root: Path
+) -> dict[str, FileMark]:
+    found: dict[str, FileMark] = {}
+    for place in selection.matching(top, pattern):
+        path = f"{top}/{place}"
+        if os.path.isdir(path):
+            below = tree(path, digests, root)
+            found |= {_spelled(f"{prefix}{place}/{name}"): mark for name, mark in below.items()}
+        elif not pattern.endswith("/"):
+            _mark(path, prefix + place, digests, found)
+    return found
+
+
+def _at_rest(look: Callable[[], dict[str, FileMark]]) -> dict[str, FileMark]:
+    """What a look at many files finds; what vanishes in the middle of it, as when others rename
+    or clean up, makes it begin again."""
+    for _ in range(_ROUNDS - 1):
+        with suppress(FileNotFoundError):
+            return look()
+    return look()
 
 
 def tree(path: str | Path, digests: Digests, root: str | Path | None = None) -> dict[str, FileMark]:
@@ -378,25 +394,30 @@ def _marked_file(
         return False
     if not _IS_FILE(info.st_mode):
         return False
-    found[_spelled(prefix + pattern)] = digests.of(path, info)
+    try:
+        found[_spelled(prefix + pattern)] = digests.of(path, info)
+    except FileNotFoundError:
+        return False
     return True
 
 
-def _mark_inputs(
-    top: str, pattern: str, prefix: str, digests: Digests, found: dict[str, FileMark]
-) -> None:
+def _inputs_marks(top: str, pattern: str, prefix: str, digests: Digests) -> dict[str, FileMark]:
+    found: dict[str, FileMark] = {}
     for place in _inputs(top, pattern):
         path = f"{top}/{place}"
         if os.path.isdir(path):
             found[_spelled(prefix + place)] = _kind_mark("link", _aim(path, os.path.realpath(top)))
         else:
             _mark(path, prefix + place, digests, found)
+    return found
 
 
-def _mark_databases(live: str, pattern: str, digests: Digests, found: dict[str, FileMark]) -> None:
+def _database_marks(live: str, pattern: str, digests: Digests) -> dict[str, FileMark]:
+    found: dict[str, FileMark] = {}
     for place in _inputs(live, pattern):
         if selection.is_database(place):
             _mark(f"{live}/{place}", place, digests, found)
+    return found
 
 
 def _inputs(top: str, pattern: str) -> Iterator[str]:

@@ -25,8 +25,8 @@ from pit.work.tasklog import Tap, TaskLog
 
 if TYPE_CHECKING:
     from pit.work.broker import Sessions
-    from pit.work.sdk.door import Move
-    from pit.work.sdk.server import Desk
+    from pit.work.sdk.listener import Move
+    from pit.work.sdk.server import Server
 
 _EXTENSIONS = {".py": "python", ".sh": "bash", ".sql": "sql", ".j2": "sql"}
 
@@ -56,14 +56,14 @@ def custom_command(runner: str, script: Path) -> tuple[str, ...]:
 class Tools(Record):
     """What a worker has at hand while a run lasts; never travels with an order.
 
-    `sessions` and `desk` are made by whoever needs them first.
+    `sessions` and `server` are made by whoever needs them first.
     """
 
     cancel: process.Cancel
     guardian: Guardian | None = None
     sessions: Callable[[], Sessions] | None = None
     tap: Tap | None = None
-    desk: Callable[[], Desk] | None = None
+    server: Callable[[], Server] | None = None
     masks: Masks | None = None
 
 
@@ -118,20 +118,20 @@ def _by_process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
 
 def _process(order: Order, tools: Tools, log: TaskLog) -> Outcome:
     """A program, which may ask Pit over a socket of its own for as long as it runs."""
-    if tools.desk is None:
+    if tools.server is None:
         return _ran(order, tools, log, order.env)
-    desk = tools.desk()
+    server = tools.server()
     try:
         data = Path(order.env["PIT_DATA_DIR"])
-        door = desk.open(order, data, log.line, _mover(order, tools, log))
+        listener = server.open(order, data, log.line, _mover(order, tools, log))
     except OSError as error:
         log.line(f"[pit] no socket, so nothing can be asked of Pit: {error}")
         return _ran(order, tools, log, order.env | {"PIT_SOCKET": _NO_SOCKET})
     try:
-        env = order.env | {"PIT_SOCKET": door.address}
-        return _ran(order, tools, log, env, lambda pid, start: desk.started(door, pid, start))
+        env = order.env | {"PIT_SOCKET": listener.address}
+        return _ran(order, tools, log, env, lambda pid, start: server.started(listener, pid, start))
     finally:
-        desk.close(door)
+        server.close(listener)
 
 
 _NO_SOCKET = "/dev/null/no-socket"

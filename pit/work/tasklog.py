@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
+from contextlib import AbstractContextManager
 
 from pit.work.masking import Masks, Stream
 
@@ -17,7 +17,7 @@ _SILENCE = 0.1
 """Seconds after which what may be the beginning of a secret is written after all."""
 
 
-class TaskLog:
+class TaskLog(AbstractContextManager["TaskLog"]):
     """The open log of one attempt, appended to; a line is drawn between attempts.
 
     Once the run has handed out a secret, what may be the beginning of one is held back: `due` says
@@ -84,15 +84,7 @@ class TaskLog:
         size = os.fstat(self._fd).st_size
         return size == 0 or os.pread(self._fd, 1, size - 1) == b"\n"
 
-    def __enter__(self) -> TaskLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self.release()
         finally:

@@ -143,7 +143,7 @@ def test_following_ends_with_the_run(sales: Pit, record: Record) -> None:
     folder.log_file("load").write_bytes(b"late, no end")
     assert folder.lock is not None
     folder.lock.release()
-    rest, _ = following.communicate(timeout=20)
+    rest, _ = following.communicate(timeout=60)
     assert following.returncode == 0
     assert rest.decode().splitlines() == [
         "[load] late, no end",
@@ -164,6 +164,19 @@ def test_the_log_of_an_instance_is_found_by_its_name(sales: Pit, record: Record,
     record(logs={"extract": b"", task: b"drawn\n", "report:LGA": b"other\n"})
     assert raw(sales, f"sales/{task}") == b"drawn\n"
     assert f"── {task} ──\ndrawn\n" in sales.run("logs", "sales").ok().out
+
+
+def test_a_matrix_a_pattern_and_values_are_understood_as_everywhere(
+    sales: Pit, record: Record
+) -> None:
+    record(logs={"extract": b"", "report:JFK": b"1\n", "report:S%C3%A3o%20Paulo": b"2\n"})
+    assert raw(sales, "sales/report:São Paulo") == b"2\n"
+    for several in ("sales/report", "sales/report:*"):
+        out = sales.run("logs", several).ok().out
+        assert "── report:JFK ──\n1\n" in out
+        assert "── report:S%C3%A3o%20Paulo ──\n2\n" in out
+        assert "extract" not in out
+    sales.run("logs", "sales/repart").fails(2, 'task "repart" not found')
 
 
 def test_a_run_with_nothing_to_do_has_lost_no_logs(pit: Pit) -> None:

@@ -56,6 +56,10 @@ def test_an_unknown_option_gets_a_suggestion(pit: Pit) -> None:
     result = pit.run("status", "--jsn").fails(2, "error: no such option", "--jsn", "--json")
     assert "Usage:" not in result.err
     pit.run("logs").fails(2, "error: missing argument", "Help: pit logs --help")
+    pit.project("sales").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "")
+    pit.run("logs").fails(2, "error: missing argument", "Such as: sales", "Help: pit logs --help")
+    several = "Several tasks are joined by commas: DAG/TASK,TASK"
+    pit.run("run", "sales/a", "sales/b").fails(2, "unexpected extra argument", several)
     pit.run("runs", "--limit", "none").fails(2, "error: invalid value for '--limit'")
 
 

@@ -47,8 +47,8 @@ def test_before_the_first_run_everything_would_run_and_nothing_does(chain: Pit) 
     assert planned.out.splitlines() == [
         "sales  3 tasks: 3 to run",
         "",
-        "  run  clean     no success of it is on record",
-        "  run  report    no success of it is on record",
+        "  run  clean     first run",
+        "  run  report    first run",
         "  run  mail      it declares no inputs, so it always runs",
     ]
     assert not (chain.root / "runs").exists()
@@ -98,11 +98,55 @@ def test_a_missing_input_fails_the_plan(chain: Pit) -> None:
     chain.run("plan", "sales/report").fails(1, "clean makes it", "Run first: pit run sales/clean")
 
 
+def test_a_task_may_be_named_by_what_it_makes_and_by_its_values(chain: Pit) -> None:
+    planned = chain.run("plan", "sales/out/report.txt", "--json")
+    planned.fails(1, "Run first: pit run sales/clean")
+    assert actions(planned) == {"report": "run"}
+    found = actions(chain.run("plan", "sales/+out/report.txt", "--json").ok())
+    assert list(found) == ["clean", "report"]
+    chain.run("plan", "sales/out/nothing.txt").fails(2, 'task "out/nothing.txt" not found')
+    chain.project("odd").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\ntargets = ["out/{city} {n}.txt"]\n'
+        '[tasks.matrix]\ncity = ["Zürich", "Bern"]\nn = ["1:2"]\n'
+    ).file("a.sh", "")
+    found = actions(chain.run("plan", "odd/a:Zürich:1:2", "--json").ok())
+    assert list(found) == ["a:Z%C3%BCrich:1%3A2"]
+
+
+def test_without_a_dag_there_is_a_line_for_each(chain: Pit) -> None:
+    chain.run("run", "sales").ok()
+    one = '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+    chain.project("day").toml(f'{one}[dag.params]\nday = {{ type = "date" }}\n').file("a.sh", "")
+    chain.project("lost").toml(f'{one}inputs = ["none.csv"]\n').file("a.sh", "")
+    chain.project("still").toml(f"{one}inputs = []\n").file("a.sh", "")
+    chain.project("broken").toml("x = [")
+    chain.run("run", "still").ok()
+    lines = chain.run("plan").ok().out.splitlines()
+    assert lines[1].startswith('day    parameter "day" is required')
+    assert lines[2] == "lost   cannot run: none.csv is not there"
+    assert lines[3].startswith("sales  3 tasks: 1 to run, 2 current  ")
+    assert lines[4] == "still  nothing to do"
+    assert lines[6] == "Left out: projects/broken/pit.toml; see: pit validate"
+    view = chain.run("plan", "--json").ok().json
+    assert [plan["dag"] for plan in view["dags"]] == ["lost", "sales", "still"]
+    assert [each["dag"] for each in view["untold"]] == ["day"]
+    assert len(view["problems"]) == 1
+    chain.run("plan", "-p", "day=today").fails(2, "parameters are those of one DAG")
+
+
+def test_what_other_tools_call_things_leads_on(chain: Pit) -> None:
+    chain.run("plan", "sales:clean").fails(2, 'Did you mean "sales/clean"?')
+    chain.run("plan", "projects/sales").fails(2, 'Did you mean "sales"?')
+    chain.run("plan", "projects/sales/").fails(2, 'Did you mean "sales"?')
+    short = chain.run("run", "sales", "-n", "-f", "-j", "2").ok().out
+    assert short == chain.run("plan", "sales", "--force", "--concurrency", "2").ok().out
+
+
 def test_parameters_and_unknown_tasks(chain: Pit) -> None:
     chain.toml(CHAIN + '[dag.params]\nday = { type = "date" }\n')
     chain.run("plan", "sales").fails(2, 'parameter "day" is required')
     out = chain.run("plan", "sales", "-p", "day=2026-01-31").ok().out
-    assert "no success with day=2026-01-31 is on record" in out
+    assert "first run with day=2026-01-31" in out
     chain.run("plan", "sales/cleen", "-p", "day=2026-01-31").fails(2, 'Did you mean "clean"?')
 
 

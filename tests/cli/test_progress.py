@@ -55,6 +55,7 @@ def ended(
     reason: Reason | None = None,
     error: str = "",
     attempts: int = 1,
+    why: str = "",
 ) -> TaskEnded:
     """A task ends after two seconds."""
     return TaskEnded(
@@ -66,6 +67,7 @@ def ended(
         error=error,
         attempts=attempts,
         seconds=2.0,
+        why=why,
     )
 
 
@@ -326,7 +328,7 @@ def test_the_live_view_scrolls_lines_above_its_block_and_leaves_nothing_behind()
     view = LiveView(Console(terminal, Terminal(), {"NO_COLOR": "1"}), verbose=True)  # type: ignore[arg-type]
     view.emit(started("extract"))
     view.emit(began("extract"))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "running" not in terminal.text and time.monotonic() < deadline:
         time.sleep(0.02)
     view.emit(Warned(run=RUN, at=AT, message="big"))

@@ -65,6 +65,7 @@ def test_a_run_whose_lock_is_free_was_interrupted(sales: Pit, record: Record) ->
     folder = record(ended=False)
     assert "interrupted" in row(sales)
     assert "sales/load failed: interrupted" in sales.run("status").out
+    assert sales.run("status", "sales").ok().out.endswith("Next: pit retry sales\n")
     found = sales.run("status", "sales", "--json").ok().json
     assert (found["dag"]["last"]["run"], found["dag"]["last"]["state"]) == (
         folder.id,

@@ -112,7 +112,7 @@ def test_a_run_that_could_not_be_set_up_tells_why(tmp_path: Path) -> None:
     end = over(RunState.FAILED, reason=Reason.SETUP, error="cannot copy secret.key")
     text = summary(tmp_path, end=end, tasks=("a",))
     assert "setup: cannot copy secret.key" in text
-    assert text.endswith("Next: pit status sales\n")
+    assert text.endswith("setup: cannot copy secret.key\n")  # the error has the next step
 
 
 def test_a_run_without_an_end_has_no_summary(tmp_path: Path) -> None:
@@ -147,3 +147,36 @@ def test_what_failed_is_not_told_twice(tmp_path: Path) -> None:
     assert "failed: a" not in summary(tmp_path, failed, end=end, tasks=("a",))
     late = over(RunState.FAILED, reason=Reason.TIMEOUT, error="the run exceeded dag.timeout")
     assert "the run exceeded dag.timeout" in summary(tmp_path, failed, end=late, tasks=("a",))
+
+
+def test_a_log_without_a_word_is_not_advised(tmp_path: Path) -> None:
+    logs = tmp_path / RUN / "logs"
+    logs.mkdir(parents=True)
+    (logs / "load.log").write_text("[pit] missing_target: did not make x.csv\n")
+    for failed, told in {
+        ended("load", TaskState.FAILED, Reason.MISSING_TARGET, "did not make x.csv"): [
+            "load",
+            "  missing_target: did not make x.csv",
+            "  It wrote nothing to its log.",
+        ],
+        ended("load", TaskState.FAILED, Reason.MISSING_CONNECTION, 'no secret "w"', 0): [
+            "load",
+            '  missing_connection: no secret "w"',
+        ],
+    }.items():
+        text = summary(tmp_path, failed, end=over(RunState.FAILED), tasks=("load",))
+        step = "Next: mend it, then pit retry sales --code new"
+        assert text.splitlines()[5:] == [*told, "", step]
+
+
+def test_instances_of_which_the_same_is_to_be_said_share_a_line(tmp_path: Path) -> None:
+    names = tuple(f"report:{n}" for n in range(120))
+    events = [ended(name, why="first run") for name in names[:-1]]
+    events.append(ended(names[-1], TaskState.FAILED, Reason.EXIT, "exit code 3"))
+    text = summary(tmp_path, *events, end=over(RunState.FAILED), tasks=names)
+    assert text.splitlines()[3:7] == [
+        "  success  report ×119  3m58s  first run",
+        "  failed   report:119    2.0s  exit code 3",
+        "",
+        "  120 tasks: 1 failed, 119 success",
+    ]

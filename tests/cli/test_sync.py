@@ -132,7 +132,7 @@ def test_a_signal_ends_it_and_what_it_has_started(two: Pit, number: int, code: i
             assert running.poll() is None, running.communicate()[0]
             time.sleep(0.02)
         running.send_signal(number)
-        assert running.wait(30) == code
+        assert running.wait(60) == code
     assert not os.path.exists(f"/proc/{pid.read_text()}")
     assert not list((two.root / ".pit/envs").glob("*/pit.json"))
 

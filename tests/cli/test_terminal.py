@@ -65,3 +65,55 @@ def test_a_listing_is_coloured_and_fits_the_window(sales: Pit, record: Record) -
     assert "\x1b[1;31mfailed\x1b[0m" in typed(sales, "runs")[1]
     assert "\x1b[" not in typed(sales, "runs", NO_COLOR="1")[1]
     assert "\x1b[" not in typed(sales, "runs", "--no-color")[1]
+
+
+MANY = """
+[[tasks]]
+name = "report"
+script = "report.sh"
+inputs = ["data/{station}.csv"]
+targets = ["out/{station}.txt"]
+[tasks.matrix]
+station = { glob = "data/*.csv" }
+[[tasks]]
+name = "mail"
+script = "mail.sh"
+depends_on = ["report"]
+"""
+
+
+def test_a_hundred_instances_fit_a_screen(pit: Pit) -> None:
+    pit.project("many").toml(MANY)
+    pit.file("report.sh", "sort data/$PIT_MATRIX_STATION.csv > out/$PIT_MATRIX_STATION.txt")
+    pit.file("mail.sh", "exit 3")
+    for number in range(100):
+        pit.file(f"data/{number:03}.csv", str(number))
+    for args, line in {
+        ("plan", "many"): r"report ×100 +first run",
+        ("run", "many"): r"report ×100 +\S+  first run",
+        ("status", "many"): r"report ×100  success +\S+  .*first run",
+    }.items():
+        text = plain(typed(pit, *args)[1])
+        assert re.search(line, text), text
+        assert len(text.rpartition("\x1b[J")[2].splitlines()) < 24
+    text = plain(typed(pit, "plan", "many", "--verbose")[1])
+    assert len(re.findall(r"skip +report:\d+", text)) == 100
+
+
+def test_nothing_is_broken_within_a_word(pit: Pit) -> None:
+    dag = "sales_of_the_regions"
+    name = "our_warehouse_in_the_cellar"
+    toml = f'[[tasks]]\nname = "a"\nscript = "a.sql"\n[dag.sql]\nconnection = "{name}"\n'
+    pit.project(dag).toml(toml).file("a.sql", "select 1")
+    pit.project(dag).root.joinpath("s.toml").write_text("[global]\n")
+    pit.root.joinpath("s.toml").chmod(0o600)
+    said = f'missing_connection: secret "{name}" not found for DAG "{dag}"'
+    for args in (("run", dag, "--secrets", "s.toml"), ("status", dag), ("status",)):
+        lines = [line.rstrip() for line in plain(typed(pit, *args)[1]).splitlines()]
+        assert all(len(line) <= 80 for line in lines)
+        assert said in " ".join(line.strip() for line in lines)
+
+
+def plain(text: str) -> str:
+    """Without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -28,7 +28,7 @@ def why(pit: Pit, *args: str) -> list[str]:
 def test_current_and_why_it_ran_then(chain: Pit) -> None:
     lines = why(chain, "sales/report")
     assert lines[0].startswith("sales/report is current since run RUN0, ")
-    assert lines[-2:] == ["It ran the last time because:", "  no success of it is on record"]
+    assert lines[-2:] == ["It ran the last time because:", "  first run"]
     view = chain.run("why", "sales/report", "--json").ok().json
     assert (view["action"], view["causes"]) == ("skip", [])
     assert view["since"]["run"] == chain.runs()[0].name
@@ -61,9 +61,8 @@ def test_what_ran_upstream_tells_its_own_reason(chain: Pit) -> None:
 def test_a_failure_a_forgotten_record_and_other_parameters(chain: Pit) -> None:
     chain.file("clean.sh", "exit 3\n").run("run", "sales").fails(1)
     lines = why(chain, "sales/clean")
-    assert lines[1] == "  no success of it is on record"
-    assert lines[2].startswith("    ← it failed the last time: exit code 3 (")
-    assert lines[3].startswith("      ← it ran because clean.sh changed")
+    assert lines[1].startswith("  it failed the last time: exit code 3 (")
+    assert lines[2].startswith("    ← it ran because clean.sh changed")
     chain.run("forget", "sales/report", "-m", "wrong numbers").ok()
     assert "its record was dropped: wrong numbers" in " ".join(why(chain, "sales/report"))
 
@@ -73,10 +72,9 @@ def test_what_is_on_record_with_other_parameters(chain: Pit) -> None:
     chain.run("run", "sales").ok()
     lines = why(chain, "sales/clean", "-p", "day=2026-01-31")
     assert lines[0] == "sales/clean (day=2026-01-31) would run:"
-    assert lines[1] == "  no success with day=2026-01-31 is on record"
-    assert lines[2] == "    ← it has never run with these parameters"
-    assert lines[3].startswith("    ← on record are ")
-    assert "day=2026-01-30" in lines[3]
+    assert lines[1] == "  it has never run with these parameters"
+    assert lines[2].startswith("    ← on record are ")
+    assert "day=2026-01-30" in lines[2]
 
 
 def test_a_key_of_pit_toml_and_an_untracked_task(chain: Pit) -> None:

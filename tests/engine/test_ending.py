@@ -52,7 +52,7 @@ def test_the_first_signal_ends_the_whole_tree(
     process = pit.start("run", "wild", "--grace", "500ms")
     wait_for(lambda: (pit.root / "begun").exists() and len(alive(pit, stamp)) >= 5)
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == code
     assert alive(pit, stamp) == []
     assert rows(pit, "select state, reason from runs") == [("cancelled", "cancelled")]
@@ -67,7 +67,7 @@ def test_the_second_signal_does_not_wait(pit: Pit, stamp: str) -> None:
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 143
     assert alive(pit, stamp) == []
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pit.engine import explain
+from pit.engine import earlier, explain
 from pit.engine.current import Change, Kind, Verdict
 from pit.model import Fingerprint, TaskRecord
 
@@ -68,6 +68,10 @@ def lock(**versions: str) -> bytes:
             "its Python environment has not been built yet",
         ),
         (Change(kind=Kind.NO_RECORD), "no success of it is on record"),
+        (Change(kind=Kind.NO_RECORD, subject=earlier.FIRST), "first run"),
+        (Change(kind=Kind.NO_RECORD, subject=earlier.FAILED), "it failed the last time"),
+        (Change(kind=Kind.NO_RECORD, subject=earlier.FORGOTTEN), "its record was dropped"),
+        (Change(kind=Kind.NO_RECORD, subject="timeout"), "it timed out the last time"),
         (Change(kind=Kind.UNTRACKED), "it declares no inputs, so it always runs"),
     ],
 )
@@ -151,12 +155,16 @@ def test_a_verdict_names_three_reasons_and_counts_the_others() -> None:
 
 
 def test_the_parameters_without_a_record_are_named() -> None:
-    found = Verdict(
-        changes=(Change(kind=Kind.NO_RECORD),),
-        record=None,
-        fingerprint=Fingerprint(version=1, definition={"params": '{"date": "2026-01-31"}'}),
-    )
-    assert explain.verdict(found) == "no success with date=2026-01-31 is on record"
+    for became, told in {
+        "": "no success with date=2026-01-31 is on record",
+        earlier.FIRST: "first run with date=2026-01-31",
+    }.items():
+        found = Verdict(
+            changes=(Change(kind=Kind.NO_RECORD, subject=became),),
+            record=None,
+            fingerprint=Fingerprint(version=1, definition={"params": '{"date": "2026-01-31"}'}),
+        )
+        assert explain.verdict(found) == told
 
 
 def test_since_when_it_is_current() -> None:

@@ -57,6 +57,18 @@ def test_nothing_changed_and_nothing_runs(two: Pit) -> None:
     ]
 
 
+def test_a_task_that_was_untracked_for_a_run_has_no_record_of_before(pit: Pit) -> None:
+    """It may have changed what no target shows, such as a table."""
+    toml = '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["in.txt"]\n'
+    pit.project("m").toml(toml).file("in.txt", "1").file("a.sh", 'cp in.txt "$PIT_WORKSPACE/table"')
+    pit.run("run", "m").ok()
+    pit.toml(f"{toml}always = true\n").file("in.txt", "2")
+    pit.run("run", "m").ok()
+    pit.toml(toml).file("in.txt", "1")
+    assert ran(pit) == {"a"}
+    assert (pit.root / "table").read_text() == "1"
+
+
 def test_a_touch_changes_nothing_an_edit_does(two: Pit) -> None:
     os.utime(two.folder / "data/x.csv")
     assert ran(two) == set()
@@ -157,7 +169,7 @@ def test_an_edit_during_the_run_is_not_lost(pit: Pit) -> None:
     process = pit.start("run", "m")
     wait_for(lambda: (pit.root / "in").exists())
     pit.file("data/x.csv", "b\n")
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert (pit.folder / "out/clean.csv").read_text() == "a\n"
     assert "clean" in ran(pit)
     assert (pit.folder / "out/clean.csv").read_text() == "b\n"
@@ -213,7 +225,7 @@ def test_an_older_snapshot_does_not_overwrite_a_newer_result(pit: Pit) -> None:
     pit.file("in.txt", "new\n").file("slow.sh", "true")
     pit.run("run", "m").ok()
     (pit.root / "go").touch()
-    older.communicate(timeout=30)
+    older.communicate(timeout=60)
     assert (pit.folder / "o.txt").read_text() == "new\n"
     assert ("success", "superseded") in rows(pit, "select state, reason from tasks")
 
@@ -343,3 +355,74 @@ def test_a_seal_notices_another_database_and_another_python(pit: Pit) -> None:
     (pit.root / "projects/.python-version").write_text("3.99\n")
     assert ran(pit) == set()
     assert (pit.root / ".pit/seals").is_dir()
+
+
+def test_a_run_says_what_became_of_a_task_without_a_record(pit: Pit) -> None:
+    pit.project("p").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["in"]\ntargets = ["out"]\n'
+        '[dag.params]\nday = { type = "date", default = "2026-01-31" }\n'
+    )
+    pit.file("in", "1").file("a.sh", "test -e $PIT_WORKSPACE/ok && cp in out")
+
+    def told(*args: str, code: int = 0) -> str:
+        done = pit.run(*args, "--json")
+        assert done.code == code
+        return next(e["why"] for e in done.events if e["event"] == "task_ended")
+
+    assert told("run", "p", code=1) == "first run with day=2026-01-31"
+    assert told("run", "p", code=1) == "it failed the last time"
+    (pit.root / "ok").touch()
+    assert told("run", "p") == "it failed the last time"
+    pit.run("forget", "p", "-m", "doubt").ok()
+    assert told("run", "p") == "its record was dropped"
+    assert told("run", "p", "-p", "day=2026-02-01") == "first run with day=2026-02-01"
+
+
+def test_a_task_that_fails_without_one_of_its_inputs_says_so(pit: Pit) -> None:
+    pit.project("p").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+        'inputs = ["there", "gone.csv", "none/*.csv", "{workspace}/far"]\n'
+    )
+    pit.file("there", "").file("a.sh", "cat gone.csv\n")
+    done = pit.run("run", "p").fails(1, "No such file or directory")
+    assert "exit code 1; its inputs gone.csv, {workspace}/far are not there" in done.out
+    pit.file("a.sh", "exit 0\n").run("run", "p").ok()  # whoever can do without may
+
+
+@pytest.mark.parametrize(
+    "name", ["*.csv", "a.csv", "new\nline.csv", " tab\t.csv", "\x1b[31mred.csv", "日本.csv"]
+)
+def test_a_pattern_sees_files_of_any_name_beside_one_that_is_called_like_it(
+    pit: Pit, name: str
+) -> None:
+    pit.project("p").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["data/*.csv"]\ntargets = ["out"]\n'
+    )
+    pit.file("a.sh", "cat data/*.csv > out\n").file("data/*.csv", "1").file("data/b.csv", "2")
+    pit.file(f"data/{name}", "3").run("run", "p").ok()
+    pit.file(f"data/{name}", "4")
+    done = pit.run("run", "p", "--json").ok()
+    (ended,) = [event for event in done.events if event["event"] == "task_ended"]
+    assert (ended["state"], "changed (was" in ended["why"]) == ("success", True)
+    assert "4" in (pit.folder / "out").read_text()
+
+
+def test_what_failed_is_not_forgotten_for_a_run_of_another_part(pit: Pit) -> None:
+    task = '[[tasks]]\nname = "{0}"\nscript = "{0}.sh"\ninputs = []\n'
+    pit.project("p").toml("".join(task.format(name) for name in "abc"))
+    pit.file("a.sh", "").file("b.sh", "exit 1").file("c.sh", "exit 1")
+
+    def left() -> set[str]:
+        planned = pit.run("plan", "p", "--failed", "--json")
+        return {each["task"] for each in planned.json["tasks"]} if planned.code == 0 else set()
+
+    pit.run("run", "p").fails(1)
+    assert left() == {"b", "c"}
+    pit.run("run", "p/a").ok()
+    pit.run("run", "p/a").ok()
+    assert left() == {"b", "c"}
+    pit.file("b.sh", "").run("run", "p/b").ok()
+    assert left() == {"c"}
+    pit.file("c.sh", "").run("run", "p").ok()
+    assert left() == set()
+    pit.run("run", "p", "--failed").fails(2, "left nothing undone", "pit run p")

@@ -336,6 +336,11 @@ REST = ("rest", 0, 0)
 SUCCESS_WITHOUT_PRODUCTS = [_turn(), _turn(("salt", 3, 1))]
 SLY_EDIT_DURING_A_RUN = [_turn(trouble="edit"), _turn(REST)]
 LEFTOVER_THAT_A_PATTERN_MATCHES = [_turn(), _turn(("write", 0, 1), ("hand", 8, 0)), _turn()]
+UNTRACKED_FOR_A_RUN = [
+    _turn(),
+    _turn(("always", 2, 1), ("write", 0, 0)),
+    _turn(("always", 2, 0), ("write", 0, 0)),
+]
 SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _turn()]
 
 
@@ -352,6 +357,7 @@ SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _
 @example(ALL_KINDS, SUCCESS_WITHOUT_PRODUCTS)
 @example(ALL_KINDS, SLY_EDIT_DURING_A_RUN)
 @example(ALL_KINDS, SEALED_THEN_FAILED)
+@example(ALL_KINDS, UNTRACKED_FOR_A_RUN)
 @example(ALL_KINDS, LEFTOVER_THAT_A_PATTERN_MATCHES)
 @given(st.one_of(pipelines(), st.just(ALL_KINDS)), st.lists(turns, min_size=1, max_size=6))
 def test_pit_does_what_the_model_foretells(pipeline: Pipeline, plan: list[Turn]) -> None:

@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_what_a_newer_run_has_replaced(two: Pit) -> None:
     two.file("in.txt", "2\n")
     assert ran(two, "m/make") == {"make"}
     (two.root / "go").touch()
-    assert older.wait(20) == 0
+    assert older.wait(60) == 0
     older.communicate()
     assert (two.folder / "result.txt").read_text() == "1\n1\n"
     assert ran(two) == {"use"}

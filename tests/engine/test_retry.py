@@ -104,7 +104,7 @@ def test_old_code_does_not_publish_over_newer_however_often_it_is_retried(pit: P
     pit.file("in.txt", "new\n").file("a.sh", "cp in.txt o.txt").file("hold.sh", "true")
     pit.run("run", "m").ok()
     older.kill()
-    older.communicate(timeout=30)
+    older.communicate(timeout=60)
     (pit.root / "on").touch()
     first = pit.runs()[0].name
     pit.run("retry", first).fails(1)
@@ -152,3 +152,39 @@ def test_what_another_retry_has_taken_over_is_not_gone_on_with(failed: Pit, code
     told = failed.run("retry", first, "--code", code)
     told.fails(2, f"went to run {third}", "Run it anew with: pit run m")
     assert (failed.root / "a").read_text() == "x\n"
+
+
+def restarted(pit: Pit, earlier: float = 0.0) -> None:
+    """As after a restart of the machine; all that is known happened `earlier` seconds before."""
+    with closing(sqlite3.connect(pit.root / "pit_metadata.db")) as store, store:
+        store.execute("UPDATE runs SET boot_id = 'before', started_at = started_at - ?", (earlier,))
+        for table in ("tasks", "attempts"):
+            store.execute(f"UPDATE {table} SET started_at = started_at - ?", (earlier,))
+            store.execute(f"UPDATE {table} SET ended_at = ended_at - ?", (earlier,))
+
+
+def test_after_a_restart_of_the_machine_what_is_young_is_not_trusted(failed: Pit) -> None:
+    restarted(failed)
+    failed.run("retry", "m").fails(23, "the machine was restarted since run", "--code new")
+    (failed.root / "fixed").touch()
+    (failed.runs()[0] / "data/d").write_text("")  # the bytes that the power cut took
+    failed.run("retry", "m", "--code", "new").ok()
+    assert (failed.root / "a").read_text() == "x\nx\n"
+    assert failed.log("b").splitlines()[0] == "1"
+
+
+def test_after_a_restart_of_the_machine_what_was_written_long_before_is(failed: Pit) -> None:
+    restarted(failed, earlier=600.0)
+    finished(failed)
+
+
+def test_an_orderly_past_is_told_by_what_ran_later_before_the_restart(failed: Pit) -> None:
+    failed.project("other").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "")
+    restarted(failed, earlier=600.0)
+    with closing(sqlite3.connect(failed.root / "pit_metadata.db")) as store, store:
+        store.execute("UPDATE runs SET ended_at = ended_at - 600")
+    failed.run("retry", "m").fails(23, "the machine was restarted since run")
+    failed.run("run", "other").ok()
+    with closing(sqlite3.connect(failed.root / "pit_metadata.db")) as store, store:
+        store.execute("UPDATE runs SET boot_id = 'before'")
+    finished(failed)

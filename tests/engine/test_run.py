@@ -152,7 +152,7 @@ def test_the_code_of_a_run_is_frozen(pit: Pit) -> None:
     process = pit.start("run", "sales")
     wait_for(lambda: any((run / "data" / "go").exists() for run in pit.runs()))
     pit.file("lib/words.txt", "new\n").scripts(second="echo new code")
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert pit.log("second") == "old\nold code\n"
 
 
@@ -287,7 +287,7 @@ def test_overlap(pit: Pit, overlap: str) -> None:
     wait_for(lambda: len(list(pit.root.glob("in-*"))) == 1)
     second = pit.start("run", "one")
     if overlap == "skip":
-        assert b"already running" in second.communicate(timeout=20)[0]
+        assert b"already running" in second.communicate(timeout=60)[0]
         assert second.returncode == 20
         pit.run("run", "one", "--skip-ok").ok()
     elif overlap == "allow":
@@ -297,10 +297,10 @@ def test_overlap(pit: Pit, overlap: str) -> None:
         assert len(list(pit.root.glob("in-*"))) == 1
         assert second.poll() is None
     (pit.root / "go").touch()
-    assert first.wait(20) == 0
+    assert first.wait(60) == 0
     first.communicate()
     if overlap != "skip":
-        assert second.wait(20) == 0
+        assert second.wait(60) == 0
         second.communicate()
     assert len(pit.runs()) == (1 if overlap == "skip" else 2)
 
@@ -317,9 +317,8 @@ def test_many_runs_at_once_in_one_workspace(pit: Pit, many: int) -> None:
     for number in range(5):
         pit.project(f"dag{number}").toml(SLOW).file("a.sh", "echo $PIT_RUN_ID")
     started = [pit.start("run", f"dag{number % 5}") for number in range(many)]
-    assert [process.wait(300) for process in started] == [0] * many
-    for process in started:
-        process.communicate()
+    told = [process.communicate(timeout=170)[0].decode() for process in started]
+    assert [told[number] for number in range(many) if started[number].returncode] == []
     assert rows(pit, "select count(*), count(distinct id) from runs where state = 'success'") == [
         (many, many)
     ]
@@ -365,7 +364,7 @@ def test_strange_things_in_the_project_neither_hang_nor_vanish(pit: Pit) -> None
     (pit.folder / "dangling").symlink_to("nowhere")
     (pit.folder / "inside").symlink_to(pit.folder / "ü ber.txt")
     pit.file("ü ber.txt", "text\n")
-    pit.run("run", "odd", timeout=30).ok()
+    pit.run("run", "odd").ok()
     listed = pit.log("a").splitlines()
     assert {"dangling", "inside", "ü ber.txt", "text"} <= set(listed)
     assert "fifo" not in listed
@@ -387,7 +386,7 @@ def test_a_workspace_on_a_read_only_disk(pit: Pit) -> None:
         os.system(f"umount {pit.root}")
 
 
-def wait_for(condition: object, seconds: float = 20.0) -> None:
+def wait_for(condition: object, seconds: float = 60.0) -> None:
     """Return once `condition()` holds; fail after `seconds`."""
     until = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.builder import Pit
-from tests.work.desk import CLIENT
+from tests.work.live import CLIENT
 
 SENTINEL = "s3ntinel/sw0rd+fish-4711"
 FORMS = (
@@ -152,12 +152,20 @@ os.abort()
     _assert_not_in_files(shop.root, spared={"secrets.toml"})
 
 
+def test_a_run_that_has_a_key_keeps_it_to_itself_without_a_secrets_file(pit: Pit) -> None:
+    project(pit, "bare", {"look": "import resource; print(resource.getrlimit(4)[0])"})
+    env = {**pit.env, "PIT_AGE_KEY": "AGE-SECRET-KEY-1"}
+    argv = ["bash", "-c", 'ulimit -c unlimited; exec "$@"', "-", *pit.argv("run", "bare")]
+    subprocess.run(argv, env=env, cwd=pit.root, check=True, capture_output=True)
+    assert pit.log("look") == "0\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_what_holds_secrets_shows_nothing_to_the_same_user() -> None:
     code = """
 import ctypes, os, sys
 sys.path.insert(0, sys.argv[1])
-from pit.work.kernel import keep_to_itself
+from pit.state.memory import keep_to_itself
 os.setgid(65534); os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # setuid has made it private already
 asked, answered = os.pipe(), os.pipe()
@@ -374,13 +382,13 @@ def test_what_a_killed_run_leaves_is_swept_by_the_next(shop: Pit) -> None:
     project(shop, "killed", {"wait": script})
     running = shop.start("run", "killed")
     wait_for(lambda: (shop.root / "me").exists() and (shop.root / "me").read_text())
-    room = Path((shop.root / "me").read_text()).parent
-    assert room.exists()
+    folder = Path((shop.root / "me").read_text()).parent
+    assert folder.exists()
     running.send_signal(signal.SIGKILL)
     running.communicate(timeout=60)  # from now on any run of this user may sweep it
     project(shop, "next", {"say": "pass"})
     shop.run("run", "next").ok()
-    assert not room.exists()
+    assert not folder.exists()
 
 
 def test_a_task_that_is_timed_out_ends_though_it_asks(shop: Pit) -> None:
@@ -412,13 +420,24 @@ def test_a_secrets_file_in_a_project_is_not_copied_into_the_run(pit: Pit, linked
     assert not copies & {"secrets.toml", "key.txt"}
 
 
-def test_a_link_to_the_secrets_file_does_not_bring_it_into_the_run(pit: Pit) -> None:
-    secrets = pit.root / "secrets.toml"
-    secrets.write_text(f'[global]\ntoken = "{SENTINEL}"\n')
-    secrets.chmod(0o600)
-    pit.project("shop").file("tasks/a.sh", "! test -e linked.toml\n")
-    (pit.folder / "linked.toml").symlink_to(secrets)
+@pytest.mark.parametrize("way", ["file", "folder", "hard"])
+def test_a_link_to_the_secrets_file_does_not_bring_it_into_the_run(pit: Pit, way: str) -> None:
+    conf = pit.root / "conf"
+    conf.mkdir()
+    (conf / "secrets.toml").write_text(f'[global]\ntoken = "{SENTINEL}"\n')
+    (conf / "secrets.toml").chmod(0o600)
+    (conf / "key.txt").write_text(f"# {SENTINEL}\n")
+    (conf / "settings.toml").write_text("tax = 19\n")
+    pit.project("shop").file("tasks/a.sh", "exit 0\n")
+    if way == "folder":
+        (pit.folder / "linked").symlink_to(conf)
+    else:
+        make = os.link if way == "hard" else os.symlink
+        for name in ("secrets", "key"):
+            make(next(conf.glob(f"{name}.*")), pit.folder / f"linked-{name}")
     pit.toml('[[tasks]]\nname = "a"\nscript = "tasks/a.sh"\n')
-    (pit.root / "pit_config.toml").write_text('secrets_dir = "secrets.toml"\n')
-    pit.run("run", "shop").ok()
-    assert not [path for path in (pit.root / "runs").rglob("*") if path.name == "linked.toml"]
+    (pit.root / "pit_config.toml").write_text('secrets_dir = "conf/secrets.toml"\n')
+    pit.run("run", "shop", PIT_AGE_KEY_FILE=str(conf / "key.txt")).ok()
+    copied = [path for path in (pit.root / "runs").rglob("*") if path.is_file()]
+    assert not [path for path in copied if SENTINEL in path.read_text("utf-8", "replace")]
+    assert (way == "folder") == any(path.name == "settings.toml" for path in copied)

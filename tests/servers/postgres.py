@@ -11,7 +11,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from tests.servers import ports
 
 ROOT = Path(__file__).parents[2]
 _WORK = f"work_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
@@ -179,9 +180,7 @@ def running(programs: Path) -> Iterator[Server]:
             cwd=home,
             **who,
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = ports.free()
         settings = [
             part
             for name, value in (_SETTINGS | {"port": str(port)}).items()

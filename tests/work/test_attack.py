@@ -75,7 +75,7 @@ if os.fork() == 0:
     subprocess.Popen(argv, start_new_session=True)
     os._exit(0)
 os.wait()
-until = time.monotonic() + 20
+until = time.monotonic() + 60
 while not (os.path.exists("found.part") and open("found.part").read()) and time.monotonic() < until:
     time.sleep(0.01)
 print(open("found.part").read())
@@ -305,7 +305,7 @@ for _ in range(2000):
         sock.close()
 print(told)
 for sock in kept: sock.close()
-until = time.monotonic() + 20
+until = time.monotonic() + 60
 while time.monotonic() < until:
     try:
         answer = ask("get_secret", key="token")

@@ -60,7 +60,7 @@ def test_all_sleepers_wake(cancel: Cancel) -> None:
         thread.start()
     cancel.request()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert woken == [True] * 4
 
 

@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 from pit.model import FileMark
 from pit.work import publish, snapshot
-from pit.work.digest import Digests, digest_bytes, digest_file, marks, products, tree
+from pit.work.digest import (
+    Digests,
+    dangling,
+    digest_bytes,
+    digest_file,
+    marks,
+    products,
+    tree,
+)
 
 LARGE = 65 << 20
 
@@ -360,6 +368,36 @@ def test_what_inputs_name_but_cannot_be_read_as_files(project: Path) -> None:
     assert set(before) == {"odd/nowhere"}
     assert set(after) == {"odd/nowhere", "odd/nothing"}
     assert before["odd/nowhere"] != after["odd/nowhere"]
+
+
+def test_a_link_that_leads_in_a_circle_is_one_to_nothing(project: Path) -> None:
+    (project / "data" / "round").symlink_to("round")
+    found = marks(project, ["data/*"], Digests())
+    assert set(found) == {"data/a.csv", "data/b.csv", "data/round"}
+    assert found["data/round"] == dangling()
+
+
+def test_what_vanishes_in_the_middle_of_a_look_is_not_there(project: Path) -> None:
+    class Meanwhile(Digests):
+        """Somebody removes a file between its being listed and its being read."""
+
+        def of(self, path: str, info: os.stat_result | None = None) -> FileMark:
+            if path.endswith("/b.csv"):
+                Path(path).unlink()
+            return super().of(path, info)
+
+    path = project / "data" / "b.csv"
+    for found in (
+        lambda: marks(project, ["data/*.csv", "data/b.csv"], Meanwhile()),
+        lambda: marks(project, ["data/b.csv", "data/*.csv"], Meanwhile()),
+        lambda: products(project, ["data/*.csv"], Meanwhile()),
+    ):
+        path.write_text("again")
+        assert set(found()) == {"data/a.csv"}
+    path.write_text("again")
+    assert set(products(project, ["data/"], Meanwhile())) == {
+        "data/a.csv", "data/deep/c.csv", "data/.hidden",
+    }  # fmt: skip
 
 
 def test_names_that_are_not_utf8_can_be_kept(project: Path) -> None:

@@ -109,7 +109,7 @@ def alive(pid: int) -> bool:
     return found is not None and found.alive
 
 
-def until(condition: Callable[[], object], seconds: float = 15.0) -> bool:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> bool:
     limit = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > limit:
@@ -139,7 +139,7 @@ def test_kill_9_of_the_parent_ends_its_tasks_and_then_frees_the_lock(
     parent.kill()
     assert until(parent.lock_is_free)
     assert not any(map(alive, pids))
-    assert until(lambda: not alive(parent.guardian), 5)
+    assert until(lambda: not alive(parent.guardian))
 
 
 def test_the_lock_is_held_while_something_lives(start: Callable[..., Parent]) -> None:
@@ -151,7 +151,7 @@ def test_the_lock_is_held_while_something_lives(start: Callable[..., Parent]) ->
         assert not parent.lock_is_free() or not alive(pid)
         time.sleep(0.02)
     assert 0.9 <= time.monotonic() - killed < 10
-    assert until(parent.lock_is_free, 5)
+    assert until(parent.lock_is_free)
 
 
 def test_a_task_may_end_gracefully_though_its_parent_is_dead(
@@ -159,11 +159,11 @@ def test_a_task_may_end_gracefully_though_its_parent_is_dead(
 ) -> None:
     parent = start(
         """run("trap 'sleep 0.2; echo done > bye; exit' TERM; echo $$ >> pids; sleep 60 & wait")""",
-        grace=20,
+        grace=100,
     )
     parent.pids(1)
     parent.kill()
-    assert until(parent.lock_is_free, 10)
+    assert until(parent.lock_is_free, 50)
     assert (tmp_path / "bye").read_text() == "done\n"
 
 
@@ -253,7 +253,7 @@ def test_a_dead_guardian_is_noticed_and_harms_nothing(start: Callable[..., Paren
         print(os.path.exists(f"/proc/{guardian.pid}"), flush=True)
     """)
     assert [parent.line() for _ in range(3)] == ["True", "3 False", "False"]
-    assert parent.popen.wait(10) == 0
+    assert parent.popen.wait(60) == 0
 
 
 def test_it_keeps_nothing_open_and_is_small(start: Callable[..., Parent], tmp_path: Path) -> None:

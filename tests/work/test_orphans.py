@@ -19,7 +19,7 @@ from pit.work import process, tree
 process.become_subreaper()
 process.become_subreaper()
 print(len(tree.children(os.getpid())), flush=True)
-deadline = time.monotonic() + 15
+deadline = time.monotonic() + 60
 while not os.path.exists("ready") and time.monotonic() < deadline:
     time.sleep(0.01)
 def task(script):
@@ -105,7 +105,7 @@ import os
 from pit.work import process
 from pit.work.guardian import Guardian
 process.become_subreaper()
-guardian = Guardian.start([], f"inner-{os.getpid()}", 30)
+guardian = Guardian.start([], f"inner-{os.getpid()}", 100)
 env = {**os.environ, "PIT_RUN_ID": f"inner-{os.getpid()}"}
 script = "trap '' TERM; echo $$ >> pids; kill -9 $PPID; while :; do sleep 1; done"
 process.run(["bash", "-c", script], cwd=".", env=env, output=lambda _: None,
@@ -126,5 +126,5 @@ assert ended.signal == 9, ended
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=True,
     )
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 60
     assert not alive(int((tmp_path / "pids").read_text()))
