@@ -617,40 +617,6 @@ def test_a_child_that_cannot_be_started_raises_and_leaves_nothing_open(tmp_path:
     assert open_files() == before
 
 
-# ---------------------------------------------------------------- signals to Pit
-
-
-def test_the_first_and_the_second_signal_are_told_apart() -> None:
-    heard: list[str] = []
-    before = signal.getsignal(signal.SIGTERM)
-    signals = process.install_signals(lambda: heard.append("first"), lambda: heard.append("second"))
-    try:
-        assert signals.exit_code is None
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
-            signal.raise_signal(number)
-    finally:
-        signals.restore()
-    assert heard == ["first", "second"]
-    assert signals.exit_code == 143
-    assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_what_was_ignored_before_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signals = process.install_signals(lambda: None, lambda: None)
-    try:
-        signal.raise_signal(signal.SIGHUP)
-        assert signals.received is None
-    finally:
-        signals.restore()
-        signal.signal(signal.SIGHUP, before)
-
-
-def test_a_signal_number_has_a_name() -> None:
-    assert process.signal_name(9) == "SIGKILL"
-    assert process.signal_name(40) == "signal 40"
-
-
 def test_identity_names_this_process() -> None:
     own = tree.stat(os.getpid())
     assert own is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pit.work import signals
+from pit.work import process, signals
 from tests.work.test_process import open_files
 
 
@@ -99,3 +99,34 @@ def test_afterwards_all_is_as_before() -> None:
         signal.raise_signal(signal.SIGTERM)
         heeded.restore()
     assert look() == before
+
+
+def test_the_first_and_the_second_signal_are_told_apart() -> None:
+    heard: list[str] = []
+    before = signal.getsignal(signal.SIGTERM)
+    signals = process.install_signals(lambda: heard.append("first"), lambda: heard.append("second"))
+    try:
+        assert signals.exit_code is None
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            signal.raise_signal(number)
+    finally:
+        signals.restore()
+    assert heard == ["first", "second"]
+    assert signals.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_was_ignored_before_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals = process.install_signals(lambda: None, lambda: None)
+    try:
+        signal.raise_signal(signal.SIGHUP)
+        assert signals.received is None
+    finally:
+        signals.restore()
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_number_has_a_name() -> None:
+    assert process.signal_name(9) == "SIGKILL"
+    assert process.signal_name(40) == "signal 40"
