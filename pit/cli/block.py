@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from pit.cli.console import Console, cells, fit
+from pit.cli.console import Console, cells, erased, fit
 
 _FRAME_SECONDS = 0.1
 
@@ -41,9 +41,9 @@ class Block:
             self._draw(self._lines())
 
     def _draw(self, lines: Sequence[Pieces]) -> None:
-        """Replace the block in one write: move up, clear, the lines."""
+        """Replace the block in one write: erase, the lines."""
         width = (self._console.width or 80) - 1
-        text = f"\r\x1b[{self._drawn}A\x1b[J" if self._drawn else ""
+        text = erased(self._drawn) if self._drawn else ""
         text += "".join(f"{self._painted(line, width)}\n" for line in lines)
         self._drawn = len(lines)
         if not text or self._gone:

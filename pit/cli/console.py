@@ -331,6 +331,14 @@ def fit(text: str, width: int) -> str:
     return "".join(kept) + "…"
 
 
+def erased(lines: int) -> str:
+    """What takes the last `lines` lines off the terminal; the cursor is at the first of them then.
+
+    Line by line, since tmux keeps in its history what "clear to the end" takes off a whole screen.
+    """
+    return "\r\x1b[2K" + "\x1b[A\x1b[2K" * lines
+
+
 def _painted(text: str, style: str) -> str:
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from pit.cli.console import STATE_STYLES, Console, cells, count, duration, fit, printable
+from pit.cli.console import STATE_STYLES, Console, cells, count, duration, erased, fit, printable
 from pit.events import (
     AttemptEnded,
     AttemptStarted,
@@ -376,9 +376,8 @@ class LiveView:
         ]
 
     def _draw(self, block: list[str]) -> None:
-        """Replace the block on the terminal, in one write: move up, clear, lines above, block."""
-        up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        text = f"\r{up}\x1b[J" if self._drawn else ""
+        """Replace the block on the terminal, in one write: erase, lines above, block."""
+        text = erased(self._drawn) if self._drawn else ""
         text += "".join(line + "\n" for line in (*self._above, *block))
         self._above.clear()
         self._drawn = len(block)

@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterable
 from typing import Protocol
 
+from pit.model import RunState
+
 SETTLING = 120.0
 """Seconds after which the kernel has written what it was given; four times what Linux waits."""
 
@@ -29,7 +31,15 @@ class Run(Protocol):
 
     @property
     def ended_at(self) -> float | None:
-        """Unix seconds; of one that was cut off, the last that is known of it."""
+        """Unix seconds; of one that was cut off, when that was found out."""
+
+    @property
+    def state(self) -> RunState:
+        """How it ended."""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; of one that was cut off, until the last that is known of it."""
 
 
 def settled_until(run: Run, others: Iterable[Run], boot_id: str) -> float:
@@ -41,4 +51,10 @@ def settled_until(run: Run, others: Iterable[Run], boot_id: str) -> float:
     if run.boot_id == boot_id or not (run.boot_id and boot_id):
         return math.inf
     seen = [run, *(other for other in others if other.boot_id == run.boot_id)]
-    return max(each.ended_at or each.started_at for each in seen) - SETTLING
+    return max(map(_last_sign, seen)) - SETTLING
+
+
+def _last_sign(run: Run) -> float:
+    if run.state is RunState.INTERRUPTED:
+        return run.started_at + (run.seconds or 0.0)
+    return run.ended_at or run.started_at

@@ -141,7 +141,7 @@ def test_on_a_terminal_a_block_is_drawn_and_a_table_stays(two: Pit) -> None:
     code, text = typed(two, "sync", columns=80, UV_PYTHON_DOWNLOADS="never")
     assert code == 0
     assert "of 3 done" in text
-    final = re.sub(r"\x1b\[[0-9;]*m", "", text.rpartition("\x1b[J")[2])
+    final = re.sub(r"\x1b\[[0-9;]*m", "", text.rpartition("\x1b[2K")[2])
     assert "busy" not in final
     assert re.search(r"^north +built +[\d.]+m?s +there is no uv.lock$", final, re.MULTILINE)
     assert final.endswith("3 projects: 2 built, 1 none\n")

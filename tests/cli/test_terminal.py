@@ -47,7 +47,7 @@ def test_a_run_is_drawn_and_its_block_is_gone_in_the_end(pit: Pit) -> None:
     assert code == 0
     assert "running" in text
     assert "0 of 1 done" in text
-    final = text.rpartition("\x1b[J")[2]
+    final = text.rpartition("\x1b[2K")[2]
     assert re.search(r"sales.*success", final)
     assert "running" not in final
 
@@ -95,7 +95,7 @@ def test_a_hundred_instances_fit_a_screen(pit: Pit) -> None:
     }.items():
         text = plain(typed(pit, *args)[1])
         assert re.search(line, text), text
-        assert len(text.rpartition("\x1b[J")[2].splitlines()) < 24
+        assert len(text.rpartition("\x1b[2K")[2].splitlines()) < 24
     text = plain(typed(pit, "plan", "many", "--verbose")[1])
     assert len(re.findall(r"skip +report:\d+", text)) == 100
 

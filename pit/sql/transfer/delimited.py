@@ -14,8 +14,9 @@ from pit.sql import dialect, table
 from pit.sql.transfer.files import listed, refused
 
 _DELIMITERS = (",", ";", "\t", "|")
-_FIRST_LINE = 1_000_000
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_FIRST_LINE = 2 * 1024**2
+"""Characters of the first line that are looked at: as long as DuckDB lets a line be."""
+csv.field_size_limit(2 * _FIRST_LINE)
 _text = dialect.DUCKDB.literal
 
 GUESSES = {
@@ -81,6 +82,8 @@ class CsvFiles:
         if path not in self._headers:
             record = self._first_record(path)
             delimiter = form.delimiter or _delimiter(path, record)
+            if len(delimiter) > 1:
+                raise refused(f'the delimiter "{delimiter}" is more than one character')
             cells = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
             if not cells:
                 sentence = "is empty: it has not even the names of columns"
@@ -107,22 +110,32 @@ class CsvFiles:
 
     def _first_record(self, path: str) -> str:
         """The first line, with those that belong to it because a quote is open."""
-        encoding = self._form.encoding
+        record, quoted = "", 0
         with open(path, "rb") as file:
             source: Any = gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
-            line = b""
-            while len(line) < _FIRST_LINE and (more := source.readline(_FIRST_LINE)):
-                line += more
-                if not line.count(b'"') % 2:
+            lines = self._decoded(source, self._shown(path))
+            while len(record) < _FIRST_LINE and (more := lines.readline(_FIRST_LINE)):
+                record += more
+                quoted ^= more.count('"') % 2
+                if not quoted:
                     break
-        if line.startswith(_UTF16) and not encoding.lower().startswith("utf-16"):
+        return record.removeprefix("\ufeff")
+
+    def _decoded(self, source: Any, shown: str) -> io.TextIOWrapper:
+        """A file's text, if it is in the encoding that it is said to be in."""
+        encoding = self._form.encoding
+        start = source.peek(2)[:2]
+        if encoding.lower().startswith("utf-16"):
+            # DuckDB would swap the bytes of each letter, find no line in it, and say nothing.
+            if start == codecs.BOM_UTF16_BE or (start[:1] == b"\0" and start[1:] >= b" "):
+                raise refused(f"{shown} is big-endian UTF-16, which is not read; make it UTF-8")
+        elif start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             hint = 'csv = { encoding = "utf-16" }'
-            raise refused(f"{self._shown(path)} is UTF-16; say so: {hint}")
+            raise refused(f"{shown} is UTF-16; say so: {hint}")
         try:
-            text = line.decode(encoding.replace("latin-1", "latin1"), "replace")
+            return io.TextIOWrapper(source, encoding, errors="replace", newline="")
         except LookupError:
             raise refused(f'"{encoding}" is no encoding') from None
-        return text.lstrip("\ufeff")
 
 
 def _delimiter(path: str, record: str) -> str:

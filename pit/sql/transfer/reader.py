@@ -218,4 +218,3 @@ def folder_of(path: str) -> str:
 
 
 _quote = dialect.DUCKDB.quote
-_text = dialect.DUCKDB.literal

@@ -26,7 +26,10 @@ _FILE = re.compile(r"^  file = (.*)$", re.MULTILINE)
 _JSON = re.compile(r'(?:Malformed JSON|JSON transform error) in file "(?P<file>[^"]*)"')
 _NO_OBJECTS = "expected records, but got non-record JSON"
 _ADVICE = re.compile(r"\n+(Try |LINE 1:|Possible (fixes|Solution)).*", re.DOTALL)
-_NO_PARQUET = re.compile(r"too small to be a Parquet file|No magic bytes found", re.IGNORECASE)
+_NO_PARQUET = re.compile(
+    r"too small to be a Parquet file|No magic bytes found|Footer length error", re.IGNORECASE
+)
+_NO_ENCODING = re.compile(r"does not support the encoding: (\S+)")
 
 Shown = Callable[[str], str]
 
@@ -41,6 +44,8 @@ def told(error: duckdb.Error, files: Sequence[str], shown: Shown) -> SqlFailure:
         return refused(_of_json(found["file"], message, shown))
     if _NO_OBJECTS in message:
         return refused(_no_objects(files, shown))
+    if found := _NO_ENCODING.search(message):
+        return refused(f"the encoding {found[1]} is not read; utf-8, utf-16 and latin-1 are")
     if _NO_PARQUET.search(message):
         guilty = next((path for path in files if path in message), files[0])
         return refused(f"{shown(guilty)} is no Parquet file, or has been cut off")
@@ -67,8 +72,12 @@ def _of_csv(found: re.Match[str], shown: Shown) -> str:
 
 
 def _of_json(path: str, message: str, shown: Shown) -> str:
-    """DuckDB's line is that of the byte at which it gave up; the file itself says it better."""
-    for number, line in enumerate(_lines(path), 1):
+    """DuckDB's line is that of the byte at which it gave up; the file itself says it better.
+
+    Unless it is an array, whose lines say nothing by themselves.
+    """
+    lines = () if first_sign(path) == b"[" else _lines(path)
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         if line.startswith(_MARK):
@@ -80,11 +89,13 @@ def _of_json(path: str, message: str, shown: Shown) -> str:
         if not isinstance(value, dict):
             return f"{shown(path)}, line {number} is no JSON object: {_short(_text(line))}"
     said = _ADVICE.sub("", message).replace(path, shown(path))
-    return said.partition(": ")[2] or said
+    return (said.partition(": ")[2] or said).strip()
 
 
 def _no_objects(files: Sequence[str], shown: Shown) -> str:
     for path in files:
+        if first_sign(path) == b"[" and len(files) == 1:
+            return f"{shown(path)} is an array, and not all in it are JSON objects"
         for number, line in enumerate(_lines(path), 1):
             if line.strip() and not line.lstrip().startswith(b"{"):
                 return f"{shown(path)}, line {number} is no JSON object: {_short(_text(line))}"

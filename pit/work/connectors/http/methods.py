@@ -1,6 +1,6 @@
 """`http_request`: HTTP for tasks, with retries, files, and credentials that the task never sees.
 
-The steps of a request stand in `http_request`. Next listener: `plan` checks what is asked for,
+The steps of a request stand in `http_request`. Next door: `plan` checks what is asked for,
 `address` reads URLs, `credentials` secrets, `body` makes what is sent, `hops`
 follows redirects, `client` talks, `answer` makes the result.
 """
