@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import duckdb
@@ -67,11 +68,11 @@ class PostgresSource:
                     **{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_HINT)}
                 )
                 cursor.execute(f"SELECT {selected} FROM {relation}")
-                batches = cursor.fetch_record_batch()
-                plain = _Plain(batches)
-                self._writer.register("pit_rows", plain.reader())
-                columns = [self._column(*field) for field in fields]
-                row = self._writer.execute(copied(columns, "pit_rows", path, form)).fetchone()
+                plain = _Plain(cursor.fetch_record_batch())
+                with closing(plain):
+                    self._writer.register("pit_rows", plain.reader())
+                    columns = [self._column(*field) for field in fields]
+                    row = self._writer.execute(copied(columns, "pit_rows", path, form)).fetchone()
                 return int(row[0]) if row else 0
         except connection.Error as error:
             raise told(error) from None
@@ -195,10 +196,16 @@ _KNOWN = _AS_ARROW | {f"_{name}" for name in _AS_ARROW}
 
 
 class _Plain:
-    """Batches with extension types as what they are stored as; keeps the error that ends them."""
+    """Batches with extension types as what they are stored as; keeps the error that ends them.
+
+    A thread of DuckDB's reads them, maybe longer than the statement that it does so for: `close`
+    returns when it reads no more, for nothing may be read once the cursor is closed.
+    """
 
     def __init__(self, batches: Any) -> None:
         self._batches = batches
+        self._reading = threading.Lock()
+        self._closed = False
         self.failure: Exception | None = None
 
     def reader(self) -> Any:
@@ -216,13 +223,22 @@ class _Plain:
         import pyarrow
 
         try:
-            for batch in self._batches:
+            while (batch := self._next()) is not None:
                 arrays = [getattr(array, "storage", array) for array in batch.columns]
                 yield pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
         # DuckDB would tell of it with a traceback.
         except Exception as error:
             self.failure = error
             raise
+
+    def _next(self) -> Any:
+        with self._reading:
+            return None if self._closed else next(self._batches, None)
+
+    def close(self) -> None:
+        """Returns when nobody reads any more."""
+        with self._reading:
+            self._closed = True
 
 
 _PASSING = re.compile(r"conflict with recovery|could not serialize|deadlock detected")
