@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,10 @@ from pit.state.history import RunRow, TaskRow
 from pit.state.restart import settled_until
 from pit.state.rundir import RunDir
 from pit.state.store import Store
-from pit.work.tree import boot_id
+from pit.work.tree import boot_id, lives
+
+_LONGEST_END = 60.0
+"""Seconds to wait for processes that are being ended; their grace is mostly 10."""
 
 
 @command("retry", short_help="Go on with a run that did not succeed.")
@@ -47,6 +51,7 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
     """
     config = settings.config()
     with Store.open(config.metadata_db) as store:
+        _await_end(settings, config, store.last_run(target) or store.run(target))
         report_interrupted(settings, config, store)
         run = _run(store, target)
         lineage = _lineage(store, run)
@@ -63,6 +68,19 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
         pit_version=version(),
     )
     conclude(perform(settings, request, as_json))
+
+
+def _await_end(settings: Settings, config: WorkspaceConfig, run: RunRow) -> None:
+    """A run whose Pit was killed lives until its guardian has ended what was left of it."""
+    if run.state is not RunState.RUNNING or lives(run.pid, run.pid_started, run.boot_id):
+        return
+    deadline = time.monotonic() + _LONGEST_END
+    folder, told = RunDir.at(config.runs_dir, run.id), False
+    while folder.is_alive() and time.monotonic() < deadline:
+        if not told:
+            settings.console.note(f"waiting for the end of what run {run.id} has left behind")
+            told = True
+        time.sleep(0.05)
 
 
 def _run(store: Store, target: str) -> RunRow:

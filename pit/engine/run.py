@@ -12,11 +12,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from pit.engine import databases, explain, place
+from pit.engine import databases, explain, place, wanted
 from pit.engine.asking import Asking
-from pit.engine.compile import Job
+from pit.engine.compile import Job, Refusal
 from pit.engine.current import Verdict
 from pit.engine.executors import Finished, Threads
 from pit.engine.fingerprint import Fingerprints, Surroundings
@@ -31,7 +29,7 @@ from pit.engine.schedule import Scheduler
 from pit.engine.sessions import OnDemand
 from pit.engine.tally import Tally
 from pit.engine.tracking import Scene, Tracking
-from pit.events import TaskEnded
+from pit.events import SetupStep, TaskEnded
 from pit.model import (
     Order,
     Output,
@@ -40,11 +38,11 @@ from pit.model import (
     Task,
     TaskState,
 )
-from pit.spec import graph
+from pit.spec import durations, graph
 from pit.state import memory
 from pit.state.files import remove_tree
 from pit.state.identities import has_key
-from pit.work import operators
+from pit.work import operators, process
 from pit.work.digest import Digests
 from pit.work.frozen import Frozen
 from pit.work.tasklog import TaskLog
@@ -114,6 +112,8 @@ class _Run:
         if self.secrets is not None:
             for message in self.secrets.warnings:
                 self.life.warn(message)
+        for lack in wanted.unmet(self.secrets, self.dag, self.tasks):
+            self.life.warn(str(lack))  # now, for its turn may come hours later
 
     # ------------------------------------------------------------------ 5 what is current
 
@@ -169,6 +169,12 @@ class _Run:
         )
         frozen = Frozen(self.live, self.dir.project, self.dag.project, *taken)
         return Fingerprints(surroundings, frozen)
+
+    def _order(self, name: str, attempt: int) -> Order | Refusal:
+        """What a task is told to do, or why it cannot: as in make, what it reads must be there."""
+        if lacking := self.tracking.lacking(name):
+            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(lacking))
+        return self.orders.order(name, attempt)
 
     def _params_of(self, task: Task) -> str | None:
         return self.tracking.params_of(task)
@@ -246,7 +252,10 @@ class _Run:
         outputs: tuple[Output, ...] = ()
         if tally.state is RunState.SUCCESS and not tally.stub and self.request.only is None:
             outputs = self.dag.outputs
-        self.life.end(tally.state, tally.reason, tally.error, tally.stub, outputs)
+        error = tally.error
+        if tally.reason is Reason.TIMEOUT and self.dag.timeout is not None:
+            error += f" of {durations.format(self.dag.timeout)}"
+        self.life.end(tally.state, tally.reason, error, tally.stub, outputs)
 
     def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools, sessions: OnDemand) -> Tally:
         attempt = operators.perform if self.learning is None else self.learning.perform
@@ -255,10 +264,7 @@ class _Run:
         def perform(order: Order) -> Finished:
             self.asking.keep(order)
             tracking.hand_on(order.task)
-            lacking = tracking.lacking(order.task)
             outcome = attempt(order, tools)
-            if lacking and outcome.reason is Reason.EXIT:
-                outcome = replace(outcome, error=f"{outcome.error}; {explain.absent(lacking)}")
             self.asking.saved(order, outcome)
             return tracking.conclude(order, outcome)
 
@@ -270,7 +276,7 @@ class _Run:
             jobs,
             tell=life.tell,
             executor=executor,
-            order=self.orders.order,
+            order=self._order,
             mailbox=mailbox,
             cancel=life.cancel,
             slots=slots,
@@ -278,11 +284,13 @@ class _Run:
             clock=life.clock,
             show_stub=self._show_stub,
             claim=tracking.claim,
+            claimant=tracking.claimant,
             release=tracking.release,
             explain=self._explained,
             reserve=sessions.reserve,
             dismiss=sessions.dismiss,
             show_wait=self._show_wait,
+            show_end=self._show_end,
         )
         try:
             return scheduler.run()
@@ -315,6 +323,17 @@ class _Run:
             log.line("[pit] no secrets file: this SQL was not executed")
             query = self.dag.task(job.name).query
             log.write(Path(job.stub).read_bytes() if job.stub else query.encode())
+
+    def _show_end(self, tasks: Sequence[str]) -> None:
+        """Say how long the tasks have that were asked to end, and how to end them sooner."""
+        has, it = (f"{tasks[0]} has", "it")
+        if len(tasks) > 1:
+            has, it = (f"{len(tasks)} tasks have", "them")
+        number = self.life.signals.received  # none when the run's time is up
+        again = "" if number is None else process.signal_name(number).replace("SIGINT", "Ctrl-C")
+        sooner = f"; another {again} kills {it} at once" if again else ""
+        message = f"{has} {durations.format(self.request.grace)} to end{sooner}"
+        self.life.emit(SetupStep, step="ending", message=message)
 
     def _show_wait(self, order: Order, what: str) -> None:
         """The log says what an attempt waits for before it begins."""

@@ -34,12 +34,13 @@ from pit.model import (
     Record,
     Task,
     TaskRecord,
+    TaskType,
 )
 from pit.spec import graph
 from pit.spec.patterns import is_pattern
 from pit.state.intents import Intent
-from pit.state.locks import Lock
-from pit.work import inputs, operators, publish
+from pit.state.locks import Lock, signature
+from pit.work import inputs, operators, publish, selection
 from pit.work.digest import Digests
 from pit.work.snapshot import Snapshot
 
@@ -205,15 +206,23 @@ class Tracking:
 
         One that has ended since the task was judged has changed its record: look again.
         """
-        lock = claim_of(locks(self._scene.runs), self._dag.name, job.name, job.params or "")
+        lock = self._claim_of(job)
         if not lock.acquire():
             return False
         latest = self._keeper.record(self._dag.name, job.name, job.params or "")
         if latest != self._verdicts[job.name].record:
             lock.release()
             return False
+        lock.sign(f"run {self._scene.run}")
         self._claims[job.name] = lock
         return True
+
+    def claimant(self, job: Job) -> str:
+        """Which other run is at the task; empty where none says so."""
+        return signature(self._claim_of(job).path)
+
+    def _claim_of(self, job: Job) -> Lock:
+        return claim_of(locks(self._scene.runs), self._dag.name, job.name, job.params or "")
 
     def release(self, job: Job) -> None:
         """Let other runs execute the task again."""
@@ -246,14 +255,28 @@ class Tracking:
         raise OSError(0, "its products were changed while this run was going on", task.name)
 
     def lacking(self, name: str) -> list[str]:
-        """The files and folders among a task's inputs that are not there, now that it starts."""
+        """The files and folders among a task's inputs that are not there, now that it may start;
+        what skipped tasks have made is, though it has not been handed on yet."""
         literal = [path for path in self._tasks[name].inputs or () if not is_pattern(path)]
         places = publish.anchored(literal, self._scene.workspace)
         return [
             path
             for path, place in zip(literal, places, strict=True)
-            if not os.path.lexists(self._scene.root / place)
+            if not self._is_there(place)
+            and not self._is_coming(name, path.rstrip("/"))
+            and not self._is_there(place)  # another thread may just have handed it on
         ]
+
+    def _is_there(self, place: str) -> bool:
+        # A database is looked at in the project, for no snapshot takes one.
+        roots = (self._scene.root, self._scene.project)[: 1 + selection.is_database(place)]
+        return any(os.path.lexists(root / place) for root in roots)
+
+    def _is_coming(self, name: str, path: str) -> bool:
+        """Whether a skipped task upstream has made something at a place or in it."""
+        records = map(self._to_hand_on.get, graph.upstream(self._dag, name))
+        made = (place for record in records if record for place in record.fingerprint.products)
+        return any(place == path or place.startswith(f"{path}/") for place in made)
 
     # ------------------------------------------------------------------ after a success
 
@@ -283,7 +306,8 @@ class Tracking:
             return Finished(order=order, outcome=outcome, remark=Reason.SUPERSEDED)
         self._publish(order, task, products)
         self._fingerprints.note(task.name, self._scene.run, products, beside)
-        if not current.is_tracked(task) or outcome.warning:
+        found = task.type is TaskType.CHECK and outcome.warning  # which a check says every time
+        if not current.is_tracked(task) or found:
             return Finished(order=order, outcome=outcome)
         if self._changed_inputs(task):
             return Finished(order=order, outcome=outcome, remark=Reason.INPUT_CHANGED)

@@ -66,6 +66,12 @@ def stat(pid: int) -> Stat | None:
     )
 
 
+def lives(pid: int, start: float, boot: str) -> bool:
+    """Whether the process of this id, start time and boot is there."""
+    found = stat(pid) if boot == boot_id() else None
+    return found is not None and found.alive and found.start == start
+
+
 def clock() -> int | None:
     """Now, on the clock of `Stat.start`; None where that clock cannot be read.
 

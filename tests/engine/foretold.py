@@ -38,6 +38,7 @@ class Outcome(NamedTuple):
     """What a run is to do: the tasks that are attempted, those held up, and the project then."""
 
     ran: set[str]
+    failed: set[str]
     held_up: set[str]
     tree: Tree
 
@@ -108,7 +109,7 @@ class _Run:
                 self.held_up.add(step.name)
             else:
                 self._chosen(step)
-        return Outcome(self.ran, self.held_up, self.after)
+        return Outcome(self.ran, self.failed, self.held_up, self.after)
 
     def _key(self, step: Step) -> tuple[str, str]:
         return step.name, self.plan.mode if step.mode else ""
@@ -128,6 +129,9 @@ class _Run:
         if record is not None and same and self._stands(step, record.products):
             self._has(step, record.products, record.run)
             return
+        if any(self._is_missing(path.rstrip("/")) for path in step.inputs or ()):
+            self.failed.add(step.name)
+            return
         self.ran.add(step.name)
         self.records.pop(self._key(step), None)
         edited = self._edit(step)
@@ -140,6 +144,12 @@ class _Run:
         self.last[step.name] = self.number
         if step.tracked and not (edited.startswith(LIVE) and edited in step.reads(self.view)):
             self.records[self._key(step)] = Success(read, products, self.number)
+
+    def _is_missing(self, path: str) -> bool:
+        """Whether an input that is no pattern is not there; the folder of sources always is."""
+        if "*" in path or "[" in path or path == "f":
+            return False
+        return not any(place == path or place.startswith(f"{path}/") for place in self.view)
 
     def _has(self, step: Step, products: Tree, run: int) -> None:
         self.made[step.name], self.runs[step.name] = products, run

@@ -20,7 +20,7 @@ Tree = dict[str, str]
 
 SOURCES = ("s/a", "s/b", "s/c.x", "s/d.x", "f/p", "f/q/r", "big/u", "big/v")
 """Where sources may lie. `big` is in .pitignore, so runs read it live."""
-INPUTS = ("s/a", "s/b", "s/*.x", "s/*", "f", "big/*", "big/u", "s/missing")
+INPUTS = ("s/a", "s/b", "s/*.x", "s/*", "f", "big/*", "big/u", "s/missin[g]")
 KINDS = ("file", "folder", "folder", "glob", "pair", "none", "none")
 LIVE = "big/"
 DANGLING = "\0dangling"
@@ -182,7 +182,7 @@ def _files(patterns: Iterable[str]) -> str:
     """A shell function's body that prints the files that the patterns match, in order."""
     found = [
         f'for f in {pattern}; do if [ -f "$f" ]; then echo "$f"; '
-        f'elif [ -d "{pattern}" ]; then find "${{f%/}}" ! -type d | sort; fi; done'
+        f'elif [ -d "{pattern}" ]; then find -L "${{f%/}}" -type f | sort; fi; done'
         for pattern in patterns
     ]
     return "\n  ".join(found) or ":"

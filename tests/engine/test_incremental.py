@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import textwrap
 import time
@@ -67,6 +68,83 @@ def test_a_task_that_was_untracked_for_a_run_has_no_record_of_before(pit: Pit) -
     pit.toml(toml).file("in.txt", "1")
     assert ran(pit) == {"a"}
     assert (pit.root / "table").read_text() == "1"
+
+
+def test_a_secrets_file_is_no_input_under_whatever_name_and_whoever_looks(pit: Pit) -> None:
+    pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["*.toml", "cfg/*"]\n')
+    pit.file("a.sh", "echo *.toml cfg/*\n").file("cfg/y.toml", "y = 1\n")
+    secrets = pit.folder / "secrets.toml"
+    secrets.write_text('[global]\nkey = "first value"\n')
+    secrets.chmod(0o600)
+    os.link(secrets, pit.folder / "cfg/hard.toml")
+    os.symlink("../secrets.toml", pit.folder / "cfg/soft.toml")
+    (pit.root / "pit_config.toml").write_text('secrets_dir = "projects/m/secrets.toml"\n')
+    pit.run("run", "m").ok()
+    assert pit.log("a") == "pit.toml cfg/y.toml\n"
+    with secrets.open("a") as file:
+        file.write('other = "second value"\n')
+    assert "nothing to do" in pit.run("plan", "m").ok().out
+    assert ran(pit) == set()
+
+
+def test_a_database_in_the_project_is_an_input_though_no_snapshot_takes_it(pit: Pit) -> None:
+    pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["w.duckdb"]\n')
+    pit.file("a.sh", "true").file("w.duckdb", "1")
+    assert "which no snapshot takes" in pit.run("run", "m").ok().out
+    assert ran(pit) == set()
+    pit.file("w.duckdb", "22")
+    assert ran(pit) == {"a"}
+    (pit.folder / "w.duckdb").unlink()
+    pit.run("run", "m").fails(1, "its input w.duckdb is not there")
+
+
+@pytest.mark.parametrize("target", ["{workspace}/ext/*.csv", "{workspace}/ext/"])
+def test_folders_and_patterns_outside_the_project_are_verified_as_targets(
+    pit: Pit, target: str
+) -> None:
+    pit.project("m").toml(
+        f'[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\ntargets = ["{target}"]\n'
+        '[[tasks]]\nname = "b"\nscript = "b.sh"\ndepends_on = ["a"]\n'
+        'inputs = ["{workspace}/ext/*.csv"]\n'
+    )
+    pit.file("a.sh", "mkdir -p $PIT_WORKSPACE/ext; echo 1 > $PIT_WORKSPACE/ext/1.csv")
+    pit.file("b.sh", "true")
+    assert "input_changed" not in pit.run("run", "m").ok().out
+    assert ran(pit) == set()
+    (pit.root / "ext/1.csv").write_text("by hand\n")
+    assert ran(pit) == {"a"}
+    (pit.root / "ext/1.csv").unlink()
+    assert ran(pit) == {"a"}
+    assert (pit.root / "ext/1.csv").read_text() == "1\n"
+
+
+def test_the_name_of_a_workspace_is_no_pattern(pit: Pit) -> None:
+    odd = Pit(pit.root / "of [1] kind*")
+    odd.project("m").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["{workspace}/ext/*.csv"]\n'
+    )
+    odd.file("a.sh", "true")
+    (odd.root / "ext").mkdir()
+    (odd.root / "ext/1.csv").write_text("1\n")
+    odd.run("run", "m").ok()
+    (odd.root / "ext/1.csv").write_text("2\n")
+    assert ran(odd) == {"a"}
+    assert ran(odd) == set()
+
+
+def test_what_lies_outside_the_project_is_seen_by_looks_as_by_runs(pit: Pit) -> None:
+    pit.project("m").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\ntargets = ["{workspace}/ext/*.csv"]\n'
+        '[[tasks]]\nname = "b"\nscript = "b.sh"\ndepends_on = ["a"]\n'
+        'inputs = ["{workspace}/ext/*.csv"]\n'
+    )
+    pit.file("a.sh", "mkdir -p $PIT_WORKSPACE/ext; echo 1 > $PIT_WORKSPACE/ext/1.csv")
+    pit.file("b.sh", "true")
+    pit.run("run", "m").ok()
+    (pit.root / "ext/2.csv").write_text("by hand\n")
+    assert "ext/2.csv is new" in pit.run("plan", "m").ok().out
+    assert ran(pit) == {"b"}
+    assert "nothing to do" in pit.run("plan", "m").ok().out
 
 
 def test_a_touch_changes_nothing_an_edit_does(two: Pit) -> None:
@@ -357,6 +435,30 @@ def test_a_seal_notices_another_database_and_another_python(pit: Pit) -> None:
     assert (pit.root / ".pit/seals").is_dir()
 
 
+def test_a_seal_is_for_one_workspace_and_not_for_its_copy(two: Pit) -> None:
+    time.sleep(0.3)
+    assert [ran(two), ran(two)] == [set(), set()]
+    copy = Pit(two.root.with_name("copy"))
+    shutil.copytree(two.root, copy.root, symlinks=True, dirs_exist_ok=True)
+    copy.project("m").file("data/x.csv", "b\nc\na\n")
+    assert "clean" in ran(copy)
+
+
+def test_a_seal_is_for_one_secrets_file(pit: Pit) -> None:
+    """Another file, given on the command line, may lead to another database."""
+    pit.project("m").toml(
+        '[dag.sql]\nconnection = "w"\n[[tasks]]\nname = "a"\nscript = "a.sql"\ninputs = []\n'
+    )
+    pit.file("a.sql", "CREATE OR REPLACE TABLE t AS SELECT 1 AS a;\n")
+    for name in ("one", "other"):
+        (pit.root / f"{name}.toml").write_text(f'[global]\nw = "duckdb://{name}.duckdb"\n')
+        (pit.root / f"{name}.toml").chmod(0o600)
+    assert ran(pit, "m", "--secrets", "one.toml") == {"a"}
+    assert ran(pit, "m", "--secrets", "one.toml") == set()
+    assert ran(pit, "m", "--secrets", "other.toml") == {"a"}
+    assert (pit.root / "other.duckdb").exists()
+
+
 def test_a_run_says_what_became_of_a_task_without_a_record(pit: Pit) -> None:
     pit.project("p").toml(
         '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["in"]\ntargets = ["out"]\n'
@@ -378,15 +480,21 @@ def test_a_run_says_what_became_of_a_task_without_a_record(pit: Pit) -> None:
     assert told("run", "p", "-p", "day=2026-02-01") == "first run with day=2026-02-01"
 
 
-def test_a_task_that_fails_without_one_of_its_inputs_says_so(pit: Pit) -> None:
+def test_a_task_does_not_begin_without_one_of_its_inputs(pit: Pit) -> None:
     pit.project("p").toml(
         '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
         'inputs = ["there", "gone.csv", "none/*.csv", "{workspace}/far"]\n'
     )
-    pit.file("there", "").file("a.sh", "cat gone.csv\n")
-    done = pit.run("run", "p").fails(1, "No such file or directory")
-    assert "exit code 1; its inputs gone.csv, {workspace}/far are not there" in done.out
-    pit.file("a.sh", "exit 0\n").run("run", "p").ok()  # whoever can do without may
+    pit.file("there", "").file("a.sh", "touch $PIT_WORKSPACE/begun\n")
+    done = pit.run("run", "p", "--json").fails(1)
+    (end,) = [event for event in done.events if event["event"] == "task_ended"]
+    assert (end["state"], end["reason"], end["attempts"]) == ("failed", "missing_input", 0)
+    assert end["error"] == "its inputs gone.csv, {workspace}/far are not there"
+    assert not (pit.root / "begun").exists()
+    pit.run("plan", "p").fails(1)  # which says the same
+    pit.file("gone.csv", "")
+    (pit.root / "far").write_text("")
+    pit.run("run", "p").ok()
 
 
 @pytest.mark.parametrize(

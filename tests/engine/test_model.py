@@ -129,18 +129,18 @@ class Bench:
         skipped = {name for name, action in outlooks.items() if action is Action.SKIP}
         sure = {name for name, action in outlooks.items() if action is Action.RUN}
         assert not skipped & due.ran
-        assert sure <= due.ran | due.held_up
+        assert sure <= due.ran | due.failed | due.held_up
 
     def check_from_scratch(self, plan: Plan, before: Tree, due: Outcome) -> None:
         """A whole run without trouble leaves what a build from scratch makes."""
         whole = len(plan.chosen) == len(self.pipeline.steps)
-        if whole and not plan.failing and (plan.edit is None or not plan.edit[1].startswith(LIVE)):
+        if whole and not due.failed and (plan.edit is None or not plan.edit[1].startswith(LIVE)):
             built = from_scratch(self.pipeline, before, plan.mode)
             assert {place: due.tree.get(place) for place in built} == built
 
     def sealed(self, dag: Any, config: Any, selection: str | None, given: dict[str, str]) -> bool:
         """Whether the short way says that there is nothing to do."""
-        place = seal.place(config.cache_dir, "m", selection or "", given)
+        place = seal.place(config, "m", selection or "", given)
         if seal.unbroken(place, VERSION, self.store.mark("m")) is not None:
             return True
         began = time.time_ns()
@@ -341,6 +341,10 @@ UNTRACKED_FOR_A_RUN = [
     _turn(("always", 2, 1), ("write", 0, 0)),
     _turn(("always", 2, 0), ("write", 0, 0)),
 ]
+LINK_TO_NOTHING = [
+    _turn(trouble="fail", victim=2),
+    _turn(("drop", 2, 0))._replace(selection="below", task=2),
+]
 SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _turn()]
 
 
@@ -357,6 +361,7 @@ SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _
 @example(ALL_KINDS, SUCCESS_WITHOUT_PRODUCTS)
 @example(ALL_KINDS, SLY_EDIT_DURING_A_RUN)
 @example(ALL_KINDS, SEALED_THEN_FAILED)
+@example(ALL_KINDS, LINK_TO_NOTHING)
 @example(ALL_KINDS, UNTRACKED_FOR_A_RUN)
 @example(ALL_KINDS, LEFTOVER_THAT_A_PATTERN_MATCHES)
 @given(st.one_of(pipelines(), st.just(ALL_KINDS)), st.lists(turns, min_size=1, max_size=6))

@@ -115,6 +115,23 @@ def test_old_code_does_not_publish_over_newer_however_often_it_is_retried(pit: P
     assert ("success", "superseded") in rows(pit, "select state, reason from tasks")
 
 
+def test_a_retry_waits_for_the_end_of_a_run_that_was_killed(pit: Pit) -> None:
+    pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n')
+    stubborn = "trap '' TERM; while [ ! -e $PIT_WORKSPACE/go ]; do sleep 0.05; done"
+    pit.file("a.sh", f"touch $PIT_WORKSPACE/in; {stubborn}\n")
+    killed = pit.start("run", "m", "--grace", "2s")
+    wait_for(lambda: (pit.root / "in").exists())
+    wait_for(lambda: rows(pit, "select 1 from environments") != [])
+    killed.kill()
+    killed.communicate(timeout=60)
+    retry = pit.start("retry", "m")
+    wait_for(lambda: len(pit.runs()) == 2)
+    (pit.root / "go").touch()
+    told = retry.communicate(timeout=60)[0].decode()
+    assert retry.returncode == 0, told
+    assert "waiting for the end of what run " in told
+
+
 def test_what_failed_left_out_stays_out_of_its_retry(failed: Pit) -> None:
     failed.run("run", "m", "--failed").fails(1)
     (failed.root / "fixed").touch()
@@ -188,3 +205,18 @@ def test_an_orderly_past_is_told_by_what_ran_later_before_the_restart(failed: Pi
     with closing(sqlite3.connect(failed.root / "pit_metadata.db")) as store, store:
         store.execute("UPDATE runs SET boot_id = 'before'")
     finished(failed)
+
+
+def test_a_power_cut_found_out_late_does_not_make_what_was_young_older(pit: Pit) -> None:
+    """The store learns of the end of a run that was cut off when the machine is up again."""
+    pit.project("m").toml(CHAIN.format(dag="")).file("a.sh", "touch a\n")
+    pit.file("b.sh", "touch $PIT_WORKSPACE/in; test -e $PIT_WORKSPACE/go || exec sleep 98.7652\n")
+    process = pit.start("run", "m")
+    wait_for(lambda: (pit.root / "in").exists() and bool([*pit.marked("98.7652")]))
+    for pid in [*pit.marked(str(pit.root)), *pit.marked("98.7652")]:
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    restarted(pit, earlier=600.0)
+    (pit.root / "go").touch()
+    pit.run("retry", "m").fails(23, "the machine was restarted since run", "--code new")
+    pit.run("retry", "m", "--code", "new").ok()
