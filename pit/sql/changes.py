@@ -6,18 +6,16 @@ left out, unless `max_change` makes the count a condition.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 from msgspec import field
 
 from pit.model import Record
 from pit.sql import dialect as dialects
 from pit.sql import split, table
+from pit.sql.baseline import Baseline
 from pit.sql.dialect import BadName, Dialect, Table
 from pit.sql.driver import MAX_CHANGE, Failure, Session, SqlFailure, Statement
 
@@ -90,8 +88,7 @@ class Changes:
         self._native, self._dialect = session.native, dialect
         self._tables = tuple(dict.fromkeys(tables))[:_TABLES]
         self._max_change, self._key = max_change, key
-        self._base: dict[str, int] = {}
-        self._kept: Path | None = None
+        self._base: Baseline | None = None
         self._before: dict[Table, State] = {}
         self._after: dict[Table, State] = {}
 
@@ -100,36 +97,30 @@ class Changes:
         for one in self._tables:
             self._before[one] = self._state(one)
 
-    def keep(self, path: str) -> None:
-        """Keep the numbers of rows in a file, or compare with those that an attempt before kept.
-
-        What a script has done stands though it failed, and must not be what the next compares with.
-        """
-        if self._max_change is None or not path:
+    def keep(self, baseline: Baseline) -> None:
+        """Compare with the numbers of rows that are kept there, and keep those that are not."""
+        if self._max_change is None:
             return
-        file = self._kept = Path(path)
-        with suppress(FileNotFoundError, msgspec.MsgspecError):
-            self._base = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
-            return
-        counted = {str(one): state.rows or 0 for one, state in self._before.items() if state.known}
-        with suppress(OSError):  # a full disk: it is the script's to fail
-            file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = file.with_name(f".pit-{os.urandom(6).hex()}")
-            temporary.write_bytes(msgspec.json.encode(counted))
-            temporary.replace(file)
+        self._base = baseline
+        looked = self._before.items()
+        baseline.keep({str(one): state.rows or 0 for one, state in looked if state.known})
 
-    def let_go(self) -> None:
-        """The script has succeeded: the next is compared with what it has left."""
-        if self._kept is not None:
-            self._kept.unlink(missing_ok=True)
+    def succeeded(self) -> None:
+        """The script has succeeded: nothing need be remembered."""
+        if self._base is not None:
+            self._base.clear()
 
     def failed(self) -> None:
-        """The script has failed; if it has changed nothing, nothing need be remembered."""
-        if self._kept is None or self._base:
-            return
-        rows = {one: self._counted(one) for one in self._tables}
-        if all(rows[one] == state.rows for one, state in self._before.items()):
-            self.let_go()
+        """The script has failed; if it has changed nothing, nothing more need be remembered."""
+        if self._base is not None and all(
+            self._counted(one) == state.rows for one, state in self._before.items()
+        ):
+            self._base.restore()
+
+    def untouched(self) -> None:
+        """The script has done nothing, and begins anew: others may change the tables first."""
+        if self._base is not None:
+            self._base.restore()
 
     def after(self, loaded: Loaded | None = None) -> list[str]:
         """A line for each table that is there; `loaded` is what is known of them without a look."""
@@ -152,7 +143,7 @@ class Changes:
                 if exists(self._native, self._dialect, one):
                     return f"the rows of {one} cannot be counted, which max_change needs"
                 now = 0
-            rows = self._base.get(str(one), was.rows)
+            rows = self._base.before.get(str(one), was.rows) if self._base else was.rows
             share = change(rows, now)
             if share is not None and share > self._max_change:
                 since = " (before an attempt that failed)" if rows != was.rows else ""

@@ -17,8 +17,7 @@ from pit.sql import results, table, wire
 from pit.sql.driver import CHECK_FAILED, Driver, Failure, Session, SqlFailure, Statement
 from pit.sql.drivers.duck import DuckSession
 from pit.sql.transfer.reader import prepared
-from pit.sql.transfer.saving import Saving, one_query, sizes
-from pit.sql.transfer.spool import Column, Spool, of_odbc
+from pit.sql.transfer.saving import Saving, one_query
 from pit.sql.transfer.stored import copied
 
 
@@ -43,7 +42,7 @@ class Checking(Saving):
             template=order.template,
         )
         super().__init__(driver, save, log)
-        self._expect, self._keep = order.expect, Path(order.keep)
+        self._expect, self._keep, self._kept = order.expect, Path(order.keep), order.kept
 
     def _meet(self, statements: Sequence[Statement]) -> None:
         one_query("a check", statements, self._database.kind)
@@ -64,20 +63,15 @@ class Checking(Saving):
         if isinstance(session, DuckSession):
             session.save(statement, path, _named)
             return 0
-        rows = session.rows(statement)
-        if not rows.columns:
-            message = "a check is a query that returns rows; this returns none"
-            raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
-        types = [of_odbc(one[1], *sizes(one)) for one in rows.header] or [""] * len(rows.columns)
-        names = results.distinct(rows.columns)
-        with closing(prepared(results.private(f"{path}.spool"))) as file:
-            self._running.append(file)
-            spool = Spool(file, [Column(*pair) for pair in zip(names, types, strict=True)])
-            for batch in rows.batches:
-                self._heed()
-                spool.add(batch)
-            rows.end(statement)
-            file.execute(copied(spool.typed(), "spool", path, "parquet"))
+        with closing(session.rows(statement)) as rows:
+            if not rows.columns:
+                message = "a check is a query that returns rows; this returns none"
+                raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
+            with closing(prepared(results.private(f"{path}.spool"))) as file:
+                self._running.append(file)
+                spool = self._spool(file, rows, results.distinct(rows.columns))
+                rows.end(statement)
+                file.execute(copied(spool.typed(), "spool", path, "parquet"))
         return 0
 
     def _judge(self, seconds: float) -> None:
@@ -98,7 +92,7 @@ class Checking(Saving):
             self._keep.unlink(missing_ok=True)
         if findings:
             sentence = "; ".join(one.sentence for one in findings)
-            where = f"; see data/{self._keep.parent.name}/{self._keep.name}" if kept.count else ""
+            where = f"; see {self._kept}" if kept.count else ""
             raise SqlFailure(Failure(message=f"{sentence}{where}", kind=CHECK_FAILED))
 
 
@@ -128,7 +122,7 @@ class Kept:
         names = [results.quoted(name) for name in self.columns]
         casts = ", ".join(f"left(CAST({name} AS VARCHAR), {2 * table.CELL})" for name in names)
         query = f"SELECT {casts} FROM {self._source} WHERE {condition}"
-        rows = self._connection.execute(f"{query} LIMIT {table.ROWS}").fetchall()
+        rows = self._connection.execute(f"{query} LIMIT {_PREVIEW}").fetchall()
         if not rows:
             return ""
         count = int(self.ask("count(*)", condition)[0])
@@ -140,6 +134,9 @@ class Kept:
         header = self._connection.execute(f"FROM {self._source} LIMIT 0").description
         return [str(column[1]) for column in header]
 
+
+_PREVIEW = 5
+"""So many rows of what a check finds are logged; with their header they fit into a summary."""
 
 _TEXTS = ("VARCHAR", "STRING", "BLOB", "BINARY", "DATETIME", "DATE", "Date", "UUID", "bool", "BOOL")
 

@@ -122,7 +122,7 @@ class Sharing(Protocol):
     """A driver whose databases work in this process, with the machine's memory and processors."""
 
     def share(self, database: Database) -> None:
-        """An open database takes no more than its options say from now on."""
+        """A database, open or not, takes no more than its options say from now on; never waits."""
 
 
 class Running:
@@ -204,6 +204,7 @@ class Server:
 
     def _perform(self, order: wire.Work, running: Running, log: Callable[[str], None]) -> None:
         number = order.id
+        self._reply(wire.Begun(id=number))  # not by the main thread, which must hear interrupts
         try:
             report = running.execution.run()
         # A defect must be told like any failure: a run that never answers would hang its task.
@@ -218,6 +219,7 @@ class Server:
             wire.Done(
                 id=number,
                 failure=report.failure,
+                warning=report.warning,
                 statements=report.statements,
                 rows=report.rows,
                 answer=report.answer,

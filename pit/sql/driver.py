@@ -7,7 +7,7 @@ transactions that the database would have if it were sent the script whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from pit.model import Record
@@ -66,6 +66,12 @@ class Rows(Record, frozen=True):
             message = "there is a second result, and only one can be taken"
             raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
 
+    def close(self) -> None:
+        """Nothing more of it will be read."""
+        for source in (self.batches, self.following):
+            if isinstance(source, Generator):
+                source.close()
+
 
 class Failure(Record, frozen=True):
     """Why a script failed: a sentence, and the line in the script (0: none).
@@ -107,6 +113,15 @@ class Busy(Exception):
     def __init__(self, path: str, holder: str) -> None:
         super().__init__(f"{path} is in use by {holder}")
         self.path, self.holder = path, holder
+
+    @property
+    def waits(self) -> str:
+        """What the log says of whoever waits for it."""
+        return f"{WAITING}{self.path}: in use by {self.holder}"
+
+
+WAITING = "waiting for "
+"""How the line of a log begins that says for what a script waits; it is told at once."""
 
 
 Tell = Callable[[str], None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -67,15 +68,11 @@ class Querying(Execution):
         self._heed()
         written = getattr(session, "documents", None) if self._order.form == "json" else None
         documents = written is not None
-        rows: Rows = written(statement) if written is not None else session.rows(statement)
-        try:
+        asked: Rows = written(statement) if written is not None else session.rows(statement)
+        with closing(asked) as rows:
             self._written(rows, documents)
             for more in self._more(rows, statement):
                 self._written(more, documents)
-        finally:
-            for source in (rows.batches, rows.following):
-                if isinstance(source, Generator):
-                    source.close()
         if session.roll_back():
             self._changed = None
             raise SqlFailure(Failure(message="the open transaction was rolled back"))

@@ -19,6 +19,7 @@ import msgspec
 
 from pit.model import Record
 from pit.sql import table
+from pit.sql.baseline import Baseline
 from pit.sql.changes import Changes, dialect_of, written
 from pit.sql.connect import Database
 from pit.sql.dialect import BadName, of_kind
@@ -50,13 +51,14 @@ _PATIENCE = 60.0
 class Report(Record, frozen=True):
     """How a script went: statements that ended well, rows that they changed, why it failed.
 
-    `answer` is what somebody wanted to know of it, as JSON.
+    `answer` is what somebody wanted to know of it, as JSON, `warning` what they should know.
     """
 
     statements: int = 0
     rows: int = 0
     failure: Failure | None = None
     answer: Any = None
+    warning: str = ""
 
 
 class Execution:
@@ -165,6 +167,10 @@ class Execution:
             changes = self._changes(session, statements)
             try:
                 self._each(session, statements)
+            except Busy:
+                if changes is not None:
+                    changes.untouched()
+                raise
             except SqlFailure:
                 if changes is not None:
                     changes.failed()
@@ -198,7 +204,8 @@ class Execution:
             return None
         changes = Changes(session, dialect_of(session, kind), tables, self._watch.max_change)
         changes.before()
-        changes.keep(self._watch.base)
+        if self._watch.base:
+            changes.keep(Baseline(self._watch.base, self._database.display))
         return changes
 
     def _tell_changes(self, changes: Changes | None) -> None:
@@ -207,7 +214,7 @@ class Execution:
         for line in changes.after():
             self._tell(line)
         changes.check()
-        changes.let_go()
+        changes.succeeded()
 
     def _one(self, session: Session, statement: Statement) -> None:
         self._heed()
@@ -264,7 +271,7 @@ class Execution:
         """Wait a little, longer each time, by chance more or less; say once for whom."""
         if busy.path not in self._awaited:
             self._awaited.add(busy.path)
-            self._tell(f"waiting for {busy.path}: in use by {busy.holder}")
+            self._tell(busy.waits)
         pause = min(_FIRST_PAUSE * 1.5**waited, _LONGEST_PAUSE)
         self._stop.pause(pause * random.uniform(0.5, 1.5))
 

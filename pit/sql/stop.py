@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -17,19 +16,17 @@ class Stop:
     """Not wished at first; what is under way looks at it between two steps."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._future: Future[Any] = Future()
+        self._wish: Future[Any] = Future()
 
     def wish(self) -> None:
         """End soon."""
-        self._event.set()
         with suppress(InvalidStateError):  # it has been wished before
-            self._future.set_result(None)
+            self._wish.set_result(None)
 
     @property
     def wished(self) -> bool:
         """Whether it has been wished."""
-        return self._event.is_set()
+        return self._wish.done()
 
     def heed(self) -> None:
         """SqlFailure if it has been wished."""
@@ -38,7 +35,7 @@ class Stop:
 
     def pause(self, seconds: float) -> None:
         """Do nothing for so long, unless it is wished: then SqlFailure."""
-        self._event.wait(seconds)
+        wait((self._wish,), seconds)
         self.heed()
 
     def opened(self, opening: Callable[[], _Opened], close: Callable[[_Opened], None]) -> _Opened:
@@ -50,7 +47,7 @@ class Stop:
         pool = ThreadPoolExecutor(1)
         future = pool.submit(opening)
         pool.shutdown(wait=False)
-        either: tuple[Future[Any], ...] = (future, self._future)
+        either: tuple[Future[Any], ...] = (future, self._wish)
         wait(either, return_when=FIRST_COMPLETED)
         if not future.done():
             future.add_done_callback(lambda late: _dropped(late, close))

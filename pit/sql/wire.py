@@ -3,10 +3,11 @@
 Pit asks:     {"op":"run","id":1,"script":"marts.sql","text":"select …","database":{…},
                "variables":{"pit_run_id":"…"}}
               {"op":"check",…}  {"op":"ask",…}  {"op":"query",…}  {"op":"probe",…}, as below
-              {"op":"share","database":{…}}  its file, if open, shall get by with less
+              {"op":"share","database":{…}}  its file has so much of the machine now
               {"op":"interrupt","id":1}      the run with that id shall end soon; it still answers
               {"op":"end"}                   interrupt everything and exit, as at end of file
-Child tells:  {"say":"log","id":1,"text":"…"}      lines for the task's log, in order
+Child tells:  {"say":"begun","id":1}         first: from now on a crash may be its doing
+              {"say":"log","id":1,"text":"…"}      lines for the task's log, in order
               {"say":"data","id":1,"text":"…"}     a piece of what a query returns
               {"say":"done","id":1,"failure":null,"statements":3,"rows":42,"cpu_seconds":0.1,
                "peak_memory":50000000}              exactly once per run, and last
@@ -61,13 +62,17 @@ class Watch(Record, frozen=True):
 
 
 class Check(Record, frozen=True, tag_field="op", tag="check"):
-    """Hold the result of one query against `expect`; rows that fail are kept as Parquet."""
+    """Hold the result of one query against `expect`; rows that fail are kept as Parquet.
+
+    `keep` is the file for them, `kept` what it is called to people.
+    """
 
     id: int
     script: str
     text: str
     database: Database
     keep: str
+    kept: str
     expect: Expect | None = None
     variables: dict[str, str] = field(default_factory=dict)
     template: Template | None = None
@@ -76,7 +81,7 @@ class Check(Record, frozen=True, tag_field="op", tag="check"):
 class Load(Record, frozen=True, tag_field="op", tag="load"):
     """Files into a table. `roots` are the folders in which its source is looked for, in order.
 
-    `aside` is the file for rows that cannot be loaded.
+    `aside` is the file for rows that cannot be loaded, `kept` what it is called to people.
     """
 
     id: int
@@ -85,6 +90,7 @@ class Load(Record, frozen=True, tag_field="op", tag="load"):
     work: model.Load
     roots: tuple[str, ...]
     aside: str
+    kept: str
     max_change: float | None = None
 
 
@@ -165,13 +171,19 @@ class Interrupt(Record, frozen=True, tag_field="op", tag="interrupt"):
 
 
 class Share(Record, frozen=True, tag_field="op", tag="share"):
-    """A database that may be open gets by with the memory and processors of its options now."""
+    """A database gets by with the memory and processors of its options, from now on."""
 
     database: Database
 
 
 class End(Record, frozen=True, tag_field="op", tag="end"):
     """Interrupt every run and exit."""
+
+
+class Begun(Record, frozen=True, tag_field="say", tag="begun"):
+    """A run was heard of, and begins."""
+
+    id: int
 
 
 class Log(Record, frozen=True, tag_field="say", tag="log"):
@@ -193,11 +205,12 @@ class Done(Record, frozen=True, tag_field="say", tag="done"):
 
     `rows` counts what its statements changed. CPU seconds and peak memory (bytes) are those of the
     whole process, so they are told only when no other run was under way meanwhile. `answer` is what
-    a request asked for, as JSON.
+    a request asked for, as JSON, `warning` what a success found that somebody should know.
     """
 
     id: int
     failure: Failure | None = None
+    warning: str = ""
     statements: int = 0
     rows: int = 0
     cpu_seconds: float | None = None
@@ -208,7 +221,8 @@ class Done(Record, frozen=True, tag_field="say", tag="done"):
 Work = Run | Check | Load | Save | Ask | Query | Probe
 """What is done in a session, each with an answer of its own."""
 Request = Work | Share | Interrupt | End
-Reply = Log | Data | Done
+Told = Log | Data | Done
+Reply = Begun | Told
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _replies: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)

@@ -1,19 +1,19 @@
 """Where the numbers of rows are kept that `max_change` compares with, after a script has failed.
 
-A script's statements stand even if it fails, so the count before the first attempt is kept until
-one has succeeded: else the next run would compare with what the failed one has left.
+`pit.sql.baseline` says why, and what is in them.
 """
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 
 def path_of(workspace: str | Path, dag: str, task: str) -> Path:
-    """The file of a task: a JSON object of tables and their rows, there only after a failure."""
-    return Path(workspace, ".pit", "changes", f"{quote(dag, safe='')}.{quote(task, safe='')}.json")
+    """The file of a task, called by a digest, since a name may be too long for one."""
+    name = hashlib.blake2s(f"{dag}/{task}".encode(), digest_size=12).hexdigest()
+    return Path(workspace, ".pit", "changes", f"{name}.json")
 
 
 def forget(workspace: str | Path, dag: str, task: str) -> bool:

@@ -25,7 +25,7 @@ from pit.model import Check, Load, Order, Outcome, Reason, Record, Save, Severit
 from pit.sql import wire
 from pit.sql.child import command
 from pit.sql.connect import Database, parse
-from pit.sql.driver import CANCELLED, CHECK_FAILED, DISK_FULL, MAX_CHANGE, Failure
+from pit.sql.driver import CANCELLED, CHECK_FAILED, DISK_FULL, MAX_CHANGE, WAITING, Failure
 from pit.work import sqlchild
 from pit.work.filelock import FileLocks
 from pit.work.guardian import Guardian
@@ -56,7 +56,10 @@ class Spawn(Protocol):
 
 
 class Sessions(AbstractContextManager["Sessions"]):
-    """Performs SQL orders; a context manager whose end is the end of every SQL process."""
+    """Performs SQL orders; a context manager whose end is the end of every SQL process.
+
+    `waits` hears of a task that waits for a file in somebody's use, and is told from any thread.
+    """
 
     def __init__(
         self,
@@ -67,8 +70,10 @@ class Sessions(AbstractContextManager["Sessions"]):
         stderr: str | Path,
         workspace: Path,
         guardian: Guardian | None = None,
+        waits: Callable[[str, str], None] = lambda task, what: None,
     ) -> None:
         self._spawn = spawn
+        self.waits = waits
         self._cwd, self._env = cwd, env
         self._stderr = Path(stderr)
         self._workspace = workspace
@@ -76,6 +81,7 @@ class Sessions(AbstractContextManager["Sessions"]):
         self._lock = threading.Lock()
         self._processes: dict[tuple[str, str], SqlProcess] = {}
         self._ducks: dict[str, Database] = {}
+        self._shares: dict[SqlProcess, int] = {}
         self._buried: list[SqlProcess] = []
         self._suspects: set[str] = set()
         self._turns = Turns()
@@ -181,8 +187,10 @@ class Sessions(AbstractContextManager["Sessions"]):
         """Send a request to the process that serves its database; OSError if there can be none."""
         while True:
             process = self._process(task, request.database)
-            told = replace(request, database=self._with_share(request.database))
-            if (talk := process.begin(told)) is not None:
+            with self._lock:  # so that nobody's share overtakes a later one
+                database = self._with_share(process, request.database)
+                talk = process.begin(replace(request, database=database))
+            if talk is not None:
                 return talk
             self._bury(process)
 
@@ -194,25 +202,26 @@ class Sessions(AbstractContextManager["Sessions"]):
                 process = self._processes[key] = SqlProcess(self._start, self._stderr)
             return process
 
-    def _with_share(self, database: Database) -> Database:
-        """A DuckDB of several in this run gets its share of the machine, unless its URL says.
+    def _with_share(self, process: SqlProcess, database: Database) -> Database:
+        """A DuckDB gets its share of the machine among those in use, unless its URL says.
 
-        DuckDB by itself takes 80 % of the memory and every processor, each time. Those that may be
+        DuckDB by itself takes 80 % of the memory and every processor, each time. Those that are
         open when another one comes in are told to get by with less.
         """
         if database.kind != "duckdb":
             return database
-        with self._lock:
-            new = database.key not in self._ducks
-            self._ducks[database.key] = database
-            count = len(self._ducks)
-            others = [
-                (process, shared(self._ducks[key], count))
-                for (key, _), process in self._processes.items()
-                if new and key in self._ducks and key != database.key
-            ]
-        for process, other in others:
-            process.send(wire.Share(database=other))
+        self._ducks[database.key] = database
+        used = {
+            one: self._ducks[key]
+            for (key, _), one in self._processes.items()
+            if key in self._ducks and (one is process or one.busy)
+        }
+        count = len({each.key for each in used.values()} | {database.key})
+        for one, each in used.items():
+            told = self._shares.setdefault(one, count)
+            if told < count or (one is process and told != count):
+                self._shares[one] = count
+                one.send(wire.Share(database=shared(each, count)))
         return database if count < 2 else shared(database, count)
 
     def _start(self) -> Child:
@@ -411,6 +420,8 @@ class _Attempt:
 
     def _write(self, text: str) -> None:
         """Log, unless that has failed before; a full disk ends the script."""
+        if text.startswith(WAITING):
+            self._sessions.waits(self._order.task, text)
         if self._full is not None:
             return
         try:
@@ -425,7 +436,10 @@ class _Attempt:
     def _over(self, done: wire.Done) -> _End:
         """The script answered; what it did is done even if it was asked to stop meanwhile."""
         self.rows = done.rows
-        end = _End() if done.failure is None else self._ending or self._failed(done.failure)
+        if done.failure is None:
+            end = _End(warning=done.warning)
+        else:
+            end = self._ending or self._failed(done.failure)
         return replace(end, cpu_seconds=done.cpu_seconds, peak_memory=done.peak_memory)
 
     def _failed(self, failure: Failure) -> _End:
@@ -461,6 +475,9 @@ class _Attempt:
         how = _death(gone.returncode)
         if gone.words:
             self._write(f"the SQL process {how}; its last words:\n{gone.words}")
+        if not gone.begun and gone.returncode < 0:
+            error = f"the SQL process {how} before it had heard of the script"
+            return _End(reason=Reason.INTERNAL, error=error, lost=True)
         if not gone.alone:
             self._sessions.suspect(self._order.task)
             error = f"the SQL process {how} while several tasks used it"

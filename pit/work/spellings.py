@@ -23,6 +23,7 @@ SHORTEST = 6
 
 PLAIN_FIELDS = frozenset(
     {"host", "port", "user", "database", "schema", "driver", "path"}
+    | {"server", "hostname", "username", "uid", "dbname"}  # other names of these
     | {"endpoint", "region", "bucket", "prefix", "path_style", "verify", "ca", "auth"}
     | {"protocol", "tls", "security", "from", "host_key", "encoding", "timeout", "insecure_login"}
     | {"header", "query", "sslmode", "encrypt", "trustservercertificate", "application_name"}

@@ -43,8 +43,8 @@ def request_of(order: Order, database: Database, started: float) -> wire.Work:
     match order.work:
         case Check(query=query, keep=keep, expect=expect):
             facts["text"] = query or _read(Path(order.cwd, order.sql), script)
-            kept = str(Path(order.env["PIT_DATA_DIR"], keep))
-            return wire.Check(expect=expect, keep=kept, **facts)
+            place = Path(order.env["PIT_DATA_DIR"], keep)
+            return wire.Check(expect=expect, keep=str(place), kept=_told(order, place), **facts)
         case Load() as load:
             return _load(order, load, database)
         case Save(output=output, query=query):
@@ -59,15 +59,23 @@ def request_of(order: Order, database: Database, started: float) -> wire.Work:
 def _load(order: Order, load: Load, database: Database) -> wire.Load:
     """A source is looked for in the data folder first, then in the project."""
     data = order.env["PIT_DATA_DIR"]
+    aside = Path(data, f"{Path(order.log).stem or 'load'}.rejects.parquet")
     return wire.Load(
         id=0,
         script=name_of(order),
         database=database,
         work=load,
         roots=(data, order.cwd),
-        aside=str(Path(data, f"{Path(order.log).stem or 'load'}.rejects.parquet")),
+        aside=str(aside),
+        kept=_told(order, aside),
         max_change=order.max_change,
     )
+
+
+def _told(order: Order, file: Path) -> str:
+    """How a file is called to people: by its path from the workspace, if it lies there."""
+    root = order.env["PIT_WORKSPACE"]
+    return str(file.relative_to(root) if file.is_relative_to(root) else file)
 
 
 def name_of(order: Order) -> str:

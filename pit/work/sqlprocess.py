@@ -49,11 +49,13 @@ class Gone(Record, frozen=True):
     """The process is dead: how, whether this script is to blame, and what it said on stderr.
 
     `ended`: Pit ended it. `alone`: no other script was under way, so it was this one's doing.
+    `begun`: it had heard of this script.
     """
 
     returncode: int
     ended: bool
     alone: bool
+    begun: bool
     words: str
 
 
@@ -62,14 +64,15 @@ class Talk(AbstractContextManager["Talk"]):
 
     def __init__(self, sql: SqlProcess, number: int) -> None:
         self.number = number
+        self.begun = False
         self._sql = sql
-        self._messages: queue.Queue[wire.Reply | Gone] = queue.Queue(_WAITING)
+        self._messages: queue.Queue[wire.Told | Gone] = queue.Queue(_WAITING)
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._open = True
         self._lock = threading.Lock()
 
-    def put(self, message: wire.Reply | Gone) -> None:
+    def put(self, message: wire.Told | Gone) -> None:
         """Deliver a message; waits while the script's thread is behind with reading."""
         while self._open:
             try:
@@ -85,7 +88,7 @@ class Talk(AbstractContextManager["Talk"]):
                 with suppress(BlockingIOError):  # so many wake-up calls that one more is none
                     os.write(self._writer, b".")
 
-    def hear(self, also: int | None, seconds: float | None) -> Iterator[wire.Reply | Gone]:
+    def hear(self, also: int | None, seconds: float | None) -> Iterator[wire.Told | Gone]:
         """What has been said; waits for something, for `also` to be readable, or so long."""
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
@@ -150,6 +153,12 @@ class SqlProcess:
         self.send(replace(request, id=talk.number))
         return talk
 
+    @property
+    def busy(self) -> bool:
+        """Whether a script talks with it."""
+        with self._lock:
+            return bool(self._talks)
+
     def send(self, request: wire.Request) -> None:
         """Write a request, some time soon."""
         self._outbox.put(wire.encode(request))
@@ -198,7 +207,11 @@ class SqlProcess:
     def _deliver(self, reply: wire.Reply) -> None:
         with self._lock:
             talk = self._talks.get(reply.id)
-        if talk is not None:
+        if talk is None:
+            return
+        if isinstance(reply, wire.Begun):
+            talk.begun = True
+        else:
             talk.put(reply)
 
     def _bury(self) -> None:
@@ -209,11 +222,12 @@ class SqlProcess:
         gone = Gone(
             returncode=0 if returncode is None else returncode,
             ended=self._ended,
-            alone=len(talks) == 1,
+            alone=sum(talk.begun for talk in talks) == 1,
+            begun=True,
             words=_tail(self._stderr, self._said),
         )
         for talk in talks:
-            talk.put(gone)
+            talk.put(gone if talk.begun else replace(gone, begun=False))
 
 
 def _size(path: Path) -> int:

@@ -79,7 +79,7 @@ class Conversation:
         reply = wire.reply(line)
         if isinstance(reply, Done):
             self.done[reply.id] = reply
-        else:
+        elif not isinstance(reply, wire.Begun):
             self.logs.setdefault(reply.id, []).append(reply.text)
         return reply
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pit.sql.changes import State, told, written
 from pit.sql.connect import parse
 from pit.sql.driver import MAX_CHANGE
 from pit.sql.wire import Done
+from pit.work import baselines
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
 from tests.sql.transfer.moving import Mover
@@ -162,6 +164,71 @@ def test_what_was_empty_may_become_anything_even_after_a_failure(
     assert bench.run(broken, max_change=0.2, base=base).failure is not None
     more = "INSERT INTO t VALUES (1), (2), (3)"
     assert bench.run(more, max_change=0.2, base=base).failure is None
+
+
+def test_what_another_database_holds_is_compared_with_nothing(
+    talk: Conversation, tmp_path: Path
+) -> None:
+    base = str(tmp_path / "d.t.json")
+    broken = "DELETE FROM t WHERE i > 1; SELECT nope FROM t"
+    trial, real = Bench(talk, "sqlite://trial.db"), Bench(talk, "sqlite://real.db")
+    trial.run("CREATE TABLE t (i INTEGER); INSERT INTO t VALUES (1), (2), (3), (4)")
+    assert trial.run(broken, max_change=0.5, base=base).failure is not None
+    real.run("CREATE TABLE t (i INTEGER); INSERT INTO t VALUES (1), (2)")
+    assert real.run("INSERT INTO t VALUES (3)", max_change=0.5, base=base).failure is None
+    failure = trial.run("INSERT INTO t VALUES (9)", max_change=0.2, base=base).failure
+    assert failure is not None, "what is kept of the one outlives the success on the other"
+    assert "t went from 4 (before" in failure.message
+
+
+def test_a_table_that_comes_to_be_written_later_is_kept_as_well(
+    bench: Bench, tmp_path: Path
+) -> None:
+    base = str(tmp_path / "d.t.json")
+    for name in "ab":
+        bench.run(f"CREATE TABLE {name} (i INTEGER); INSERT INTO {name} VALUES (1), (2), (3)")
+        broken = f"BEGIN; DELETE FROM {name} WHERE i > 1; COMMIT; SELECT nope FROM {name}"
+        assert bench.run(broken, max_change=0.2, base=base).failure is not None
+    failure = bench.run("UPDATE b SET i = 2", max_change=0.2, base=base).failure
+    assert failure is not None
+    assert "b went from 3 (before" in failure.message
+
+
+def test_what_others_change_while_a_script_waits_is_none_of_its_doing(
+    talk: Conversation, tmp_path: Path
+) -> None:
+    bench = Bench(talk, "sqlite://w.db")
+    bench.run("CREATE TABLE t (i INTEGER); INSERT INTO t VALUES (1)")
+    other = sqlite3.connect(tmp_path / "w.db")
+    other.executescript("BEGIN IMMEDIATE; INSERT INTO t VALUES (2), (3), (4)")
+    watch = wire.Watch(max_change=0.5, base=str(tmp_path / "d.t.json"))
+    database = parse(bench.url, talk.cwd)
+    text = "INSERT INTO t VALUES (5)"
+    order = wire.Run(id=0, script="x.sql", text=text, database=database, watch=watch)
+    number = talk.begin(order)
+    talk.until(number, "waiting for")
+    other.commit()
+    other.close()
+    assert talk.wait(number).failure is None, talk.log()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"t":4}', b'{"\xff":{"t":1}}', None])
+def test_a_file_of_rows_that_says_nothing_is_none(
+    talk: Conversation, tmp_path: Path, content: bytes | None
+) -> None:
+    base = tmp_path / "d.t.json"
+    base.mkdir() if content is None else base.write_bytes(content)
+    bench = Bench(talk, "sqlite://w.db")
+    bench.run("CREATE TABLE t (i INTEGER); INSERT INTO t VALUES (1), (2)")
+    insert = "INSERT INTO t VALUES (3)"
+    assert bench.run(insert, max_change=0.5, base=str(base)).failure is None
+    assert base.is_dir() == (content is None)
+    assert content is None or not base.exists()
+
+
+def test_each_task_has_a_file_of_its_own() -> None:
+    assert baselines.path_of("w", "a.b", "c") != baselines.path_of("w", "a", "b.c")
+    assert len(baselines.path_of("w", "d", "x" * 300).name) < 100
 
 
 def test_a_table_that_is_gone_has_changed_wholly(bench: Bench) -> None:

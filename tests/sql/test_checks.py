@@ -39,6 +39,7 @@ class Bench:
             text=text,
             database=parse(self.url, self.talk.cwd),
             keep=str(self.keep),
+            kept="runs/1/data/checks/c.parquet",
             expect=expect,
         )
         self.talk.send(order)
@@ -75,7 +76,7 @@ def bounds(text: str, least: float | None, most: float | None, open: bool = Fals
 def test_a_query_must_return_no_rows(bench: Bench) -> None:
     assert "no rows, as expected" in bench.passes("SELECT * FROM t WHERE i > 3;")
     message = bench.finds("SELECT i, name FROM t WHERE i > 1 ORDER BY i")
-    assert message == "2 rows, expected none; see data/checks/c.parquet"
+    assert message == "2 rows, expected none; see runs/1/data/checks/c.parquet"
     assert bench.kept() == [(2, None), (3, "three")]
     log = bench.talk.log()
     assert "  2  NULL\n  3  three\n  2 rows" in log
@@ -179,6 +180,7 @@ def test_a_running_check_can_be_interrupted(talk: Conversation, tmp_path: Path) 
         text=f"{endless} WHERE a.range % 7 = b.range % 13",
         database=parse(bench.url, talk.cwd),
         keep=str(bench.keep),
+        kept="",
     )
     talk.send(order)
     talk.until(order.id, "line 1")

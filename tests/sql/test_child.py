@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pit.sql import wire
 from pit.sql.connect import parse
@@ -270,6 +271,32 @@ def test_scripts_share_a_file_at_the_same_time(talk: Conversation) -> None:
     talk.send(wire.Interrupt(id=first))
     assert talk.wait(first).failure is not None
     assert rows(talk.cwd / "w.duckdb", "SELECT y FROM b") == [(2,)]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_share_that_is_told_counts_for_a_file_that_is_yet_to_be_opened(
+    talk: Conversation, hold: Hold, opened: bool
+) -> None:
+    database = parse("duckdb://w.duckdb", talk.cwd)
+    share = wire.Share(database=replace(database, options={"memory_limit": "300MiB"}))
+    limit = "SELECT current_setting('memory_limit')"
+    if opened:
+        long = talk.start(LONG)
+        talk.until(long, "SELECT count")
+        talk.send(share)
+        eventually(lambda: talk.run(limit).failure is None and "300.0 MiB" in talk.log())
+        talk.send(wire.Interrupt(id=long))
+        talk.wait(long)
+    else:
+        holder = hold(talk.cwd / "w.duckdb")
+        number = talk.start(limit)
+        talk.until(number, "waiting for")
+        talk.send(share)
+        assert talk.run("SELECT 1", ":memory:").failure is None, "it has heard of the share"
+        assert holder.stdin is not None
+        holder.stdin.close()
+        assert talk.wait(number).failure is None
+        assert "300.0 MiB" in talk.log(number)
 
 
 def test_a_script_that_attaches_has_the_file_alone(talk: Conversation) -> None:

@@ -21,10 +21,12 @@ def test_messages_come_back_as_they_were(tmp_path: Path) -> None:
             database=parse("duckdb://w.duckdb?threads=2", tmp_path),
             variables={"a": "b"},
         ),
+        wire.Share(database=parse("duckdb://w.duckdb?threads=2", tmp_path)),
         wire.Interrupt(id=1),
         wire.End(),
     ]
     replies: list[wire.Reply] = [
+        wire.Begun(id=1),
         wire.Log(id=1, text="a\nb"),
         wire.Done(id=1, failure=Failure(message="m", line=3, retryable=False), statements=2),
     ]

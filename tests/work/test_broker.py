@@ -257,6 +257,14 @@ def test_a_process_killed_in_mid_query(bench: Bench) -> None:
     assert bench.run("SELECT 1").reason is None
 
 
+def test_a_task_that_comes_right_after_a_death_is_not_blamed_for_it(bench: Bench) -> None:
+    for _ in range(5):
+        assert bench.run("SELECT 1").reason is None
+        os.kill(bench.pids[-1], signal.SIGKILL)
+        outcome = bench.run("SELECT 1", task="next")
+        assert outcome.reason is None or outcome.lost, outcome.error
+
+
 def test_last_words_reach_the_log(bench: Bench) -> None:
     start = bench.start(bench.order(LONG))
     bench.until("line 1")
@@ -353,22 +361,35 @@ def test_a_process_that_cannot_be_started(tmp_path: Path) -> None:
     assert "could not be started" in outcome.error
 
 
-def test_several_databases_share_the_machine(bench: Bench) -> None:
-    held = bench.start(bench.order(LONG, task="first"))
-    bench.until("SELECT count", task="first")
+def test_databases_in_use_share_the_machine(bench: Bench) -> None:
+    half = str(max(1, (os.cpu_count() or 1) // 2))
     query = "SELECT current_setting('memory_limit'), current_setting('threads') AS n"
-    assert bench.run(query, task="second", url="other.duckdb").reason is None
-    limit = bench.log("second").splitlines()[-2].split()
-    assert limit[-1] == str(max(1, (os.cpu_count() or 1) // 2))
-    own = "other.duckdb?memory_limit=300MiB&threads=1"
-    assert bench.run(query, task="third", url=f"duckdb://{own}").reason is None
-    assert bench.log("third").splitlines()[-2].split() == ["300.0", "MiB", "1"]
-    assert bench.run(query, task="fourth").reason is None, "on the file that was open before"
-    shared = bench.log("fourth").splitlines()[-2].split()
-    assert shared[-1] == str(max(1, (os.cpu_count() or 1) // 3))
-    assert float(shared[0]) < float(limit[0]), "a third of the memory, where two had a half each"
+
+    def limits(task: str, url: str) -> list[str]:
+        assert bench.run(query, task=task, url=url).reason is None
+        return bench.log(task).splitlines()[-2].split()
+
+    held = [bench.start(bench.order(LONG, task="first"))]
+    bench.until("SELECT count", task="first")
+    assert limits("second", "other.duckdb")[-1] == half
+    own = "duckdb://other.duckdb?memory_limit=300MiB&threads=1"
+    assert limits("third", own) == ["300.0", "MiB", "1"]
+    alone = float(limits("fourth", "w.duckdb")[0])
+    held.append(bench.start(bench.order(LONG, task="fifth", url="other.duckdb")))
+    bench.until("SELECT count", task="fifth")
+    size, _, threads = limits("sixth", "w.duckdb")  # on the file that was open before
+    assert (threads, float(size) < alone) == (half, True)
     bench.cancel.request(1, Reason.CANCELLED)
-    held.result(60)
+    for each in held:
+        each.result(60)
+
+
+def test_a_database_that_is_done_with_takes_no_share(bench: Bench) -> None:
+    query = "SELECT current_setting('memory_limit'), current_setting('threads') AS n"
+    for number in range(3):
+        assert bench.run(query, task=f"t{number}", url=f"{number}.duckdb").reason is None
+        threads = bench.log(f"t{number}").splitlines()[-2].split()[-1]
+        assert threads == str(os.cpu_count() or 1)
 
 
 def test_a_database_without_a_file_is_nobodys_alone(bench: Bench) -> None:

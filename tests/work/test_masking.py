@@ -311,6 +311,12 @@ def test_what_says_how_to_connect_is_no_secret() -> None:
     assert made.hide(text) == text
 
 
+def test_other_names_of_what_says_how_to_connect_are_none_either() -> None:
+    made = masks({"server": "localhost", "uid": "postgres", "dbname": "warehouse", "pwd": SECRET})
+    text = "postgres@localhost/warehouse"
+    assert made.hide(f"{text} {SECRET}") == f"{text} ***"
+
+
 def test_a_url_leaves_the_slash_to_what_follows() -> None:
     made = masks({"url": "https://hooks.example/T1/B2/"})
     hidden = made.hide(

@@ -20,6 +20,7 @@ import msgspec
 from pit.model import Record
 from pit.sql import table
 from pit.sql.connect import Database
+from pit.sql.dialect import DUCKDB
 from pit.sql.driver import Busy, Failure, Result, Rows, SqlFailure, Statement, Tell
 from pit.sql.drivers.duck_errors import TOLD_AS_JSON, busy, failure
 from pit.sql.drivers.files import SIBLING, make_room
@@ -71,6 +72,7 @@ class DuckDB:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: dict[str, _File] = {}
+        self._shares: dict[str, Mapping[str, str]] = {}
         self._parser = duckdb.connect()
 
     def parse(self, text: str, database: Database) -> list[Statement]:
@@ -133,20 +135,22 @@ class DuckDB:
             return session
 
     def share(self, database: Database) -> None:
-        """An open file takes no more than its options say from now on, if it can."""
+        """From now on its file takes no more than the options say, open or yet to be opened."""
+        self._shares[database.key] = database.options
+        # Whoever opens a file holds the lock, and that may last.
+        threading.Thread(target=self._limit, args=(database.key,), daemon=True).start()
+
+    def _limit(self, key: str) -> None:
         with self._lock:
-            file = self._files.get(database.key)
-            if file is None:
-                return
-            for name in ("memory_limit", "threads"):
-                value = database.options.get(name, "").replace("'", "''")
-                with suppress(duckdb.Error):  # it holds more, and cannot put it on disk
-                    file.root.execute(f"SET GLOBAL {name} = '{value}'")
+            file = self._files.get(key)
+            if file is not None:
+                _limited(file.root, self._shares[key])
 
     def _file(self, database: Database, alone: bool) -> _File:
         file = self._files.get(database.key)
         if file is None:
-            self._files[database.key] = file = _File(_open(database), alone)
+            root = _limited(_open(database), self._shares.get(database.key, {}))
+            self._files[database.key] = file = _File(root, alone)
         elif file.alone or alone:
             raise Busy(database.path, SIBLING)
         return file
@@ -410,6 +414,17 @@ def _open(database: Database) -> duckdb.DuckDBPyConnection:
         if isinstance(error, duckdb.InvalidInputException):
             failed = _final(failed.message, failed.kind)
         raise SqlFailure(failed) from None
+
+
+def _limited(
+    root: duckdb.DuckDBPyConnection, options: Mapping[str, str]
+) -> duckdb.DuckDBPyConnection:
+    """The database with so much memory and so many threads, if it can do with that."""
+    for name in ("memory_limit", "threads"):
+        if value := options.get(name):
+            with suppress(duckdb.Error):  # it holds more, and cannot put it on disk
+                root.execute(f"SET GLOBAL {name} = {DUCKDB.literal(value)}")
+    return root
 
 
 def _final(message: str, kind: str) -> Failure:

@@ -16,7 +16,7 @@ from pit.sql.transfer.files import listed, refused
 _DELIMITERS = (",", ";", "\t", "|")
 _FIRST_LINE = 2 * 1024**2
 """Characters of the first line that are looked at: as long as DuckDB lets a line be."""
-csv.field_size_limit(2 * _FIRST_LINE)
+csv.field_size_limit(_FIRST_LINE)
 _text = dialect.DUCKDB.literal
 
 GUESSES = {
@@ -110,16 +110,18 @@ class CsvFiles:
 
     def _first_record(self, path: str) -> str:
         """The first line, with those that belong to it because a quote is open."""
-        record, quoted = "", 0
+        parts: list[str] = []
+        left, quoted = _FIRST_LINE, 0
         with open(path, "rb") as file:
             source: Any = gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
             lines = self._decoded(source, self._shown(path))
-            while len(record) < _FIRST_LINE and (more := lines.readline(_FIRST_LINE)):
-                record += more
+            while left > 0 and (more := lines.readline(left)):
+                parts.append(more)
+                left -= len(more)
                 quoted ^= more.count('"') % 2
                 if not quoted:
                     break
-        return record.removeprefix("\ufeff")
+        return "".join(parts).removeprefix("\ufeff")
 
     def _decoded(self, source: Any, shown: str) -> io.TextIOWrapper:
         """A file's text, if it is in the encoding that it is said to be in."""

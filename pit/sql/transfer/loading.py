@@ -32,6 +32,7 @@ class Loading:
     def __init__(self, driver: Driver, order: wire.Load, log: Callable[[str], None]) -> None:
         self._driver, self._database, self._work = driver, order.database, order.work
         self._roots, self._aside, self._max_change = order.roots, order.aside, order.max_change
+        self._kept, self._warning = order.kept, ""
         self._log = log
         self._patience = Patience(self._tell)
         self._stop = self._patience.stop
@@ -41,7 +42,8 @@ class Loading:
 
     def run(self) -> Report:
         """Load, and let go of the database; failures are in the report."""
-        return self._patience.report(self._whole, self._database)
+        report = self._patience.report(self._whole, self._database)
+        return replace(report, warning=self._warning)
 
     def interrupt(self) -> None:
         """End it soon; the table is then as it was."""
@@ -68,6 +70,8 @@ class Loading:
             connection.close()
         for line in self._changed:
             self._tell(line)
+        if rejected:
+            self._warning = f"{_rows(rejected)} rejected, kept in {self._kept}"
         self._tell(self._summary(counts, rejected, len(reader.files), time.monotonic() - begun))
         return counts.loaded
 
@@ -192,7 +196,7 @@ class Loading:
         if counts.updated is not None:
             parts[-1] += f" ({counts.inserted or 0:,} new, {counts.updated:,} updated)"
         if rejected:
-            parts.append(f"{rejected:,} rejected, kept in {self._aside.rpartition('/')[2]}")
+            parts.append(f"{rejected:,} rejected, kept in {self._kept}")
         speed = f"{counts.loaded / max(seconds, 0.001):,.0f} rows/s"
         return f"{', '.join(parts)}; {seconds:.2f} s, {speed}"
 

@@ -47,7 +47,7 @@ class Patience:
                 return work()
             except Busy as busy:
                 if not waited:
-                    self._tell(f"waiting for {busy.path}: in use by {busy.holder}")
+                    self._tell(busy.waits)
                 pause = min(_FIRST_PAUSE * 1.5**waited, _LONGEST_PAUSE)
                 self.stop.pause(pause * random.uniform(0.5, 1.5))
                 waited = min(waited + 1, 20)

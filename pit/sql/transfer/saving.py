@@ -7,14 +7,14 @@ import re
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import duckdb
 from msgspec.structs import replace
 
 from pit.sql import dialect, wire
-from pit.sql.driver import Driver, Failure, Session, SqlFailure, Statement
+from pit.sql.driver import Driver, Failure, Rows, Session, SqlFailure, Statement
 from pit.sql.drivers.duck_errors import busy, failure
 from pit.sql.script import Execution
 from pit.sql.transfer.files import refused
@@ -119,22 +119,28 @@ class Saving(Execution):
         spool_file = prepared(duckdb.connect(f"{path}.spool"))
         self._running.append(spool_file)
         try:
-            rows = session.rows(statement)
-            if not rows.columns:
-                raise refused("the query returns no columns")
-            types = declared or [of_odbc(one[1], *sizes(one)) for one in rows.header]
-            types = types or [""] * len(rows.columns)
-            columns = [Column(*pair) for pair in zip(rows.columns, types, strict=True)]
-            spool = Spool(spool_file, columns)
-            for batch in rows.batches:
-                self._heed()
-                spool.add(batch)
-            rows.end(statement)
-            return _count(spool_file.execute(copied(spool.typed(), "spool", path, form)))
+            with closing(session.rows(statement)) as rows:
+                if not rows.columns:
+                    raise refused("the query returns no columns")
+                spool = self._spool(spool_file, rows, rows.columns, declared)
+                rows.end(statement)
+                return _count(spool_file.execute(copied(spool.typed(), "spool", path, form)))
         finally:
             spool_file.close()
             if sqlserver:
                 session.native.remove_output_converter(_TIMESTAMP)
+
+    def _spool(
+        self, file: Any, rows: Rows, names: Sequence[str], declared: Sequence[str] = ()
+    ) -> Spool:
+        """All rows in a DuckDB file; of the declared types, else of those that the library says."""
+        types = declared or [of_odbc(one[1], *sizes(one)) for one in rows.header]
+        types = types or [""] * len(names)
+        spool = Spool(file, [Column(*pair) for pair in zip(names, types, strict=True)])
+        for batch in rows.batches:
+            self._heed()
+            spool.add(batch)
+        return spool
 
 
 _NONE = re.compile(

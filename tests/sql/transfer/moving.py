@@ -41,6 +41,7 @@ class Mover:
                 work=Load(source=source, table=table, **work),
                 roots=(str(self.data), str(self.talk.cwd)),
                 aside=str(self.data / "load.rejects.parquet"),
+                kept="data/load.rejects.parquet",
             )
         )
 

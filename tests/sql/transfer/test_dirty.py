@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import time
 from decimal import Decimal
 
 import pytest
 
-from pit.model import LoadMode
+from pit.model import CsvFormat, LoadMode
+from pit.sql.transfer.delimited import CsvFiles
 from tests.sql.conftest import Conversation
 from tests.sql.drivers.test_contract import Kind, kind  # noqa: F401 - a fixture
 from tests.sql.transfer.moving import Mover
@@ -93,10 +96,46 @@ def test_csv_as_it_comes(duck: Mover, data: bytes, rows: list[tuple[object, ...]
         ('a,b\n1,"x\n2,y\n', 'x.csv, line 2: a quote is opened and not closed: 1,"x'),
         ("a,b\n1,ü\n".encode("latin-1"), "x.csv, line 2 is not UTF-8; name its encoding: csv = {"),
         ("a,b\n1,ü\n".encode("utf-16"), "x.csv is UTF-16; say so: csv = {"),
+        (f"{'a' * 200_000},b\n1\n", "x.csv, line 2: 1 value where 2 are expected: 1"),
     ],
 )
 def test_csv_that_cannot_be_read(duck: Mover, data: str | bytes, said: str) -> None:
     assert duck.fails(_write(duck, "x.csv", data)).startswith(said)
+
+
+def test_a_quote_within_a_name_does_not_have_all_of_the_file_looked_at(duck: Mover) -> None:
+    rows = 2_000_000  # each of them copied again for the next, this took a minute
+    file = _write(duck, "x.csv", 'a"b\n' + "1\n" * rows)
+    begun = time.process_time()
+    CsvFiles(CsvFormat(), str, rejects=False).relation([str(duck.data / file)])
+    assert time.process_time() - begun < 10
+    assert duck.loads(file).rows == rows
+
+
+def test_utf16_has_its_columns_by_their_names(duck: Mover) -> None:
+    form = CsvFormat(encoding="utf-16")
+    for number, header in enumerate(("a,b", "aĊ,∢b")):  # with bytes of line ends and of quotes
+        file = _write(duck, "x.csv", f"{header}\n1,ü\n".encode("utf-16"))
+        duck.loads(file, table=f"t{number}", csv=form)
+        names = duck.rows(f"SELECT column_name FROM (DESCRIBE t{number})")
+        assert [name for (name,) in names] == header.split(",")
+        assert duck.rows(f"SELECT * FROM t{number}") == [(1, "ü")]
+
+
+@pytest.mark.parametrize(
+    ("form", "data", "said"),
+    [
+        ({"encoding": "utf-16"}, codecs.BOM_UTF16_BE + "a\n1\n".encode("utf-16-be"), "big-endian"),
+        ({"encoding": "utf-16"}, "a\n1\n".encode("utf-16-be"), "x.csv is big-endian UTF-16"),
+        ({"encoding": "cp1252"}, b"a\n1\n", 'the encoding "cp1252" is not read; utf-8, utf-16'),
+        ({"encoding": "klingon"}, b"a\n1\n", '"klingon" is no encoding'),
+        ({"delimiter": "||"}, b"a||b\n1||2\n", 'the delimiter "||" is more than one character'),
+    ],
+)
+def test_csv_of_a_form_that_is_not_read(
+    duck: Mover, form: dict[str, str], data: bytes, said: str
+) -> None:
+    assert said in duck.fails(_write(duck, "x.csv", data), csv=CsvFormat(**form))
 
 
 def test_a_packed_file_that_was_cut_off_is_no_shorter_file(duck: Mover) -> None:
@@ -135,6 +174,8 @@ def test_a_feed_without_rows(mover: Mover) -> None:
         ('{"id":1}\n{"id":2\n', 'x.jsonl, line 2 is no JSON: Input data was truncated: {"id":2'),
         ('{"id":1}\n7\n', "x.jsonl, line 2 is no JSON object: 7"),
         (b'\xef\xbb\xbf{"id":1}\n', "x.jsonl begins with a byte order mark"),
+        ('[\n {"id":1},\n {"id":2 "b":3}\n]\n', 'Malformed JSON in file "x.jsonl", at byte 9'),
+        ('[\n {"id":1},\n 7\n]\n', "x.jsonl is an array, and not all in it are JSON objects"),
     ],
 )
 def test_json_that_cannot_be_read(duck: Mover, data: str | bytes, said: str) -> None:
@@ -142,6 +183,6 @@ def test_json_that_cannot_be_read(duck: Mover, data: str | bytes, said: str) -> 
 
 
 def test_what_only_calls_itself_parquet(duck: Mover) -> None:
-    for data in ("", "id,name\n1,a\n" * 10):
+    for data in ("", "id,name\n1,a\n" * 10, "PAR1" + "x" * 20 + "PAR1"):
         said = duck.fails(_write(duck, "x.parquet", data))
         assert said == "x.parquet is no Parquet file, or has been cut off"

@@ -225,7 +225,7 @@ def test_rejects_are_told_kept_and_counted(duck: Mover) -> None:
     said = duck.fails("x.csv")
     assert "line 5" in said or 'row 2, column "id": "x" is no integer' in said
     duck.loads("x.csv", max_rejects=5)
-    assert "2 rejected, kept in load.rejects.parquet" in duck.talk.log()
+    assert "2 rejected, kept in data/load.rejects.parquet" in duck.talk.log()
     assert duck.rows(ALL) == [(1, "a"), (3, "c")]
     kept = look(duck.data / "load.rejects.parquet", "SELECT row, value FROM file ORDER BY row")
     assert (2, "x") in kept
