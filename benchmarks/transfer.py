@@ -77,6 +77,7 @@ class Child:
                 work=Load(source=str(source), table=table, mode=LoadMode.CREATE_OR_REPLACE),
                 roots=(str(self.cwd),),
                 aside=str(self.cwd / "rejects.parquet"),
+                kept="rejects.parquet",
             )
         )
 

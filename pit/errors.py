@@ -155,8 +155,8 @@ class ProjectExists(ConfigError):
 
     exit_code = 12
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} already exists", "Choose another name, or remove it first")
+    def __init__(self, path: Path, hint: str) -> None:
+        super().__init__(f"{path} already exists", hint)
         self.path = path
 
 

@@ -36,7 +36,7 @@ class RunStarted(Event, tag="run_started"):
 
 
 class SetupStep(Event, tag="setup_step"):
-    """A step before the first task begins, for people who wait: "snapshot", "environment"."""
+    """A step of the run itself, for people who wait: "snapshot", "environment", "ending"."""
 
     step: str
     message: str
@@ -58,6 +58,13 @@ class EnvironmentHashed(Event, tag="environment"):
     dag: str
     kind: str
     digest: str
+
+
+class Waits(Event, tag="waiting"):
+    """A task could begin, but for another run: `why` says which, and what it has or does."""
+
+    task: str
+    why: str
 
 
 class AttemptStarted(Event, tag="attempt_started"):

@@ -101,6 +101,14 @@ class Pit:
             done.stderr.decode(errors="replace"),
         )
 
+    def inside(self, folder: Path, *args: str, **env: str) -> Result:
+        """Run `pit <args>` to its end in that folder, without naming the workspace."""
+        argv = [sys.executable, "-m", "pit", *args]
+        done = subprocess.run(
+            argv, capture_output=True, stdin=subprocess.DEVNULL, env=self.env | env, cwd=folder
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
     def start(self, *args: str, **env: str) -> subprocess.Popen[bytes]:
         """Start `pit <args>` and leave it running; the caller ends it."""
         return subprocess.Popen(

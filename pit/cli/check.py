@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from pit.cli.console import count
 from pit.cli.options import Settings, command, json_option
-from pit.errors import InvalidConfig
+from pit.errors import InvalidConfig, nearest
 from pit.model import Dag, Problem, Record, Task, TaskType, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec.config import Workspace
+from pit.spec.project import FILE
+
+if TYPE_CHECKING:
+    from pit.cli.secrets.checks import Found
 
 
 class Report(Record):
@@ -22,6 +30,7 @@ class Report(Record):
     projects: int
     dags: tuple[str, ...]
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
     notes: tuple[str, ...]
 
 
@@ -33,29 +42,35 @@ def validate(settings: Settings, as_json: bool) -> None:
     workspace = settings.workspace()
     if not workspace.projects:
         raise spec.no_projects(config.root)
-    of_secrets, remarks = _of_secrets(config, workspace)
+    of_secrets, warnings, remarks = _of_secrets(config, workspace)
     problems = (*workspace.problems, *_of_matrices(workspace.dags.values()), *of_secrets)
     report = Report(
         valid=not problems,
         projects=workspace.projects,
         dags=tuple(sorted(workspace.dags)),
         problems=problems,
-        notes=(*(note for dag in workspace.dags.values() for note in notes(dag)), *remarks),
+        warnings=warnings,
+        notes=(
+            *(note for dag in workspace.dags.values() for note in notes(dag)),
+            *remarks,
+            *_no_projects(config.root),
+        ),
     )
     if as_json:
         settings.console.json(report)
         raise click.exceptions.Exit(0 if report.valid else InvalidConfig.exit_code)
     for note in report.notes:
         settings.console.out(f"note: {note}")
+    for warning in report.warnings:
+        told = msgspec.structs.replace(warning, sentence=f"warning: {warning.sentence}")
+        settings.console.problem(told)
     if not report.valid:
         raise InvalidConfig(report.problems)
-    settings.console.out(_all_is_well(workspace))
+    settings.console.out(_all_is_well(workspace, len(warnings)))
 
 
-def _of_secrets(config: WorkspaceConfig, workspace: Workspace) -> tuple[list[Problem], list[str]]:
-    """Problems of the secrets file and notes about it, if the workspace names one."""
-    if config.secrets_file is None:
-        return [], []
+def _of_secrets(config: WorkspaceConfig, workspace: Workspace) -> Found:
+    """What there is to say of the secrets file, if the workspace names one."""
     from pit.cli.secrets.checks import check
 
     return check(config, workspace)
@@ -71,6 +86,18 @@ def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
             matrix.expand(dag, dag.project, matching)
         except InvalidConfig as error:
             yield from error.problems
+
+
+def _no_projects(root: Path) -> Iterator[str]:
+    """The folders beside the projects that are none."""
+    for folder in sorted((root / spec.PROJECTS).iterdir()):
+        if folder.name.startswith((".", "_")) or not folder.is_dir() or (folder / FILE).exists():
+            continue
+        near = None
+        with suppress(OSError):
+            near = nearest(FILE, os.listdir(folder))
+        have = f"{near} where {FILE} is looked for" if near else f"no {FILE}"
+        yield f"{spec.PROJECTS}/{folder.name} is no project: it has {have}"
 
 
 def notes(dag: Dag) -> list[str]:
@@ -113,9 +140,10 @@ def _has_crlf(script: Path) -> bool:
         return False
 
 
-def _all_is_well(workspace: Workspace) -> str:
+def _all_is_well(workspace: Workspace, warnings: int) -> str:
     tasks = sum(len(dag.tasks) for dag in workspace.dags.values())
-    return f"{count(workspace.projects, 'project')} with {count(tasks, 'task')}: all valid."
+    but = f", with {count(warnings, 'warning')}" if warnings else ""
+    return f"{count(workspace.projects, 'project')} with {count(tasks, 'task')}: all valid{but}."
 
 
 @command("schema", short_help="Print the JSON Schema of pit.toml.", workspace=False)

@@ -45,6 +45,19 @@ def complete_target(
     return _offer(ctx, incomplete, lambda settings: _targets(dag, settings))
 
 
+def complete_param(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The parameters of the command's DAG whose names begin so, each with its "="."""
+    words = ctx.params.get("target") or "".join(ctx.args[:1])  # click stops at a "-p" without value
+    dag = str(words).partition("/")[0]
+    return _offer(ctx, incomplete, lambda settings: _params(dag, settings))
+
+
+def _params(dag: str, settings: Settings) -> list[str]:
+    return [f"{param.name}=" for param in settings.workspace().dag(dag).params]
+
+
 def complete_connection(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

@@ -124,6 +124,10 @@ class Console:
 
     def prose(self, text: str, hang: str = "") -> None:
         """Write one line, on a terminal broken between words; `hang` begins what follows."""
+        self.out(self.broken(text, hang))
+
+    def broken(self, text: str, hang: str = "") -> str:
+        """A line as `prose` writes it: several where a terminal is narrower."""
         width = self.width
         if width is not None and cells(text) > width > len(hang) + 20:
             import textwrap  # only where something has to be broken
@@ -137,7 +141,7 @@ class Console:
                 break_long_words=False,
                 break_on_hyphens=False,
             )
-        self.out(text)
+        return text
 
     def write(self, text: str) -> None:
         """Write text to standard output as it is, at once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -40,25 +41,33 @@ type_option = click.option(
 @click.argument("path", metavar="PATH")
 @type_option
 def new(settings: Settings, path: str, kind: str) -> None:
-    """Make a workspace with a first project that runs as it is."""
+    """Make a workspace with a first project that runs as it is.
+
+    PATH is a new or empty folder, or "." for the current one: what is in it stays as it is.
+    """
     root = settings.root / Path(path).expanduser()
-    if os.path.lexists(root) and not _is_empty_folder(root):
-        raise ProjectExists(root)
+    here = Path(path) == Path()
+    _check_free(root, here)
     root.parent.mkdir(parents=True, exist_ok=True)
-    with _aside(root.parent) as made:
+    with _aside(root if here else root.parent) as made:
         _copy(_SCAFFOLD / "workspace", made, {"workspace_name": root.name})
         _copy(_FACES / "workspace", made, {})
         _write_schema(made)
         _copy_project(kind, made / "projects" / _FIRST, _FIRST)
         if kind == "sql":
             _wire_secrets(made)
-        made.rename(root)
+        kept = _join(made, root) if here else []
+        if not here:
+            made.rename(root)
     versioned = _git_init(root)
     out = settings.console.out
     out(f'Created workspace "{root.name}" with the {_LABELS[kind]} project "{_FIRST}".')
     if versioned:
         out("It is a git repository; nothing is committed yet.")
-    out(f"\nNext:\n  cd {path}\n  pit validate\n  pit run {_FIRST}")
+    for name in kept:
+        out(f"{name} was there already, and is as it was.")
+    enter = "" if here else f"  cd {path}\n"
+    out(f"\nNext:\n{enter}  pit validate\n  pit run {_FIRST}")
 
 
 @command("init", short_help="Add a project to the workspace.")
@@ -67,10 +76,13 @@ def new(settings: Settings, path: str, kind: str) -> None:
 def init(settings: Settings, name: str, kind: str) -> None:
     """Add a project to the workspace, in projects/NAME."""
     _check_name(name)
+    _check_outside(settings)
     projects = settings.root / "projects"
     if twin := _twin(projects, name):
-        raise ProjectExists(twin)
-    projects.mkdir(exist_ok=True)
+        raise ProjectExists(twin, "Choose another name")
+    if not projects.exists():
+        projects.mkdir()
+        _ignore(_SCAFFOLD / "workspace/gitignore", settings.root)
     with _aside(settings.root) as made:
         _copy_project(kind, made, name)
         made.rename(projects / name)
@@ -79,12 +91,45 @@ def init(settings: Settings, name: str, kind: str) -> None:
     if not os.path.lexists(settings.root / "dodo.py"):
         _copy(_FACES / "workspace", settings.root, {})
     out = settings.console.out
-    out(f'Created the {_LABELS[kind]} project "{name}" in projects/{name}.')
+    place = os.path.relpath(projects / name)
+    out(f'Created the {_LABELS[kind]} project "{name}" in {place}.')
     wired = kind != "sql" or _wire_secrets(settings.root)
     out("\nNext:")
     if not wired:
         out("  give the connection `warehouse` a database URL in your secrets file")
     out(f"  {settings.again('validate')}\n  {settings.again(f'run {name}')}")
+
+
+# ---------------------------------------------------------------- places
+
+
+def _check_free(root: Path, here: bool) -> None:
+    """Refuse a folder that has something in it, the current one if it is a workspace already."""
+    if here:
+        for name in ("projects", "pit_config.toml"):
+            if os.path.lexists(root / name):
+                raise ProjectExists(root / name, "Add a project to it with: pit init NAME")
+    elif os.path.lexists(root) and not _is_empty_folder(root):
+        hint = "Choose another name; to make a workspace of a folder, go there: pit new ."
+        raise ProjectExists(root, hint)
+
+
+def _check_outside(settings: Settings) -> None:
+    """Refuse to make a project while in another one, which is not where it would go."""
+    here, projects = Path.cwd(), settings.root / "projects"
+    inside = here.relative_to(projects).parts if here.is_relative_to(projects) else ()
+    project = projects / inside[0] if inside else settings.root
+    if (project / "pit.toml").exists():
+        root = settings.root if inside else _above(project)
+        raise BadArgument(
+            f"{project} is a project, and no place for another one",
+            f"Go to the workspace: cd {shlex.quote(str(root))}",
+        )
+
+
+def _above(project: Path) -> Path:
+    """The workspace of a project that itself was named as one."""
+    return project.parent.parent if project.parent.name == "projects" else project.parent
 
 
 # ---------------------------------------------------------------- names
@@ -162,6 +207,31 @@ def _copy(template: Path, into: Path, words: dict[str, str]) -> None:
             target.chmod(0o777 & ~_umask())
 
 
+def _join(made: Path, root: Path) -> list[str]:
+    """Move what was made into a folder that has files already; which of its own stayed."""
+    kept = []
+    for source in sorted(made.iterdir()):
+        if not os.path.lexists(root / source.name):
+            source.rename(root / source.name)
+        elif source.name == ".gitignore":
+            _ignore(source, root)
+        else:
+            kept.append(source.name)
+    return kept
+
+
+def _ignore(template: Path, root: Path) -> None:
+    """Have git ignore what a template lists and the workspace's .gitignore does not."""
+    target = root / ".gitignore"
+    text = target.read_text("utf-8", "surrogateescape") if target.exists() else ""
+    known = set(text.splitlines())
+    lacking = [line for line in template.read_text("utf-8").splitlines() if line not in known]
+    if text:
+        lacking = ["", *filter(None, lacking)]
+        text = text.rstrip("\n") + "\n"
+    target.write_text(text + "\n".join(lacking) + "\n", "utf-8", "surrogateescape")
+
+
 def _replaced(text: str, words: dict[str, str]) -> str:
     for word, value in words.items():
         text = text.replace(word, value)
@@ -196,7 +266,7 @@ def _wire_secrets(root: Path) -> bool:
 def _git_init(root: Path) -> bool:
     """Make the workspace a git repository, if git is there and it is not inside one already."""
     git = shutil.which("git")
-    inside = any((folder / ".git").exists() for folder in root.resolve().parents)
+    inside = any((each / ".git").exists() for each in (root, *root.resolve().parents))
     if git is None or inside:
         return False
     from pit.state.identities import withheld

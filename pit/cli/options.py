@@ -97,8 +97,45 @@ def settings_of(given: Given, *, workspace: bool = True) -> Settings:
 
 
 def workspace_root(given: Given) -> Path:
-    """The folder meant by `--project-dir`, else by PIT_WORKSPACE, else the current one."""
-    return _absolute(given.project_dir or os.environ.get("PIT_WORKSPACE") or ".")
+    """The folder meant by `--project-dir`, else by PIT_WORKSPACE, else that around the current
+    one."""
+    named = given.project_dir or os.environ.get("PIT_WORKSPACE")
+    return _absolute(named) if named else _around(_absolute("."))
+
+
+def _around(folder: Path) -> Path:
+    """The workspace that a folder is or lies in, as git finds its repository; else the folder.
+
+    What is above is not taken if it is somebody else's, who could have us run his code, nor the
+    home folder or what is above that, where everything lies.
+    """
+    last = (os.path.realpath(os.path.expanduser("~")), folder.anchor)
+    for each in (folder, *folder.parents):
+        ours = each == folder or (str(each) not in last and _is_own(each))
+        if ours and _is_workspace(each):
+            return each
+        if str(each) in last:
+            break
+    return folder
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is ours, that is of the user that we run as."""
+    try:
+        return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def _is_workspace(folder: Path) -> bool:
+    """Whether a folder has a configuration, or a project."""
+    try:
+        if os.path.lexists(folder / "pit_config.toml"):
+            return True
+        with os.scandir(folder / "projects") as found:
+            return any(os.path.lexists(os.path.join(each.path, "pit.toml")) for each in found)
+    except OSError:  # not there, or not ours to read
+        return False
 
 
 def _absolute(path: str) -> Path:
@@ -130,7 +167,7 @@ def global_options() -> list[click.Option]:
             ["--project-dir"],
             metavar="DIR",
             type=click.Path(),
-            help="The workspace (default: $PIT_WORKSPACE, else the current folder).",
+            help="The workspace (default: $PIT_WORKSPACE, else that of the current folder).",
             **shared,
         ),
         click.Option(

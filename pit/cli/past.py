@@ -7,6 +7,7 @@ as `interrupted`, which is what the next command that may write will record.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,18 @@ def state_of(config: WorkspaceConfig, run: RunRow) -> RunState:
     place = folder(config, run)
     alive = place is not None and place.is_alive()
     return RunState.RUNNING if alive else RunState.INTERRUPTED
+
+
+def _is_ending(place: RunDir | None, run: RunRow) -> bool:
+    """Whether Pit has been killed and its guardian, alone with the lock, ends what it left.
+
+    The number of a process says nothing of one in another container; who has the lock does.
+    """
+    from pit.work import tree
+
+    if place is None or not run.pid or tree.lives(run.pid, run.pid_started, run.boot_id):
+        return False
+    return tree.openers(os.path.realpath(place.lock.path)) == 1
 
 
 def task_state(run: RunState, task: TaskRow) -> tuple[TaskState, str | None]:
@@ -135,7 +148,10 @@ def took(seconds: float | None, started_at: float | None, now: float, running: b
 
 
 class RunView(Record):
-    """A run in JSON listings. Times are Unix seconds; `seconds` is null while it runs."""
+    """A run in JSON listings. Times are Unix seconds; `seconds` is null while it runs.
+
+    `ending`: Pit was killed, and what it has left is being ended; then it is interrupted.
+    """
 
     run: str
     dag: str
@@ -152,6 +168,7 @@ class RunView(Record):
     parent: str | None
     retry_of: str | None
     folder: str | None
+    ending: bool = False
 
 
 def view(config: WorkspaceConfig, run: RunRow) -> RunView:
@@ -174,6 +191,7 @@ def view(config: WorkspaceConfig, run: RunRow) -> RunView:
         parent=run.parent,
         retry_of=run.retry_of,
         folder=str(place.root) if place is not None and place.root.is_dir() else None,
+        ending=state is RunState.RUNNING and _is_ending(place, run),
     )
 
 
@@ -181,6 +199,8 @@ def shown_state(run: RunView) -> Cell:
     """The state of a run in its colour; a stub run never looks like a success."""
     if run.stub and run.state is not RunState.RUNNING:
         return Cell(f"{run.state} (stub)", "yellow")
+    if run.ending:
+        return Cell("ending", STATE_STYLES[RunState.INTERRUPTED])
     return Cell(run.state, STATE_STYLES[run.state])
 
 

@@ -22,6 +22,7 @@ from pit.engine.forecast import Forecast, Gap, forecast, gaps
 from pit.engine.look import Action, Look, Outlook
 from pit.engine.outdated import announcement
 from pit.engine.select import with_downstream
+from pit.engine.wanted import Unmet
 from pit.errors import BadArgument, InvalidConfig, PitError, RequirementNotMet
 from pit.model import Overlap, Problem, Record, TaskRecord
 from pit.spec import config as spec
@@ -56,7 +57,7 @@ class PlanView(Record):
     """The shape of `pit plan --json`; `stub` if SQL tasks would be shown and not executed.
 
     `meets` says what a run would meet before its first task: a requirement that is not met, or
-    another run of the DAG.
+    another run of the DAG. `unmet` is what the secrets do not give its tasks.
     """
 
     dag: str
@@ -68,10 +69,11 @@ class PlanView(Record):
     gaps: tuple[Gap, ...]
     stub: bool
     meets: tuple[str, ...] = ()
+    unmet: tuple[Unmet, ...] = ()
 
 
 class CannotRun(PitError):
-    """The plan cannot be carried out: an input is not there, and nothing in it makes it."""
+    """The plan cannot be carried out: an input or a secret is not there, and nothing makes it."""
 
 
 @command("plan", short_help="Show what a run would do, and why.")
@@ -99,8 +101,8 @@ def plan(
     """Show what a run would do, why, and how long it would take. Nothing is started.
 
     A task that depends on something that would be made anew is deferred: it runs only if what is
-    made differs from what was there. Exit code 1 if an input is missing that no task makes. Without
-    a DAG, a line for each one.
+    made differs from what was there. Exit code 1 if an input is missing that no task makes, or a
+    secret that a task names. Without a DAG, a line for each one.
     """
     asked = Asked(force=force, failed=failed, concurrency=concurrency)
     if target is None:
@@ -127,7 +129,7 @@ def show_plan(
         settings.console.json(view)
     else:
         _show(settings, view)
-    if view.gaps:
+    if view.gaps or view.unmet:
         raise CannotRun(*_told(settings, view))
 
 
@@ -182,6 +184,7 @@ def _view(found: Aim, seen: Look, memory: Memory, outlooks: list[Outlook]) -> Pl
         gaps=tuple(lacking),
         stub=found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks()),
         meets=tuple(_meets(found, memory)),
+        unmet=seen.unmet(outlooks),
     )
 
 
@@ -321,6 +324,7 @@ def _told(settings: Settings, view: PlanView) -> tuple[str, str]:
     ]
     if len(view.gaps) > 10:
         lines.append(f"… and {len(view.gaps) - 10} more")
+    lines += [str(each) for each in view.unmet]
     makers = dict.fromkeys(
         gap.maker if "/" in gap.maker else f"{view.dag}/{gap.maker}"
         for gap in view.gaps
@@ -378,6 +382,8 @@ def _line(plan: PlanView) -> tuple[Cell, Cell, str]:
     told, style = _extent(counts, len(plan.tasks)), ""
     if plan.gaps:
         told, style = f"cannot run: {plan.gaps[0].input} is not there", "red"
+    elif plan.unmet:
+        told, style = f"cannot run: {plan.unmet[0].sentence}", "red"
     elif counts[Action.SKIP] == len(plan.tasks):
         told, style = "nothing to do", "dim"
     sure = plan.forecast.at_least

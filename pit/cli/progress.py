@@ -29,6 +29,7 @@ from pit.events import (
     RunStarted,
     SetupStep,
     TaskEnded,
+    Waits,
     Warned,
 )
 from pit.model import Reason, TaskState
@@ -203,10 +204,12 @@ def sentence(event: Event, room: int = 0) -> str:
             return f"{event.task:<{room}}  {standing(event)}"
         case Logged(level="warning" | "error"):
             return f"{event.task:<{room}}  {event.level}: {_first_line(event)}"
+        case Waits():
+            return f"{event.task:<{room}}  waiting: {printable(event.why)}"
         case SetupStep():
             return f"{event.step}: {printable(event.message)}"
         case Warned():
-            return printable("warning: " + "  ".join(filter(None, (event.message, event.hint))))
+            return f"warning: {warning(event)}"
         case RunStarted():
             return f"run {event.run} started: {_extent(event)}"
         case RunEnded():
@@ -214,6 +217,12 @@ def sentence(event: Event, room: int = 0) -> str:
             why = why.removeprefix(event.state).removeprefix(": ")
             return f"run {event.run} {event.state}{f': {why}' if why else ''}"
     return ""
+
+
+def warning(event: Warned) -> str:
+    """A warning in one line: what is so, and what to do about it."""
+    hint = event.hint[:1].lower() + event.hint[1:]
+    return printable("; ".join(filter(None, (event.message, hint))))
 
 
 def standing(event: Progressed) -> str:
@@ -331,8 +340,7 @@ class LiveView:
                 self._scroll(self._lines.rest(event.task))
             if isinstance(event, Warned):
                 label = self._console.paint("warning:", "yellow")
-                text = "  ".join(filter(None, (event.message, event.hint)))
-                self._above.append(f"{label} {printable(text)}")
+                self._above.append(self._console.broken(f"{label} {warning(event)}", " " * 9))
             if isinstance(event, Logged) and event.level in _NOTABLE and not self._verbose:
                 label = self._console.paint(f"{event.level}:", _NOTABLE[event.level])
                 self._above.append(f"{event.task}  {label} {_first_line(event)}")
@@ -398,13 +406,15 @@ class Picture:
     def __init__(self) -> None:
         self._running: dict[str, tuple[float, str]] = {}
         self._standing: dict[str, str] = {}
-        self._waiting: dict[str, tuple[float, str]] = {}
+        self._retrying: dict[str, tuple[float, str]] = {}
+        self._barred: dict[str, tuple[float, str]] = {}
         self._failed: deque[TaskEnded] = deque(maxlen=_LIVE_FAILURES)
         self._last: TaskEnded | None = None
         self._counts: dict[TaskState, int] = {}
         self._total = 0
         self._started: float | None = None
         self._step = ""
+        self._word = "running"
 
     def take(self, event: Event, now: float) -> None:
         """Change the picture by one event, seen at `now` on the monotonic clock."""
@@ -413,9 +423,17 @@ class Picture:
                 self._started, self._total = now, len(event.tasks)
             case SetupStep():
                 self._step = f"{event.step}: {printable(event.message)}"
+                if event.step == "ending":
+                    self._word = event.step
+            case Waits():
+                self._step = ""
+                self._retrying.pop(event.task, None)
+                since = self._barred.get(event.task, (now, ""))[0]
+                self._barred[event.task] = (since, printable(event.why))
             case AttemptStarted():
                 self._step = ""
-                self._waiting.pop(event.task, None)
+                self._retrying.pop(event.task, None)
+                self._barred.pop(event.task, None)
                 self._running[event.task] = (now, _which(event.attempt, event.attempts).strip())
             case Progressed() if event.task in self._running:
                 self._standing[event.task] = standing(event)
@@ -424,13 +442,14 @@ class Picture:
                 self._standing.pop(event.task, None)
                 if event.retry_in is not None:
                     why = told(event.outcome.reason, event.outcome.error)
-                    self._waiting[event.task] = (now + event.retry_in, why)
+                    self._retrying[event.task] = (now + event.retry_in, why)
             case TaskEnded():
                 self._end(event)
 
     def _end(self, event: TaskEnded) -> None:
         self._running.pop(event.task, None)
-        self._waiting.pop(event.task, None)
+        self._retrying.pop(event.task, None)
+        self._barred.pop(event.task, None)
         if event.reason is Reason.SINGLE_TASK:
             self._total -= 1
             return
@@ -464,10 +483,12 @@ class Picture:
 
     def _active(self, now: float) -> list[Pieces]:
         lines = [
-            _line("running", "cyan", _elapsed(now - since), task, self._note(task, note))
+            _line(self._word, "cyan", _elapsed(now - since), task, self._note(task, note))
             for task, (since, note) in self._running.items()
         ]
-        for task, (due, why) in self._waiting.items():
+        for task, (since, why) in self._barred.items():
+            lines.append(_line("waiting", "yellow", _elapsed(now - since), task, why))
+        for task, (due, why) in self._retrying.items():
             left = _elapsed(max(due - now, 0.0) + 0.99)
             lines.append(_line("waiting", "yellow", left, task, f"to try again; {why}"))
         return lines

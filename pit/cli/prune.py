@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import click
 from msgspec.structs import replace
@@ -13,10 +14,10 @@ from msgspec.structs import replace
 from pit.cli.complete import complete_run
 from pit.cli.console import Column, count, size
 from pit.cli.options import Settings, command, json_option
-from pit.errors import BadArgument, PitError, UnknownRun
+from pit.errors import BadArgument, DiskFull, PitError, UnknownRun
 from pit.model import Record, RunState, WorkspaceConfig
 from pit.spec import config as spec
-from pit.state import retention, trash
+from pit.state import recover, retention, trash
 from pit.state.history import RunRow
 from pit.state.retention import Pruned, Removal
 from pit.state.store import Store
@@ -73,7 +74,7 @@ class NotPruned(PitError):
     shell_complete=complete_run,
 )
 @click.option("--all-finished", is_flag=True, help="The folders of all runs that have ended.")
-@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only show what would go.")
 @json_option
 def prune(
     settings: Settings,
@@ -91,39 +92,78 @@ def prune(
     if run_ids and all_finished:
         raise BadArgument("--all-finished means every run", "Use one of --run and --all-finished")
     config = settings.config()
-    store = _store(config, dry_run)
-    if store is None:
-        if run_ids:
-            raise UnknownRun(run_ids[0])
-        view = _with_environments(config, _view((), Pruned(), dry_run), frozenset, dry_run)
-    else:
-        with store:
-            view = _pruned(settings, config, store, run_ids, all_finished, dry_run)
+    wanted = Wanted(run_ids, all_finished)
+    try:
+        view = _prune(settings, config, wanted, dry_run)
+    except DiskFull:
+        made = _make_room(config, wanted)
+        if not made.bytes:
+            raise
+        view = _both(made, _prune(settings, config, wanted, dry_run))
     _say(settings, view, as_json)
     if view.problems:
         raise NotPruned("\n".join(view.problems), "The rest has been removed.")
 
 
-def _pruned(
-    settings: Settings,
-    config: WorkspaceConfig,
-    store: Store,
-    run_ids: Sequence[str],
-    all_finished: bool,
-    dry_run: bool,
-) -> PruneView:
+class Wanted(NamedTuple):
+    """Whose folders go: those of some runs, of all that have ended, or what retention says."""
+
+    run_ids: Sequence[str]
+    all_finished: bool
+
+    def plan(self, config: WorkspaceConfig, store: Store) -> tuple[Removal, ...]:
+        """What there is of it to remove."""
+        if self.all_finished:
+            return retention.plan_of_all(store, config.runs_dir)
+        if self.run_ids:
+            rows = [_ended(config, store, run_id) for run_id in self.run_ids]
+            return retention.plan_of(store, config.runs_dir, rows)
+        return retention.prune_plan(store, config.runs_dir, config.retention, _keep(config))
+
+
+def _make_room(config: WorkspaceConfig, wanted: Wanted) -> PruneView:
+    """Remove the folders alone, which a disk so full that nothing can be recorded needs first."""
+    trash.empty(config.runs_dir)
+    store = Store.open_readonly(config.metadata_db)
+    if store is None:
+        return _view((), Pruned(), False)
+    with store:
+        planned = tuple(replace(each, rows=False) for each in wanted.plan(config, store))
+        removals = tuple(_removal(config, each) for each in planned)
+        return _view(removals, retention.apply(planned, store, config.runs_dir), False)
+
+
+def _both(first: PruneView, then: PruneView) -> PruneView:
+    """Two removals as one."""
+    return replace(
+        then,
+        removals=(*first.removals, *then.removals),
+        runs=first.runs + then.runs,
+        bytes=first.bytes + then.bytes,
+        problems=(*first.problems, *then.problems),
+    )
+
+
+def _prune(settings: Settings, config: WorkspaceConfig, wanted: Wanted, dry_run: bool) -> PruneView:
     """What goes, and unless this is a dry run has gone."""
-    if (run_ids or all_finished) and not dry_run:
+    store = _store(config, dry_run)
+    if store is None:
+        if wanted.run_ids:
+            raise UnknownRun(wanted.run_ids[0])
+        return _with_environments(config, _view((), Pruned(), dry_run), frozenset, dry_run)
+    with store:
+        return _pruned(settings, config, store, wanted, dry_run)
+
+
+def _pruned(
+    settings: Settings, config: WorkspaceConfig, store: Store, wanted: Wanted, dry_run: bool
+) -> PruneView:
+    """What goes of what the store knows, and of environments."""
+    if (wanted.run_ids or wanted.all_finished) and not dry_run:
         from pit.cli.perform import report_interrupted
 
         report_interrupted(settings, config, store)
-    if all_finished:
-        planned = retention.plan_of_all(store, config.runs_dir)
-    elif run_ids:
-        rows = [_ended(store, run_id) for run_id in run_ids]
-        planned = retention.plan_of(store, config.runs_dir, rows)
-    else:
-        planned = retention.prune_plan(store, config.runs_dir, config.retention, _keep(config))
+    planned = wanted.plan(config, store)
     removals = tuple(_removal(config, each) for each in planned)
     done = Pruned() if dry_run else retention.apply(planned, store, config.runs_dir)
     if not dry_run:
@@ -133,9 +173,9 @@ def _pruned(
     return _with_environments(config, view, named, dry_run)
 
 
-def _ended(store: Store, run_id: str) -> RunRow:
+def _ended(config: WorkspaceConfig, store: Store, run_id: str) -> RunRow:
     run = store.run(run_id)
-    if run.state is RunState.RUNNING:
+    if run.state is RunState.RUNNING and recover.is_alive(run, config.runs_dir):
         raise BadArgument(f"run {run.id} is still running", "Wait until it has ended")
     return run
 
@@ -223,6 +263,22 @@ def _say(settings: Settings, view: PruneView, as_json: bool) -> None:
     what = [count(view.runs, "run")] if view.removals else []
     what += [count(len(view.environments), "environment")] if view.environments else []
     out(f"{verb} {size(view.bytes)} of {' and '.join(what)}" if what else "nothing to remove")
+    if not view.dry_run and (advice := heavy(*retention.snapshots(settings.config().runs_dir))):
+        settings.console.prose(advice)
+
+
+def heavy(snapshots: int, taken: int) -> str:
+    """What to do about snapshots that stay, where they take many bytes together; else empty."""
+    if taken < _HEAVY:
+        return ""
+    return (
+        f"{count(snapshots, 'snapshot')} that retention keeps: {size(taken)}. A .pitignore in the "
+        "project leaves large files out of the next; what `inputs` name of them is linked."
+    )
+
+
+_HEAVY = 1_000_000_000
+"""Bytes from which on it is worth a word that snapshots stay."""
 
 
 def _environment_row(view: EnvironmentView) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pit.cli.complete import complete_target
 from pit.cli.console import count, size
 from pit.cli.options import Settings, command, json_option
 from pit.cli.target import Aim, Memory, aim, look, param_option
-from pit.engine import curate
+from pit.engine import curate, current
 from pit.engine.curate import Ground, Made
 from pit.engine.look import Action
 from pit.errors import BadArgument, Overlapping
@@ -88,19 +88,24 @@ def accept(
     if as_json:
         settings.console.json(view)
         return
-    for task in view.tasks:
-        said = "is taken as current" if task.accepted else "is current already"
-        settings.console.out(f"{view.dag}/{task.task} {said}")
+    for task in found.tasks():
+        if not current.is_tracked(task):
+            settings.console.note(f"{view.dag}/{task.name} always runs: nothing to accept")
+    for done in view.tasks:
+        said = "is taken as current" if done.accepted else "is current already"
+        settings.console.out(f"{view.dag}/{done.task} {said}")
 
 
 def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[AcceptedView]:
+    """Of several tasks, those that always run are passed over; one alone is refused."""
     seen = look(settings, found, Memory(found.config.metadata_db, store))
     successes = store.last_successes(found.dag.name)
     done = []
     with seen.asking():
         stale = {o.task for o in seen.outlooks(found.chosen) if o.action is not Action.SKIP}
         seen.outlooks(())  # from here on, every task counts as it last was
-        for task in found.implied():
+        tasks = found.implied()
+        for task in [task for task in tasks if current.is_tracked(task)] or tasks:
             if task.name in stale:
                 curate.accept(_ground(found), task, seen, store, message, successes.get(task.name))
             done.append(AcceptedView(task=task.name, accepted=task.name in stale))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pit.cli.complete import complete_target
+from pit.cli.complete import complete_param, complete_target
 from pit.cli.named import chosen, parameters, split, unsuccessful
 from pit.cli.options import Settings, command
 from pit.errors import Overlapping
@@ -36,7 +36,13 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
 @command("run", short_help="Run a DAG, or some of its tasks.")
 @click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
 @click.option(
-    "-p", "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Set a run parameter."
+    "-p",
+    "--param",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=complete_param,
+    help="Set a run parameter.",
 )
 @click.option(
     "-j",
@@ -145,7 +151,7 @@ def _idle(
     with Store.open(config.metadata_db) as store:
         if store.open_runs():
             return False  # alive or interrupted: the long way says which
-        path = seal.place(config.cache_dir, name, selection or "", given)
+        path = seal.place(config, name, selection or "", given)
         found = seal.unbroken(path, seal.version(current.VERSION), store.mark(name))
         if found is None:
             found = _look(config, typed, declared, store)

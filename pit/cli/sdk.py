@@ -20,9 +20,15 @@ _JSON_VALUES = ("get_value",)
 @click.argument("method", required=False)
 @click.argument("pairs", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--list", "listing", is_flag=True, help="List the methods, or what METHOD takes.")
+@click.option("--json", "as_json", is_flag=True, help="List as JSON.")
 @click.option("--path", is_flag=True, help="Print the folder to put on PYTHONPATH by hand.")
 def sdk(
-    settings: Settings, method: str | None, pairs: Sequence[str], listing: bool, path: bool
+    settings: Settings,
+    method: str | None,
+    pairs: Sequence[str],
+    listing: bool,
+    as_json: bool,
+    path: bool,
 ) -> None:
     """Ask Pit for something, from a shell task, and print the answer.
 
@@ -40,7 +46,9 @@ def sdk(
 
         settings.console.out(bundled.PYTHON)
     elif listing:
-        _list(settings) if method is None else _describe(settings, method)
+        _list(settings, as_json) if method is None else _describe(settings, method, as_json)
+    elif as_json:
+        raise BadArgument("--json goes with --list", "What a method answers is printed as it is")
     elif method is None:
         raise BadArgument("which method?", "List them with: pit sdk --list")
     else:
@@ -118,7 +126,7 @@ def _json(name: str, text: str) -> Any:
         raise BadArgument(f"{name} is not JSON: {error}", hint) from None
 
 
-def _describe(settings: Settings, name: str) -> None:
+def _describe(settings: Settings, name: str, as_json: bool) -> None:
     """One method with its params, each on a line with its default."""
     from pit.cli.console import Cell, Column
     from pit.work.sdk import methods
@@ -127,6 +135,9 @@ def _describe(settings: Settings, name: str) -> None:
         method = methods.describe(name)
     except PitError as error:
         raise BadArgument(str(error), error.hint) from None
+    if as_json:
+        settings.console.json(method)
+        return
     settings.console.out(f"{method.name}: {method.doc}" if method.doc else method.name)
     columns = [Column("PARAM"), Column("DEFAULT", flexible=True)]
     rows = [
@@ -136,13 +147,16 @@ def _describe(settings: Settings, name: str) -> None:
     settings.console.table(columns, rows)
 
 
-def _list(settings: Settings) -> None:
+def _list(settings: Settings, as_json: bool) -> None:
     """Every method with its params, those that may be left out in brackets."""
     import textwrap
 
     from pit.work.sdk import methods
 
     console = settings.console
+    if as_json:
+        console.json(list(methods.described()))
+        return
     for method in methods.described():
         in_order = sorted(method.params, key=lambda param: not param.required)
         words = (p.name if p.required else f"[{p.name}]" for p in in_order)

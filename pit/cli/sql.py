@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _ROWS = 40
 """Rows of a table that are shown unless --limit says otherwise."""
 
+_IN_MEMORY = ":memory:"
+"""A DuckDB for one query, such as one that reads a file; it needs no secret."""
+
 
 @command("sql", short_help="Send a query to a connection, or try the connections.")
 @click.argument("connection", required=False, shell_complete=complete_connection)
@@ -61,7 +64,7 @@ def sql(
     """Send a query to a connection, and show what it returns.
 
     \b
-    CONNECTION   the name of a secret with a database URL
+    CONNECTION   the name of a secret with a database URL, or :memory:, a DuckDB of its own
     QUERY        the query itself, a file that ends in .sql, or - for standard input
 
     Several statements are carried out as a task would. Ctrl-C and --timeout end what runs in the
@@ -89,7 +92,7 @@ def sql(
     if parquet is not None:
         _check_file(Path(parquet).expanduser())
     text = _text(query)
-    url = connection_url(settings, connection, dag)
+    url = _IN_MEMORY if connection == _IN_MEMORY else connection_url(settings, connection, dag)
     _Sending(settings, form, limit, parquet, seconds).send(url, text)
 
 

@@ -41,6 +41,15 @@ _WIDE = 110
 _SPARKS_NARROW = 10
 _REMARKS = 12
 _LONGEST_SHOWN = 200
+_TASK_LINES = 50
+_WORST_FIRST = (
+    TaskState.FAILED,
+    TaskState.RUNNING,
+    TaskState.UPSTREAM_FAILED,
+    TaskState.PENDING,
+    TaskState.SUCCESS,
+    TaskState.SKIPPED,
+)
 _IN_FULL = 3
 _ALWAYS = "always runs"
 _BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.CANCELLED)
@@ -352,7 +361,7 @@ def _last_run(settings: Settings, run: past.RunView, now: float) -> None:
     cell = past.shown_state(run)
     seconds = _took(run, now)
     since = f"{moment(run.started_at)} ({ago(run.started_at, now)})"
-    preposition = "for" if run.state is RunState.RUNNING else "after"
+    preposition = "for" if run.state is RunState.RUNNING and not run.ending else "after"
     out(f"  {'last run':<9} {run.run}")
     out(f"  {'':<9} {paint(cell.text, cell.style)} {preposition} {seconds or '?'}, started {since}")
     if run.selection:
@@ -373,7 +382,7 @@ def _task_table(settings: Settings, tasks: Sequence[TaskView]) -> None:
     if not settings.verbose:
         times = "×" if console.unicode else "x"
         folds = folded([(task.task, _said(task)) for task in tasks], times)
-        lines = [(line.name, [tasks[at] for at in line.of]) for line in folds]
+        lines = _worst([(line.name, [tasks[at] for at in line.of]) for line in folds])
     columns = (
         Column("TASK", flexible=True),
         Column("STATE"),
@@ -388,11 +397,20 @@ def _task_table(settings: Settings, tasks: Sequence[TaskView]) -> None:
     told = _telling(columns, [_row(name, of, now, always) for name, of in lines], console.width)
     console.table(*told)
     _in_full(settings, told[1], [task for task in tasks if task.state is TaskState.FAILED])
+    shown = sum(len(of) for _, of in lines)
     if len(lines) < len(tasks):
-        console.out("\n(--verbose shows each task)")
+        more = f"… and {count(len(tasks) - shown, 'more task')} " if shown < len(tasks) else ""
+        console.out(f"\n{more}(--verbose shows each task)")
     saved = sum(task.saved for task in tasks)
     if saved >= 0.05:
         settings.console.out(f"\nSkipping what is current saved {duration(saved)}.")
+
+
+def _worst(lines: list[tuple[str, list[TaskView]]]) -> list[tuple[str, list[TaskView]]]:
+    """Of more lines than anybody reads those that matter most, what went wrong first."""
+    if len(lines) <= _TASK_LINES:
+        return lines
+    return sorted(lines, key=lambda line: _WORST_FIRST.index(line[1][0].state))[:_TASK_LINES]
 
 
 def _said(task: TaskView) -> Hashable:

@@ -183,10 +183,13 @@ class Summary:
         return own_words(self._log_file(started, task.task), width) if task.attempts else []
 
     def _next(self, started: RunStarted, ended: RunEnded, failed: list[TaskEnded]) -> str:
+        if ended.reason is Reason.DISK_FULL:
+            some, most = self._again("prune"), self._again("prune --all-finished")
+            return f"make room ({some}, or {most}), then {self._again(f'run {started.dag}')}"
         worded = [task for task in failed if self._tail(started, task)]
         if worded:
             return self._again(f"logs {started.dag}/{worded[0].task}")
-        if ended.state is RunState.SUCCESS or ended.reason is Reason.SETUP:
+        if ended.state is RunState.SUCCESS or ended.reason in (Reason.SETUP, Reason.REQUIREMENT):
             return ""  # what stopped the set-up says itself what to do
         if failed:
             return f"mend it, then {self._again(f'retry {started.dag} --code new')}"

@@ -15,7 +15,7 @@ _OTHERS = 5
 
 _LEFT_NONE: Mapping[str, str] = {
     Reason.INPUT_CHANGED: "an input changed while it ran, so its success was not recorded",
-    Reason.WARNED: "its check found something, so its success was not recorded",
+    Reason.WARNED: "it came with a warning, so its success was not recorded",
     Reason.SUPERSEDED: "a newer run had recorded it meanwhile",
     Reason.INTERRUPTED: "Pit was killed while it ran",
     Reason.CANCELLED: "the run was cancelled while it ran",
@@ -132,7 +132,7 @@ def _forgotten(task: Task, dag: str, memory: Memory) -> Cause | None:
 
 def _last_attempt(task: Task, dag: str, params: str, memory: Memory) -> Cause | None:
     for run in memory.runs(dag, _RUNS):
-        if _key(task, run.params) != params:
+        if current.given_key(task, run.params) != params:
             continue
         attempts = memory.attempts(run.id, task.name)
         if attempts:
@@ -187,10 +187,3 @@ def parameters(text: str) -> str:
     if not text:
         return "no parameters"
     return " ".join(f"{name}={value}" for name, value in json.loads(text).items())
-
-
-def _key(task: Task, values: Mapping[str, str]) -> str | None:
-    try:
-        return current.params_key(task, values)
-    except KeyError:
-        return None  # a run from before the task got this parameter

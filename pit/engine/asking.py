@@ -9,10 +9,11 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pit.engine import wanted
 from pit.engine.lifetime import Lifetime
-from pit.errors import PitError
+from pit.errors import PitError, SecretsError
 from pit.events import Event
-from pit.model import Order, Outcome, Save
+from pit.model import Order, Outcome, Reason, Save, Task
 from pit.spec import graph
 from pit.work.sdk.access import Access
 from pit.work.sdk.call import Caller
@@ -29,10 +30,10 @@ class Asking:
     def __init__(
         self, life: Lifetime, secrets: Secrets | None, left_out: Mapping[str, str]
     ) -> None:
-        self._life = life
+        self._life, self._secrets = life, secrets
         self.has_secrets = secrets is not None
         self.masks = life.masks
-        dag = life.resolved.dag
+        self._dag = dag = life.resolved.dag
         self.access = Access(secrets, self._emit, self._barrier, self.masks)
         self.facts = RunFacts(
             life.dir.id,
@@ -82,6 +83,19 @@ class Asking:
         finally:
             # Pit has been given it, not the task: what that may have, its `secrets` say.
             self.access.forget(task, attempt)
+
+    def lack(self, task: Task) -> str:
+        """What a task's `secrets` name and it would not get, in a sentence; empty if nothing."""
+        if self._secrets is None or not task.secrets:
+            return ""
+        lacks = wanted.lacks(self._secrets, self._dag, task)
+        found = (lack.error for lack in lacks if lack.reason is Reason.MISSING_SECRET)
+        return next(map(self.told, found), "")
+
+    def told(self, error: SecretsError) -> str:
+        """What an error says, with the name that was meant where one is near."""
+        assert self._secrets is not None  # without any, nothing is asked for
+        return wanted.sentence(error, self._secrets, self._dag)
 
     def saved(self, order: Order, outcome: Outcome) -> None:
         """The file of a save that succeeded is one that its task hands on."""

@@ -1,7 +1,8 @@
 """Claims: who may execute a task, or change its record, with certain values of its parameters.
 
 A claim is a lock among those of the workspace's runs. A run holds one while it executes a tracked
-task; so does whoever accepts, forgets or cleans it meanwhile.
+task, and signs it for those who wait; so does whoever accepts, forgets or cleans it meanwhile,
+without a signature.
 """
 
 from __future__ import annotations

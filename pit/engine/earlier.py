@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
-from pit.engine.current import params_key
+from pit.engine.current import given_key
 from pit.model import Reason, Task, TaskState
 
 FIRST, FAILED, FORGOTTEN = "first", "failed", "forgotten"
@@ -52,6 +52,7 @@ class Earlier:
 
     def __init__(self, dag: str, memory: Memory) -> None:
         self._dag, self._memory = dag, memory
+        self._keys: dict[tuple[int, Sequence[str] | None], str | None] = {}
 
     @cached_property
     def _runs(self) -> Sequence[Tried]:
@@ -62,10 +63,17 @@ class Earlier:
 
         `FIRST`, `FAILED`, `FORGOTTEN`, or the reason that says more; empty if that is not known.
         """
-        for run in self._runs:
-            if task.name in run.tasks and _key(task, run.params) == params:
+        for at, run in enumerate(self._runs):
+            if task.name in run.tasks and self._key(task, at) == params:
                 return self._said(task.name, *run.tasks[task.name])
         return FIRST if len(self._runs) < _RUNS else ""
+
+    def _key(self, task: Task, at: int) -> str | None:
+        """The text of a task's parameters in one of the runs; most tasks have the same."""
+        known = (at, task.params)
+        if known not in self._keys:
+            self._keys[known] = given_key(task, self._runs[at].params)
+        return self._keys[known]
 
     def _said(self, task: str, state: TaskState, reason: str | None) -> str:
         if state is TaskState.FAILED:
@@ -74,10 +82,3 @@ class Earlier:
             return reason
         note = next(iter(self._memory.notes(self._dag, task, 1)), None)
         return FORGOTTEN if note is not None and note.what == FORGOTTEN else ""
-
-
-def _key(task: Task, values: Mapping[str, str]) -> str | None:
-    try:
-        return params_key(task, values)
-    except KeyError:
-        return None  # a run from before the task got this parameter

@@ -127,7 +127,7 @@ _BECAME: Mapping[str, str] = {
     Reason.CANCELLED: "it was cancelled the last time",
     Reason.INTERRUPTED: "it was cut off the last time",
     Reason.INPUT_CHANGED: "an input changed while it ran the last time",
-    Reason.WARNED: "its check found something the last time",
+    Reason.WARNED: "it came with a warning the last time",
 }
 
 

@@ -35,9 +35,10 @@ class Surroundings(Record):
     """What all tasks of a run share: files, parameters, the Python environment, databases.
 
     `steady` says that no task writes at `root` meanwhile. `orphans` are places that hold what
-    tasks made which the DAG no longer has: no input matches them. `implied` is the DAG with what
-    its inputs imply, if that is known; `urls` gives the databases of a task's `secrets`, by key;
-    `ask` asks a database what is needed to judge a task, None where nothing is.
+    tasks made which the DAG no longer has, `private` files are those that no snapshot takes: no
+    input matches them. `implied` is the DAG with what its inputs imply, if that is known; `urls`
+    gives the databases of a task's `secrets`, by key; `ask` asks a database what is needed to judge
+    a task, None where nothing is.
     """
 
     dag: Dag
@@ -48,6 +49,7 @@ class Surroundings(Record):
     url: Url
     steady: bool = False
     orphans: frozenset[str] = frozenset()
+    private: tuple[Path, ...] = ()
     implied: Dag | None = None
     urls: Urls = lambda task: {}
     ask: Ask = lambda task: None
@@ -67,6 +69,7 @@ class Fingerprints:
         self._successes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self._unseen = set(surroundings.orphans)
+        self._private = _stats(surroundings.private)
         self._steady: source.Finder | None = None
         self._lock = threading.Lock()
 
@@ -220,12 +223,22 @@ class Fingerprints:
         found = digest.marks(
             around.root, patterns, self._digests, around.workspace, around.dag.project
         )
-        for place in self._unseen & found.keys():
+        for place in self._unseen & found.keys() | self._private_among(found):
             del found[place]
         for name in self._makers[task.name]:
             made = self.made(name)
             found |= {place: mark for place, mark in made.items() if _named(place, patterns)}
         return found
+
+    def _private_among(self, found: Mapping[str, FileMark]) -> set[str]:
+        """The places in the project that are private files, under whatever name."""
+        sizes = {size for _, _, size in self._private}
+        return {
+            place
+            for place, mark in found.items()
+            if mark.size in sizes and not os.path.isabs(place)
+            if not self._private.isdisjoint(_stats([self._around.root / place]))
+        }
 
     def _sources(self, task: Task) -> dict[str, str]:
         root = str(self._around.root)
@@ -284,6 +297,16 @@ def present(
         with suppress(OSError):
             found[place] = digests.of(os.path.join(project, place))
     return found
+
+
+def _stats(paths: Iterable[Path]) -> frozenset[tuple[int, int, int]]:
+    """Device, inode and size of the files that are there, links followed."""
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            info = os.stat(path)
+            found.add((info.st_dev, info.st_ino, info.st_size))
+    return frozenset(found)
 
 
 def _named(place: str, patterns: Iterable[str]) -> bool:

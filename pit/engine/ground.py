@@ -12,9 +12,8 @@ from pit.engine.orphaned import orphaned
 from pit.engine.request import Again
 from pit.errors import SnapshotFailed
 from pit.events import EnvironmentHashed
-from pit.model import WorkspaceConfig
 from pit.state.files import remove_tree
-from pit.state.identities import Source, default_file
+from pit.state.identities import private_files
 from pit.work import environment, operators, publish, snapshot
 from pit.work.digest import Digests
 
@@ -138,7 +137,7 @@ class Ground:
             tuple(sorted(patterns)),
             self._config.root,
             exclude=(self._config.runs_dir, *self._own_targets(), *self._orphans()),
-            private=_private(self._config),
+            private=private_files(self._config),
             checkpoint=life.checkpoint,
         )
         self.taken = (began, life.clock.now())
@@ -155,12 +154,6 @@ class Ground:
         for left in sorted(self.orphans)[:_NAMED]:
             self._life.warn(f"{left} was made by a task that no longer exists: ignored")
         return [self._project / left for left in self.orphans]
-
-
-def _private(config: WorkspaceConfig) -> list[Path]:
-    """Secrets and the keys to them: they must not stay in the folder of each run."""
-    files = (config.secrets_file, config.age_identity, Source.of(config).file, default_file())
-    return [file for file in files if file is not None]
 
 
 def _copy(there: Path, here: Path, run: str) -> None:

@@ -14,18 +14,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pit.engine import current, databases, earlier, handed
+from pit.engine import current, databases, earlier, handed, wanted
 from pit.engine.current import Change, Kind, Records
 from pit.engine.earlier import Earlier
 from pit.engine.fingerprint import Fingerprints, Surroundings, present
 from pit.engine.orphaned import orphaned
 from pit.engine.questions import Questions, asks
 from pit.engine.verdict import verdict_of
+from pit.engine.wanted import Unmet
 from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
 from pit.spec import graph
 from pit.spec.dataflow import makes
 from pit.spec.patterns import is_pattern
 from pit.state.digests import Seen
+from pit.state.identities import private_files
 from pit.work import environment
 from pit.work.digest import Digests
 
@@ -127,6 +129,7 @@ class Look:
                 ask=self._questions.of,
                 steady=True,
                 orphans=orphaned(subject.dag, memory, self._digests),
+                private=private_files(subject.config),
             ),
             self._digests,
         )
@@ -177,6 +180,11 @@ class Look:
             if until_stale and outlook.action is not Action.SKIP:
                 break
         return found
+
+    def unmet(self, outlooks: Iterable[Outlook]) -> tuple[Unmet, ...]:
+        """What the secrets do not give the tasks that would run, or may."""
+        tasks = [self._tasks[each.task] for each in outlooks if each.action is not Action.SKIP]
+        return wanted.unmet(self._subject.secrets, self._dag, tasks)
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -272,10 +280,11 @@ class Look:
 
     def _hide_leftovers(self, task: Task) -> None:
         """What a pattern of its targets matches and its last success did not make: a run, which
-        begins without the targets of its tasks, would not see it."""
+        begins without the targets of its tasks in the project, would not see it."""
         if any(map(is_pattern, task.targets)):
             standing = self._fingerprints.products(task)
-            self._fingerprints.hide(standing.keys() - self._fingerprints.made(task.name).keys())
+            left = standing.keys() - self._fingerprints.made(task.name).keys()
+            self._fingerprints.hide(place for place in left if not os.path.isabs(place))
 
     def _may_pass(self, change: Change, after: Sequence[str]) -> bool:
         """Whether what differs now will be made anew before, and may be the same again then."""

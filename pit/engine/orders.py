@@ -80,6 +80,8 @@ class Orders:
     def order(self, name: str, attempt: int) -> Order | Refusal:
         """What a task is told to do in an attempt; it is now that its connection is asked for."""
         task = self._tasks[name]
+        if lack := self._asking.lack(task):
+            return Refusal(reason=Reason.MISSING_SECRET, error=lack)
         order = self._order(task, attempt)
         connection = self._connection(task)
         if connection is None:
@@ -90,7 +92,7 @@ class Orders:
         try:
             return replace(order, database=self._asking.connection(name, attempt, connection))
         except SecretsError as error:
-            return Refusal(reason=Reason.MISSING_CONNECTION, error=str(error))
+            return Refusal(reason=Reason.MISSING_CONNECTION, error=self._asking.told(error))
 
     def _connection(self, task: Task) -> str | None:
         """The name of the connection that an attempt needs: to speak to, or to be left alone by."""

@@ -29,8 +29,8 @@ from pit.events import (
     AttemptEnded,
     AttemptStarted,
     Event,
-    Logged,
     TaskEnded,
+    Waits,
     Warned,
 )
 from pit.model import Order, Reason, TaskState
@@ -62,9 +62,19 @@ class Teller(Protocol):
 
 
 class _Entry:
-    """One task on its way through the run."""
+    """One task on its way through the run; `waits_for` is the run that is at it, once told."""
 
-    __slots__ = ("begun", "job", "life", "node", "recorded", "started_at", "superseded", "why")
+    __slots__ = (
+        "begun",
+        "job",
+        "life",
+        "node",
+        "recorded",
+        "started_at",
+        "superseded",
+        "waits_for",
+        "why",
+    )
 
     def __init__(self, node: ExecNode) -> None:
         self.node = node
@@ -75,6 +85,7 @@ class _Entry:
         self.why = ""
         self.recorded = self.job.params is not None and not self.job.tracked
         self.superseded = False
+        self.waits_for = ""
 
 
 class Scheduler:
@@ -96,19 +107,22 @@ class Scheduler:
         clock: Clock | None = None,
         show_stub: Callable[[Job], None] = lambda job: None,
         claim: Callable[[Job], bool] = lambda job: True,
+        claimant: Callable[[Job], str] = lambda job: "",
         release: Callable[[Job], None] = lambda job: None,
         explain: Callable[[Verdict], str] = lambda verdict: "",
         reserve: Callable[[Order], str] = lambda order: "",
         dismiss: Callable[[Order], None] = lambda order: None,
         show_wait: Callable[[Order, str], None] = lambda order, what: None,
+        show_end: Callable[[Sequence[str]], None] = lambda tasks: None,
     ) -> None:
         self._run, self._dag, self._jobs = run, dag, jobs
         self._tell, self._executor, self._mailbox = tell, executor, mailbox
         self._cancel, self._slots = cancel, slots
         self._clock = clock or Clock()
         self._show_stub, self._explain = show_stub, explain
-        self._claim, self._release = claim, release
-        self._order, self._dismiss, self._show_wait = order, dismiss, show_wait
+        self._claim, self._claimant, self._release = claim, claimant, release
+        self._order, self._dismiss = order, dismiss
+        self._show_wait, self._show_end = show_wait, show_end
         self._barred: Barred[_Entry] = Barred(reserve)
         self._deadline = None if timeout is None else self._clock.monotonic() + timeout
         self._dispatcher = compile.dispatcher(compile.doit_tasks(dag, jobs)).generator
@@ -256,6 +270,10 @@ class Scheduler:
         if self._claim(entry.job):
             self._launch(entry)
         else:
+            other = self._claimant(entry.job)
+            if other and other != entry.waits_for:
+                entry.waits_for = other
+                self._emit(Waits, task=entry.job.name, why=f"{other} is doing it")
             due = self._clock.monotonic() + _LOOK_AGAIN
             heapq.heappush(self._delayed, (due, next(self._tickets), entry))
 
@@ -274,8 +292,7 @@ class Scheduler:
         elif place := self._barred.bars(entry, order, self._clock.monotonic()):
             self._show_wait(order, place.obstacle)
             if self._barred.is_first(place):
-                told = f"waiting for {place.obstacle}"
-                self._emit(Logged, task=order.task, level="warning", message=told)
+                self._emit(Waits, task=order.task, why=place.obstacle)
         else:
             self._begin_attempt(entry, order)
 
@@ -336,7 +353,8 @@ class Scheduler:
         remark, warning = message.remark, message.outcome.warning
         if warning:
             task = message.order.task
-            self._emit(Warned, message=f"{task}: {warning}", hint=f"pit logs {self._dag}/{task}")
+            hint = f"See: pit logs {self._dag}/{task}"
+            self._emit(Warned, message=f"{task}: {warning}", hint=hint)
             remark = remark or Reason.WARNED
         self._end(entry, TaskState.SUCCESS, remark, warning, record=message.record)
 
@@ -424,6 +442,8 @@ class Scheduler:
             each.clear()
         for entry in waiting:
             self._carry_out(entry, self._step(entry, attempt.Stop(reason=reason)))
+        if self._running:
+            self._show_end(list(self._running))
 
     def _skip_rest(self) -> None:
         """Final states for what a cancelled run never came to, in topological order."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from pit.model import Record
+from pit.model import Record, WorkspaceConfig
 
 FORMAT = 1
 _SECOND = 1_000_000_000
@@ -55,11 +55,15 @@ class Seal(Record):
     asked: bool = False
 
 
-def place(cache_dir: Path, dag: str, selection: str, given: Mapping[str, str]) -> Path:
-    """Where the seal of a DAG, a selection and parameters as typed is kept."""
-    words = (dag, selection, *(f"{name}={value}" for name, value in sorted(given.items())))
+def place(config: WorkspaceConfig, dag: str, selection: str, given: Mapping[str, str]) -> Path:
+    """Where the seal of a DAG, a selection, parameters as typed and a secrets file is kept.
+
+    A copy of the workspace has no seal, though it has the file: that speaks of the other's files.
+    """
+    pairs = (f"{name}={value}" for name, value in sorted(given.items()))
+    words = (str(config.root), str(config.secrets_file), dag, selection, *pairs)
     name = hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()
-    return cache_dir / "seals" / name[:32]
+    return config.cache_dir / "seals" / name[:32]
 
 
 def version(fingerprints: int) -> str:

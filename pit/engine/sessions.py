@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from pit.engine.lifetime import Lifetime
+from pit.events import Logged
 from pit.model import Order
 from pit.work import process
 
@@ -41,6 +42,15 @@ class OnDemand:
             stderr=life.dir.logs / ".sql.log",
             workspace=life.request.config.root,
             guardian=life.guardian,
+            waits=self._waits,
+        )
+
+    def _waits(self, task: str, what: str) -> None:
+        """Say at once why a task that has begun does nothing."""
+        life = self._life
+        told = life.masks.hide(what)
+        life.mailbox.put(
+            Logged(run=life.dir.id, at=life.clock.now(), task=task, level="warning", message=told)
         )
 
     def reserve(self, order: Order) -> str:

@@ -43,7 +43,11 @@ class Workspace(Record, frozen=True):
             raise InvalidConfig(self.broken[name])
         if not self.projects and not self.problems:
             raise no_projects(self.config.root)
-        raise UnknownDag(name, sorted({*self.dags, *self.broken}))
+        error = UnknownDag(name, sorted({*self.dags, *self.broken}))
+        folder = self.config.root / PROJECTS / name
+        if folder.is_dir() and not (folder / FILE).exists():
+            error.hint = f"{PROJECTS}/{name} has no {FILE}"
+        raise error
 
 
 def no_projects(root: Path) -> NoProjects:

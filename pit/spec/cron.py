@@ -127,7 +127,8 @@ def _field_problem(fields: list[str]) -> str | None:
         alone = ["*"] * 5
         alone[place] = field
         if not _CHARACTERS.fullmatch(field) or not _accepted(alone):
-            return f'"{field}" is not a {name} ({values})'
+            a = "an" if name == "hour" else "a"
+            return f'"{field}" is not {a} {name} ({values})'
     return None
 
 

@@ -69,6 +69,12 @@ RESERVED_NAMES = ("global", "acl", "pit")
 ARTIFACTS = ("logs", "project", "data")
 
 
+_MEANT = {"retry": "retries", "needs": "depends_on", "deps": "depends_on", "cron": "schedule"}
+"""Keys by names that other tools have for them."""
+
+_COMMANDS = ("command", "cmd", "run", "shell", "bash", "exec")
+
+
 class Key(NamedTuple):
     """One key: `field` is the record's field, if it is called otherwise."""
 
@@ -117,7 +123,9 @@ class Table:
         elif self.is_open:
             return
         else:
-            meant = suggestion(name, tuple(self.keys))
+            meant = suggestion(_MEANT.get(name, name), tuple(self.keys))
+            if name in _COMMANDS and "script" in self.keys:
+                meant = '; write the command into a script: script = "a.sh"'
             sentence = f"unknown key {shown(name)} in {self.title}{meant}"
         findings.add((*at, name), sentence, on_key=True)
 

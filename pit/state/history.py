@@ -49,8 +49,8 @@ class RunRow(Record, frozen=True):
 class TaskRow(Record, frozen=True):
     """One task of a run; a task that never started has no times and no attempts.
 
-    `why` is why it ran, or since when it is current; a skipped task hands on the products of run
-    `made_by`, which saved `saved` seconds.
+    `why` is why it ran, or since when it is current, or before that what it waits for; a skipped
+    task hands on the products of run `made_by`, which saved `saved` seconds.
     """
 
     task: str
@@ -245,7 +245,8 @@ def tasks(database: Database, run_id: str) -> tuple[TaskRow, ...]:
 
 
 _WITH_TASKS = """
-    SELECT seq, id FROM (SELECT seq, id FROM runs WHERE dag = ? ORDER BY seq DESC LIMIT 1000)
+    SELECT seq, id, params FROM (
+        SELECT seq, id, params FROM runs WHERE dag = ? ORDER BY seq DESC LIMIT 1000)
     WHERE EXISTS (SELECT 1 FROM tasks WHERE run = seq) ORDER BY seq DESC LIMIT ?"""
 _DONE = """
     SELECT task, iif(state = 'success', '', made_by), CASE
@@ -265,7 +266,7 @@ def last_successes(database: Database, dag: str, among: int = RECENT) -> dict[st
     """
     found: dict[str, LastSuccess] = {}
     missing: set[str] | None = None
-    for seq, run_id in database.query(_WITH_TASKS, (dag, among)):
+    for seq, run_id, _ in database.query(_WITH_TASKS, (dag, among)):
         if missing is None:
             names = database.query("SELECT task FROM tasks WHERE run = ?", (seq,))
             missing = {task for (task,) in names}
@@ -276,12 +277,6 @@ def last_successes(database: Database, dag: str, among: int = RECENT) -> dict[st
         if not missing:
             break
     return found
-
-
-_TRIED = """
-    SELECT seq, params FROM (
-        SELECT seq, params FROM runs WHERE dag = ? ORDER BY seq DESC LIMIT 1000)
-    WHERE EXISTS (SELECT 1 FROM tasks WHERE run = seq) ORDER BY seq DESC LIMIT ?"""
 
 
 def tried(database: Database, dag: str, among: int = RECENT) -> tuple[TriedRow, ...]:
@@ -296,7 +291,7 @@ def tried(database: Database, dag: str, among: int = RECENT) -> tuple[TriedRow, 
                 )
             },
         )
-        for seq, params in database.query(_TRIED, (dag, among))
+        for seq, _, params in database.query(_WITH_TASKS, (dag, among))
     )
 
 

@@ -122,6 +122,12 @@ class Source:
         return "age_identity in pit_config.toml names it" if self.configured else ""
 
 
+def private_files(config: WorkspaceConfig) -> tuple[Path, ...]:
+    """Secrets and the keys to them, which are no part of a project: no run keeps a copy."""
+    files = (config.secrets_file, config.age_identity, Source.of(config).file, default_file())
+    return tuple(file for file in files if file is not None)
+
+
 @dataclass(frozen=True)
 class Identity:
     """Private keys that are ready for use; `public` are the public ones as far as they are known.

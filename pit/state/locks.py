@@ -12,6 +12,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pit.state.files import failure, make_folder
@@ -21,6 +22,7 @@ _TRIES = 4
 _BETWEEN_TRIES = 0.002
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.2
+_LONGEST_NAME = 200
 
 
 def _flock(descriptor: int, operation: int) -> bool:
@@ -116,6 +118,12 @@ class Lock:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return True
 
+    def sign(self, who: str) -> None:
+        """Writes into the file who has the lock, for those who wait; it may be missing."""
+        with suppress(OSError):
+            os.ftruncate(self.fileno(), 0)
+            os.pwrite(self.fileno(), who.encode(errors="replace"), 0)
+
     def fileno(self) -> int:
         """The open file that holds the lock; whoever inherits it holds the lock too."""
         if self._descriptor is None:
@@ -137,6 +145,15 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def signature(path: Path) -> str:
+    """Who says in the lock's file to have it; empty if nobody does."""
+    try:
+        with path.open() as file:
+            return file.read(_LONGEST_NAME).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def share(path: Path) -> int | None:

@@ -12,8 +12,9 @@ runs            one row per run. `seq` is the order of everything: ids are names
                 whether the run lives is the lock's word alone.
 tasks           one row per task of a run, made as `pending` when the run starts, so that what
                 never started is in the history too. `position` is the order in pit.toml.
-                `why` is why a task ran, or since when it is current; a skipped one hands on the
-                products of run `made_by` and saved `saved` seconds.
+                `why` is why a task ran, or since when it is current, or before that what it
+                waits for; a skipped one hands on the products of run `made_by` and saved `saved`
+                seconds.
 attempts        one row per attempt; `state` is running, success or failed.
 outputs         what the run declares to have made, in the order of pit.toml; `extra` holds the
                 keys that Pit does not know.

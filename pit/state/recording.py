@@ -2,9 +2,9 @@
 
 Within a batch the kinds are written one after the other, not event by event, which costs a
 fraction. That is sound because a run's events come in this order for each task: the run starts,
-attempts start, attempts end, its products are about to be published, the task ends, the run ends.
-A record dies with the attempt's start and is written with the task's end, so in this order too; a
-skipped task may bring the one that it has in today's form.
+the task waits, attempts start, attempts end, its products are about to be published, the task ends,
+the run ends. A record dies with the attempt's start and is written with the task's end, so in this
+order too; a skipped task may bring the one that it has in today's form.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pit.events import (
     TaskEnded,
     TextsKept,
     ValueSet,
+    Waits,
 )
 from pit.model import RunState, TaskState
 from pit.state import audit, intents, records
@@ -43,8 +44,9 @@ _RUN = """
 _PENDING = f"INSERT INTO tasks (run, task, position, state) VALUES ({_SEQ}, ?, ?, ?)"
 _ENVIRONMENT = f"""
     INSERT OR REPLACE INTO environments (run, dag, kind, digest) VALUES ({_SEQ}, ?, ?, ?)"""
+_TASK_WAITS = f"UPDATE tasks SET why = ? WHERE run = {_SEQ} AND task = ?"
 _TASK_RUNS = f"""
-    UPDATE tasks SET state = ?, attempts = ?, started_at = coalesce(started_at, ?)
+    UPDATE tasks SET state = ?, attempts = ?, started_at = coalesce(started_at, ?), why = ''
     WHERE run = {_SEQ} AND task = ?"""
 _ATTEMPT = f"""
     INSERT INTO attempts (run, task, attempt, state, started_at) VALUES ({_SEQ}, ?, ?, ?, ?)"""
@@ -139,6 +141,11 @@ def _environment_hashed(
     connection.executemany(_ENVIRONMENT, rows)
 
 
+def _waits(connection: sqlite3.Connection, events: Sequence[Waits]) -> None:
+    rows = [(text(f"waiting: {e.why}"), e.run, e.task) for e in events]
+    connection.executemany(_TASK_WAITS, rows)
+
+
 def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptStarted]) -> None:
     running = TaskState.RUNNING.value
     connection.executemany(_TASK_RUNS, [(running, e.attempt, e.at, e.run, e.task) for e in events])
@@ -219,6 +226,7 @@ def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> No
 _WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
     RunStarted: _run_started,
     EnvironmentHashed: _environment_hashed,
+    Waits: _waits,
     AttemptStarted: _attempt_started,
     AttemptEnded: _attempt_ended,
     TextsKept: _texts_kept,

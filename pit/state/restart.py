@@ -22,6 +22,10 @@ class Run(Protocol):
     """A run as this module needs it."""
 
     @property
+    def seq(self) -> int:
+        """Its place in the order in which runs began, whatever the clock said."""
+
+    @property
     def boot_id(self) -> str:
         """The kernel's name for the time between two starts; empty where there is none."""
 
@@ -46,12 +50,13 @@ def settled_until(run: Run, others: Iterable[Run], boot_id: str) -> float:
     """The time (Unix seconds) until which all that a run had written has reached the disk.
 
     Infinity if the machine has not been restarted since. `others` are runs that may have been
-    seen alive later, before the same restart.
+    seen alive later, before the same restart; what began earlier may bear the times of a clock
+    that was put back since.
     """
     if run.boot_id == boot_id or not (run.boot_id and boot_id):
         return math.inf
-    seen = [run, *(other for other in others if other.boot_id == run.boot_id)]
-    return max(map(_last_sign, seen)) - SETTLING
+    later = (each for each in others if each.boot_id == run.boot_id and each.seq > run.seq)
+    return max(map(_last_sign, (run, *later))) - SETTLING
 
 
 def _last_sign(run: Run) -> float:

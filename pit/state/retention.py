@@ -158,6 +158,14 @@ def _folders(runs_dir: Path) -> list[str]:
         return []
 
 
+def snapshots(runs_dir: Path) -> tuple[int, int]:
+    """How many frozen projects there are, and the bytes that they take on disk."""
+    found = [
+        folder for name in _folders(runs_dir) if (folder := runs_dir / name / "project").is_dir()
+    ]
+    return len(found), sum(usage(folder, linked=False) for folder in found)
+
+
 def orphans(store: Store, runs_dir: Path, now: float) -> tuple[Removal, ...]:
     """Folders of no recorded run, nor of a live one, that are older than a day."""
     known = {row.id for row in store.runs_named(_folders(runs_dir))}
@@ -224,8 +232,12 @@ def size(removal: Removal, runs_dir: Path) -> int:
 
 
 def plan_of(store: Store, runs_dir: Path, rows: Iterable[RunRow]) -> tuple[Removal, ...]:
-    """The folders of runs that have ended, whatever retention says, without what records name."""
-    ended = [row for row in rows if row.state is not RunState.RUNNING]
+    """The folders of runs that are not alive, whatever retention says, without what records name.
+
+    One that died while it published keeps its folder until that has been finished.
+    """
+    publishing = {intent.run for intent in store.intents()}
+    ended = [row for row in rows if row.id not in publishing]
     pointed_at = {
         run: data
         for dag in {row.dag for row in ended}

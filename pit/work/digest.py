@@ -290,18 +290,16 @@ def products(
     for target in targets:
         top, pattern, prefix = _anchored(str(root), target, workspace)
         if not _marked_file(top, pattern, prefix, digests, found):
-            found |= _at_rest(partial(_target_marks, top, pattern, prefix, digests, root))
+            found |= _at_rest(partial(_target_marks, top, pattern, prefix, digests))
     return found
 
 
-def _target_marks(
-    top: str, pattern: str, prefix: str, digests: Digests, root: Path
-) -> dict[str, FileMark]:
+def _target_marks(top: str, pattern: str, prefix: str, digests: Digests) -> dict[str, FileMark]:
     found: dict[str, FileMark] = {}
-    for place in selection.matching(top, pattern):
+    for place in selection.matching(top or "/", pattern):
         path = f"{top}/{place}"
         if os.path.isdir(path):
-            below = tree(path, digests, root)
+            below = tree(path, digests, top or "/")
             found |= {_spelled(f"{prefix}{place}/{name}"): mark for name, mark in below.items()}
         elif not pattern.endswith("/"):
             _mark(path, prefix + place, digests, found)
@@ -375,7 +373,7 @@ def _kind_mark(kind: str, text: str = "") -> FileMark:
 def _anchored(root: str, pattern: str, workspace: Path | None) -> tuple[str, str, str]:
     """Where to look for a pattern, what for, and what comes before the places found."""
     if workspace is not None and pattern.startswith(selection.WORKSPACE):
-        pattern = f"{workspace}/{pattern.removeprefix(selection.WORKSPACE)}"
+        return str(workspace), pattern.removeprefix(selection.WORKSPACE), f"{workspace}/"
     if pattern.startswith("/"):
         return "", pattern.lstrip("/"), "/"
     return root, pattern, ""
@@ -406,7 +404,9 @@ def _inputs_marks(top: str, pattern: str, prefix: str, digests: Digests) -> dict
     for place in _inputs(top, pattern):
         path = f"{top}/{place}"
         if os.path.isdir(path):
-            found[_spelled(prefix + place)] = _kind_mark("link", _aim(path, os.path.realpath(top)))
+            found[_spelled(prefix + place)] = _kind_mark(
+                "link", _aim(path, os.path.realpath(top or "/"))
+            )
         else:
             _mark(path, prefix + place, digests, found)
     return found

@@ -123,8 +123,13 @@ def python_environment(
     )
 
 
-def standing(project: Path, cache_dir: Path, capture: uv.Capture) -> Standing:
-    """Whether the environment of a project has been built as its files are now; builds nothing."""
+def standing(
+    project: Path, cache_dir: Path, capture: uv.Capture, *, anew: bool = False
+) -> Standing:
+    """Whether the environment of a project has been built as its files are now; builds nothing.
+
+    With `anew` its Python is chosen again, for all who look at it from then on.
+    """
     if not (project / "pyproject.toml").is_file():
         return Standing(environment=_without_project())
     if lock_file(project) is None:
@@ -133,7 +138,7 @@ def standing(project: Path, cache_dir: Path, capture: uv.Capture) -> Standing:
     tool = uv.Uv(project, capture, variables)
     work = _Work(project, cache_dir / "envs", tool, variables, lambda _: None, lambda: False)
     try:
-        recipe = work.recipe()
+        recipe = work.recipe(anew)
     except EnvironmentFailed as error:
         return Standing(why=str(error))
     found = recipe.finished()
@@ -265,12 +270,12 @@ class _Work:
         self._notify = notify
         self._cancelled = cancelled
 
-    def recipe(self) -> _Recipe:
+    def recipe(self, anew: bool = False) -> _Recipe:
         """The recipe as the project's files have it now; locks the project if it is not."""
         locked = lock_file(self._project) or self._locked()
         pyproject, lock = (self._project / "pyproject.toml").read_bytes(), locked.read_bytes()
         python = interpreter.choose(
-            self._project, pyproject, self._folder, self._tool, self._variables
+            self._project, pyproject, self._folder, self._tool, self._variables, anew=anew
         )
         local = tuple(_local_sources(lock, locked.parent))
         contents = [part for _, source in local for part in _contents(source)]

@@ -101,7 +101,7 @@ def _synced(project: Project, site: Site) -> Report:
     try:
         if site.cancelled():
             return Report(name=project.name, state=State.CANCELLED)
-        why = environment.standing(project.folder, site.cache_dir, transcript).why
+        why = environment.standing(project.folder, site.cache_dir, transcript, anew=True).why
         found = environment.python_environment(
             project.folder,
             site.cache_dir,

@@ -15,11 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pit.errors import SetupError
-from pit.state.locks import Lock, held
+from pit.state.locks import Lock, held, signature
 from pit.work.turns import Pause
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
-_LONGEST_NAME = 200
 
 Log = Callable[[str], None]
 
@@ -134,7 +133,7 @@ class FileLocks:
             lock = Lock(self._place(path, ".lock"))
             if not lock.acquire(shared=reading):
                 return False
-            _sign(lock, who)
+            lock.sign(who)
             self._held[path, reading] = _Held(lock, users=1)
             return True
 
@@ -147,7 +146,7 @@ class FileLocks:
                 del self._held[path, reading]
                 if known.lock is not None:
                     if not reading:
-                        _sign(known.lock, "")  # who asks between two holders is told of neither
+                        known.lock.sign("")  # who asks between two holders is told of neither
                     known.lock.release()
 
     def _place(self, path: str, suffix: str) -> Path:
@@ -155,17 +154,4 @@ class FileLocks:
         return self._folder / f"{name}{suffix}"
 
     def _holder(self, path: str) -> str:
-        try:
-            with self._place(path, ".lock").open() as file:
-                return file.read(_LONGEST_NAME).strip() or "another run"
-        except (OSError, UnicodeDecodeError):
-            return "another run"
-
-
-def _sign(lock: Lock, who: str) -> None:
-    """Write into the lock's file who has it, for those who wait; it may be missing."""
-    try:
-        os.ftruncate(lock.fileno(), 0)
-        os.pwrite(lock.fileno(), who.encode(errors="replace"), 0)
-    except OSError:
-        return
+        return signature(self._place(path, ".lock")) or "another run"

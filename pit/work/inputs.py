@@ -63,6 +63,8 @@ def link(
         path, twin = os.path.join(live, place), os.path.join(into, place)
         if excluded.contains(place) or os.path.exists(twin) or not os.path.isfile(path):
             continue
+        if excluded.is_private(path):  # by another name
+            continue
         if selection.is_database(place):
             warnings.append(
                 f'input "{shown(place)}" is a database, which no snapshot takes: open it by its '

@@ -1,8 +1,10 @@
 """Which Python a project runs on: the one that uv chooses for it, remembered.
 
-uv honours requires-python, `.python-version` and its own settings, and takes 0.1 s to decide.
-So the answer is kept in a small file by the digest of all that it depends on, and used for as
-long as that interpreter is the same file.
+uv honours requires-python, `.python-version` and its own settings, and takes the first Python on
+PATH that fits. The answer is kept in a small file by the digest of what the project asks for, and
+stands for as long as that interpreter is the same file: a run of cron, with another PATH than a
+terminal's, gets the same Python, and an environment that fits is not built again. Only `pit sync`
+asks `anew`.
 """
 
 from __future__ import annotations
@@ -32,12 +34,21 @@ class Interpreter(Record):
 
 
 def choose(
-    project: Path, pyproject: bytes, folder: Path, tool: uv.Uv, variables: Mapping[str, str]
+    project: Path,
+    pyproject: bytes,
+    folder: Path,
+    tool: uv.Uv,
+    variables: Mapping[str, str],
+    *,
+    anew: bool = False,
 ) -> Interpreter:
-    """The interpreter for a project; `folder` is where answers are remembered."""
-    key = digest((os.fsencode(project), pyproject, *uv.settings(project, variables)))
+    """The interpreter for a project; `folder` is where answers are remembered.
+
+    With `anew` uv is asked even so, and its answer is the one that is remembered.
+    """
+    key = digest((os.fsencode(project), *uv.demands(project, pyproject, variables)))
     memory = folder / f"python-{key[:16]}.json"
-    known = _remembered(memory)
+    known = None if anew else _remembered(memory)
     if known is not None:
         return known
     # --system: never a virtual environment, neither the project's own nor the one Pit runs in.

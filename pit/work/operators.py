@@ -83,6 +83,9 @@ def perform(order: Order, tools: Tools) -> Outcome:
 
     try:
         publish.prepare(Path(order.cwd), order.targets)
+    except OSError as error:
+        return refused(disk_reason(error) or Reason.MISSING_TARGET, _no_room(order, error))
+    try:
         with TaskLog(order.log, order.task, tools.tap, tools.masks) as log:
             if order.attempt > 1:
                 log.separate(order.attempt, order.attempts)
@@ -97,6 +100,16 @@ def perform(order: Order, tools: Tools) -> Outcome:
     except OSError as error:
         reason = disk_reason(error) or Reason.INTERNAL
         return refused(reason, f"{error.strerror or error}: {error.filename or order.log}")
+
+
+def _no_room(order: Order, error: OSError) -> str:
+    """Why there can be no targets where they are to be."""
+    place = os.path.relpath(error.filename or order.cwd, os.path.realpath(order.cwd))
+    words = (error.strerror or str(error)).lower()
+    told = f"no room can be made for its targets: {words}: {place}"
+    if isinstance(error, PermissionError):
+        told += "; a run's copy of a folder has the permissions of the project's own"
+    return told
 
 
 def disk_reason(error: OSError) -> Reason | None:
@@ -180,6 +193,7 @@ def _ran(
         exit_code=done.exit_code,
         signal=done.signal,
         retryable=reason not in (Reason.NOT_FOUND, Reason.DISK_FULL, Reason.CANCELLED),
+        warning=_line_endings(order) if reason is None else "",
         cpu_seconds=done.cpu_seconds,
         peak_memory=done.peak_memory,
     )
@@ -188,7 +202,8 @@ def _ran(
 def _ending(order: Order, done: process.Exit, cancel: process.Cancel) -> tuple[Reason | None, str]:
     if done.ending is None:
         reason, error = _exit(done)
-        return reason, error + _line_endings(order) if reason is Reason.EXIT else error
+        told = _line_endings(order) if reason is Reason.EXIT else ""
+        return reason, "; ".join(filter(None, (error, told)))
     if cancel.level and done.ending is cancel.reason:
         return done.ending, "ended because the run was ending"
     if done.ending is Reason.TIMEOUT:
@@ -205,12 +220,12 @@ def _exit(done: process.Exit) -> tuple[Reason | None, str]:
 
 
 def _line_endings(order: Order) -> str:
-    """What a shell cannot say of a script that was written on Windows."""
+    """What a shell does not say of a script that was written on Windows."""
     if len(order.argv) != 2 or not order.argv[0].endswith("bash"):
         return ""
     with suppress(OSError):
         if b"\r\n" in Path(order.argv[1]).read_bytes():
-            return "; its script has Windows line endings (CRLF)"
+            return "its script has Windows line endings (CRLF)"
     return ""
 
 
@@ -229,11 +244,10 @@ def _with_targets(order: Order, outcome: Outcome) -> Outcome:
     missing = publish.missing(Path(order.cwd), order.targets)
     if not missing:
         return outcome
-    return replace(
-        outcome,
-        reason=Reason.MISSING_TARGET,
-        error=f"ended well but did not make {', '.join(missing)}",
-    )
+    error = f"ended well but did not make {', '.join(missing)}"
+    if not all(map(os.path.isabs, missing)):
+        error += "; tasks work in a copy of the project, so write to relative paths"
+    return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
 
 
 _SAID_BY_THE_TASK = (None, Reason.EXIT, Reason.SQL_ERROR, Reason.CHECK_FAILED, Reason.MAX_CHANGE)

@@ -142,6 +142,13 @@ class Excluded:
             if name not in names and (info.st_dev, info.st_ino) not in self._same
         ]
 
+    def is_private(self, path: str) -> bool:
+        """Whether a path leads to one of the private files, whatever it is called."""
+        with suppress(OSError):
+            info = os.stat(path)
+            return (info.st_dev, info.st_ino) in self._same
+        return False
+
     def contains(self, place: str) -> bool:
         """Whether this place or a folder above it is excluded."""
         return self.covers(place) or any(map(self.covers, ancestors(place)))

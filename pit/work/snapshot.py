@@ -375,6 +375,8 @@ class _Copy:
             aim = os.readlink(path)
         except OSError:
             return  # vanished, or no link any more: left to the second look
+        if self.excluded.is_private(path):
+            return
         inside = folder.twin_of(os.path.join(folder.live, aim))
         if inside is not None:
             self._symlink(_rewritten(aim, inside, folder.twin), twin)

@@ -205,6 +205,23 @@ def holds_pipe(pid: int, inode: int) -> bool:
     return False
 
 
+def openers(path: str) -> int:
+    """How many processes that may be looked into have a file open."""
+    found = 0
+    for pid in _ids() if _PROC else ():
+        folder = f"/proc/{pid}/fd"
+        with suppress(OSError):
+            found += any(_leads_to(f"{folder}/{entry}", path) for entry in os.listdir(folder))
+    return found
+
+
+def _leads_to(link: str, path: str) -> bool:
+    try:
+        return os.readlink(link) == path
+    except OSError:
+        return False
+
+
 def boot_id() -> str:
     """The kernel's name for the time since the last boot, empty where there is none."""
     try:

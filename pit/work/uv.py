@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,9 @@ from pit.errors import EnvironmentFailed
 
 _TAIL = 12
 _NOT_OURS = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONHOME", "PYTHONPATH")
+_DEMANDING = ("UV_MANAGED_PYTHON", "UV_NO_MANAGED_PYTHON", "UV_PYTHON", "UV_PYTHON_PREFERENCE")
+_GROUPS = "dependency-groups"
+"""What groups need may narrow the Pythons, too."""
 
 
 class Capture(Protocol):
@@ -68,17 +72,32 @@ def failed(sentence: str, output: str, advice: str) -> EnvironmentFailed:
     return EnvironmentFailed(sentence, "\n".join((*tail, advice)))
 
 
-def settings(project: Path, variables: Mapping[str, str]) -> list[bytes]:
-    """Everything but pyproject.toml that decides which Python uv takes for a project."""
-    given = [
-        f"{name}={value}".encode(errors="surrogateescape")
-        for name, value in sorted(variables.items())
-        if name == "PATH" or name.startswith("UV_")
-    ]
+def demands(project: Path, pyproject: bytes, variables: Mapping[str, str]) -> list[bytes]:
+    """All that says which Python a project asks for, but not what is there to choose from.
+
+    So PATH, which is one thing on a terminal and another under cron, is none of it, and neither is
+    what a project depends on.
+    """
+    given = [f"{name}={variables[name]}" for name in _DEMANDING if name in variables]
     folders = [project, *project.parents]
     names = (".python-version", ".python-versions", "uv.toml")
-    return given + [
-        os.fsencode(path) + b"\0" + path.read_bytes()
-        for path in (folder / name for folder in folders for name in names)
-        if path.is_file()
+    return [
+        *(each.encode(errors="surrogateescape") for each in given),
+        _required(pyproject),
+        *(
+            os.fsencode(path) + b"\0" + path.read_bytes()
+            for path in (folder / name for folder in folders for name in names)
+            if path.is_file()
+        ),
     ]
+
+
+def _required(pyproject: bytes) -> bytes:
+    """What pyproject.toml says of Python; all of it where that cannot be told."""
+    try:
+        table = tomllib.loads(pyproject.decode("utf-8"))
+        uv = table.get("tool", {}).get("uv", {})
+        said = {name: uv[name] for name in sorted(uv) if "python" in name or name == _GROUPS}
+        return repr((table.get("project", {}).get("requires-python"), said)).encode()
+    except (ValueError, AttributeError):
+        return pyproject

@@ -16,6 +16,7 @@ def test_a_valid_workspace_says_how_much_was_checked(sales: Pit) -> None:
         "projects": 1,
         "dags": ["sales"],
         "problems": [],
+        "warnings": [],
         "notes": [],
     }
 
@@ -39,6 +40,31 @@ def test_every_problem_of_every_project_with_line_and_caret(pit: Pit) -> None:
     first = found["problems"][0]
     assert (first["path"], first["line"], first["column"]) == ("projects/bad/pit.toml", 4, 1)
     assert first["source"] == "retrys = 2"
+
+
+def test_words_of_other_tools_are_understood(pit: Pit) -> None:
+    keys = 'command = "dbt run"\ncmd = "x"\nretry = 3\nneeds = ["b"]\n'
+    pit.project("a").toml(GOOD + keys).file("a.sh", "")
+    told = pit.run("validate").fails(11).err
+    program = 'write the command into a script: script = "a.sh"'
+    for key, meant in (
+        ("command", program),
+        ("cmd", program),
+        ("retry", 'did you mean "retries"?'),
+        ("needs", 'did you mean "depends_on"?'),
+    ):
+        assert f'unknown key "{key}" in [[tasks]]; {meant}' in told
+
+
+def test_a_folder_that_is_no_project_is_noted(pit: Pit) -> None:
+    pit.project("a").toml(GOOD).file("a.sh", "")
+    pit.project("b").file("pit.tml", GOOD)
+    pit.project("c").file("readme", "")
+    out = pit.run("validate").ok().out
+    assert "note: projects/b is no project: it has pit.tml where pit.toml is looked for\n" in out
+    assert "note: projects/c is no project: it has no pit.toml\n" in out
+    assert out.endswith("1 project with 1 task: all valid.\n")
+    pit.run("run", "b").fails(2, 'DAG "b" not found', "projects/b has no pit.toml")
 
 
 def test_a_target_outside_of_the_project_is_noted(pit: Pit) -> None:

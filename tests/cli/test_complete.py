@@ -41,6 +41,18 @@ def test_dags_tasks_and_runs(sales: Pit, record: Record) -> None:
     assert offered(sales, "runs", "x") == []
 
 
+def test_parameters_of_the_dag(pit: Pit) -> None:
+    pit.project("sales").toml(
+        '[dag.params]\nday = { type = "date" }\ndry = { type = "bool", default = false }\n'
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+    )
+    pit.file("a.sh", "")
+    for command in ("run", "plan"):
+        assert offered(pit, command, "sales/a", "-p", "d") == ["day=", "dry="]
+    assert offered(pit, "run", "-p", "d") == []
+    assert offered(pit, "run", "nope", "-p", "d") == []
+
+
 def test_a_workspace_that_cannot_be_read_offers_nothing(pit: Pit) -> None:
     assert offered(pit, "run", "s") == []
     pit.file("pit_config.toml", "broken [")

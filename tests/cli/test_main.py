@@ -98,6 +98,30 @@ def test_from_a_folder_inside_of_a_workspace_the_workspace_is_named(sales: Pit) 
     sales.run("run", "sales", "--project-dir", str(inside)).fails(10, "no projects found", said)
 
 
+def test_a_folder_inside_of_a_workspace_belongs_to_it(sales: Pit) -> None:
+    inside = sales.root / "projects" / "sales" / "deep" / "er"
+    inside.mkdir(parents=True)
+    assert sales.inside(inside, "runs", "--json").ok().json == []
+    done = sales.inside(inside, "run", "sales").ok()
+    assert "--project-dir" not in done.out + done.err
+    assert sales.runs()
+    inner = inside / "projects" / "other"
+    inner.mkdir(parents=True)
+    (inner / "pit.toml").write_text("")
+    sales.inside(inner, "run", "sales").fails(2, 'DAG "sales" not found')
+
+
+def test_a_workspace_above_is_not_taken_from_home_or_from_others(sales: Pit) -> None:
+    inside = sales.root / "projects" / "sales"
+    said = f"inside of the workspace {sales.root}: go there"
+    for home in (sales.root, inside):
+        sales.inside(inside, "run", "sales", HOME=str(home)).fails(10, said)
+    sales.inside(sales.root, "validate", HOME=str(sales.root)).ok()
+    if os.geteuid() == 0:
+        os.chown(sales.root, 65534, 65534)
+        sales.inside(inside, "run", "sales").fails(10, said)
+
+
 def test_a_broken_configuration_points_at_the_line(pit: Pit) -> None:
     pit.file("pit_config.toml", 'runs_dri = "x"\n')
     pit.run("status").fails(11, "pit_config.toml:1:1: ", "runs_dri", "    ^", "1 problem found")

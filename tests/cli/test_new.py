@@ -93,6 +93,48 @@ def test_a_folder_that_takes_nothing_is_named(pit: Pit) -> None:
     pit.run("new", "/proc/demo").fails(2, "nothing can be made in /proc: ")
 
 
+def test_a_workspace_in_a_folder_that_has_files(pit: Pit) -> None:
+    (pit.root / ".git").mkdir()
+    pit.file("README.md", "# Mine\n").file(".gitignore", "*.log\nsecrets.toml")
+    out = pit.run("new", ".", "--type", "shell").ok().out
+    assert "README.md was there already, and is as it was.\n" in out
+    assert "cd ." not in out
+    assert "git repository" not in out
+    assert (pit.root / "README.md").read_text() == "# Mine\n"
+    ignored = (pit.root / ".gitignore").read_text()
+    assert ignored.startswith("*.log\nsecrets.toml\n\n# What Pit makes")
+    assert ignored.count("secrets.toml\n") == 1
+    assert "/runs/\n" in ignored
+    pit.run("run", "sample_pipeline").ok()
+    pit.run("new", ".").fails(12, "projects already exists", "pit init NAME")
+    assert not list(pit.root.glob(".pit-new-*"))
+
+
+def test_the_first_project_of_a_workspace_has_what_pit_makes_ignored(pit: Pit) -> None:
+    pit.file(".gitignore", b"*.log\n# \xe9\n")
+    pit.run("init", "orders", "--type", "shell").ok()
+    ignored = (pit.root / ".gitignore").read_bytes()
+    assert ignored.startswith(b"*.log\n# \xe9\n\n")
+    assert b"/pit_metadata.db*\n" in ignored
+    pit.file(".gitignore", "")
+    pit.run("init", "more", "--type", "shell").ok()
+    assert (pit.root / ".gitignore").read_text() == ""
+
+
+def test_no_project_is_made_inside_of_another(pit: Pit) -> None:
+    pit.run("init", "mart", "--type", "shell").ok()
+    mart = pit.root / "projects/mart"
+    said = f"{mart} is a project, and no place for another one"
+    pit.run("init", "sub", "--project-dir", str(mart)).fails(2, said, f"cd {pit.root}")
+    for folder in (mart, mart / "tasks"):
+        pit.inside(folder, "init", "sub").fails(2, said, f"cd {pit.root}")
+    assert not (pit.root / "projects/sub").exists()
+    (pit.root / "docs").mkdir()
+    out = pit.inside(pit.root / "docs", "init", "sub", "--type", "shell").ok().out
+    assert "in ../projects/sub." in out
+    assert (pit.root / "projects/sub/pit.toml").exists()
+
+
 def test_a_project_joins_the_workspace(pit: Pit) -> None:
     out = pit.run("init", "my-sales").ok().out
     assert 'Created the Python project "my-sales" in projects/my-sales.' in out

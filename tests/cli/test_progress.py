@@ -21,6 +21,7 @@ from pit.events import (
     RunStarted,
     SetupStep,
     TaskEnded,
+    Waits,
     Warned,
 )
 from pit.model import Outcome, Reason, RunState, TaskState
@@ -101,7 +102,7 @@ def test_the_plain_view_writes_a_line_per_event() -> None:
     assert out.getvalue().decode().splitlines() == [
         f"06:00:00  run {RUN} started: 3 tasks, 4 at a time",
         "06:00:00  snapshot: 120 files, 3.4 MB",
-        "06:00:00  warning: big  use .pitignore",
+        "06:00:00  warning: big; use .pitignore",
         "06:00:00  extract   started",
         "06:00:00  extract   attempt 1 failed: exit code 3; next in 30.0s",
         "06:00:00  extract   started (attempt 2 of 2)",
@@ -310,6 +311,30 @@ def test_the_picture_has_failures_the_last_success_what_waits_and_the_counts() -
     ]
     picture.take(began("c", 2, 2), 34.0)
     assert "  running      1s  c  (attempt 2 of 2)" in shown(picture, 35.0)
+
+
+def test_the_picture_has_what_waits_for_another_run() -> None:
+    picture = Picture()
+    picture.take(started("a", "b"), 0.0)
+    picture.take(SetupStep(run=RUN, at=AT, step="snapshot", message="copying"), 0.0)
+    for at, run in ((1.0, "2"), (4.0, "3")):
+        picture.take(Waits(run=RUN, at=AT, task="a", why=f"run {run} is doing it"), at)
+    waiting = ["  waiting      9s  a  run 3 is doing it", "  0 of 2 done, 10s"]
+    assert shown(picture, 10.0) == waiting
+    picture.take(ended("a", TaskState.SKIPPED, Reason.CURRENT, attempts=0), 11.0)
+    assert shown(picture, 11.0) == ["  1 of 2 done, 1 skipped, 11s"]
+
+
+def test_the_picture_says_that_a_run_is_ending() -> None:
+    picture = Picture()
+    said = SetupStep(run=RUN, at=AT, step="ending", message="a has 10 s to end")
+    for event in (started("a"), began("a"), said):
+        picture.take(event, 0.0)
+    assert shown(picture, 2.0) == [
+        "  ending       2s  a",
+        "  ending: a has 10 s to end",
+        "  0 of 1 done, 2s",
+    ]
 
 
 def test_the_picture_fits_the_window_and_leaves_out_what_was_not_selected() -> None:

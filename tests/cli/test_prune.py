@@ -6,12 +6,15 @@ import os
 import time
 from pathlib import Path
 
+from pit.cli.prune import heavy
 from pit.events import EnvironmentHashed, RunEnded, RunStarted
 from pit.model import RunState
+from pit.state import retention
 from pit.state.rundir import RunDir
 from pit.state.store import Store
 from tests.builder import Pit
 from tests.cli.conftest import Record
+from tests.state.disks import fill, small_disk
 
 DAY = 86400
 
@@ -150,3 +153,30 @@ def test_all_that_have_ended_go_but_no_live_one(sales: Pit, record: Record) -> N
     assert alive.root.is_dir()
     sales.run("prune", "--run", alive.id).fails(2, "still running")
     alive.lock.release()
+
+
+def test_it_makes_room_on_a_disk_too_full_for_the_history() -> None:
+    with small_disk(4) as disk:
+        pit = Pit(disk).project("d").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n')
+        pit.file("a.sh", "cat /dev/zero > big\n").run("run", "d").fails(25, "pit prune")
+        fill(disk)
+        pit.run("prune", "--all-finished").ok()
+        assert pit.runs() == []
+        pit.file("a.sh", "true\n").run("run", "d").ok()
+        states = [run["state"] for run in pit.run("runs", "--json").ok().json]
+        assert states == ["success", "interrupted"]
+
+
+def test_snapshots_that_stay_and_take_much_are_told(sales: Pit, record: Record) -> None:
+    folder = record()
+    (folder.root / "project").mkdir(exist_ok=True)
+    with open(folder.root / "project/big.csv", "wb") as file:
+        file.write(b"x" * 100_000)
+    found, taken = retention.snapshots(folder.root.parent)
+    assert found == 1
+    assert taken > 100_000
+    os.link(folder.root / "project/big.csv", sales.root / "linked")
+    assert retention.snapshots(folder.root.parent)[1] < taken, "what is linked takes nothing twice"
+    assert heavy(3, 999_999_999) == ""
+    assert heavy(3, 1_200_000_000).startswith("3 snapshots that retention keeps: 1.2 GB. A .pitign")
+    assert "retention keeps" not in sales.run("prune").ok().out

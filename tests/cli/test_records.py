@@ -62,6 +62,15 @@ def test_accepting_several_at_once_and_what_was_current(chain: Pit) -> None:
     assert set(planned(chain).values()) == {"skip"}
 
 
+def test_accepting_a_pattern_passes_over_what_always_runs(chain: Pit) -> None:
+    chain.run("forget", "sales").ok()
+    done = chain.run("accept", "sales/*", "-m", "all as it should be").ok()
+    assert "sales/report is taken as current" in done.out
+    assert "sales/mail always runs: nothing to accept" in done.err
+    view = chain.run("accept", "sales/*", "-m", "again", "--json").ok().json
+    assert {task["task"] for task in view["tasks"]} == {"clean", "report"}
+
+
 def test_accepting_before_the_first_run(pit: Pit) -> None:
     pit.project("sales").toml(CHAIN).file("data/x.csv", "a\n").file("out/clean.csv", "a\n")
     pit.scripts(none="").file("clean.sh", "false").file("report.sh", "false").file("mail.sh", "")

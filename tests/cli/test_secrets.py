@@ -405,6 +405,21 @@ def test_validate_misses_connections(ws: Inside) -> None:
         '[[tasks]]\nname = "a"\nscript = "a.sql"\n'
         '[[tasks]]\nname = "b"\nscript = "a.sql"\nconnection = "none"\n'
     ).file("a.sql", "select 1")
-    out = ws.run("validate").ok().out
-    assert 'note: stock has no usable connection: secret "warehouse" is not for DAG "stock"' in out
-    assert 'note: stock/b has no usable connection: secret "none" not found' in out
+    done = ws.run("validate").ok()
+    for text in (
+        'projects/stock/pit.toml:2:14: warning: secret "warehouse" is not for DAG "stock"',
+        'projects/stock/pit.toml:9:14: warning: secret "none" not found for DAG "stock"',
+    ):
+        assert text in done.err
+    assert "all valid, with 2 warnings." in done.out
+    ws.toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sql"\nconnection = "lake"\nsecrets = ["lake", "tokn"]\n'
+        '[[tasks]]\nname = "b"\nscript = "a.sql"\nconnection = "lake"\nsecrets = ["tokn"]\n'
+    )
+    secrets = '[global]\nlake = ":memory:"\n["stock"]\ntoken = "hunter2"\n'
+    (ws.root / "secrets.toml").write_text(secrets)
+    (told,) = ws.run("validate", "--json").ok().json["warnings"]
+    assert (told["line"], told["column"]) == (5, 20)
+    assert told["sentence"] == 'secret "tokn" not found for DAG "stock"; did you mean "token"?'
+    (ws.root / "secrets.toml").write_text(secrets.replace("token", "tokn"))
+    assert ws.run("validate").ok().err == ""

@@ -61,6 +61,7 @@ def test_the_json_of_a_run(sales: Pit, record: Record) -> None:
         "parent": None,
         "retry_of": None,
         "folder": str(folder.root),
+        "ending": False,
     }
     assert "day=2026-01-31" in sales.run("runs").out
 

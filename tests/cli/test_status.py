@@ -117,6 +117,21 @@ def test_json_of_all_and_of_one(sales: Pit, record: Record) -> None:
     }
 
 
+def test_of_many_tasks_the_one_that_failed_is_in_sight(pit: Pit) -> None:
+    names = [f"t{n:02}" for n in range(60)]
+    toml = "".join(f'[[tasks]]\nname = "{name}"\nscript = "{name}.sh"\n' for name in names)
+    pit.project("many").toml(f"[dag]\nconcurrency = 8\n{toml}")
+    for name in names:
+        pit.file(f"{name}.sh", "false" if name == "t55" else "")
+    pit.run("run", "many").fails(1)
+    out = pit.run("status", "many").ok().out
+    table = out[out.index("TASK") :].splitlines()
+    assert table[1].startswith("t55   failed")
+    assert table[2].startswith("t00   success")
+    assert "… and 10 more tasks (--verbose shows each task)" in table
+    assert "t59" in pit.run("status", "many", "--verbose").ok().out
+
+
 def test_the_values_of_a_run_are_shown(sales: Pit, record: Record) -> None:
     run = record()
     with Store.open(sales.root / "pit_metadata.db") as store:

@@ -149,6 +149,20 @@ def test_what_failed_is_not_told_twice(tmp_path: Path) -> None:
     assert "the run exceeded dag.timeout" in summary(tmp_path, failed, end=late, tasks=("a",))
 
 
+def test_of_a_full_disk_it_says_how_to_make_room(tmp_path: Path) -> None:
+    failed = ended("a", TaskState.FAILED, Reason.DISK_FULL, "No space left on device")
+    end = over(RunState.FAILED, reason=Reason.DISK_FULL, error="failed: a")
+    text = summary(tmp_path, failed, end=end, tasks=("a",))
+    said = "Next: make room (pit prune, or pit prune --all-finished), then pit run sales\n"
+    assert text.endswith(said)
+
+
+def test_what_stopped_the_set_up_says_itself_what_to_do(tmp_path: Path) -> None:
+    skipped = ended("a", TaskState.SKIPPED, Reason.REQUIREMENT, attempts=0)
+    end = over(RunState.FAILED, reason=Reason.REQUIREMENT, error="sales requires other")
+    assert "Next:" not in summary(tmp_path, skipped, end=end, tasks=("a",))
+
+
 def test_a_log_without_a_word_is_not_advised(tmp_path: Path) -> None:
     logs = tmp_path / RUN / "logs"
     logs.mkdir(parents=True)

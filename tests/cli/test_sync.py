@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -69,6 +70,25 @@ def test_a_run_uses_what_was_built(two: Pit) -> None:
     done = two.run("run", "north").ok()
     assert "building" not in done.out
     assert made["digest"][:16] == Path(made["path"]).name
+
+
+def test_another_path_gets_the_python_that_a_sync_has_chosen(two: Pit) -> None:
+    folders = [two.root / "bin", two.root / "others"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "python3").symlink_to(sys.executable)
+    here, there = (f"{folder}:/usr/bin:/bin" for folder in folders)
+    two.env["PATH"] = here
+    (made,) = two.run("sync", "north", "--json").ok().json["projects"]
+    two.run("run", "north").ok()
+    two.env["PATH"] = there
+    assert states(two, "--check", "north") == {"north": "current"}
+    assert "building" not in two.run("run", "north").ok().out
+    (other,) = two.run("sync", "north", "--json").ok().json["projects"]
+    assert (other["state"], other["why"]) == ("built", "Python changed")
+    assert other["digest"] != made["digest"]
+    two.env["PATH"] = here
+    assert states(two, "--check", "north") == {"north": "current"}
 
 
 def test_check_says_what_has_changed(two: Pit) -> None:

@@ -133,12 +133,33 @@ def test_who_waits_for_a_file_of_another_run_holds_no_slot(pit: Pit) -> None:
     assert holder.returncode == 0
     out, _ = waiting.communicate(timeout=60)
     assert waiting.returncode == 1
-    told = f"waiting for {pit.root / 'w.duckdb'}: in use by run {pit.runs()[0].name} (task keep)"
-    assert told in out.decode()
-    assert told in pit.log("query")
+    told = f"{pit.root / 'w.duckdb'}: in use by run {pit.runs()[0].name} (task keep)"
+    assert f"query  waiting: {told}" in out.decode()
+    assert f"waiting for {told}" in pit.log("query")
     assert "itwasdone" in pit.log("query")
     assert "waited for its time-out" in out.decode()
     assert "itwasdone" not in pit.log("late")
+
+
+def test_a_file_in_another_programs_use_is_told_while_the_task_waits(pit: Pit) -> None:
+    file = secrets(pit, '[global]\nw = "duckdb://w.duckdb"\n')
+    pit.project("d").toml('[[tasks]]\nname = "q"\nscript = "q.sql"\nconnection = "w"\n')
+    pit.file("q.sql", "SELECT 1")
+    script = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(flush=True); input()"
+    argv = (sys.executable, "-c", script, str(pit.root / "w.duckdb"))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        running = pit.start("run", "d", "--secrets", file)
+        assert running.stdout is not None
+        told = next(line for line in running.stdout if b"waiting for" in line).decode()
+        assert f"q  warning: waiting for {pit.root / 'w.duckdb'}: in use by " in told
+        assert f"(pid {holder.pid})" in told
+        holder.stdin.write(b"\n")
+        holder.stdin.close()
+        running.communicate(timeout=60)
+    assert running.returncode == 0
 
 
 def test_what_no_retry_cures_is_not_retried_unless_wanted(pit: Pit) -> None:

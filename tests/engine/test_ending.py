@@ -59,6 +59,22 @@ def test_the_first_signal_ends_the_whole_tree(
     assert rows(pit, "select state, reason from tasks") == [("failed", "cancelled")]
 
 
+def test_a_task_that_does_not_heed_the_first_signal_is_named(pit: Pit) -> None:
+    pit.project("d").toml(ONE)
+    pit.file("a.sh", "trap '' TERM; touch $PIT_WORKSPACE/begun; sleep 61; sleep 62")
+    process = pit.start("run", "d", "--grace", "1h")
+    wait_for((pit.root / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    said = b""
+    while b"ending" not in said:
+        said = process.stdout.readline()
+    assert b"ending: a has 1h to end; another Ctrl-C kills it at once" in said
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
 def test_the_second_signal_does_not_wait(pit: Pit, stamp: str) -> None:
     pit.project("wild").toml(ONE).file("a.sh", tree(stamp) + "sleep 60")
     process = pit.start("run", "wild", "--grace", "1h")
@@ -157,6 +173,26 @@ def test_a_store_that_is_full_ends_a_run_once_and_says_so() -> None:
         assert [event["event"] for event in events].count("run_ended") <= 1
         (disk / "filler").unlink()
         pit.file("a.sh", "true\n").run("run", "p").ok()
+
+
+def test_what_a_killed_pit_has_left_is_shown_as_ending(pit: Pit) -> None:
+    pit.project("d").toml(ONE)
+    pit.file(
+        "a.sh",
+        "trap '' TERM\ntouch $PIT_WORKSPACE/begun\n"
+        "until [ -e $PIT_WORKSPACE/go ]; do sleep 0.05; done\n",
+    )
+    process = pit.start("run", "d", "--grace", "1h")
+    wait_for((pit.root / "begun").exists)
+    assert pit.run("runs", "--json").ok().json[0]["ending"] is False
+    process.kill()
+    process.wait()
+    assert pit.run("runs", "--json").ok().json[0]["ending"] is True
+    assert " ending after " in pit.run("status", "d").ok().out
+    assert " ending " in pit.run("status").ok().out
+    (pit.root / "go").touch()
+    process.communicate(timeout=60)
+    wait_for(lambda: "interrupted" in pit.run("status", "d").out)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -99,7 +99,7 @@ def test_a_time_out_ends_the_attempt_and_says_so(pit: Pit) -> None:
 def test_the_time_out_of_the_run_has_its_own_exit_code(pit: Pit) -> None:
     pit.project("slow").toml('[dag]\ntimeout = "500ms"\n' + CHAIN)
     pit.scripts(first="sleep 60", second="true")
-    pit.run("run", "slow").fails(124, "dag.timeout")
+    pit.run("run", "slow").fails(124, "the run exceeded dag.timeout of 500ms")
     assert rows(pit, "select state, reason from tasks order by task") == [
         ("failed", "timeout"),
         ("skipped", "timeout"),
@@ -187,6 +187,18 @@ def test_a_script_with_windows_line_endings_is_told(pit: Pit) -> None:
     pit.file("a.sh", b"if true; then\r\n  echo hi\r\nfi\r\n")
     pit.run("run", "crlf").fails(1, "Windows line endings (CRLF)")
     assert "CRLF" in pit.run("validate").ok().out
+    pit.file("a.sh", b"echo hi\r\n")
+    done = pit.run("run", "crlf").ok().out
+    assert "warning: a: its script has Windows line endings (CRLF); see: pit logs crlf/a" in done
+    assert "warned: its script has Windows" in done.rpartition("\n\n")[2]
+
+
+def test_a_target_written_past_the_run_is_missing_in_it(pit: Pit) -> None:
+    pit.project("d").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\ntargets = ["x.csv"]\n')
+    pit.file("a.sh", f"echo 1 > {pit.folder}/x.csv\n")
+    told = "did not make x.csv; tasks work in a copy of the project, so write to relative paths"
+    pit.run("run", "d").fails(1, told)
+    assert told in pit.log("a")
 
 
 def test_closed_standard_streams_do_no_harm(pit: Pit) -> None:
@@ -310,6 +322,26 @@ def test_a_run_that_waits_for_itself_is_refused(pit: Pit) -> None:
     pit.file("a.sh", f"exec {' '.join(pit.argv('run', 'one'))}\n")
     pit.run("run", "one", timeout=60).fails(1)
     assert "wait for itself" in pit.log("a", 0)
+
+
+def test_a_target_in_a_folder_that_cannot_be_made(pit: Pit) -> None:
+    pit.project("d").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ntargets = ["out/new/x.csv"]\nretries = 2\n'
+    ).file("a.sh", "touch out/new/x.csv").file("out", "a file")
+    said = "missing_target: no room can be made for its targets: not a directory: out/new"
+    pit.run("run", "d").fails(1, said)
+    assert "internal" not in pit.run("status", "d").ok().out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_target_in_a_new_folder_of_a_project_without_write_permission(pit: Pit) -> None:
+    pit.project("d").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\ntargets = ["out/x.csv"]\n').file(
+        "a.sh", "touch out/x.csv"
+    )
+    pit.folder.chmod(0o555)
+    said = "missing_target: no room can be made for its targets: permission denied: out; a run's"
+    pit.run("run", "d").fails(1, said)
+    pit.folder.chmod(0o755)
 
 
 @pytest.mark.parametrize("many", [15, pytest.param(50, marks=pytest.mark.slow)])

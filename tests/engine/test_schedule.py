@@ -17,7 +17,7 @@ from pit.engine.schedule import Scheduler
 from pit.engine.sinks import Clock
 from pit.engine.tally import Tally
 from pit.errors import StoreUnavailable
-from pit.events import AttemptEnded, AttemptStarted, Event, Logged, TaskEnded
+from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits
 from pit.model import Order, Outcome, Reason, RunState, TaskState
 
 Script = dict[str, list[tuple[Reason | None, float]]]
@@ -285,7 +285,7 @@ def test_who_waits_for_a_file_of_another_run_holds_no_slot() -> None:
     assert world.started("load")[0] == pytest.approx(10.0, abs=0.3)
     assert world.started("save") == [world.started("load")[0] + 1.0]
     assert world.waits == ["load: w: in use by run 2", "save: w: in use by run 2"]
-    assert [e.task for e in world.events if isinstance(e, Logged)] == ["load"]
+    assert [e.task for e in world.events if isinstance(e, Waits)] == ["load"]
     assert world.busiest == 1
     assert not world.kept
 

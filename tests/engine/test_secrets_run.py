@@ -352,6 +352,40 @@ def test_a_missing_connection_fails_its_task_alone_and_at_once(shop: Pit) -> Non
     assert states["good"]["state"] == "success"
 
 
+def test_a_secret_that_is_not_there_is_told_before_the_first_task(shop: Pit) -> None:
+    project(
+        shop,
+        "meters",
+        {"first": "print(1)", "last": "print(2)", "other": "print(3)"},
+        last='depends_on = ["first"]\nsecrets = ["tokne"]\nretries = 3',
+    )
+    said = 'secret "tokne" not found for DAG "meters"; did you mean "token"?'
+    planned = shop.run("plan", "meters", "--json").fails(1, f"last cannot run: {said}")
+    assert planned.json["unmet"] == [{"tasks": ["last"], "sentence": said}]
+    events = shop.run("run", "meters", "--json").fails(1).events
+    kinds = [event["event"] for event in events]
+    told = events[kinds.index("warning")]
+    assert told["message"] == f"last cannot run: {said}"
+    assert kinds.index("warning") < kinds.index("attempt_started")
+    ended = {event["task"]: event for event in events if event["event"] == "task_ended"}
+    assert (ended["last"]["reason"], ended["last"]["attempts"]) == ("missing_secret", 0)
+    assert ended["last"]["error"] == said
+    assert {ended["first"]["state"], ended["other"]["state"]} == {"success"}
+    shop.run("plan", "meters/first").ok()
+    shop.folder = shop.root
+    shop.file("pit_config.toml", "")
+    shop.run("run", "meters").ok()  # without a secrets file a task gets along as it can
+
+
+def test_a_misspelt_connection_is_told_with_the_one_that_was_meant(shop: Pit) -> None:
+    lake(shop, '[[tasks]]\nname = "a"\nscript = "q.sql"\nconnection = "lkae"\n', q="SELECT 1")
+    said = 'secret "lkae" not found for DAG "marts"; did you mean "lake"?'
+    shop.run("plan", "marts").fails(1, f"a cannot run: {said}")
+    shop.run("plan").ok()
+    assert f"cannot run: {said}" in shop.run("plan").out
+    shop.run("run", "marts").fails(1, f"missing_connection: {said}")
+
+
 def test_the_connection_of_a_task_is_not_its_own_to_read(shop: Pit) -> None:
     lake(shop, "")
     ask = 'print(ask("get_secret", key="lake").get("error", "given"))'

@@ -123,13 +123,20 @@ def test_a_check_that_finds_something_stops_what_follows(pit: Pit) -> None:
     done = pit.run("run", "d", "--json").fails(1)
     state, reason, error = ended(done)["c"]
     assert (state, reason) == ("failed", "check_failed")
-    assert error == "3 rows, expected none; see data/checks/c.parquet"
+    kept = pit.runs()[-1] / "data" / "checks" / "c.parquet"
+    assert error == f"3 rows, expected none; see {kept.relative_to(pit.root)}"
     assert ended(done)["after"][0] == "upstream_failed"
     assert sum(event["event"] == "attempt_started" for event in done.events) == 1
-    kept = pit.runs()[-1] / "data" / "checks" / "c.parquet"
     assert duckdb.sql(f"FROM '{kept}'").fetchall() == [(0,), (1,), (2,)]
     assert "check_failed: 3 rows" in pit.run("status", "d").ok().out
     assert "  2\n  3 rows\nquery: 3 rows" in pit.log("c")
+
+
+def test_the_end_of_the_log_of_a_check_has_the_names_of_its_columns(pit: Pit) -> None:
+    pit.toml(f'{_HEAD}{_CHECK}query = "SELECT range AS number FROM range(30)"\n')
+    end = pit.run("run", "d").fails(1).out.partition("the end of its log\n")[2]
+    assert "|   number\n" in end
+    assert "|   first 5 of 30 rows\n" in end
 
 
 def test_a_warning_is_a_success_that_is_seen_again(pit: Pit) -> None:
@@ -149,6 +156,22 @@ def test_a_warning_is_a_success_that_is_seen_again(pit: Pit) -> None:
     pit.file("c.sql", "SELECT 1 AS n WHERE false")
     assert ended(pit.run("run", "d", "--json").ok())["c"][:2] == ("success", None)
     assert ended(pit.run("run", "d", "--json").ok())["c"][:2] == ("skipped", "current")
+
+
+def test_rows_that_a_load_sets_aside_are_told_and_its_success_is_recorded(pit: Pit) -> None:
+    load = '[[tasks]]\nname = "l"\ntype = "load"\nsource = "x.csv"\ntable = "t"\ninputs = []\n'
+    pit.toml(f"{_HEAD}{load}max_rejects = 5\ncolumns = {{ id = {{ type = 'int' }} }}\n")
+    pit.file("x.csv", "id,name\n1,a\nx,b\ny,c\n")
+    done = pit.run("run", "d", "--json").ok()
+    kept = (pit.runs()[-1] / "data" / "l.rejects.parquet").relative_to(pit.root)
+    said = f"2 rows rejected, kept in {kept}"
+    assert ended(done)["l"] == ("success", "warned", said)
+    (warning,) = [event for event in done.events if event["event"] == "warning"]
+    assert warning["message"] == f"l: {said}"
+    assert f"warned: {said}" in " ".join(pit.run("status", "d").ok().out.split())
+    asked = pit.run("sql", ":memory:", f"SELECT count(*) AS n FROM '{kept}'", "--csv").ok()
+    assert asked.out == "n\n2\n"
+    assert "nothing to do: 1 task is current" in pit.run("run", "d").ok().out
 
 
 def test_expectations_are_read_as_they_are_written(pit: Pit) -> None:

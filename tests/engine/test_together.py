@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 
 from tests.builder import Pit
 from tests.doit import DOIT, TEMPLATES, doit
@@ -49,6 +51,37 @@ def test_ten_runs_of_one_dag_do_the_work_once(pit: Pit) -> None:
     assert (pit.folder / "out/count.txt").read_text().strip() == "2"
     assert rows(pit, "select count(*) from tasks where state = 'success'") == [(2,)]
     assert rows(pit, "select count(*) from runs where state = 'success'") == [(10,)]
+
+
+def test_a_run_says_that_another_one_is_doing_its_task(pit: Pit) -> None:
+    project(pit, "one")
+    held = "touch $PIT_WORKSPACE/begun\nwhile [ ! -e $PIT_WORKSPACE/go ]; do sleep 0.05; done\n"
+    pit.file("copy.sh", f"{held}echo x > out/all.csv\n")
+    first = pit.start("run", "one")
+    until((pit.root / "begun").exists)
+    second = pit.start("run", "one")
+    assert second.stdout is not None
+    said = b""
+    while b"waiting" not in said:
+        said = second.stdout.readline()
+    told = f"run {pit.runs()[0].name} is doing it"
+    assert f"copy   waiting: {told}" in said.decode()
+    until(lambda: f"waiting: {told}" in pit.run("status", "one").out)
+    (pit.root / "go").touch()
+    assert first.wait(60) == 0
+    rest = second.communicate(timeout=60)[0].decode()
+    assert second.returncode == 0
+    assert "is doing it" not in rest
+    assert rows(pit, "select why from tasks where why like 'waiting%'") == []
+    first.communicate()
+
+
+def until(done: Callable[[], object]) -> None:
+    """Wait until something is so, which it must be within a minute."""
+    late = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < late
+        time.sleep(0.05)
 
 
 def test_dags_that_share_inputs_each_see_every_change(pit: Pit) -> None:

@@ -209,7 +209,7 @@ def test_a_check_stops_what_follows_and_keeps_what_it_found(flights: Pit, marts:
         failed = flights.run("run", "flights_marts", timeout=300)
     finally:
         check.write_text(text)
-    failed.fails(1, "expected none; see data/checks/delays_add_up.parquet")
+    failed.fails(1, "expected none; see runs/", "/data/checks/delays_add_up.parquet")
     assert re.search(r"upstream_failed +worst_routes", failed.out)
     kept = flights.runs()[-1] / "data" / "checks" / "delays_add_up.parquet"
     found = duckdb.sql(f"SELECT DISTINCT mistake, carrier FROM '{kept}'").fetchall()

@@ -235,6 +235,11 @@ def test_pit_sdk_outside_of_a_task_says_where_it_works(pit: Pit) -> None:
     one = pit.run("sdk", "--list", "http_request").ok().out.splitlines()
     assert one[0] == "http_request: Send an HTTP request."
     assert ["timeout", '"30s"'] in [line.split() for line in one]
+    listed = pit.run("sdk", "--list", "--json").ok().json
+    assert {"http_request", "get_secret"} <= {method["name"] for method in listed}
+    one = pit.run("sdk", "--list", "get_secret", "--json").ok().json
+    assert [param["name"] for param in one["params"] if param["required"]] == ["key"]
+    pit.run("sdk", "get_secret", "key=x", "--json").fails(2, "--json goes with --list")
     pit.run("sdk", "--list", "http_reqest").fails(2, 'unknown method "http_reqest"', "http_request")
 
 

@@ -64,7 +64,7 @@ def test_good_schedules(expression: str) -> None:
     ("expression", "problem"),
     [
         ("61 * * * *", '"61" is not a minute (0-59)'),
-        ("0 24 * * *", '"24" is not a hour (0-23)'),
+        ("0 24 * * *", '"24" is not an hour (0-23)'),
         ("0 0 0 * *", '"0" is not a day of the month (1-31)'),
         ("0 0 * foo *", '"FOO" is not a month (1-12 or JAN-DEC)'),
         ("0 0 * * 8", '"8" is not a day of the week (0-7 or SUN-SAT)'),

@@ -418,18 +418,26 @@ def test_the_answer_of_uv_is_remembered_until_the_interpreter_changes(tmp_path: 
 
     tool = environment.uv.Uv(tmp_path, uv_answers, {})
 
-    def choose(pyproject: bytes, variables: dict[str, str]) -> interpreter.Interpreter:
-        return interpreter.choose(tmp_path, pyproject, tmp_path / "envs", tool, variables)
+    def choose(
+        requires: str, variables: Mapping[str, str], more: str = "", anew: bool = False
+    ) -> interpreter.Interpreter:
+        toml = f'[project]\nrequires-python = "{requires}"\n{more}'.encode()
+        return interpreter.choose(tmp_path, toml, tmp_path / "envs", tool, variables, anew=anew)
 
-    first = choose(b"one", {})
+    first = choose(">=3.11", {"PATH": "/home/me/bin:/usr/bin"})
     assert first.version == f"cpython-{'.'.join(map(str, sys.version_info[:3]))}"
-    assert choose(b"one", {}) == first
+    assert choose(">=3.11", {"PATH": "/usr/bin", "UV_CACHE_DIR": "/tmp"}) == first
+    assert choose(">=3.11", {}, 'dependencies = ["numpy"]\n') == first
     assert asked.count("python find") == 1
-    choose(b"two", {})
-    choose(b"one", {"UV_PYTHON": "3.12"})
+    choose(">=3.12", {})
+    choose(">=3.11", {"UV_PYTHON": "3.12"})
+    choose(">=3.11", {}, '[tool.uv]\npython-preference = "only-system"\n')
+    choose("\xff", {}, "[[")
     _write(tmp_path / ".python-version", "3.12")
-    choose(b"one", {})
-    assert asked.count("python find") == 4
+    choose(">=3.11", {})
+    assert asked.count("python find") == 6
+    choose(">=3.11", {}, anew=True)
+    assert asked.count("python find") == 7
     os.utime(python, (1, 1))
-    choose(b"one", {})
-    assert asked.count("python find") == 5
+    choose(">=3.11", {})
+    assert asked.count("python find") == 8

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from pit.cli.secrets.exposure import exposed
+from pit.engine import wanted
 from pit.errors import SecretsError, SecretsInvalid, nearest
-from pit.model import Dag, Problem, WorkspaceConfig
+from pit.model import Dag, Problem, Reason, WorkspaceConfig
 from pit.spec.config import Workspace
+from pit.spec.findings import Findings, label
+from pit.spec.position import KeyPath
+from pit.spec.project import FILE
 from pit.state import secretfile
 from pit.state.identities import Source
 from pit.state.recipients import file_for
@@ -16,30 +22,42 @@ from pit.state.secretfile import ACL, GLOBAL
 from pit.state.secrets import Secrets
 
 
-def check(config: WorkspaceConfig, workspace: Workspace) -> tuple[list[Problem], list[str]]:
-    """Problems of the secrets file, which a run would stumble over, and notes about it.
+class Found(NamedTuple):
+    """Problems of the secrets file, which any run would stumble over; what it lacks for some tasks,
+    which is a warning, as it may well be another machine's file that has it; and notes.
+    """
+
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def check(config: WorkspaceConfig, workspace: Workspace) -> Found:
+    """What there is to say of the secrets file.
 
     A file that cannot be opened here, as on a machine without the key, is a note.
     """
     path = config.secrets_file
     if path is None:
-        return [], []
+        return Found()
     try:
         content = secretfile.read(path, Source.of(config))
         found = secretfile.structure(path, secretfile.parse(path, content.plain))
     except SecretsInvalid as error:
-        return [Problem(path=str(path), sentence=_without(str(error), path), hint=error.hint)], []
+        told = Problem(path=str(path), sentence=_without(str(error), path), hint=error.hint)
+        return Found(problems=(told,))
     except SecretsError as error:
-        return [], [f"the secrets were not checked: {error}"]
+        return Found(notes=(f"the secrets were not checked: {error}",))
     secrets = Secrets(path, found.scopes, found.acl)
     known = sorted({*workspace.dags, *workspace.broken})
     remarks = [*content.warnings, *exposed(content, file_for(config, path))]
     remarks += _strangers(secrets, known) if known else ()
+    warnings: list[Problem] = []
     for dag in workspace.dags.values():
         if os.path.realpath(path).startswith(f"{os.path.realpath(dag.project)}{os.sep}"):
             remarks.append(f"{path} lies in the project of {dag.name}, whose tasks can read it")
-        remarks += _connections(secrets, dag)
-    return [], remarks
+        warnings += _unmet(secrets, dag, config.root)
+    return Found(warnings=tuple(warnings), notes=tuple(remarks))
 
 
 def _without(sentence: str, path: object) -> str:
@@ -68,13 +86,19 @@ def _stranger(name: str, known: Sequence[str]) -> str:
     return f'"{name}", which is no DAG here' + (f'; did you mean "{near}"?' if near else "")
 
 
-def _connections(secrets: Secrets, dag: Dag) -> Iterator[str]:
-    """Connections that a DAG's tasks name and that its secrets lack."""
-    named = {task.connection: task.name for task in reversed(dag.tasks) if task.connection}
-    if dag.connection and any(task.runner == "sql" and not task.connection for task in dag.tasks):
-        named[dag.connection] = ""
-    for connection, task in named.items():
-        try:
-            secrets.connection_url(dag.name, connection)
-        except SecretsError as error:
-            yield f"{dag.name}{'/' if task else ''}{task} has no usable connection: {error}"
+def _unmet(secrets: Secrets, dag: Dag, root: Path) -> tuple[Problem, ...]:
+    """What a DAG's tasks name and the secrets do not give them, each at its first place."""
+    file = dag.project / FILE
+    findings = Findings(label(file, root), file.read_text("utf-8", "replace"))
+    told: set[str] = set()
+    for index, task in enumerate(dag.tasks):
+        for lack in wanted.lacks(secrets, dag, task):
+            place: KeyPath = ("tasks", index, "connection")
+            if lack.reason is Reason.MISSING_SECRET:
+                place = ("tasks", index, "secrets", (task.secrets or ()).index(lack.name))
+            elif not task.connection:
+                place = ("dag", "sql", "connection")
+            if lack.name not in told:
+                told.add(lack.name)
+                findings.add(place, wanted.sentence(lack.error, secrets, dag), lack.error.hint)
+    return findings.problems()

@@ -39,7 +39,7 @@ class Waits(Protocol):
         """Wait for these events from now on."""
 
     def again(self, connection: Connection) -> None:
-        """RunningCall its `advance` after the others have had their turn."""
+        """Call its `advance` after the others have had their turn."""
 
     def drop(self, connection: Connection) -> None:
         """Close it."""

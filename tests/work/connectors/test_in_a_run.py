@@ -21,7 +21,7 @@ name = "shop"
 [[tasks]]
 name = "fetch"
 script = "tasks/fetch.sh"
-secrets = ["api", "lake"]
+secrets = ["SECRET"]
 """
 
 
@@ -40,7 +40,8 @@ def everything(root: Path) -> Iterator[bytes]:
 
 def shop(pit: Pit, script: str, secrets: str) -> Pit:
     pit.file("secrets.toml", f"[shop]\n{secrets}\n", mode=0o600)
-    pit.project("shop").toml(PROJECT).file("tasks/fetch.sh", script)
+    toml = PROJECT.replace("SECRET", secrets.partition(" ")[0])
+    pit.project("shop").toml(toml).file("tasks/fetch.sh", script)
     return pit
 
 
