@@ -63,7 +63,7 @@ def state_of(config: WorkspaceConfig, run: RunRow) -> RunState:
     return RunState.RUNNING if alive else RunState.INTERRUPTED
 
 
-def _is_ending(place: RunDir | None, run: RunRow) -> bool:
+def is_ending(place: RunDir | None, run: RunRow) -> bool:
     """Whether Pit has been killed and its guardian, alone with the lock, ends what it left.
 
     The number of a process says nothing of one in another container; who has the lock does.
@@ -191,7 +191,7 @@ def view(config: WorkspaceConfig, run: RunRow) -> RunView:
         parent=run.parent,
         retry_of=run.retry_of,
         folder=str(place.root) if place is not None and place.root.is_dir() else None,
-        ending=state is RunState.RUNNING and _is_ending(place, run),
+        ending=state is RunState.RUNNING and is_ending(place, run),
     )
 
 

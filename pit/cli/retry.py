@@ -16,6 +16,7 @@ from pit.cli.complete import complete_target
 from pit.cli.main import version
 from pit.cli.named import is_done
 from pit.cli.options import Settings, command
+from pit.cli.past import folder, is_ending
 from pit.cli.perform import conclude, perform, report_interrupted
 from pit.engine.request import Again, Request
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
@@ -26,7 +27,7 @@ from pit.state.history import RunRow, TaskRow
 from pit.state.restart import settled_until
 from pit.state.rundir import RunDir
 from pit.state.store import Store
-from pit.work.tree import boot_id, lives
+from pit.work.tree import boot_id
 
 _LONGEST_END = 60.0
 """Seconds to wait for processes that are being ended; their grace is mostly 10."""
@@ -72,14 +73,11 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
 
 def _await_end(settings: Settings, config: WorkspaceConfig, run: RunRow) -> None:
     """A run whose Pit was killed lives until its guardian has ended what was left of it."""
-    if run.state is not RunState.RUNNING or lives(run.pid, run.pid_started, run.boot_id):
+    if run.state is not RunState.RUNNING or not is_ending(place := folder(config, run), run):
         return
+    settings.console.note(f"waiting for the end of what run {run.id} has left behind")
     deadline = time.monotonic() + _LONGEST_END
-    folder, told = RunDir.at(config.runs_dir, run.id), False
-    while folder.is_alive() and time.monotonic() < deadline:
-        if not told:
-            settings.console.note(f"waiting for the end of what run {run.id} has left behind")
-            told = True
+    while is_ending(place, run) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

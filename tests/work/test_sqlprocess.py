@@ -29,9 +29,7 @@ class _Late(queue.Queue[wire.Told | Gone]):
         self.talk, self.other = talk, other
         self.handles: list[int] = []
 
-    def put(
-        self, item: wire.Told | Gone, block: bool = True, timeout: float | None = None
-    ) -> None:
+    def put(self, item: wire.Told | Gone, block: bool = True, timeout: float | None = None) -> None:
         super().put(item, block, timeout)
         self.talk.__exit__(None, None, None)
         self.handles = [os.open(self.other, os.O_RDWR | os.O_CREAT) for _ in range(3)]
