@@ -102,6 +102,7 @@ class Lifetime:
 
     def _open(self) -> None:
         runs_dir, dag = self.request.config.runs_dir, self.request.dag.name
+        self.stack.callback(self.cancel.close)
         self.dir = RunDir.allocate(runs_dir, dag, self.clock.now())
         self.stack.callback(self.dir.lock.release)
         self.begun = self.clock.monotonic()

@@ -366,6 +366,8 @@ SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _
 @example(ALL_KINDS, LEFTOVER_THAT_A_PATTERN_MATCHES)
 @given(st.one_of(pipelines(), st.just(ALL_KINDS)), st.lists(turns, min_size=1, max_size=6))
 def test_pit_does_what_the_model_foretells(pipeline: Pipeline, plan: list[Turn]) -> None:
+    before = len(os.listdir("/dev/fd"))
     with bench(pipeline) as under_test:
         for turn in plan:
             under_test.turn(turn)
+    assert len(os.listdir("/dev/fd")) <= before + 2, "a run has left files open"
