@@ -54,6 +54,18 @@ def complete_param(
     return _offer(ctx, incomplete, lambda settings: _params(dag, settings))
 
 
+param_option = click.option(
+    "-p",
+    "--param",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=complete_param,
+    help="Set a run parameter.",
+)
+"""`-p name=value`, the same on every command that takes parameters."""
+
+
 def _params(dag: str, settings: Settings) -> list[str]:
     return [f"{param.name}=" for param in settings.workspace().dag(dag).params]
 

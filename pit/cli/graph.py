@@ -11,13 +11,13 @@ import click
 from msgspec.structs import replace
 
 from pit.cli.boxes import Label, boxes
-from pit.cli.complete import complete_target
+from pit.cli.complete import complete_target, param_option
 from pit.cli.console import Cell, Column, Console, count, fit, printable
 from pit.cli.named import chosen
 from pit.cli.options import Settings, command, json_option
 from pit.cli.rails import rails
 from pit.cli.standings import Standings, standings
-from pit.cli.target import aim, param_option
+from pit.cli.target import aim
 from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError
 from pit.model import Dag, Record
 from pit.spec import graph as dependencies

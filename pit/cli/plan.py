@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 import click
 from msgspec.structs import replace
 
-from pit.cli.complete import complete_target
+from pit.cli.complete import complete_target, param_option
 from pit.cli.console import Cell, Column, ago, count, duration
 from pit.cli.folding import folded
 from pit.cli.named import unsuccessful
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, Memory, aim, look, param_option, remembered
+from pit.cli.target import Aim, Memory, aim, look, remembered
 from pit.engine import place
 from pit.engine.causes import Causes
 from pit.engine.current import Change, Kind

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import click
 from msgspec.structs import replace
 
-from pit.cli.complete import complete_target
+from pit.cli.complete import complete_target, param_option
 from pit.cli.console import count, size
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, Memory, aim, look, param_option
+from pit.cli.target import Aim, Memory, aim, look
 from pit.engine import curate, current
 from pit.engine.curate import Ground, Made
 from pit.engine.look import Action

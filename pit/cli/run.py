@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pit.cli.complete import complete_param, complete_target
+from pit.cli.complete import complete_target, param_option
 from pit.cli.named import chosen, parameters, split, unsuccessful
 from pit.cli.options import Settings, command
 from pit.errors import Overlapping
@@ -35,15 +35,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
 @command("run", short_help="Run a DAG, or some of its tasks.")
 @click.argument("target", metavar="DAG[/TASK]", shell_complete=complete_target)
-@click.option(
-    "-p",
-    "--param",
-    "pairs",
-    multiple=True,
-    metavar="NAME=VALUE",
-    shell_complete=complete_param,
-    help="Set a run parameter.",
-)
+@param_option
 @click.option(
     "-j",
     "--concurrency",

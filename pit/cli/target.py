@@ -8,10 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import click
-
 from pit.cli.asked import record_asked
-from pit.cli.complete import complete_param
 from pit.cli.named import chosen, parameters
 from pit.cli.options import Settings
 from pit.cli.unlock import unlock
@@ -26,17 +23,6 @@ from pit.state.digests import Seen
 from pit.state.history import LastSuccess, RunRow
 from pit.state.secrets import Secrets
 from pit.state.store import Store
-
-param_option = click.option(
-    "-p",
-    "--param",
-    "pairs",
-    multiple=True,
-    metavar="NAME=VALUE",
-    shell_complete=complete_param,
-    help="Set a run parameter.",
-)
-"""`-p name=value`, the same on every command that takes parameters."""
 
 
 class Aim(Record):

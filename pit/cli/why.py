@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from pit.cli.complete import complete_target
+from pit.cli.complete import complete_target, param_option
 from pit.cli.console import ago, count, duration, printable
 from pit.cli.options import Settings, command, json_option
 from pit.cli.plan import Since, parameters_of, since
-from pit.cli.target import Aim, Memory, aim, look, one, param_option, remembered
+from pit.cli.target import Aim, Memory, aim, look, one, remembered
 from pit.engine import absence
 from pit.engine.causes import Cause, Causes
 from pit.engine.current import params_key
