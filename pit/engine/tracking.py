@@ -258,6 +258,8 @@ class Tracking:
         """The files and folders among a task's inputs that are not there, now that it may start;
         what skipped tasks have made is, though it has not been handed on yet."""
         literal = [path for path in self._tasks[name].inputs or () if not is_pattern(path)]
+        if not literal:
+            return []
         places = publish.anchored(literal, self._scene.workspace)
         return [
             path
