@@ -11,7 +11,7 @@ from pathlib import Path
 
 from measure import folder, medians, report, run, seconds
 
-from pit.work import snapshot
+from pit.project.snapshot import snapshot
 
 BUDGET = 1.2
 FILES = 10_000

@@ -78,8 +78,8 @@ def _of_secrets(config: WorkspaceConfig, workspace: Workspace) -> Found:
 
 def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
     """What is wrong with matrices that take their values from files."""
+    from pit.project.selection import matching
     from pit.spec import matrix
-    from pit.work.selection import matching
 
     for dag in dags:
         try:

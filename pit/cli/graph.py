@@ -154,8 +154,8 @@ def _sentence(error: Exception) -> str:
 
 def _expanded(dag: Dag) -> Dag:
     """The DAG with its matrices expanded, if their values are there."""
+    from pit.project.selection import matching
     from pit.spec.matrix import expand
-    from pit.work.selection import matching
 
     try:
         return expand(dag, dag.project, matching)

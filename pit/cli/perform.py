@@ -19,11 +19,12 @@ from pit.engine.run import execute
 from pit.errors import DiskFull, RunNotSuccessful
 from pit.events import Event, RunStarted
 from pit.model import Reason, RunState, WorkspaceConfig
+from pit.project.python import surplus
+from pit.project.python.surplus import Cleared
 from pit.state import recover, retention, trash
 from pit.state.history import RunRow
 from pit.state.store import Store
-from pit.work import process, surplus
-from pit.work.surplus import Cleared
+from pit.work import process
 
 _EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
 

@@ -16,13 +16,13 @@ from pit.cli.console import Column, count, size
 from pit.cli.options import Settings, command, json_option
 from pit.errors import BadArgument, DiskFull, PitError, UnknownRun
 from pit.model import Record, RunState, WorkspaceConfig
+from pit.project.python import surplus
+from pit.project.python.surplus import Cleared
 from pit.spec import config as spec
 from pit.state import recover, retention, trash
 from pit.state.history import RunRow
 from pit.state.retention import Pruned, Removal
 from pit.state.store import Store
-from pit.work import surplus
-from pit.work.surplus import Cleared
 
 
 class RemovalView(Record):

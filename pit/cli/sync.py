@@ -20,9 +20,10 @@ from pit.cli.console import Cell, Column, Console, count, duration, printable
 from pit.cli.options import Settings, command, json_option
 from pit.errors import EnvironmentFailed, RunNotSuccessful
 from pit.model import Record
+from pit.project.python import environments
+from pit.project.python.environments import Project, Report, Site, State
 from pit.spec.config import PROJECTS, Workspace, no_projects
-from pit.work import environments, process
-from pit.work.environments import Project, Report, Site, State
+from pit.work import process
 from pit.work.guardian import Guardian
 
 _EXIT_STALE = 1

@@ -321,7 +321,7 @@ def _text_diff(was: str, now: str) -> tuple[str, ...]:
 
 
 def _diff(old: bytes, new: bytes, path: str) -> tuple[str, ...]:
-    from pit.work.meaning import diff  # heavy, and seldom needed
+    from pit.project.python.meaning import diff  # heavy, and seldom needed
 
     lines = diff(old, new, path, _DIFF_LINES).splitlines()
     return tuple(lines[1:] if lines[:1] == [path] else lines)

@@ -20,9 +20,9 @@ from pit.engine.look import Look
 from pit.errors import BadArgument, Overlapping
 from pit.events import Event, TextsKept
 from pit.model import Dag, Record, Task, TaskRecord
+from pit.project import publish, selection
 from pit.spec.patterns import ancestors
 from pit.state.files import remove_tree
-from pit.work import publish, selection
 
 if TYPE_CHECKING:
     from pit.sql.wire import Answer

@@ -181,7 +181,9 @@ def _sources(
 
 
 def _same_meaning(path: str, one: str, other: str, text: Callable[[str], bytes | None]) -> bool:
-    from pit.work.meaning import same_meaning  # its parsers are heavy, and most texts are the same
+    from pit.project.python.meaning import (
+        same_meaning,  # its parsers are heavy, and most texts are the same
+    )
 
     old, new = (text(digest) if digest else None for digest in (one, other))
     return old is not None and new is not None and same_meaning(path, old, new)

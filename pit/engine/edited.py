@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pit.engine.fingerprint import CODE
 from pit.model import Task
+from pit.project.snapshot import digest
 from pit.state.digests import Seen
-from pit.work import digest
 
 _SMALL = 1 << 20
 """Bytes up to which a file is read to see whether it was edited."""

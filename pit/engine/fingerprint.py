@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 from pit.engine import current
 from pit.model import Dag, FileMark, Fingerprint, Record, Task
+from pit.project.python import environment, source
+from pit.project.runners import templates
+from pit.project.snapshot import digest
+from pit.project.snapshot.digest import Digests
 from pit.spec import graph
 from pit.spec.patterns import is_pattern, matches
-from pit.work import digest, environment, source, templates
-from pit.work.digest import Digests
 
 if TYPE_CHECKING:
     from pit.sql.wire import Answer

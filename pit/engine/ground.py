@@ -12,10 +12,13 @@ from pit.engine.orphaned import orphaned
 from pit.engine.request import Again
 from pit.errors import SnapshotFailed
 from pit.events import EnvironmentHashed
+from pit.project import publish
+from pit.project.python import environment
+from pit.project.snapshot import snapshot
+from pit.project.snapshot.digest import Digests
 from pit.state.files import remove_tree
 from pit.state.identities import private_files
-from pit.work import environment, operators, publish, snapshot
-from pit.work.digest import Digests
+from pit.work import operators
 
 
 class Ground:

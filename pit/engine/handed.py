@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from pit.fs import copying
 from pit.model import FileMark, TaskRecord
-from pit.work import copying
-from pit.work.digest import Digests, digest_bytes
+from pit.project.snapshot.digest import Digests, digest_bytes
 
 VALUE, DATA = "value:", "data:"
 

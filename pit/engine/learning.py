@@ -14,10 +14,10 @@ from pit.engine.lesson import Lacks, Seen
 from pit.engine.request import Request
 from pit.events import Learned, Warned
 from pit.model import Dag, Order, Outcome, Record, Task
+from pit.project.selection import shown
 from pit.state.rundir import RunDir
 from pit.work import operators, strace
 from pit.work.learn import Opened, Places, Watcher
-from pit.work.selection import shown
 
 _SHOWN = 5
 

@@ -23,13 +23,13 @@ from pit.engine.questions import Questions, asks
 from pit.engine.verdict import verdict_of
 from pit.engine.wanted import Unmet
 from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
+from pit.project.python import environment
+from pit.project.snapshot.digest import Digests
 from pit.spec import graph
 from pit.spec.dataflow import makes
 from pit.spec.patterns import is_pattern
 from pit.state.digests import Seen
 from pit.state.identities import private_files
-from pit.work import environment
-from pit.work.digest import Digests
 
 if TYPE_CHECKING:
     from pit.state.secrets import Secrets

@@ -20,10 +20,10 @@ from pit.engine import select
 from pit.engine.standing import Outside, Standing, Subject
 from pit.errors import BadParameter, InvalidConfig, PitError, UsageError
 from pit.model import Dag, Problem, Task
+from pit.project import publish, selection
 from pit.spec import config as spec
 from pit.spec import graph, matrix, params
 from pit.spec.patterns import is_pattern
-from pit.work import publish, selection
 
 
 class Mirror:

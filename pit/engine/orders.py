@@ -26,9 +26,11 @@ from pit.model import (
     TaskType,
     Templated,
 )
+from pit.project import publish
+from pit.project.python import environment
 from pit.spec import graph
 from pit.spec.sqltasks import TEMPLATE
-from pit.work import bundled, environment, operators, publish
+from pit.work import bundled, operators
 
 if TYPE_CHECKING:
     from pit.engine.asking import Asking

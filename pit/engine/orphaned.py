@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from pit.model import Dag, TaskRecord
+from pit.project.snapshot.digest import Digests
 from pit.spec.patterns import matches
-from pit.work.digest import Digests
 
 
 class Recorded(Protocol):

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from pit.errors import PitError
+from pit.project import publish
+from pit.project.snapshot import digest
+from pit.project.snapshot.digest import Digests
 from pit.state.intents import Intent
 from pit.state.rundir import RunDir
-from pit.work import digest, publish
-from pit.work.digest import Digests
 
 
 class Keeper(Protocol):

@@ -38,13 +38,13 @@ from pit.model import (
     Task,
     TaskState,
 )
+from pit.project.snapshot.digest import Digests
+from pit.project.snapshot.frozen import Frozen
 from pit.spec import durations, graph
 from pit.state import memory
 from pit.state.files import remove_tree
 from pit.state.identities import has_key
 from pit.work import operators, process
-from pit.work.digest import Digests
-from pit.work.frozen import Frozen
 from pit.work.tasklog import TaskLog
 
 if TYPE_CHECKING:

@@ -28,10 +28,12 @@ from pit.model import (
     Task,
     WorkspaceConfig,
 )
+from pit.project import publish, selection
+from pit.project.python import environment
+from pit.project.snapshot import digest
+from pit.project.snapshot.digest import Digests
 from pit.spec import params
 from pit.spec.patterns import fixed_folder, is_pattern
-from pit.work import digest, environment, publish, selection
-from pit.work.digest import Digests
 
 if TYPE_CHECKING:
     from pit.state.secrets import Secrets

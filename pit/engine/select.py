@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 
 from pit.errors import UnknownTask
 from pit.model import Dag
+from pit.project.selection import matching
 from pit.spec import graph, matrix
 from pit.spec.dataflow import makes
-from pit.work.selection import matching
 
 
 def prepared(dag: Dag, params: Mapping[str, str]) -> Dag:

@@ -36,13 +36,15 @@ from pit.model import (
     TaskRecord,
     TaskType,
 )
+from pit.project import publish, selection
+from pit.project.snapshot import inputs
+from pit.project.snapshot.digest import Digests
+from pit.project.snapshot.snapshot import Snapshot
 from pit.spec import graph
 from pit.spec.patterns import is_pattern
 from pit.state.intents import Intent
 from pit.state.locks import Lock, signature
-from pit.work import inputs, operators, publish, selection
-from pit.work.digest import Digests
-from pit.work.snapshot import Snapshot
+from pit.work import operators
 
 
 class Keeper(Records, handed.Values, earlier.Memory, Protocol):

@@ -17,8 +17,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pit.model import Order, Record
-from pit.work import selection, sitehook, strace
-from pit.work.selection import lies_in
+from pit.project import selection
+from pit.project.selection import lies_in
+from pit.work import sitehook, strace
 
 _SYSTEM = (
     "/proc", "/sys", "/dev", "/run", "/etc", "/usr", "/bin", "/sbin", "/boot", "/nix", "/snap",

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 
 from pit.errors import InvalidConnection
 from pit.model import Load, Order, Outcome, Reason, Record, Save, Task
+from pit.project import publish
 from pit.spec import durations
-from pit.work import process, publish
+from pit.work import process
 from pit.work.guardian import Guardian
 from pit.work.masking import Masks
 from pit.work.tasklog import Tap, TaskLog

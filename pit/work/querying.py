@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 from msgspec.structs import replace
 
 from pit.model import Reason
+from pit.project.python import environment
 from pit.sql import wire
 from pit.sql.driver import Failure
-from pit.work import environment, process
+from pit.work import process
 from pit.work.broker import Sessions
 from pit.work.cancel import Cancel
 from pit.work.sqlprocess import Gone, Talk, remaining

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from pit.work.selection import lies_in
+from pit.project.selection import lies_in
 
 _CALLS = (
     "?open", "openat", "?openat2", "?creat", "?rename", "?renameat", "renameat2",

@@ -10,8 +10,8 @@ import pytest
 
 from pit.engine.edited import is_edited
 from pit.model import Task
+from pit.project.snapshot.digest import Digests
 from pit.state.digests import Seen
-from pit.work.digest import Digests
 
 TASK = Task(name="a", script="a.sh", inputs=("in.txt", "lib.py"), targets=("o.txt",))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from pit.events import RunStarted
+from pit.project.snapshot.digest import digest_bytes
 from pit.state.intents import Intent
 from pit.state.rundir import RunDir
 from pit.state.store import Store
-from pit.work.digest import digest_bytes
 from tests.builder import Pit
 
 

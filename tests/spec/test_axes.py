@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pit.model import MatrixSource, Task
+from pit.project.selection import matching
 from pit.spec.axes import Reader, stem
 from pit.spec.findings import Findings
 from pit.spec.patterns import matches
-from pit.work.selection import matching
 
 
 def read(root: Path, source: MatrixSource) -> tuple[tuple[str, ...], list[str]]:

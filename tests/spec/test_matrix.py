@@ -10,9 +10,9 @@ import pytest
 
 from pit.errors import BadParameter, InvalidConfig
 from pit.model import Dag, Task
+from pit.project.selection import matching
 from pit.spec import graph, matrix
 from pit.spec.config import discover, load_workspace_config
-from pit.work.selection import matching
 
 REPORTS = """
 [dag.params]

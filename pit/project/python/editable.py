@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pit.model import Record
-from pit.work.selection import lies_in
+from pit.project.selection import lies_in
 
 
 class Detached(Record):

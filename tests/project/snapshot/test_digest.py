@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pit.model import FileMark
-from pit.work import publish, snapshot
-from pit.work.digest import (
+from pit.project import publish
+from pit.project.snapshot import snapshot
+from pit.project.snapshot.digest import (
     Digests,
     dangling,
     digest_bytes,

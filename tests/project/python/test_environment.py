@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pit.errors import EnvironmentFailed
-from pit.work import environment, interpreter, surplus
-from pit.work.environment import Environment, python_environment
+from pit.project.python import environment, interpreter, surplus
+from pit.project.python.environment import Environment, python_environment
 
 PYPROJECT = """
 [project]

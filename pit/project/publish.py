@@ -29,9 +29,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pit.fs import copying, kernel
+from pit.project import selection
 from pit.spec.patterns import ancestors, fixed_folder, is_pattern, matches
 from pit.state.files import remove_tree
-from pit.work import copying, kernel, selection
 
 _NEW = "new"
 _OLD = "old"

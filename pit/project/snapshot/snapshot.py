@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pit.errors import DiskFull, PitError, SnapshotFailed
+from pit.fs import copying
 from pit.model import Record
+from pit.project import selection
+from pit.project.selection import Excluded, Ignore, shown
+from pit.project.snapshot import inputs as live_inputs
+from pit.project.snapshot.inputs import Watch
+from pit.project.snapshot.listing import FOLDER, YOUNG, Listing, kind, listing
 from pit.state.files import FULL, MAKE_ROOM, remove_tree
-from pit.work import copying, selection
-from pit.work import inputs as live_inputs
-from pit.work.inputs import Watch
-from pit.work.listing import FOLDER, YOUNG, Listing, kind, listing
-from pit.work.selection import Excluded, Ignore, shown
 
 LARGE = 1_000_000_000
 """From how many copied bytes on a snapshot says how to become smaller."""

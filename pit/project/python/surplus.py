@@ -18,10 +18,10 @@ from pathlib import Path
 
 from pit.errors import PitError
 from pit.model import Record
+from pit.project.python import environment
+from pit.project.python.environment import COMPLETE, About
 from pit.state.files import failure, remove_tree, usage
 from pit.state.locks import Lock, held
-from pit.work import environment
-from pit.work.environment import COMPLETE, About
 
 DAY = 86400.0
 _GONE = ".pit-gone-"

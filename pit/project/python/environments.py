@@ -17,9 +17,9 @@ from pathlib import Path
 
 from pit.errors import PitError
 from pit.model import Record
+from pit.project.python import environment, uv
+from pit.project.python.environment import Environment
 from pit.state.files import make_folder
-from pit.work import environment, uv
-from pit.work.environment import Environment
 
 AT_ONCE = 4
 """How many environments are built at a time; uv itself works on several packages at once."""

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pit.model import Record
+from pit.project import selection
+from pit.project.python import imports
+from pit.project.python.imports import Import, Imports
+from pit.project.snapshot.digest import Digests
 from pit.spec.patterns import ancestors
-from pit.work import imports, selection
-from pit.work.digest import Digests
-from pit.work.imports import Import, Imports
 
 _MODULE_ENDS = (".py", ".so", ".pyd")
 _BUILT = (".egg-info", ".dist-info")

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pit.model import Record
-from pit.work import selection
-from pit.work.selection import Excluded, shown
+from pit.project import selection
+from pit.project.selection import Excluded, shown
 
 Stat = tuple[int, int, int, int, int]
 """Device, inode, size, and modification and change time in nanoseconds."""

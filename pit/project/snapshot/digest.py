@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pit.model import FileMark
+from pit.project import selection
 from pit.spec.patterns import is_pattern
-from pit.work import selection
 
 if TYPE_CHECKING:
     from pit.state.digests import Seen

@@ -30,11 +30,13 @@ from pathlib import Path
 import msgspec
 
 from pit.errors import EnvironmentFailed
+from pit.fs import kernel
 from pit.model import Record
+from pit.project import selection
+from pit.project.python import editable, interpreter, uv
 from pit.spec.patterns import compiled
 from pit.state.files import remove_tree
 from pit.state.locks import Lock, is_at, share
-from pit.work import editable, interpreter, kernel, selection, uv
 
 _FORMAT = b"pit environment 1"
 COMPLETE = "pit.json"

@@ -8,8 +8,8 @@ import time
 from typing import NamedTuple
 
 from pit.errors import SnapshotFailed
-from pit.work import selection
-from pit.work.selection import Excluded, Ignore, is_database, is_left_out, shown
+from pit.project import selection
+from pit.project.selection import Excluded, Ignore, is_database, is_left_out, shown
 
 YOUNG = 0.02
 """Seconds in which two changes of a file may bear the same time."""

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from pit.work.meaning import diff, parse, same_meaning
+from pit.project.python.meaning import diff, parse, same_meaning
 
 
 def python(old: str, new: str) -> bool:

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from pit.errors import DiskFull, SnapshotFailed
+from pit.project.snapshot import snapshot
+from pit.project.snapshot.inputs import changed
+from pit.project.snapshot.snapshot import Snapshot
 from pit.state.files import remove_tree
-from pit.work import snapshot
-from pit.work.inputs import changed
-from pit.work.snapshot import Snapshot
 
 
 class Place:

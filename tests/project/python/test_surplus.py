@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pit.project.python import surplus
+from pit.project.python.environment import About
+from pit.project.python.surplus import DAY
 from pit.state.locks import Lock, share
-from pit.work import surplus
-from pit.work.environment import About
-from pit.work.surplus import DAY
 
 NOW = time.time()
 

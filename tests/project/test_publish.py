@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from pit.work import kernel, publish
+from pit.fs import kernel
+from pit.project import publish
 
 
 class Run:

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from pit.model import FileMark
-from pit.work.digest import Digests
+from pit.project.snapshot.digest import Digests
 
 _YOUNG = 50_000_000
 """Nanoseconds in which two changes may bear the same time."""

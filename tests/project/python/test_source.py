@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pit.work import imports, source
-from pit.work.source import Finder, Sources
+from pit.project.python import imports, source
+from pit.project.python.source import Finder, Sources
 
 
 class Project:
@@ -390,7 +390,7 @@ def test_what_was_read_is_kept_for_the_next_process(project: Project, tmp_path: 
     imports.save(kept)
 
     code = (
-        "import sys; from pathlib import Path; from pit.work import imports, digest;"
+        "import sys; from pathlib import Path; from pit.project.python import imports; from pit.project.snapshot import digest;"
         "imports.load(Path(sys.argv[1])); imports.load(Path('/missing'));"
         "key = digest.digest_file(sys.argv[2]).digest;"
         "print(imports.of('/missing', key).imports[0].module)"

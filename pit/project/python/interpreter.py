@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 
 from pit.model import Record
+from pit.project.python import uv
 from pit.state.files import make_folder
-from pit.work import uv
 
 _ABOUT = "import sys; print(sys.implementation.name, *sys.version_info[:3])"
 

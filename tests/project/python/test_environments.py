@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pit.work import environment, environments
-from pit.work.environments import AT_ONCE, Project, Report, Site, State
+from pit.project.python import environment, environments
+from pit.project.python.environments import AT_ONCE, Project, Report, Site, State
 
 PYPROJECT = '[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\n'
 

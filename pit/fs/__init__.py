@@ -1,0 +1,1 @@
+"""The disk: copies, and what the kernel alone can do."""

@@ -1,0 +1,1 @@
+"""Python in a project: environments, and which files of code a script uses."""
