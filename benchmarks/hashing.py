@@ -13,7 +13,7 @@ from pathlib import Path
 
 from measure import folder, medians, report, seconds
 
-from pit.project.snapshot.digest import Digests, digest_file
+from pit.project.digest import Digests, digest_file
 
 SIZE = 1 << 30
 SIZE_ALL = 10 << 30

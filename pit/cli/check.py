@@ -78,12 +78,12 @@ def _of_secrets(config: WorkspaceConfig, workspace: Workspace) -> Found:
 
 def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
     """What is wrong with matrices that take their values from files."""
-    from pit.project.selection import matching
+    from pit.project.selection import Places
     from pit.spec import matrix
 
     for dag in dags:
         try:
-            matrix.expand(dag, dag.project, matching)
+            matrix.expand(dag, dag.project, Places())
         except InvalidConfig as error:
             yield from error.problems
 

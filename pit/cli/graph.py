@@ -154,11 +154,11 @@ def _sentence(error: Exception) -> str:
 
 def _expanded(dag: Dag) -> Dag:
     """The DAG with its matrices expanded, if their values are there."""
-    from pit.project.selection import matching
+    from pit.project.selection import Places
     from pit.spec.matrix import expand
 
     try:
-        return expand(dag, dag.project, matching)
+        return expand(dag, dag.project, Places())
     except InvalidConfig:
         return dag
 

@@ -13,7 +13,6 @@ from pit.cli.options import Settings, command, json_option
 from pit.cli.target import Aim, Memory, aim, look
 from pit.engine import curate, current
 from pit.engine.curate import Ground, Made
-from pit.engine.look import Action
 from pit.errors import BadArgument, Overlapping
 from pit.model import Record, TaskRecord
 from pit.state.store import Store
@@ -102,8 +101,8 @@ def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[
     successes = store.last_successes(found.dag.name)
     done = []
     with seen.asking():
-        stale = {o.task for o in seen.outlooks(found.chosen) if o.action is not Action.SKIP}
-        seen.outlooks(())  # from here on, every task counts as it last was
+        stale = {each.task for each in seen.decisions() if not each.current}
+        seen.planner.leave_out_all()  # from here on, every task counts as it last was
         tasks = found.implied()
         for task in [task for task in tasks if current.is_tracked(task)] or tasks:
             if task.name in stale:

@@ -20,7 +20,7 @@ from pit.errors import Overlapping
 from pit.model import Dag, WorkspaceConfig
 
 if TYPE_CHECKING:
-    from pit.engine.seal import Seal
+    from pit.engine.nothing_to_do import Answer
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -132,7 +132,8 @@ def _idle(
     as_json: bool,
 ) -> bool:
     """Whether there was nothing to do, and has been said so."""
-    from pit.engine import current, place, seal
+    from pit.engine import current, place
+    from pit.engine.staleness import stamp
     from pit.state.store import Store
 
     began = time.monotonic()
@@ -143,18 +144,19 @@ def _idle(
     with Store.open(config.metadata_db) as store:
         if store.open_runs():
             return False  # alive or interrupted: the long way says which
-        path = seal.place(config, name, selection or "", given)
-        found = seal.unbroken(path, seal.version(current.VERSION), store.mark(name))
-        if found is None:
-            found = _look(config, typed, declared, store)
-            if found is None:
+        path = stamp.place(config, name, selection or "", given)
+        found = stamp.read(path)
+        if found is None or not stamp.holds(found, stamp.facts(current.VERSION), store.mark(name)):
+            answer = _look(config, typed, declared, store)
+            if answer is None:
                 return False
-            if not found.asked:
-                seal.write(path, found)
+            found = answer.stamp
+            if answer.kept:
+                stamp.write(path, found)
         place.check_requirements(name, found.requires, store, time.time())
-        from pit.engine import idle
+        from pit.engine import empty_run
 
-        row = idle.Row(
+        row = empty_run.Row(
             dag=name,
             project=found.project,
             selection=selection,
@@ -163,7 +165,7 @@ def _idle(
             params=found.params,
             began=began,
         )
-        events = idle.record(row, config.runs_dir, store)
+        events = empty_run.record(row, config.runs_dir, store)
     if events is None:
         return False
     _say_idle(settings, name, found.tasks, time.monotonic() - began, events, as_json)
@@ -172,25 +174,20 @@ def _idle(
 
 def _look(
     config: WorkspaceConfig, typed: Typed, declared: Callable[[], Dag], store: Any
-) -> Seal | None:
-    """The seal of a DAG that a proper look finds current, where the last run promises that."""
+) -> Answer | None:
+    """What a proper look finds, where the last run promises that everything is current."""
     name, selection = split(typed.target)
     last = store.last_run(name)
     if last is None or last.state != "success" or last.stub:
         return None
-    from pit.engine import current, seal, sealing
+    from pit.engine import nothing_to_do
     from pit.work import process
 
     began = time.time_ns()
-    question = sealing.Question(
-        dag=declared(),
-        config=config,
-        selection=selection,
-        given=typed.given,
-        version=seal.version(current.VERSION),
-        began=began,
+    question = nothing_to_do.Question(
+        dag=declared(), config=config, selection=selection, given=typed.given, began=began
     )
-    return sealing.look(question, store, process.capture)
+    return nothing_to_do.answer(question, store, process.capture)
 
 
 def _say_idle(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -13,9 +13,9 @@ from pit.cli.named import chosen, parameters
 from pit.cli.options import Settings
 from pit.cli.unlock import unlock
 from pit.engine import place
-from pit.engine.current import params_key
-from pit.engine.look import Look, Subject
+from pit.engine.look import Look
 from pit.engine.select import prepared, selected
+from pit.engine.staleness.planner import target_of
 from pit.errors import BadArgument, PitError
 from pit.model import Dag, Record, Task, TaskRecord, WorkspaceConfig
 from pit.spec import graph, params
@@ -92,17 +92,14 @@ class Memory:
 
     def __init__(self, path: Path, store: Store | None) -> None:
         self._path, self.store = path, store
-        self._records: dict[tuple[str, str], TaskRecord] = {}
-
-    def recall(self, dag: str, params: Collection[str]) -> None:
-        """Read the records of a DAG for some texts of parameters, all at once."""
-        if self.store is not None:
-            found = self.store.records(dag, params)
-            self._records = {(record.task, record.params): record for record in found}
 
     def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
-        """The record of a task, among those that have been recalled."""
-        return self._records.get((task, params))
+        """The record of a task with these values of its parameters."""
+        return None if self.store is None else self.store.record(dag, task, params)
+
+    def records_for(self, dag: str, wanted: Mapping[str, str]) -> Mapping[str, TaskRecord]:
+        """The records of several tasks at once."""
+        return {} if self.store is None else self.store.records_for(dag, wanted)
 
     def text(self, digest: str) -> bytes | None:
         """A source by its digest, if it was kept."""
@@ -174,18 +171,15 @@ def remembered(config: WorkspaceConfig) -> Iterator[Memory]:
             store.close()
 
 
-def look(settings: Settings, found: Aim, memory: Memory) -> Look:
-    """A look at the DAG as it stands in the project."""
+def look(
+    settings: Settings, found: Aim, memory: Memory, *, force: bool = False, whole: bool = False
+) -> Look:
+    """A look at the DAG as it stands in the project: at the chosen tasks, or at the whole."""
     from pit.work import process  # only for asking uv about Python
 
     unlock(settings.console, found.config)
     secrets = Secrets.of(found.config)
     record_asked(settings, found.config, found.dag, secrets)
-    subject = Subject(
-        dag=found.dag,
-        config=found.config,
-        params=found.params,
-        secrets=secrets,
-    )
-    memory.recall(found.dag.name, {params_key(task, found.params) for task in found.dag.tasks})
-    return Look(subject, memory, process.capture)
+    chosen = None if whole else found.chosen
+    target = target_of(found.dag, found.config, found.params, chosen)
+    return Look(target, secrets, memory, process.capture, force=force)

@@ -65,26 +65,6 @@ class Change(Record):
     maker: str = ""
 
 
-class Verdict(Record):
-    """Whether a task is current, why not, and the fingerprint it would have now.
-
-    `renewed` is the record with today's texts, where only their form has changed. `superseded`
-    says that the record is of a newer snapshot than the one looked at: what runs now for its own
-    dependants neither publishes nor records.
-    """
-
-    changes: tuple[Change, ...]
-    record: TaskRecord | None
-    fingerprint: Fingerprint
-    renewed: TaskRecord | None = None
-    superseded: bool = False
-
-    @property
-    def current(self) -> bool:
-        """Whether the task may be skipped."""
-        return not self.changes
-
-
 _canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from pit.engine.current import Verdict
 from pit.engine.judging import Judging
+from pit.engine.staleness.planner import Decision
 from pit.errors import PitError
 from pit.model import Order, Outcome, Reason, Record, TaskRecord
 from pit.work import operators
@@ -32,7 +32,7 @@ class Judged(Record):
     """It is known whether a task is current."""
 
     task: str
-    verdict: Verdict
+    decision: Decision
 
 
 class Broken(Record):
@@ -65,7 +65,7 @@ class Threads:
     def __init__(
         self,
         perform: Perform,
-        judge: Callable[[str], Verdict],
+        judge: Callable[[str], Decision],
         mailbox: SimpleQueue[Any],
         size: int,
         recall: Callable[[Sequence[str]], None] = lambda tasks: None,
@@ -127,7 +127,7 @@ class Threads:
 
     def _judged(self, task: str) -> Judged | Broken:
         try:
-            return Judged(task=task, verdict=self._judge(task))
+            return Judged(task=task, decision=self._judge(task))
         # As above: an unreadable input fails the task that declares it, not the run.
         except Exception as error:
             reason, sentence = _told(error)

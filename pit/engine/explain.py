@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pit.engine import earlier
-from pit.engine.current import Change, Kind, Verdict
+from pit.engine.current import Change, Kind
 from pit.model import Reason, TaskRecord
 from pit.spec.sizes import size
+
+if TYPE_CHECKING:
+    from pit.engine.staleness.planner import Decision
 
 Text = Callable[[str], bytes | None]
 """A source by its digest, None if it is not kept."""
@@ -41,7 +44,7 @@ _PACKAGES = 3
 _REASONS = 3
 
 
-def verdict(found: Verdict, text: Text = lambda digest: None) -> str:
+def decision(found: Decision, text: Text = lambda digest: None) -> str:
     """Why a task runs, or since when it is current."""
     if found.current and found.record is not None:
         return since(found.record)
@@ -60,7 +63,9 @@ def listed(reasons: Sequence[str]) -> str:
     return "; ".join(reasons[:_REASONS]) + more
 
 
-def _told(change: Change, found: Verdict, text: Text) -> str:
+def _told(change: Change, found: Decision, text: Text) -> str:
+    if found.fingerprint is None:
+        return sentence(change)
     if change.kind is Kind.NO_RECORD:
         return no_record(found.fingerprint.definition.get("params", ""), change.subject)
     if change.kind is Kind.ENVIRONMENT and found.record is not None:

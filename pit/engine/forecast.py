@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pit.engine.look import Action, Outlook
+from msgspec.structs import replace
+
+from pit.engine.staleness.planner import Action, Decision, Gap
 from pit.model import Dag, Record, Task
 from pit.spec import graph
-from pit.spec.dataflow import WORKSPACE, links
-from pit.spec.patterns import is_pattern, matches
-from pit.spec.placeholders import names_in
+from pit.spec.dataflow import WORKSPACE
+from pit.spec.patterns import matches
 
 
 class Forecast(Record):
@@ -29,17 +30,17 @@ class Forecast(Record):
     saved: float
 
 
-def forecast(dag: Dag, outlooks: Sequence[Outlook], slots: int) -> Forecast:
-    """What a run of these outlooks, which come in topological order, would take."""
+def forecast(dag: Dag, decisions: Sequence[Decision], slots: int) -> Forecast:
+    """What a run of these decisions, which come in topological order, would take."""
     edges = graph.edges(graph.implied(dag))
-    busy = {o.task: o.seconds or 0.0 for o in outlooks if o.action is not Action.SKIP}
-    sure = {o.task: o.seconds or 0.0 for o in outlooks if o.action is Action.RUN}
+    busy = {o.task: o.seconds or 0.0 for o in decisions if o.action is not Action.SKIP}
+    sure = {o.task: o.seconds or 0.0 for o in decisions if o.action is Action.RUN}
     return Forecast(
         seconds=_length(busy, edges, slots),
         at_least=_length(sure, edges, slots),
         critical=_critical(busy, edges),
-        unknown=tuple(o.task for o in outlooks if o.task in busy and o.seconds is None),
-        saved=sum(o.record.seconds for o in outlooks if o.action is Action.SKIP and o.record),
+        unknown=tuple(o.task for o in decisions if o.task in busy and o.seconds is None),
+        saved=sum(o.record.seconds for o in decisions if o.action is Action.SKIP and o.record),
     )
 
 
@@ -84,39 +85,24 @@ def _critical(seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]]) 
 # ---------------------------------------------------------------- what is missing
 
 
-class Gap(Record):
-    """A literal input that is not there, and that nothing in the run will make.
-
-    `maker` is the task that could: `load` of this DAG, or `raw/extract` of another.
-    """
-
-    task: str
-    input: str
-    maker: str = ""
-
-
-def gaps(dag: Dag, chosen: Iterable[str], workspace: Path, others: Iterable[Dag]) -> list[Gap]:
-    """The gaps of the chosen tasks; `others` are the DAGs whose targets fill them, maybe."""
-    among = set(chosen)
-    makers: dict[tuple[str, str], list[str]] = {}
-    for link in links(dag):
-        makers.setdefault((link.reader, link.input), []).append(link.maker)
-    found = []
-    for task in dag.tasks:
-        if task.name not in among:
-            continue
-        for path in task.inputs or ():
-            made_by = makers.get((task.name, path), [])
-            if _is_literal(path) and among.isdisjoint(made_by):
-                place = _place(path, dag.project, workspace)
-                if not os.path.lexists(place):
-                    maker = next(iter(made_by), "") or _elsewhere(place, others, workspace)
-                    found.append(Gap(task=task.name, input=path, maker=maker))
-    return found
-
-
-def _is_literal(path: str) -> bool:
-    return not is_pattern(path) and not names_in(path.removeprefix(WORKSPACE))
+def gaps(
+    decisions: Iterable[Decision],
+    project: Path,
+    workspace: Path,
+    others: Callable[[], Iterable[Dag]],
+) -> tuple[Gap, ...]:
+    """The inputs that the tasks of a plan lack; `others` gives the DAGs whose targets fill them,
+    maybe, if there is anything to fill."""
+    lacking = [gap for decision in decisions for gap in decision.gaps]
+    if not any(not gap.maker for gap in lacking):
+        return tuple(lacking)
+    dags = list(others())
+    return tuple(
+        gap
+        if gap.maker
+        else replace(gap, maker=_elsewhere(_place(gap.input, project, workspace), dags, workspace))
+        for gap in lacking
+    )
 
 
 def _place(path: str, project: Path, workspace: Path) -> str:

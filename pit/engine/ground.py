@@ -5,28 +5,28 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from pit.engine.lifetime import Lifetime
-from pit.engine.orphaned import orphaned
+from pit.engine.orphaned import orphaned, rules_of
 from pit.engine.request import Again
+from pit.engine.staleness.planner import Target
 from pit.errors import SnapshotFailed
 from pit.events import EnvironmentHashed
-from pit.project import publish
+from pit.project import manifest, publish
+from pit.project.digest import Digests
 from pit.project.python import environment
 from pit.project.snapshot import snapshot
-from pit.project.snapshot.digest import Digests
 from pit.state.files import remove_tree
-from pit.state.identities import private_files
 from pit.work import operators
 
 
 class Ground:
     """What the tasks of a run stand on, laid by `lay` or taken over from an earlier run.
 
-    `env` is None where no task needs Python; `taken` is when the snapshot began and ended, in Unix
-    seconds, and `number` its place among all snapshots; `orphans` are files that no task makes any
-    more, left out of it.
+    `env` is None where no task needs Python; `taken_at` is when the snapshot was begun, in Unix
+    seconds, and `number` its place among all snapshots; `rules` say what was left out of it.
     """
 
     def __init__(self, life: Lifetime, live: Digests) -> None:
@@ -35,7 +35,14 @@ class Ground:
         self._project = life.resolved.dag.project
         self._history = life.services.history
         self.env: environment.Environment | None = None
-        self.orphans: frozenset[str] = frozenset()
+        self.target = Target(
+            declared=life.resolved.declared,
+            dag=life.resolved.dag,
+            config=life.request.config,
+            params=life.resolved.params,
+            chosen=frozenset(task.name for task in life.resolved.tasks),
+        )
+        self.rules = rules_of(self.target, frozenset())
 
     # ------------------------------------------------------------------ what a retry takes over
 
@@ -49,6 +56,8 @@ class Ground:
             return
         if again.project is not None:
             _move(again.project, self._life.dir.project, again.run)
+            with suppress(OSError):  # an older Pit wrote none
+                os.rename(again.project.with_name("manifest"), self._life.dir.manifest)
         if again.data is None:
             return
         # What records say is handed on from that run must stay there as well.
@@ -86,8 +95,9 @@ class Ground:
         self.snapshot = snapshot.again(
             [pattern for task in self._resolved.tasks for pattern in task.inputs or ()],
             self._config.root,
+            manifest.read(self._life.dir.manifest),
         )
-        self.taken = (again.taken_at, again.taken_at)
+        self.taken_at = again.taken_at
         self.number = self._history.drawn(again.taken_by)
 
     def _belong_together(self) -> bool:
@@ -132,31 +142,28 @@ class Ground:
         life.step("snapshot", "copying the project")
         publish.sweep(self._project, [t for task in self._resolved.dag.tasks for t in task.targets])
         self.number = self._history.draw(life.dir.id)
-        began = life.clock.now()
+        self.taken_at = life.clock.now()
         patterns = {pattern for task in tasks for pattern in task.inputs or ()}
+        self.rules = rules_of(self.target, self._orphans())
         self.snapshot = snapshot.take(
             self._project,
             life.dir.project,
             tuple(sorted(patterns)),
             self._config.root,
-            exclude=(self._config.runs_dir, *self._own_targets(), *self._orphans()),
-            private=private_files(self._config),
+            self.rules,
             checkpoint=life.checkpoint,
         )
-        self.taken = (began, life.clock.now())
+        if self.snapshot.manifest is not None:
+            manifest.write(self.snapshot.manifest, life.dir.manifest)
         for message in self.snapshot.warnings:
             life.warn(message)
 
-    def _own_targets(self) -> list[Path]:
-        """What the tasks of this run will make: neither copied nor seen by them."""
-        return [self._project / target for task in self._resolved.tasks for target in task.targets]
-
-    def _orphans(self) -> list[Path]:
+    def _orphans(self) -> frozenset[str]:
         """What tasks that the DAG no longer has have left; no part of the project any more."""
-        self.orphans = orphaned(self._resolved.declared, self._history, self._live)
-        for left in sorted(self.orphans)[:_NAMED]:
+        orphans = orphaned(self._resolved.declared, self._history, self._live)
+        for left in sorted(orphans)[:_NAMED]:
             self._life.warn(f"{left} was made by a task that no longer exists: ignored")
-        return [self._project / left for left in self.orphans]
+        return orphans
 
 
 def _copy(there: Path, here: Path, run: str) -> None:

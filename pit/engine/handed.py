@@ -16,7 +16,7 @@ from typing import Protocol
 
 from pit.fs import copying
 from pit.model import FileMark, TaskRecord
-from pit.project.snapshot.digest import Digests, digest_bytes
+from pit.project.digest import Digests, digest_bytes
 
 VALUE, DATA = "value:", "data:"
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from pit.fs.reads import Reads
 from pit.model import Dag, TaskRecord
-from pit.project.snapshot.digest import Digests
+from pit.project.digest import Digests
+from pit.project.view import Rules, marked, unspelled
 from pit.spec.patterns import matches
+from pit.state.identities import private_files
+
+if TYPE_CHECKING:
+    from pit.engine.staleness.planner import Target
 
 
 class Recorded(Protocol):
@@ -25,8 +31,11 @@ class Recorded(Protocol):
         """The records of a DAG."""
 
 
-def orphaned(dag: Dag, store: Recorded, digests: Digests) -> frozenset[str]:
+def orphaned(
+    dag: Dag, store: Recorded, digests: Digests, reads: Reads | None = None
+) -> frozenset[str]:
     """The places in the project that hold what a task made which the DAG no longer has."""
+    reads = Reads() if reads is None else reads
     gone = store.recorded(dag.name) - {task.name for task in dag.tasks}
     left = [record for record in store.records(dag.name) if record.task in gone] if gone else ()
     return frozenset(
@@ -34,7 +43,20 @@ def orphaned(dag: Dag, store: Recorded, digests: Digests) -> frozenset[str]:
         for record in left
         for place, mark in record.fingerprint.products.items()
         if not os.path.isabs(place) and not _is_made(dag, place)
-        if _mark(os.path.join(dag.project, place), digests) == mark
+        if _mark(os.path.join(dag.project, unspelled(place)), digests, reads) == mark
+    )
+
+
+def rules_of(target: Target, orphans: frozenset[str]) -> Rules:
+    """What of a project a run of this target has no part in: its folder of runs, what its tasks
+    will make, what nobody makes any more, and private files."""
+    project, config = target.dag.project, target.config
+    own = [made for task in target.dag.tasks if task.name in target.chosen for made in task.targets]
+    return Rules(
+        project,
+        (config.runs_dir, *(project / place for place in (*own, *map(unspelled, orphans)))),
+        private_files(config),
+        [path for task in target.dag.tasks for path in task.inputs or ()],
     )
 
 
@@ -46,8 +68,8 @@ def _is_made(dag: Dag, place: str) -> bool:
     )
 
 
-def _mark(path: str, digests: Digests) -> object:
+def _mark(path: str, digests: Digests, reads: Reads) -> object:
     try:
-        return digests.of(path)
+        return marked(path, digests, reads)
     except OSError:
         return None

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from pit.errors import PitError
 from pit.project import publish
-from pit.project.snapshot import digest
-from pit.project.snapshot.digest import Digests
+from pit.project.digest import Digests
+from pit.project.view import products_below
 from pit.state.intents import Intent
 from pit.state.rundir import RunDir
 
@@ -41,7 +41,7 @@ def _finished(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
     if keeper.is_outrun(intent.run, intent.task):
         return False
     root = RunDir.at(runs_dir, intent.run).project
-    made = digest.products(root, intent.targets, Digests())
+    made = products_below(root, intent.targets, Digests())
     if {place: mark.digest for place, mark in made.items()} != intent.places:
         return False
     publish.publish(root, Path(intent.project), intent.targets)

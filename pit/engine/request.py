@@ -61,9 +61,6 @@ class History(Durable, Keeper, Protocol):
     def pointed_at(self, dag: str) -> Mapping[str, bool]:
         """The runs that records of a DAG name, and whether products lie in their data folders."""
 
-    def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
-        """The newest success of each task of a DAG, tracked or not."""
-
     def handed_values(
         self, run_id: str, name: str, left_out: Mapping[str, str]
     ) -> Mapping[str, str]:
@@ -74,14 +71,6 @@ class History(Durable, Keeper, Protocol):
 
     def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
         """Bring the digest cache up to date."""
-
-
-class LastSuccess(Protocol):
-    """When a task last succeeded."""
-
-    @property
-    def run(self) -> str:
-        """The run's id."""
 
 
 class Again(Record):

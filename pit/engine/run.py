@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from pit.engine import databases, explain, place, wanted
 from pit.engine.asking import Asking
 from pit.engine.compile import Job, Refusal
-from pit.engine.current import Verdict
 from pit.engine.executors import Finished, Threads
-from pit.engine.fingerprint import Fingerprints, Surroundings
+from pit.engine.fingerprint import Databases
 from pit.engine.ground import Ground
 from pit.engine.lifetime import Lifetime
 from pit.engine.orders import Orders
@@ -27,6 +26,7 @@ from pit.engine.request import Finale, Request, Services
 from pit.engine.resolved import resolve
 from pit.engine.schedule import Scheduler
 from pit.engine.sessions import OnDemand
+from pit.engine.staleness.planner import Decision, Planner
 from pit.engine.tally import Tally
 from pit.engine.tracking import Scene, Tracking
 from pit.events import SetupStep, TaskEnded
@@ -38,9 +38,9 @@ from pit.model import (
     Task,
     TaskState,
 )
-from pit.project.snapshot.digest import Digests
-from pit.project.snapshot.frozen import Frozen
-from pit.spec import durations, graph
+from pit.project.digest import Digests
+from pit.project.view import frozen_view
+from pit.spec import durations
 from pit.state import memory
 from pit.state.files import remove_tree
 from pit.state.identities import has_key
@@ -122,8 +122,8 @@ class _Run:
         self.asking = Asking(self.life, self.secrets, self.left_out)
         self.orders = Orders(self.life, self.ground.env, self.asking, self._params_of)
         self.questions = Questions(self._url)
-        self.fingerprints = self._fingerprints()
         forced = "--learn" if self.request.learn else "--force" if self.request.force else ""
+        self.planner = self._planner(forced)
         scene = Scene(
             run=self.dir.id,
             workspace=self.config.root,
@@ -132,19 +132,15 @@ class _Run:
             data=self.dir.data,
             runs=self.config.runs_dir,
             snapshot=self.ground.snapshot,
-            taken_at=self.ground.taken[0],
+            taken_at=self.ground.taken_at,
             number=self.ground.number,
         )
-        history = self.services.history
         self.tracking = Tracking(
-            self.dag,
-            self.params,
             scene,
-            self.fingerprints,
+            self.planner,
             self.live,
-            history,
+            self.services.history,
             self.asking.facts,
-            forced,
             missing=self.questions.missing,
         )
         self._tell_earlier()
@@ -153,27 +149,32 @@ class _Run:
         if self.request.learn:
             self._learn()
 
-    def _fingerprints(self) -> Fingerprints:
-        taken = self.ground.taken
-        surroundings = Surroundings(
-            dag=self.life.resolved.declared,
-            implied=self.dag,
-            urls=self._urls,
-            root=self.dir.project,
-            workspace=self.config.root,
-            params=self.params,
-            environment=self.ground.env,
-            url=self._url,
-            ask=self.questions.of,
-            orphans=self.ground.orphans,
+    def _planner(self, forced: str) -> Planner:
+        """The planner, on the snapshot."""
+        view = frozen_view(
+            self.dir.project,
+            self.ground.snapshot.manifest,
+            self.dag.project,
+            self.config.root,
+            self.ground.rules,
+            self.live,
         )
-        frozen = Frozen(self.live, self.dir.project, self.dag.project, *taken)
-        return Fingerprints(surroundings, frozen)
+        databases = Databases(url=self._url, urls=self._urls, ask=self.questions.of)
+        return Planner(
+            self.ground.target,
+            view,
+            self.services.history,
+            databases,
+            self.ground.env,
+            forced=forced,
+            number=self.ground.number,
+        )
 
     def _order(self, name: str, attempt: int) -> Order | Refusal:
         """What a task is told to do, or why it cannot: as in make, what it reads must be there."""
-        if lacking := self.tracking.lacking(name):
-            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(lacking))
+        if lacking := self.planner.missing(name):
+            names = [gap.input for gap in lacking]
+            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(names))
         return self.orders.order(name, attempt)
 
     def _params_of(self, task: Task) -> str | None:
@@ -181,16 +182,11 @@ class _Run:
 
     def _tell_earlier(self) -> None:
         """What this run leaves out, or need not do again, has been done by earlier ones."""
-        chosen = {task.name for task in self.tasks}
-        needed = graph.above(self.dag, chosen)
-        for name, success in self.services.history.last_successes(self.dag.name).items():
-            if name not in chosen:
-                self.left_out[name] = success.run
-                self.tracking.left_out(name, success.run, name in needed)
+        self.left_out |= self.planner.leave_out_unselected()
         again = self.request.again
         for name, run in again.done.items() if again is not None else ():
-            if name in chosen:
-                self.tracking.done_before(name, run)
+            if name in self.planner.target.chosen:
+                self.planner.done_before(name, run)
 
     def _announce(self) -> None:
         """Say first which tasks are stale for no better reason than a new release of Pit."""
@@ -209,7 +205,7 @@ class _Run:
             self.params,
             self.dir,
             self.ground.env.prefix if self.ground.env is not None else None,
-            self.fingerprints,
+            self.planner.fingerprints,
             self.life.emit,
             self.life.capture,
         )
@@ -269,7 +265,7 @@ class _Run:
             return tracking.conclude(order, outcome)
 
         slots, mailbox = life.resolved.slots, life.mailbox
-        executor = Threads(perform, tracking.judge, mailbox, slots, tracking.recall)
+        executor = Threads(perform, tracking.judge, mailbox, slots, self.planner.recall)
         scheduler = Scheduler(
             self.dir.id,
             self.dag.name,
@@ -297,10 +293,9 @@ class _Run:
         finally:
             executor.close()
 
-    def _explained(self, verdict: Verdict) -> str:
+    def _explained(self, decision: Decision) -> str:
         """Why a task runs, with what the sources say that were kept."""
-        history = self.services.history
-        return explain.verdict(verdict, lambda d: self.fingerprints.text(d) or history.text(d))
+        return explain.decision(decision, self.planner.text)
 
     def _skip_unselected(self) -> None:
         chosen = {task.name for task in self.tasks}

@@ -19,10 +19,10 @@ from doit.control import ExecNode
 from pit.engine import attempt, compile
 from pit.engine.barred import Barred
 from pit.engine.compile import Job, Refusal
-from pit.engine.current import Verdict
 from pit.engine.executors import Broken, Executor, Finished, Judged
 from pit.engine.judging import Many
 from pit.engine.sinks import Clock
+from pit.engine.staleness.planner import Decision
 from pit.engine.tally import Tally, tally
 from pit.errors import PitError
 from pit.events import (
@@ -109,7 +109,7 @@ class Scheduler:
         claim: Callable[[Job], bool] = lambda job: True,
         claimant: Callable[[Job], str] = lambda job: "",
         release: Callable[[Job], None] = lambda job: None,
-        explain: Callable[[Verdict], str] = lambda verdict: "",
+        explain: Callable[[Decision], str] = lambda decision: "",
         reserve: Callable[[Order], str] = lambda order: "",
         dismiss: Callable[[Order], None] = lambda order: None,
         show_wait: Callable[[Order, str], None] = lambda order, what: None,
@@ -246,21 +246,21 @@ class Scheduler:
 
     def _judged(self, message: Judged) -> None:
         """Skip a current task; a stale one runs as soon as there is a slot."""
-        entry, verdict = self._judging.pop(message.task, None), message.verdict
+        entry, decision = self._judging.pop(message.task, None), message.decision
         if entry is None:
             return  # the run was stopped meanwhile
-        entry.why = self._explain(verdict)
-        entry.superseded = verdict.superseded
-        entry.recorded = verdict.record is not None and not verdict.superseded
-        if verdict.current and verdict.record is not None:
-            record = verdict.record
+        entry.why = self._explain(decision)
+        entry.superseded = decision.superseded
+        entry.recorded = decision.record is not None and not decision.superseded
+        if decision.current and decision.record is not None:
+            record = decision.record
             self._end(
                 entry,
                 TaskState.SKIPPED,
                 Reason.CURRENT,
                 made_by=record.run,
                 saved=record.seconds,
-                record=verdict.renewed,
+                record=decision.renewed,
             )
         else:
             self._stale.append(entry)

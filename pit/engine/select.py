@@ -9,18 +9,21 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from pit.errors import UnknownTask
+from pit.fs.reads import Reads
 from pit.model import Dag
-from pit.project.selection import matching
+from pit.project.selection import Places
 from pit.spec import graph, matrix
 from pit.spec.dataflow import makes
 
 
-def prepared(dag: Dag, params: Mapping[str, str]) -> Dag:
+def prepared(dag: Dag, params: Mapping[str, str], reads: Reads | None = None) -> Dag:
     """The DAG with its matrix tasks expanded and its parameters put into paths.
 
-    InvalidConfig or BadParameter if that does not work out.
+    InvalidConfig or BadParameter if that does not work out. What matrices take their values from
+    is written down in `reads`.
     """
-    return matrix.with_params(matrix.expand(dag, dag.project, matching), params)
+    places = Places(Reads() if reads is None else reads)
+    return matrix.with_params(matrix.expand(dag, dag.project, places), params)
 
 
 def selected(dag: Dag, text: str) -> frozenset[str]:

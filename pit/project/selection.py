@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from pit.fs.reads import Reads
 from pit.spec.patterns import ancestors, compiled, fixed_folder, is_pattern, reaching
 
 if TYPE_CHECKING:
@@ -190,7 +191,32 @@ class Ignore:
 # ---------------------------------------------------------------- patterns on a disk
 
 
-def matching(root: str, pattern: str) -> Iterator[str]:
+class Entry(NamedTuple):
+    """One name in a folder. `is_link` says of a folder that only a link leads to it."""
+
+    name: str
+    is_folder: bool
+    is_link: bool = False
+
+
+Entries = Callable[[str], Sequence[Entry]]
+"""What counts in a folder, by its path below a root, sorted by name; nothing where it is gone."""
+
+
+def entries_of(root: str, read: Callable[[str], None] = lambda folder: None) -> Entries:
+    """What counts in the folders below `root` as they are on the disk; `read` is told of each."""
+
+    def listed(place: str) -> Sequence[Entry]:
+        folder = os.path.join(root, place)
+        read(folder)
+        return [
+            Entry(entry.name, _is_folder(entry), entry.is_symlink()) for entry in _listed(folder)
+        ]
+
+    return listed
+
+
+def matching(root: str, pattern: str, entries: Entries | None = None) -> Iterator[str]:
     """The paths below `root`, relative to it, that a literal path or pattern names.
 
     A literal path is given if it is there (a link counts, wherever it leads); if a file is itself
@@ -207,22 +233,23 @@ def matching(root: str, pattern: str) -> Iterator[str]:
         matches = compiled(pattern).fullmatch
         enters = _entering(pattern)
         linked = "**" not in pattern
-        for place, is_folder in _below(root, start, enters, linked):
+        for place, is_folder in below(entries or entries_of(root), start, enters, linked):
             if not matches(place) or (is_folder and pattern.endswith("**")):
                 continue
             if not (literal and place == pattern):
                 yield place
 
 
-def files(root: str, pattern: str) -> Iterator[str]:
+def files(root: str, pattern: str, entries: Entries | None = None) -> Iterator[str]:
     """The files that `matching` names; a folder that is named literally stands for its files."""
     literal = pattern.rstrip("/")
-    for place in matching(root, pattern):
+    entries = entries or entries_of(root)
+    for place in matching(root, pattern, entries):
         if not os.path.isdir(os.path.join(root, place)):
             yield place
         elif place == literal:
-            below = _below(root, place, lambda folder: True)
-            yield from (inner for inner, is_folder in below if not is_folder)
+            inner = below(entries, place, lambda folder: True)
+            yield from (name for name, is_folder in inner if not is_folder)
 
 
 @lru_cache(maxsize=256)
@@ -230,25 +257,26 @@ def _entering(pattern: str) -> Callable[[str], re.Match[str] | None]:
     return reaching(pattern).fullmatch
 
 
-def _below(
-    root: str, start: str, enters: Callable[[str], object], linked: bool = False
+def below(
+    entries: Entries, start: str, enters: Callable[[str], object], linked: bool = False
 ) -> Iterator[tuple[str, bool]]:
     """Every place below `start` that wildcards may reach, sorted by folder, and whether it is
-    a folder; goes down only where `enters` says so."""
+    a folder, which one behind a link is only where links are followed; goes down only where
+    `enters` says so."""
     folders = [start]
     while folders:
         folder = folders.pop()
-        for entry in _listed(os.path.join(root, folder)):
+        for entry in entries(folder):
             place = f"{folder}/{entry.name}" if folder else entry.name
-            is_folder = _is_folder(entry, linked)
+            is_folder = entry.is_folder and (linked or not entry.is_link)
             yield place, is_folder
             if is_folder and enters(place):
                 folders.append(place)
 
 
-def _is_folder(entry: os.DirEntry[str], linked: bool) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir(follow_symlinks=linked)
+        return entry.is_dir()
     except OSError:  # a link that leads in a circle, or where we may not look
         return False
 
@@ -263,3 +291,19 @@ def _listed(folder: str) -> list[os.DirEntry[str]]:
     if is_virtual_environment([entry.name for entry in entries]):
         return []
     return [entry for entry in entries if not is_left_out(entry.name)]
+
+
+class Places:
+    """The disk, as the axes of a matrix read it; what they read is written down."""
+
+    def __init__(self, reads: Reads | None = None) -> None:
+        self._reads = Reads() if reads is None else reads
+
+    def matching(self, root: str, pattern: str) -> Iterable[str]:
+        """The places below a root that a pattern matches."""
+        self._reads.folder(os.path.join(root, fixed_folder(pattern)))
+        return matching(root, pattern, entries_of(root, self._reads.folder))
+
+    def read(self, path: str) -> None:
+        """A file is about to be read."""
+        self._reads.path(path)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import csv
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from pit.model import MatrixSource, Task
 from pit.spec.dataflow import WORKSPACE
@@ -24,8 +24,16 @@ from pit.spec.patterns import is_pattern, wild_span
 from pit.spec.position import KeyPath
 from pit.spec.values import shown, suggestion, value_problem
 
-Matching = Callable[[str, str], Iterable[str]]
-"""The places below a root, relative to it, that a pattern matches: `work.selection.matching`."""
+
+class Places(Protocol):
+    """The disk from which values are read; whoever gives it sees what was read."""
+
+    def matching(self, root: str, pattern: str) -> Iterable[str]:
+        """The places below a root, relative to it, that a pattern matches."""
+
+    def read(self, path: str) -> None:
+        """The file at this path is about to be read."""
+
 
 LARGEST = 64 * 1024 * 1024
 """Bytes; a larger file is not read for values."""
@@ -43,9 +51,9 @@ class _Unusable(Exception):
 class Reader:
     """Reads the values of matrices below `root` and `workspace`; problems go to the findings."""
 
-    def __init__(self, root: Path, workspace: Path, matching: Matching, findings: Findings) -> None:
+    def __init__(self, root: Path, workspace: Path, places: Places, findings: Findings) -> None:
         self._root, self._workspace = str(root), str(workspace)
-        self._matching, self._findings = matching, findings
+        self._places, self._findings = places, findings
         self._known: dict[tuple[MatrixSource, str], tuple[str, ...]] = {}
 
     def axes(self, task: Task, at: KeyPath) -> Axes:
@@ -78,7 +86,7 @@ class Reader:
     def _globbed(self, pattern: str) -> _Found:
         """What the wildcards stand for in each file matched; after a last slash, each folder."""
         root, below = self._located(pattern)
-        for place in sorted(self._matching(root, below)):
+        for place in sorted(self._places.matching(root, below)):
             if os.path.isdir(os.path.join(root, place)) is pattern.endswith("/"):
                 value = stem(below, place)
                 if is_pattern(value):
@@ -87,7 +95,9 @@ class Reader:
                 yield value, printable(place)
 
     def _filed(self, source: MatrixSource, key: str) -> _Found:
-        with _opened(os.path.join(*self._located(source.file)), source.file) as file:
+        path = os.path.join(*self._located(source.file))
+        self._places.read(path)
+        with _opened(path, source.file) as file:
             if source.file.lower().endswith(TABLES_OF_VALUES):
                 found = _cells(file, source, source.column or key)
             else:

@@ -59,6 +59,7 @@ class RunDir:
         self.dag = dag_of(run_id)
         self.root = runs_dir / run_id
         self.project = self.root / "project"
+        self.manifest = self.root / "manifest"
         self.logs = self.root / "logs"
         self.data = self.root / "data"
         self.lock = lock or Lock(self.root / "lock")
@@ -126,6 +127,8 @@ class RunDir:
             if part not in PARTS:
                 raise ValueError(f"{part!r} is no part of a run's folder")
             _remove(self.root / part)
+            if part == "project":
+                _remove(self.manifest)
 
     def remove_all(self) -> None:
         """Removes the whole folder, lock file included."""

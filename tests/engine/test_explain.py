@@ -7,7 +7,8 @@ import json
 import pytest
 
 from pit.engine import earlier, explain
-from pit.engine.current import Change, Kind, Verdict
+from pit.engine.current import Change, Kind
+from pit.engine.staleness.planner import Action, Decision
 from pit.model import Fingerprint, TaskRecord
 
 WAS = "3f2a91bc 120000"
@@ -28,10 +29,11 @@ def record(note: str = "", **facts: str) -> TaskRecord:
     )
 
 
-def verdict(*changes: Change, was: TaskRecord | None = None, **facts: str) -> Verdict:
+def decided(*changes: Change, was: TaskRecord | None = None, **facts: str) -> Decision:
     """A verdict with these changes."""
     now = Fingerprint(version=1, **facts)  # type: ignore[arg-type]
-    return Verdict(changes=changes, record=was, fingerprint=now)
+    action = Action.RUN if changes else Action.SKIP
+    return Decision(task="a", action=action, changes=changes, record=was, fingerprint=now)
 
 
 def lock(**versions: str) -> bytes:
@@ -134,13 +136,13 @@ def test_the_packages_that_changed_are_named() -> None:
     moved = ["pandas 2.2.3 → 2.3.0", "six 1.16 removed", "tz 1 added"]
     assert explain.packages(old, new) == moved
     texts = {"old": old, "new": new}
-    found = verdict(
+    found = decided(
         Change(kind=Kind.ENVIRONMENT, was="a", now="b"),
         was=record(packages="old"),
         packages="new",
     )
-    assert explain.verdict(found, texts.get) == f"uv.lock: {', '.join(moved)}"
-    assert explain.verdict(found) == "its Python environment changed"
+    assert explain.decision(found, texts.get) == f"uv.lock: {', '.join(moved)}"
+    assert explain.decision(found) == "its Python environment changed"
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"not toml", b"package = 1", b'package = ["a"]'])
@@ -150,7 +152,7 @@ def test_a_strange_lock_file_tells_nothing(text: bytes) -> None:
 
 def test_a_verdict_names_three_reasons_and_counts_the_others() -> None:
     gone = [Change(kind=Kind.INPUT, subject=f"{n}.csv", was=WAS) for n in range(5)]
-    told = explain.verdict(verdict(*gone, was=record()))
+    told = explain.decision(decided(*gone, was=record()))
     assert told == "0.csv is gone; 1.csv is gone; 2.csv is gone; and 2 more"
 
 
@@ -159,14 +161,16 @@ def test_the_parameters_without_a_record_are_named() -> None:
         "": "no success with date=2026-01-31 is on record",
         earlier.FIRST: "first run with date=2026-01-31",
     }.items():
-        found = Verdict(
+        found = Decision(
+            task="a",
+            action=Action.RUN,
             changes=(Change(kind=Kind.NO_RECORD, subject=became),),
             record=None,
             fingerprint=Fingerprint(version=1, definition={"params": '{"date": "2026-01-31"}'}),
         )
-        assert explain.verdict(found) == told
+        assert explain.decision(found) == told
 
 
 def test_since_when_it_is_current() -> None:
-    assert explain.verdict(verdict(was=record())) == f"current since run {record().run}"
-    assert explain.verdict(verdict(was=record("same"))) == "accepted: same"
+    assert explain.decision(decided(was=record())) == f"current since run {record().run}"
+    assert explain.decision(decided(was=record("same"))) == "accepted: same"

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pit.engine.forecast import Forecast, Gap, forecast, gaps
-from pit.engine.look import Action, Outlook
+from pit.engine.forecast import Forecast, forecast, gaps
+from pit.engine.look import Look
+from pit.engine.staleness.planner import Action, Decision, Gap, target_of
 from pit.model import Dag, Task
+from pit.spec.config import load_workspace_config
+from pit.state.store import Store
+from pit.work import process
 
 
 def dag(*tasks: Task, name: str = "sales", project: Path = Path("/nowhere")) -> Dag:
@@ -21,9 +25,9 @@ def task(name: str, *depends_on: str, **facts: object) -> Task:
     return Task(name=name, script=f"{name}.sh", depends_on=depends_on, **facts)  # type: ignore[arg-type]
 
 
-def outlook(name: str, seconds: float | None, action: Action = Action.RUN) -> Outlook:
+def decision(name: str, seconds: float | None, action: Action = Action.RUN) -> Decision:
     """What a run would do with a task."""
-    return Outlook(task=name, action=action, seconds=seconds)
+    return Decision(task=name, action=action, seconds=seconds)
 
 
 DIAMOND = dag(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"))
@@ -32,7 +36,7 @@ DIAMOND = dag(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"))
 def told(*seconds: float | None, slots: int = 4, c: Action = Action.RUN) -> Forecast:
     """The forecast for the diamond, its tasks taking so long."""
     looks = [
-        outlook(each.name, s, c if each.name == "c" else Action.RUN)
+        decision(each.name, s, c if each.name == "c" else Action.RUN)
         for each, s in zip(DIAMOND.tasks, seconds, strict=True)
     ]
     return forecast(DIAMOND, looks, slots)
@@ -58,14 +62,14 @@ def test_what_never_ran_counts_nothing_and_is_named() -> None:
 
 
 def test_nothing_to_do_takes_no_time() -> None:
-    found = forecast(DIAMOND, [outlook("a", 1.0, Action.SKIP)], 4)
+    found = forecast(DIAMOND, [decision("a", 1.0, Action.SKIP)], 4)
     assert (found.seconds, found.critical) == (0.0, ())
 
 
 def test_ten_thousand_tasks_in_a_chain() -> None:
     names = [f"t{n}" for n in range(10_000)]
     chain = dag(*(task(n, *names[max(at - 1, 0) : at]) for at, n in enumerate(names)))
-    found = forecast(chain, [outlook(name, 1.0) for name in names], 4)
+    found = forecast(chain, [decision(name, 1.0) for name in names], 4)
     assert (found.seconds, len(found.critical)) == (10_000.0, 10_000)
 
 
@@ -77,9 +81,16 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def found_gaps(sales: Dag, *chosen: str, others: tuple[Dag, ...] = ()) -> list[Gap]:
-    """The gaps of some tasks."""
-    return gaps(sales, chosen, sales.project.parent.parent, others)
+def found_gaps(dag: Dag, *chosen: str, others: tuple[Dag, ...] = ()) -> tuple[Gap, ...]:
+    """The gaps in the plan of some tasks that have never run."""
+    root = dag.project.parent.parent
+    for task in dag.tasks:
+        (dag.project / task.script).touch()
+    config = load_workspace_config(root)
+    with Store.open(config.metadata_db) as store:
+        target = target_of(dag, config, {}, chosen)
+        decisions = Look(target, None, store, process.capture).decisions()
+    return gaps(decisions, dag.project, root, lambda: others)
 
 
 def test_a_missing_input_is_a_gap_unless_the_run_makes_it(project: Path) -> None:
@@ -89,13 +100,13 @@ def test_a_missing_input_is_a_gap_unless_the_run_makes_it(project: Path) -> None
         project=project,
     )
     (project.parent.parent / "x").touch()
-    assert found_gaps(sales, "make", "load") == [Gap(task="load", input="in.csv")]
-    assert found_gaps(sales, "load") == [
+    assert found_gaps(sales, "make", "load") == (Gap(task="load", input="in.csv"),)
+    assert found_gaps(sales, "load") == (
         Gap(task="load", input="out/a.csv", maker="make"),
         Gap(task="load", input="in.csv"),
-    ]
+    )
     (project / "in.csv").touch()
-    assert found_gaps(sales, "make", "load") == []
+    assert found_gaps(sales, "make", "load") == ()
 
 
 def test_the_task_of_another_dag_that_makes_it_is_named(project: Path) -> None:

@@ -432,7 +432,7 @@ def test_a_seal_notices_another_database_and_another_python(pit: Pit) -> None:
     assert ran(pit) == {"a"}
     (pit.root / "projects/.python-version").write_text("3.99\n")
     assert ran(pit) == set()
-    assert (pit.root / ".pit/seals").is_dir()
+    assert (pit.root / ".pit/stamps").is_dir()
 
 
 def test_a_seal_is_for_one_workspace_and_not_for_its_copy(two: Pit) -> None:

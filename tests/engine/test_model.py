@@ -20,11 +20,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from pit.engine import seal, sealing
-from pit.engine.look import Action, Look, Subject
+from pit.engine import nothing_to_do
+from pit.engine.current import VERSION
+from pit.engine.look import Look
 from pit.engine.request import Request, Services
 from pit.engine.run import execute
 from pit.engine.select import prepared
+from pit.engine.staleness import stamp
+from pit.engine.staleness.planner import Action, target_of
 from pit.events import AttemptStarted, Event, TaskEnded
 from pit.spec import config as spec
 from pit.state.store import Store
@@ -34,7 +37,6 @@ from tests.engine.pipelines import ALL_KINDS, LIVE, SOURCES, Pipeline, Tree, pip
 
 CASES = int(os.environ.get("PIT_TEST_CASES", "0"))
 ADDED = ("s/missing", "s/e.x", "f/new", "big/w")
-VERSION = "test"
 
 Edit = tuple[str, int, int]
 """What is done to the project between two runs, to which thing, with which value."""
@@ -107,7 +109,7 @@ class Bench:
         selection = self.selection(turn)
         given = {"mode": plan.mode}
         sealed = self.sealed(dag, config, selection, given)
-        outlooks = self.outlooks(dag, config, plan)
+        decisions = self.decisions(dag, config, plan)
         due = self.foretold.run(self.pipeline, before, plan)
         seen: list[Event] = []
         request = Request(
@@ -120,14 +122,14 @@ class Bench:
         assert scan(self.project) == due.tree
         assert not list(self.project.rglob(".pit-*"))
         if not plan.force:
-            self.agree(outlooks, sealed, due)
+            self.agree(decisions, sealed, due)
         self.check_from_scratch(plan, before, due)
 
-    def agree(self, outlooks: dict[str, Action], sealed: bool, due: Outcome) -> None:
+    def agree(self, decisions: dict[str, Action], sealed: bool, due: Outcome) -> None:
         """Whoever only looked has seen the same as the run."""
         assert not (sealed and due.ran)
-        skipped = {name for name, action in outlooks.items() if action is Action.SKIP}
-        sure = {name for name, action in outlooks.items() if action is Action.RUN}
+        skipped = {name for name, action in decisions.items() if action is Action.SKIP}
+        sure = {name for name, action in decisions.items() if action is Action.RUN}
         assert not skipped & due.ran
         assert sure <= due.ran | due.failed | due.held_up
 
@@ -140,24 +142,24 @@ class Bench:
 
     def sealed(self, dag: Any, config: Any, selection: str | None, given: dict[str, str]) -> bool:
         """Whether the short way says that there is nothing to do."""
-        place = seal.place(config, "m", selection or "", given)
-        if seal.unbroken(place, VERSION, self.store.mark("m")) is not None:
+        place = stamp.place(config, "m", selection or "", given)
+        kept = stamp.read(place)
+        if kept and stamp.holds(kept, stamp.facts(VERSION), self.store.mark("m")):
             return True
-        began = time.time_ns()
-        question = sealing.Question(
-            dag=dag, config=config, selection=selection, given=given, version=VERSION, began=began
+        question = nothing_to_do.Question(
+            dag=dag, config=config, selection=selection, given=given, began=time.time_ns()
         )
-        found = sealing.look(question, self.store, process.capture)
-        if found is not None:
-            seal.write(place, found)
+        found = nothing_to_do.answer(question, self.store, process.capture)
+        if found is not None and found.kept:
+            stamp.write(place, found.stamp)
         return found is not None
 
-    def outlooks(self, dag: Any, config: Any, plan: Plan) -> dict[str, Action]:
+    def decisions(self, dag: Any, config: Any, plan: Plan) -> dict[str, Action]:
         """What a look says that a run would do."""
         params = {"mode": plan.mode}
-        subject = Subject(dag=prepared(dag, params), config=config, params=params)
-        found = Look(subject, self.store, process.capture).outlooks(plan.chosen)
-        return {outlook.task: outlook.action for outlook in found}
+        target = target_of(prepared(dag, params), config, params, plan.chosen)
+        found = Look(target, None, self.store, process.capture).decisions()
+        return {decision.task: decision.action for decision in found}
 
     # ------------------------------------------------------------------ what a turn means
 

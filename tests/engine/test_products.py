@@ -129,7 +129,7 @@ def test_nothing_to_do_is_not_said_when_a_folder_that_is_left_out_has_a_new_file
     two.file("a.sh", "true\n").run("run", "m").ok()
     time.sleep(0.2)  # until files are old enough to be sealed
     assert [ran(two), ran(two)] == [set(), set()]
-    assert list((two.root / ".pit/seals").iterdir())
+    assert list((two.root / ".pit/stamps").iterdir())
     (folder / "2.js").touch()
     assert ran(two) == {"a"}
 

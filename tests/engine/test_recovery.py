@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from pit.events import RunStarted
-from pit.project.snapshot.digest import digest_bytes
+from pit.project.digest import digest_bytes
 from pit.state.intents import Intent
 from pit.state.rundir import RunDir
 from pit.state.store import Store

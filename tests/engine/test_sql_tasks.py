@@ -263,7 +263,7 @@ def tracked(pit: Pit) -> Pit:
 def test_nothing_to_do_is_said_only_after_asking(tracked: Pit) -> None:
     for _ in range(2):
         assert "nothing to do: 1 task is current" in tracked.run("run", "d").ok().out
-    assert list((tracked.root / ".pit" / "seals").glob("*")) == []
+    assert list((tracked.root / ".pit" / "stamps").glob("*")) == []
     assert "is current since" in tracked.run("why", "d/mart").ok().out
 
 

@@ -31,6 +31,7 @@ import msgspec
 
 from pit.errors import EnvironmentFailed
 from pit.fs import kernel
+from pit.fs.reads import Reads
 from pit.model import Record
 from pit.project import selection
 from pit.project.python import editable, interpreter, uv
@@ -126,12 +127,20 @@ def python_environment(
 
 
 def standing(
-    project: Path, cache_dir: Path, capture: uv.Capture, *, anew: bool = False
+    project: Path,
+    cache_dir: Path,
+    capture: uv.Capture,
+    *,
+    anew: bool = False,
+    reads: Reads | None = None,
 ) -> Standing:
     """Whether the environment of a project has been built as its files are now; builds nothing.
 
-    With `anew` its Python is chosen again, for all who look at it from then on.
+    With `anew` its Python is chosen again, for all who look at it from then on. What was read for
+    that is written down in `reads`.
     """
+    reads = Reads() if reads is None else reads
+    reads.path(project / "pyproject.toml")
     if not (project / "pyproject.toml").is_file():
         return Standing(environment=_without_project())
     if lock_file(project) is None:
@@ -143,13 +152,16 @@ def standing(
         recipe = work.recipe(anew)
     except EnvironmentFailed as error:
         return Standing(why=str(error))
+    recipe.note(reads)
     found = recipe.finished()
     return Standing(environment=found, why="" if found else recipe.difference())
 
 
-def standing_environment(project: Path, cache_dir: Path, capture: uv.Capture) -> Environment | None:
+def standing_environment(
+    project: Path, cache_dir: Path, capture: uv.Capture, reads: Reads | None = None
+) -> Environment | None:
     """The environment of a project as it is now; None where it would have to be built first."""
-    return standing(project, cache_dir, capture).environment
+    return standing(project, cache_dir, capture, reads=reads).environment
 
 
 def kept_environment(cache_dir: Path, hashes: Mapping[str, str]) -> Environment | None:
@@ -222,6 +234,13 @@ class _Recipe(Record):
             unfrozen=complete.unfrozen,
             hashes=self.hashes,
         )
+
+    def note(self, reads: Reads) -> None:
+        """Write down what decided this recipe, and that it is finished."""
+        reads.path(self.interpreter.path)
+        reads.path(self.prefix / COMPLETE)
+        if self.local:
+            reads.unwatched = f"the local packages {', '.join(self.local)}"
 
     def difference(self) -> str:
         """What has changed since the project's last environment, in words."""

@@ -20,8 +20,8 @@ from pathlib import Path
 import msgspec
 
 from pit.model import Record
+from pit.project import digest
 from pit.project.python import meaning
-from pit.project.snapshot import digest
 
 _IMPORTERS = frozenset({"import_module", "__import__"})
 _DYNAMIC_NAMES = frozenset(

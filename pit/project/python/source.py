@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 from pit.model import Record
 from pit.project import selection
+from pit.project.digest import Digests
 from pit.project.python import imports
 from pit.project.python.imports import Import, Imports
-from pit.project.snapshot.digest import Digests
 from pit.spec.patterns import ancestors
 
 _MODULE_ENDS = (".py", ".so", ".pyd")

@@ -7,36 +7,43 @@ task that read something which has changed since the run began is not current af
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pit.fs.stat import Signature, look, signature
 from pit.model import Record
 from pit.project import selection
-from pit.project.selection import Excluded, shown
-
-Stat = tuple[int, int, int, int, int]
-"""Device, inode, size, and modification and change time in nanoseconds."""
+from pit.project.selection import shown
+from pit.project.view import LiveTree
+from pit.spec.patterns import ancestors
 
 
 class Watch(Record):
-    """One declared input that is read live: the files that it named, as they were then.
+    """One declared input that is read live: the files that it named, as they were then, and the
+    links and folders on the way to them.
 
     `pattern`, below `root`, is expanded again to see what has come or gone; it is empty for
     files that were linked into the snapshot one by one, where new names cannot appear.
     """
 
-    files: dict[str, Stat]
+    files: dict[str, Signature]
+    way: dict[str, Signature]
     root: str = ""
     pattern: str = ""
 
 
 def changed(links: Mapping[str, Watch], inputs: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The live files, of these declared inputs or of all, that are not as they were."""
+    """The live files, of these declared inputs or of all, that are not as they were.
+
+    A link or folder on the way that was exchanged, and maybe exchanged back, counts as well.
+    """
     wanted = links if inputs is None else [name for name in inputs if name in links]
     found: set[str] = set()
     for watch in (links[name] for name in wanted):
-        now = _stats(_expanded(watch.root, watch.pattern) if watch.pattern else watch.files)
+        now = _looks(_expanded(watch.root, watch.pattern) if watch.pattern else watch.files)
         found.update(path for path, _ in watch.files.items() ^ now.items())
+        found.update(path for path, was in watch.way.items() if _is_moved(path, was))
     return tuple(sorted(found))
 
 
@@ -48,22 +55,22 @@ def in_place(declared: str, workspace: Path) -> Watch | None:
         root, pattern = "/", declared.lstrip("/")
     else:
         return None
-    return Watch(files=_stats(_expanded(root, pattern)), root=root, pattern=pattern)
+    files = _looks(_expanded(root, pattern))
+    return Watch(files=files, way=_ways(root, files), root=root, pattern=pattern)
 
 
 def link(
-    declared: str, live: str, into: str, excluded: Excluded, warnings: list[str]
+    declared: str, live: LiveTree, into: str, places: set[str], warnings: list[str]
 ) -> Watch | None:
     """Links the files of a project's input that the snapshot `into` lacks; None if it has all.
 
-    OSError, with the path in the snapshot as its filename, if that fails.
+    Their places, and those of the folders made for them, join `places`. OSError, with the path in
+    the snapshot as its filename, if that fails.
     """
     found: list[str] = []
-    for place in selection.files(live, declared):
-        path, twin = os.path.join(live, place), os.path.join(into, place)
-        if excluded.contains(place) or os.path.exists(twin) or not os.path.isfile(path):
-            continue
-        if excluded.is_private(path):  # by another name
+    for place in selection.files(live.root, declared, live.entries):
+        path, twin = os.path.join(live.root, place), os.path.join(into, place)
+        if os.path.exists(twin) or not os.path.isfile(path) or not live.has(place):
             continue
         if selection.is_database(place):
             warnings.append(
@@ -73,7 +80,9 @@ def link(
         elif not _linked(path, twin, into):
             continue
         found.append(path)
-    return Watch(files=_stats(found)) if found else None
+        places.update((place, *ancestors(place)))
+    files = _looks(found)
+    return Watch(files=files, way=_ways(live.root, files)) if found else None
 
 
 def _linked(path: str, twin: str, into: str) -> bool:
@@ -92,13 +101,64 @@ def _expanded(root: str, pattern: str) -> Iterator[str]:
     return (os.path.join(root, place) for place in selection.files(root, pattern))
 
 
-def _stats(paths: Iterable[str]) -> dict[str, Stat]:
-    return {path: key for path in paths if (key := _stat(path)) is not None}
+def _looks(paths: Iterable[str]) -> dict[str, Signature]:
+    return {path: found for path in paths if (found := look(path)) is not None}
 
 
-def _stat(path: str) -> Stat | None:
+# ---------------------------------------------------------------- the way to a file
+
+
+def _ways(root: str, paths: Iterable[str]) -> dict[str, Signature]:
+    """The links and folders below `root`, or wherever links lead, on the way to these files."""
+    found: dict[str, Signature] = {}
+    known: set[str] = set()
+    for path in paths:
+        if os.path.islink(path) or os.path.dirname(path) not in known:
+            _walk(root, path, found)
+            known.add(os.path.dirname(path))
+    return found
+
+
+def _walk(root: str, path: str, found: dict[str, Signature]) -> None:
+    """Goes to a path name by name, as the kernel does, and notes links and folders."""
+    inside = path.startswith(f"{root.rstrip('/')}/")
+    here = root.rstrip("/") if inside else ""
+    todo = path[len(here) :].strip("/").split("/")[::-1]
+    for _ in range(_LONGEST_WAY):
+        if not todo:
+            return
+        name = todo.pop()
+        if name in ("", "."):
+            continue
+        here = os.path.dirname(here) if name == ".." else f"{here}/{name}"
+        try:
+            info = os.lstat(here)
+            if stat.S_ISLNK(info.st_mode):
+                found[here] = signature(info)
+                aim = os.readlink(here)
+                todo += aim.split("/")[::-1]
+                here = "" if aim.startswith("/") else os.path.dirname(here)
+            elif stat.S_ISDIR(info.st_mode):
+                found[here] = signature(info)
+        except OSError:
+            return
+
+
+_LONGEST_WAY = 1_000
+"""How many names a way may have, those of the links on it included; the kernel knows of fewer."""
+
+
+def _is_moved(path: str, was: Signature) -> bool:
+    """Whether a link or folder was exchanged meanwhile.
+
+    New names in a folder move both of its times, and do not matter here: the files are looked at
+    themselves. A folder that was renamed, there and back, has a new change time alone.
+    """
     try:
-        info = os.stat(path)
+        info = os.lstat(path)
     except OSError:
-        return None
-    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+        return True
+    now = signature(info)
+    if stat.S_ISLNK(info.st_mode) or now[:2] != was[:2]:
+        return now != was
+    return now.ctime != was.ctime and now.mtime == was.mtime

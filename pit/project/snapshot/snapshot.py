@@ -25,12 +25,17 @@ from typing import NamedTuple
 
 from pit.errors import DiskFull, PitError, SnapshotFailed
 from pit.fs import copying
+from pit.fs.reads import Reads
+from pit.fs.stat import signature, young_for
 from pit.model import Record
-from pit.project import selection
+from pit.project import manifest, selection
+from pit.project.digest import Digests
+from pit.project.manifest import Copied, Manifest
 from pit.project.selection import Excluded, Ignore, shown
 from pit.project.snapshot import inputs as live_inputs
 from pit.project.snapshot.inputs import Watch
 from pit.project.snapshot.listing import FOLDER, YOUNG, Listing, kind, listing
+from pit.project.view import LiveTree, Rules
 from pit.state.files import FULL, MAKE_ROOM, remove_tree
 
 LARGE = 1_000_000_000
@@ -45,19 +50,23 @@ _DANGLING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Snapshot(Record):
-    """What was taken; `links` has a Watch for every input, as declared, that is read live."""
+    """What was taken; `links` has a Watch for every input, as declared, that is read live.
+
+    `manifest` is None for one that an earlier Pit took.
+    """
 
     files: int
     bytes: int
     seconds: float
     links: dict[str, Watch]
+    manifest: Manifest | None
     warnings: tuple[str, ...] = ()
 
 
-def again(inputs: Iterable[str], workspace: Path) -> Snapshot:
+def again(inputs: Iterable[str], workspace: Path, manifest: Manifest | None = None) -> Snapshot:
     """A snapshot that an earlier run has taken: only what is read in place is looked at anew."""
     links = {name: watch for name in inputs if (watch := live_inputs.in_place(name, workspace))}
-    return Snapshot(files=0, bytes=0, seconds=0.0, links=links)
+    return Snapshot(files=0, bytes=0, seconds=0.0, links=links, manifest=manifest)
 
 
 def take(
@@ -65,23 +74,20 @@ def take(
     into: Path,
     inputs: Iterable[str],
     workspace: Path,
-    exclude: Iterable[Path] = (),
-    private: Iterable[Path] = (),
+    rules: Rules | None = None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> Snapshot:
     """Copies `project` into the empty or missing folder `into`.
 
-    `exclude` names paths or patterns below the project that are not part of it, such as the
-    folder of runs or what this run will make; `private` files that are left out wherever they are
-    met, also through a link or under another name. `checkpoint` is called every few milliseconds
-    and may raise to give up. Raises SnapshotFailed or DiskFull, naming the path; what was copied
-    so far stays.
+    `rules` say what is not part of it, such as what this run will make, and which files are
+    private. `checkpoint` is called every few milliseconds and may raise to give up. Raises
+    SnapshotFailed or DiskFull, naming the path; what was copied so far stays.
     """
     began = time.monotonic()
-    live, excluded = os.path.realpath(project), Excluded(project, (*exclude, into), private)
-    copy = _Copy(live, str(into), excluded, checkpoint)
+    rules = rules or Rules(project)
+    copy = _Copy(os.path.realpath(project), str(into), rules.without(into), checkpoint)
     copy.take()
-    links = _links(copy, inputs, workspace)
+    links = _links(copy, inputs, workspace, rules)
     copy.close()
     weights = copy.weights()
     return Snapshot(
@@ -89,19 +95,19 @@ def take(
         bytes=weights.total(),
         seconds=time.monotonic() - began,
         links=links,
+        manifest=copy.manifest(project),
         warnings=tuple(dict.fromkeys((*copy.warnings, *_too_large(weights)))),
     )
 
 
-def _links(copy: _Copy, inputs: Iterable[str], workspace: Path) -> dict[str, Watch]:
+def _links(copy: _Copy, inputs: Iterable[str], workspace: Path, rules: Rules) -> dict[str, Watch]:
     """Makes the inputs readable that were not copied, and watches them."""
     links = {}
+    tree = LiveTree(copy.live, rules, Digests(), Reads())
     for declared in inputs:
         watch = live_inputs.in_place(declared, workspace)
         try:
-            watch = watch or live_inputs.link(
-                declared, copy.live, copy.into, copy.excluded, copy.warnings
-            )
+            watch = watch or live_inputs.link(declared, tree, copy.into, copy.others, copy.warnings)
         except OSError as error:
             raise _unwritable(error, error.filename2 or error.filename) from error
         if watch is not None:
@@ -177,16 +183,14 @@ class _Folder(NamedTuple):
 
 
 class _Way(NamedTuple):
-    """Between which folders files are copied: their paths with a slash, and the open folders."""
+    """Between which folders files are copied: their paths with a slash, and the open folders;
+    `place` is that of a file in the snapshot but for its name."""
 
     from_: str
     to: str
+    place: str
     live: int | None
     twin: int | None
-
-
-_BY_PATH = _Way("", "", None, None)
-"""For files whose paths are whole."""
 
 
 class _Taken(NamedTuple):
@@ -210,6 +214,8 @@ class _Copy:
         self.excluded = excluded
         self.warnings: list[str] = []
         self.taken: dict[str, _Taken] = {}
+        self.files: dict[str, Copied] = {}
+        self.others: set[str] = set()
         self._checkpoint = checkpoint
         self._masked = _umask() | 0o7000
 
@@ -236,6 +242,11 @@ class _Copy:
                 os.utime(twin, ns=(taken.info.st_atime_ns, taken.info.st_mtime_ns))
             except OSError as error:
                 raise _unwritable(error, twin) from error
+
+    def manifest(self, project: Path) -> Manifest:
+        """What was taken, by place."""
+        folders = (taken.folder.place for taken in self.taken.values())
+        return manifest.of(str(project), self.files, (*self.others, *folders))
 
     def weights(self) -> Counter[str]:
         """The copied bytes by the first name of their place."""
@@ -299,6 +310,10 @@ class _Copy:
         remove_tree(Path(twin))
         for path in [path for path in self.taken if selection.lies_in(path, twin)]:
             del self.taken[path]
+        gone = os.path.relpath(twin, self.into)
+        for place in [place for place in self.files if selection.lies_in(place, gone)]:
+            del self.files[place]
+        self.others = {place for place in self.others if not selection.lies_in(place, gone)}
 
     def _find(self, folder: _Folder) -> Listing | None:
         try:
@@ -321,15 +336,15 @@ class _Copy:
         except OSError as error:
             os.close(live)
             raise _unwritable(error, folder.twin) from error
-        way = _Way(f"{folder.live}/", f"{folder.twin}/", live, twin)
+        way = _Way(f"{folder.live}/", f"{folder.twin}/", folder.place_of(""), live, twin)
         try:
             spared = self.excluded.spared(folder.live, files)
-            return sum([self._file(name, name, info, way) for name, info in spared])
+            return sum([self._file(name, name, way, way.place + name) for name, _ in spared])
         finally:
             os.close(live)
             os.close(twin)
 
-    def _file(self, name: str, twin: str, info: os.stat_result, way: _Way) -> int:
+    def _file(self, name: str, twin: str, way: _Way, place: str) -> int:
         """Copies one regular file; one that has just vanished or changed its kind is left to
         the second look."""
         try:
@@ -341,7 +356,7 @@ class _Copy:
                 return 0
             raise _unreadable(error, way.from_ + name, self.live) from error
         try:
-            return self._file_from(source, twin, info, way)
+            return self._file_from(source, twin, way, place)
         except copying.SourceFailed as failed:
             raise _unreadable(failed.cause, way.from_ + name, self.live) from failed
         except OSError as error:
@@ -349,8 +364,11 @@ class _Copy:
         finally:
             os.close(source)
 
-    def _file_from(self, source: int, twin: str, info: os.stat_result, way: _Way) -> int:
+    def _file_from(self, source: int, twin: str, way: _Way, place: str) -> int:
         """Copies an open file; an OSError is about the target."""
+        info, when = os.fstat(source), time.time_ns()
+        if not stat.S_ISREG(info.st_mode):
+            return 0
         mode = stat.S_IMODE(info.st_mode)
         target = os.open(twin, _WRITING, mode & 0o777, dir_fd=way.twin)
         try:
@@ -358,8 +376,13 @@ class _Copy:
             if mode & self._masked:
                 os.fchmod(target, mode)
             os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+            copy = signature(os.fstat(target))
         finally:
             os.close(target)
+        looked = signature(info)
+        if looked == signature(os.fstat(source)):
+            settled = young_for(looked.ctime, when) <= 0
+            self.files[place] = Copied(live=looked, copy=copy, settled=settled)
         return size
 
     # ------------------------------------------------ links
@@ -396,7 +419,7 @@ class _Copy:
             return
         if stat.S_ISREG(info.st_mode):
             if not selection.is_database(real) and self._is_spared(real, info):
-                self._file(real, folder.twin, info, _BY_PATH)
+                self._file(real, folder.twin, _Way("", "", "", None, None), folder.place)
         elif not stat.S_ISDIR(info.st_mode):
             self.warnings.append(f"{shown(path)} leads to {kind(info.st_mode)}: left out")
         elif any(selection.lies_in(live, real) for live, _ in folder.roots):
@@ -414,6 +437,7 @@ class _Copy:
             os.symlink(aim, twin)
         except OSError as error:
             raise _unwritable(error, twin) from error
+        self.others.add(os.path.relpath(twin, self.into))
 
 
 def _rewritten(aim: str, inside: str, folder: str) -> str:

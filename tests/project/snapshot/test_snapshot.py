@@ -19,6 +19,7 @@ from pit.errors import DiskFull, SnapshotFailed
 from pit.project.snapshot import snapshot
 from pit.project.snapshot.inputs import changed
 from pit.project.snapshot.snapshot import Snapshot
+from pit.project.view import Rules
 from pit.state.files import remove_tree
 
 
@@ -45,7 +46,8 @@ class Place:
         return path
 
     def take(self, *inputs: str, exclude: tuple[Path, ...] = ()) -> Snapshot:
-        return snapshot.take(self.project, self.copy, inputs, self.root, exclude)
+        rules = Rules(self.project, exclude)
+        return snapshot.take(self.project, self.copy, inputs, self.root, rules)
 
     def taken(self) -> set[str]:
         return {
@@ -220,7 +222,7 @@ def test_the_folder_of_runs_inside_the_project(tmp_path: Path) -> None:
     (project / "runs/old.log").write_text("x")
     (project / "a.py").write_text("x")
     into = project / "runs/1/project"
-    snapshot.take(project, into, (), tmp_path, exclude=(project / "runs",))
+    snapshot.take(project, into, (), tmp_path, Rules(project, (project / "runs",)))
     assert os.listdir(into) == ["a.py"]
 
 

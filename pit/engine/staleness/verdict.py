@@ -8,43 +8,50 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pit.engine import current
-from pit.engine.current import Change, Kind, Records, Verdict
+from pit.engine.current import Change, Kind, Records
 from pit.engine.fingerprint import Fingerprints
-from pit.model import FileMark, Task, TaskRecord
+from pit.model import FileMark, Fingerprint, Record, Task, TaskRecord
 
 if TYPE_CHECKING:
     from pit.sql.wire import Answer
 
 
-def verdict_of(
+class Comparison(Record):
+    """Every way in which a task differs from its record, and the fingerprint it would have now.
+
+    `renewed` is the record with today's texts, where only their form has changed.
+    """
+
+    changes: tuple[Change, ...]
+    record: TaskRecord | None
+    fingerprint: Fingerprint
+    renewed: TaskRecord | None = None
+
+
+def compared(
     task: Task,
-    dag: str,
-    params: Mapping[str, str],
+    key: str,
     fingerprints: Fingerprints,
     records: Records,
+    dag: str,
     standing: Callable[[Task, TaskRecord], Mapping[str, FileMark]],
-    became: Callable[[Task, str], str] = lambda task, params: "",
-) -> Verdict:
-    """Whether a tracked task is current, its dependencies being what `fingerprints` was told.
+    became: Callable[[Task, str], str],
+) -> Comparison:
+    """Holds a task against its record, its dependencies being what `fingerprints` was told.
 
-    `standing` tells what is still there of the products and of all else that a record hands on,
-    `became` what happened to a task, with parameters of this text, that has no record.
+    `key` is the text of its parameters. `standing` tells what is still there of the products and of
+    all else that a record hands on, `became` what happened to a task that has no record.
     """
     answer = fingerprints.answer(task)
     fingerprint = fingerprints.of(task, answer)
-    key = current.params_key(task, params)
     record = records.record(dag, task.name, key)
     if record is None:
         lacking = Change(kind=Kind.NO_RECORD, subject=became(task, key))
-        return Verdict(changes=(lacking,), record=None, fingerprint=fingerprint)
-
-    def text(digest: str) -> bytes | None:
-        return fingerprints.text(digest) or records.text(digest)
-
-    found = current.compare(record, fingerprint, text)
+        return Comparison(changes=(lacking,), record=None, fingerprint=fingerprint)
+    found = current.compare(record, fingerprint, records.text)
     old = record.fingerprint
     changes: Sequence[Change] = [
-        *(_told(change, task, fingerprints) for change in found),
+        *(_made_by(change, task, fingerprints) for change in found),
         *current.products_changed(old.products | old.handed, standing(task, record)),
     ]
     if answer is not None:
@@ -53,7 +60,9 @@ def verdict_of(
     if not changes and old.sources != fingerprint.sources:
         kept = replace(fingerprint, products=old.products, handed=old.handed)
         renewed = replace(record, fingerprint=kept)
-    return Verdict(changes=tuple(changes), record=record, fingerprint=fingerprint, renewed=renewed)
+    return Comparison(
+        changes=tuple(changes), record=record, fingerprint=fingerprint, renewed=renewed
+    )
 
 
 def _answered(changes: Sequence[Change], task: Task, answer: Answer) -> list[Change]:
@@ -64,7 +73,7 @@ def _answered(changes: Sequence[Change], task: Task, answer: Answer) -> list[Cha
     return [*changes, *current.tables_gone(task.tables, answer.there)]
 
 
-def _told(change: Change, task: Task, fingerprints: Fingerprints) -> Change:
+def _made_by(change: Change, task: Task, fingerprints: Fingerprints) -> Change:
     """The change of an input with the task that makes it."""
     if change.kind is not Kind.INPUT:
         return change

@@ -1,0 +1,1 @@
+"""What is current and what is not: one planner decides, whoever asks."""

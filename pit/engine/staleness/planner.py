@@ -1,0 +1,400 @@
+"""The planner: what a run does with each task of a DAG, and why. Nobody else decides that.
+
+It looks at one view of the project: the live one for `plan`, `why`, doit and "nothing to do", the
+snapshot in a run. A look is a run in which nobody tells how a task ended: what depends on something
+that would be made anew is deferred there, where a run asks again once it has been made.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from pit.engine import current, earlier, handed
+from pit.engine.current import Change, Kind
+from pit.engine.earlier import Earlier
+from pit.engine.fingerprint import Databases, Fingerprints, Surroundings
+from pit.engine.staleness.verdict import compared
+from pit.model import Dag, FileMark, Fingerprint, Record, Task, TaskRecord, WorkspaceConfig
+from pit.project.python.environment import Environment
+from pit.project.view import ProjectView
+from pit.spec import graph
+from pit.spec.dataflow import makes
+from pit.spec.patterns import is_pattern
+
+_MANY = 256
+"""How many records are fetched at once."""
+
+
+class Success(Protocol):
+    """When a task last succeeded, and how long that took."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the work took."""
+
+
+class Memory(current.Records, handed.Values, earlier.Memory, Protocol):
+    """The store as the planner needs it."""
+
+    def records_for(self, dag: str, wanted: Mapping[str, str]) -> Mapping[str, TaskRecord]:
+        """The records of several tasks at once; `wanted` has the text of each one's parameters."""
+
+    def last_successes(self, dag: str) -> Mapping[str, Success]:
+        """The newest success of each task of a DAG, tracked or not."""
+
+
+class Action(StrEnum):
+    """What a run does with a task."""
+
+    RUN = "run"
+    SKIP = "skip"
+    DEFER = "defer"
+
+
+class Gap(Record):
+    """A literal input that is not there, and that nothing in the run will make.
+
+    `maker` is the task that could: `load` of this DAG, or `raw/extract` of another.
+    """
+
+    task: str
+    input: str
+    maker: str = ""
+
+
+class Decision(Record):
+    """What a run does with one task.
+
+    `changes` are the reasons why it is not current, `after` the tasks upstream that will run first.
+    `record` is that of its last success, `fingerprint` what it would read now, None where that was
+    not looked at; `renewed` is the record with today's texts where only their form has changed.
+    `superseded` says that the record is of a newer snapshot than the one looked at: what runs now,
+    for its own dependants, neither publishes nor records. `seconds` is how long it took the last
+    time, `gaps` are the inputs that it will lack.
+    """
+
+    task: str
+    action: Action
+    changes: tuple[Change, ...] = ()
+    after: tuple[str, ...] = ()
+    record: TaskRecord | None = None
+    fingerprint: Fingerprint | None = None
+    renewed: TaskRecord | None = None
+    superseded: bool = False
+    seconds: float | None = None
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def current(self) -> bool:
+        """Whether the task is skipped."""
+        return self.action is Action.SKIP
+
+
+class Target(Record):
+    """What is decided about: a DAG as declared and with what inputs imply, its parameters, and
+    which of its tasks a run would do."""
+
+    declared: Dag
+    dag: Dag
+    config: WorkspaceConfig
+    params: Mapping[str, str]
+    chosen: frozenset[str]
+
+
+def target_of(
+    dag: Dag,
+    config: WorkspaceConfig,
+    params: Mapping[str, str],
+    chosen: Iterable[str] | None = None,
+) -> Target:
+    """What is decided about: these tasks of an expanded DAG, or all."""
+    names = {task.name for task in dag.tasks}
+    return Target(
+        declared=dag,
+        dag=graph.implied(dag),
+        config=config,
+        params=params,
+        chosen=frozenset(names if chosen is None else chosen),
+    )
+
+
+class Planner:
+    """Decides for the tasks of one target; threads may share it.
+
+    `number` is that of the snapshot in a run, None in a look that only tells what a run would do.
+    `forced` says what asks for everything, such as `--force`.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        view: ProjectView,
+        memory: Memory,
+        databases: Databases,
+        environment: Environment | None,
+        *,
+        forced: str = "",
+        number: int | None = None,
+    ) -> None:
+        self.target, self.view = target, view
+        self._memory, self._forced, self._number = memory, forced, number
+        self._dag = target.dag
+        self._tasks = {task.name: task for task in self._dag.tasks}
+        self.fingerprints = Fingerprints(
+            Surroundings(
+                dag=target.declared,
+                implied=target.dag,
+                params=target.params,
+                view=view,
+                environment=environment,
+                databases=databases,
+            )
+        )
+        self._earlier = Earlier(self._dag.name, memory)
+        self._recalled: dict[str, TaskRecord | None] = {}
+        self._pending: dict[str, Action] = {}
+        self._decisions: dict[str, Decision] = {}
+        self._lock = threading.Lock()
+        self.lent: dict[str, TaskRecord] = {}
+
+    # ------------------------------------------------------------------ what does not run
+
+    def leave_out_unselected(self) -> Mapping[str, str]:
+        """Tasks that are not chosen are as they last were; the runs in which each succeeded."""
+        chosen = self.target.chosen
+        found = {
+            name: success.run for name, success in self._successes().items() if name not in chosen
+        }
+        needed = graph.above(self._dag, chosen) if chosen else self._tasks.keys()
+        for name, run in found.items():
+            self.leave_out(name, run, needed=name in needed)
+        return found
+
+    def leave_out_all(self) -> None:
+        """Every task is as it last was."""
+        for name, success in self._successes().items():
+            self.leave_out(name, success.run)
+
+    def leave_out(self, name: str, run: str, *, needed: bool = True) -> None:
+        """A task that last succeeded in `run` and is not to run now.
+
+        What it has made, if it stands as recorded, is handed on to those that need it; else they
+        get what stands there.
+        """
+        values = handed.values_of(run, name, self._memory) if needed else {}
+        self.fingerprints.note(name, run, handed=values)
+        task = self._tasks.get(name)
+        if task is None or not needed or not current.is_tracked(task):
+            return
+        record = self.record(self._dag.name, name, current.params_key(task, self.target.params))
+        if record is None:
+            return
+        left = record.fingerprint.products | record.fingerprint.handed
+        if left and self.standing(task, record) == left:
+            self._lend(record)
+
+    def done_before(self, name: str, run: str) -> None:
+        """A task that an earlier run, which this one continues, has done."""
+        task = self._tasks[name]
+        key = current.params_key(task, self.target.params)
+        record = self.record(self._dag.name, name, key)
+        if record is not None and record.run == run and current.is_tracked(task):
+            self._lend(record)
+        else:
+            self.fingerprints.note(name, run)
+
+    def _lend(self, record: TaskRecord) -> None:
+        """What a record says a task has made is what others take it to have made."""
+        left = record.fingerprint
+        self.fingerprints.note(record.task, record.run, left.products, left.handed)
+        self.lent[record.task] = record
+
+    def ended(
+        self,
+        name: str,
+        run: str,
+        products: Mapping[str, FileMark] | None = None,
+        beside: Mapping[str, FileMark] | None = None,
+    ) -> None:
+        """A task has succeeded in this run, with these products and what it hands on beside."""
+        self._pending.pop(name, None)
+        self.fingerprints.note(name, run, products, beside)
+
+    # ------------------------------------------------------------------ records
+
+    def recall(self, names: Sequence[str]) -> None:
+        """Fetch the records of tasks that are decided next, which is much faster together."""
+        params = self.target.params
+        wanted = {name: current.params_key(self._tasks[name], params) for name in names}
+        found = self._memory.records_for(self._dag.name, wanted)
+        self._recalled |= {name: found.get(name) for name in names}
+
+    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
+        """The record of a task, the one that was just recalled if it was."""
+        if task in self._recalled:
+            return self._recalled.pop(task)
+        return self._memory.record(dag, task, params)
+
+    def text(self, digest: str) -> bytes | None:
+        """A source by its digest, if it was kept or met."""
+        return self.fingerprints.text(digest) or self._memory.text(digest)
+
+    def _successes(self) -> Mapping[str, Success]:
+        return self._memory.last_successes(self._dag.name)
+
+    def standing(self, task: Task, record: TaskRecord) -> dict[str, FileMark]:
+        """What is still there of what a recorded success has made and handed on."""
+        there = self.view.published(task.targets, record.fingerprint.products)
+        runs, digests = self.target.config.runs_dir, self.view.live_digests
+        return there | handed.standing(record, runs, self._memory, digests)
+
+    # ------------------------------------------------------------------ deciding
+
+    def decide_all(self, until_stale: bool = False) -> tuple[Decision, ...]:
+        """What a run would do with the chosen tasks, in topological order.
+
+        With `until_stale` the first task that is not current is the last that is looked at.
+        """
+        self.leave_out_unselected()
+        took = self._successes()
+        found = []
+        for name in self._recalling(graph.topological(self._dag)):
+            decision = self.decide(name)
+            success = took.get(name)
+            seconds = None if success is None else success.seconds
+            gaps = () if decision.current else self.missing(name)
+            found.append(replace(decision, seconds=seconds, gaps=gaps))
+            if until_stale and not decision.current:
+                break
+        return tuple(found)
+
+    def _recalling(self, order: Iterable[str]) -> Iterator[str]:
+        chosen = [name for name in order if name in self.target.chosen]
+        for at in range(0, len(chosen), _MANY):
+            batch = chosen[at : at + _MANY]
+            self.recall([name for name in batch if current.is_tracked(self._tasks[name])])
+            yield from batch
+
+    def decide(self, name: str) -> Decision:
+        """What happens with a task; all upstream of it has been decided, and in a run has ended."""
+        task = self._tasks[name]
+        after = tuple(each for each in task.depends_on if each in self._pending)
+        decision = self._decided(task, after)
+        with self._lock:
+            self._decisions[name] = decision
+            if not decision.current:
+                self._pending[name] = decision.action
+        if decision.current and decision.record is not None:
+            self._lend(decision.record)
+        return decision
+
+    def decision(self, name: str) -> Decision | None:
+        """What was decided about a task, if it was."""
+        return self._decisions.get(name)
+
+    def _decided(self, task: Task, after: tuple[str, ...]) -> Decision:
+        if self._forced and self._number is None:
+            changes: tuple[Change, ...] = (Change(kind=Kind.FORCED),)
+            return Decision(task=task.name, action=Action.RUN, changes=changes, after=after)
+        if not current.is_tracked(task):
+            kind = Kind.ALWAYS if task.always else Kind.UNTRACKED
+            changes = (Change(kind=kind),)
+            return Decision(task=task.name, action=Action.RUN, changes=changes, after=after)
+        found = self._compared(task)
+        record, number = found.record, self._number
+        if number is not None and record is not None and record.snapshot > number:
+            # By their numbers, for a clock may be set back.
+            return replace(found, superseded=not found.current, renewed=None)
+        if self._forced:
+            changes = (Change(kind=Kind.FORCED, subject=self._forced),)
+            return replace(found, action=Action.RUN, changes=changes, renewed=None)
+        return self._deferred(task, replace(found, after=after))
+
+    def _compared(self, task: Task) -> Decision:
+        verdict = compared(
+            task,
+            current.params_key(task, self.target.params),
+            self.fingerprints,
+            self,
+            self._dag.name,
+            self.standing,
+            self._earlier.became,
+        )
+        return Decision(
+            task=task.name,
+            action=Action.RUN if verdict.changes else Action.SKIP,
+            changes=verdict.changes,
+            record=verdict.record,
+            fingerprint=verdict.fingerprint,
+            renewed=verdict.renewed,
+        )
+
+    def _deferred(self, task: Task, found: Decision) -> Decision:
+        """With what is not known before something upstream has been made anew, or at all."""
+        unknown = tuple(each for each in found.changes if each.kind is Kind.UNKNOWN)
+        known = tuple(each for each in found.changes if each.kind is not Kind.UNKNOWN)
+        if any(not self._may_pass(change, found.after) for change in known):
+            return replace(found, changes=known)
+        sure = [
+            Change(kind=Kind.SUCCESS, subject=name)
+            for name in found.after
+            if not self._tasks[name].targets and self._pending[name] is Action.RUN
+        ]
+        if sure:
+            return replace(found, action=Action.RUN, changes=tuple(sure))
+        if self._number is not None:
+            return found
+        if found.after or unknown:
+            if found.record is not None:
+                self._lend(found.record)
+            return replace(found, action=Action.DEFER, changes=unknown)
+        return found
+
+    def _may_pass(self, change: Change, after: Sequence[str]) -> bool:
+        """Whether what differs now will be made anew before, and may be the same again then."""
+        if change.kind is Kind.UPSTREAM:
+            return change.maker in after
+        makers = (self._tasks[name] for name in after)
+        return change.kind is Kind.INPUT and any(makes(task, change.subject) for task in makers)
+
+    # ------------------------------------------------------------------ missing inputs
+
+    def missing(self, name: str) -> tuple[Gap, ...]:
+        """The literal inputs of a task that are not there, and that nothing makes before it."""
+        task = self._tasks[name]
+        literal = [path for path in task.inputs or () if not is_pattern(path)]
+        return tuple(
+            Gap(task=name, input=path, maker=self._maker(task, path))
+            for path in literal
+            if not self._is_coming(task, path.rstrip("/")) and not self.view.is_there(path)
+        )
+
+    def _is_coming(self, task: Task, path: str) -> bool:
+        """Whether a task upstream will make something at a place or in it, or has made it."""
+        upstream = graph.upstream(self._dag, task.name)
+        return any(self._comes_from(name, path) for name in upstream)
+
+    def _comes_from(self, name: str, path: str) -> bool:
+        if name in self._pending and self._number is None:
+            return makes(self._tasks[name], path)
+        lent = self.lent.get(name)
+        if lent is not None:
+            return _holds(lent.fingerprint.products, path)
+        return name not in self.target.chosen and _holds(self.fingerprints.made(name), path)
+
+    def _maker(self, task: Task, path: str) -> str:
+        makers = (self._tasks[name] for name in task.depends_on)
+        return next((each.name for each in makers if makes(each, path.rstrip("/"))), "")
+
+
+def _holds(made: Iterable[str], path: str) -> bool:
+    return any(place == path or place.startswith(f"{path}/") for place in made)
