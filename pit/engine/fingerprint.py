@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 from pit.engine import current
 from pit.model import Dag, FileMark, Fingerprint, Record, Task
-from pit.project.python import environment, source
-from pit.project.runners import templates
+from pit.project.files import DiskFiles
+from pit.project.python import environment
+from pit.project.python.source import Finder
+from pit.project.runners import table
+from pit.project.runners.runner import Way
 from pit.project.snapshot import digest
 from pit.project.snapshot.digest import Digests
 from pit.spec import graph
@@ -72,7 +75,8 @@ class Fingerprints:
         self._texts: dict[str, str] = {}
         self._unseen = set(surroundings.orphans)
         self._private = _stats(surroundings.private)
-        self._steady: source.Finder | None = None
+        self._steady: Finder | None = None
+        self._paths: dict[tuple[bool, str | None], tuple[str, ...]] = {}
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------ what is told to it
@@ -109,15 +113,15 @@ class Fingerprints:
         was declared.
         """
         around, task = self._around, self._tasks[task.name]
-        python = task.runner == "python"
-        env = around.environment if python else None
+        in_environment = table.uses_environment(task, around.dag.project)
+        env = table.environment_of(task, around.environment)
         sources = self._sources(task)
         return Fingerprint(
             version=current.VERSION,
             sources=sources,
             definition=current.definition(around.dag, task, around.params) | self._block(task),
             environment=env.digest if env else "",
-            packages=self._lock_text() if python else "",
+            packages=self._lock_text() if in_environment else "",
             inputs=self._inputs(task),
             upstream={name: made for name in task.depends_on if (made := self._left_by(name))},
             successes={
@@ -209,7 +213,11 @@ class Fingerprints:
 
     def texts(self, fingerprint: Fingerprint) -> dict[str, bytes]:
         """The texts of code behind a fingerprint, and of uv.lock, by digest."""
-        wanted = {key for place, key in fingerprint.sources.items() if place.endswith(CODE)}
+        wanted = {
+            key
+            for place, key in fingerprint.sources.items()
+            if place.endswith(CODE) or current.compares(fingerprint, place)
+        }
         wanted |= {fingerprint.packages} - {""}
         found = {key: self.text(key) for key in wanted}
         return {key: text for key, text in found.items() if text is not None}
@@ -243,23 +251,42 @@ class Fingerprints:
         }
 
     def _sources(self, task: Task) -> dict[str, str]:
+        """The files of its code: what it reads or makes itself is none, nor what it is handed."""
+        if not task.script:
+            return {}
         root = str(self._around.root)
-        files: tuple[str, ...] = (task.script,) if task.script else ()
-        if task.runner == "sql" and task.script:
-            files = templates.sources(self._around.root, task.script)
-        elif task.runner == "python" and self._around.environment is not None:
-            files = self._finder(self._around.environment.site_paths).sources(task.script).files
+        makers = (self._tasks[name] for name in task.depends_on if name in self._tasks)
+        others = [*(task.inputs or ()), *(target for maker in makers for target in maker.targets)]
         return {
             place: self._source(f"{root}/{place}")
-            for place in files
-            if not _named(place, task.targets)  # what it makes itself is no code of its own
+            for place in self._code(task)
+            if not _named(place, task.targets)
+            and (place == task.script or place.endswith(".py") or not _named(place, others))
         }
 
-    def _finder(self, paths: tuple[str, ...]) -> source.Finder:
+    def _code(self, task: Task) -> tuple[str, ...]:
+        runner = table.of(task)
+        if runner.is_python and self._around.environment is None:
+            return (task.script,)  # nobody knows what it imports
+        return runner.sources(task, self._finder(), self._way(task))
+
+    def _way(self, task: Task) -> Way:
+        """What the task finds when it runs, if it runs at `root`."""
+        around = self._around
+        own = around.dag.env | task.env
+        used = table.environment_of(task, around.environment)
+        key = (used is None, own.get("PYTHONPATH"))
+        if key not in self._paths:
+            self._paths[key] = environment.search_path(
+                used, own, os.environ, around.dag.project, around.root
+            )
+        return Way(variables=own, path=self._paths[key])
+
+    def _finder(self) -> Finder:
         """Knows what it has looked at once, which is sound where no task writes meanwhile."""
         if self._steady is not None:
             return self._steady
-        finder = source.Finder(self._around.root, paths, self._digests)
+        finder = Finder(DiskFiles(self._around.root, self._digests))
         if self._around.steady:
             self._steady = finder
         return finder
@@ -275,9 +302,9 @@ class Fingerprints:
 
     def _block(self, task: Task) -> dict[str, str]:
         """The dependencies that a script brings itself: a comment to Python, but not to us."""
-        if task.runner != "python":
+        if not task.script:
             return {}
-        block = environment.inline_metadata(self._around.root / task.script)
+        block = table.of(task).metadata(task, DiskFiles(self._around.root, self._digests))
         return {"inline metadata": block} if block else {}
 
 

@@ -14,17 +14,17 @@ from pit.errors import SnapshotFailed
 from pit.events import EnvironmentHashed
 from pit.project import publish
 from pit.project.python import environment
+from pit.project.runners import table
 from pit.project.snapshot import snapshot
 from pit.project.snapshot.digest import Digests
 from pit.state.files import remove_tree
 from pit.state.identities import private_files
-from pit.work import operators
 
 
 class Ground:
     """What the tasks of a run stand on, laid by `lay` or taken over from an earlier run.
 
-    `env` is None where no task needs Python; `taken` is when the snapshot began and ended, in Unix
+    `env` is None where no task runs in one; `taken` is when the snapshot began and ended, in Unix
     seconds, and `number` its place among all snapshots; `orphans` are files that no task makes any
     more, left out of it.
     """
@@ -112,7 +112,8 @@ class Ground:
 
     def _make_environment(self) -> None:
         """The project's Python environment, built on first use, when a task needs it."""
-        if not any(operators.runner_of(task) == "python" for task in self._resolved.tasks):
+        tasks = self._resolved.tasks
+        if not any(table.uses_environment(task, self._project) for task in tasks):
             return
         self.env = environment.python_environment(
             self._project,

@@ -24,6 +24,7 @@ from pit.engine.verdict import verdict_of
 from pit.engine.wanted import Unmet
 from pit.model import Dag, FileMark, Record, Task, TaskRecord, WorkspaceConfig
 from pit.project.python import environment
+from pit.project.runners import table
 from pit.project.snapshot.digest import Digests
 from pit.spec import graph
 from pit.spec.dataflow import makes
@@ -135,10 +136,11 @@ class Look:
         )
 
     def _environment(self, capture: Capture) -> environment.Environment | None:
-        if not any(task.runner == "python" for task in self._dag.tasks):
+        project = self._subject.dag.project
+        if not any(table.uses_environment(task, project) for task in self._dag.tasks):
             return None
         cache = self._subject.config.cache_dir
-        return environment.standing_environment(self._subject.dag.project, cache, capture)
+        return environment.standing_environment(project, cache, capture)
 
     def _url(self, task: Task) -> str | None:
         subject = self._subject
