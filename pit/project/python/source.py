@@ -279,7 +279,7 @@ class Finder:
                 reached.update(*map(self._beside, modules))
         anywhere = tuple(dict.fromkeys((*roots, "")))
         for text in found.strings:
-            reached |= self._said(text, anywhere, found.resources)
+            reached |= self._said(text, anywhere, found)
         for module in found.modules:
             reached |= self._run(module, anywhere)
         return reached
@@ -341,7 +341,7 @@ class Finder:
         for files in self._folder(folder).modules.values():
             yield from (_join(folder, file) for file in files)
 
-    def _said(self, text: str, roots: Roots, resources: bool) -> set[str]:
+    def _said(self, text: str, roots: Roots, by: Imports) -> set[str]:
         """The files of the module that a text names: `package.module`, `module:name` or `name`.
 
         Of a dotted text two words must be there, or every file name such as `load.csv` would
@@ -351,8 +351,10 @@ class Finder:
         parts = dotted.split(".")
         if len(parts) > 1 and not named and not self._is_there(parts[:2], roots):
             return set()
-        found = self._run(dotted, roots)
-        if resources and not found:  # a folder without modules is a package to importlib
+        found = self._named(Import(module=dotted), roots)
+        if by.starts:
+            found |= self._run(dotted, roots)
+        if by.resources and not found:  # a folder without modules is a package to importlib
             found = set().union(*map(self._data_of, filter(None, self._portions(parts, roots))))
         return found
 

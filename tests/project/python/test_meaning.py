@@ -288,8 +288,6 @@ def test_queries_of_the_same_meaning_are_the_same_to_databases(
 # ---------------------------------------------------------------- the rest
 
 
-
-
 def test_a_difference_is_shown_in_few_lines() -> None:
     old = "".join(f"line {number}\n" for number in range(30)).encode()
     new = old.replace(b"line 7\n", b"seven\n")

@@ -395,7 +395,8 @@ def test_what_was_read_is_kept_for_the_next_process(project: Project, tmp_path: 
     imports.save(kept)
 
     code = (
-        "import sys; from pathlib import Path; from pit.project.python import imports; from pit.project.snapshot import digest;"
+        "import sys; from pathlib import Path; from pit.project.python import imports;"
+        "from pit.project.snapshot import digest;"
         "imports.load(Path(sys.argv[1])); imports.load(Path('/missing'));"
         "key = digest.digest_file(sys.argv[2]).digest;"
         "print(imports.of(key, bytes).imports[0].module)"
