@@ -21,6 +21,7 @@ from pit.errors import BadArgument, Overlapping
 from pit.events import Event, TextsKept
 from pit.model import Dag, Record, Task, TaskRecord
 from pit.project import publish, selection
+from pit.project.runners import table
 from pit.spec.patterns import ancestors
 from pit.state.files import remove_tree
 
@@ -134,7 +135,7 @@ def _as_it_stands(ground: Ground, task: Task, look: Look, before: TaskRecord | N
     if answer is not None:
         _check_answered(f"{ground.dag.name}/{task.name}", task, answer)
     fingerprint = look.fingerprints.of(task, answer)
-    if task.runner == "python" and not fingerprint.environment:
+    if table.uses_environment(task, ground.dag.project) and not fingerprint.environment:
         raise BadArgument(
             f"the Python environment of {ground.dag.name} has not been built yet",
             "Build it with: pit sync",

@@ -11,13 +11,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from pit.model import Dag, FileMark, Fingerprint, Record, Task, TaskRecord
 
-VERSION = 1
+if TYPE_CHECKING:
+    from pit.project.runners.runner import Runner
+
+VERSION = 2
 """The version of the fingerprint; a release that changes what it covers counts it up."""
 
 
@@ -116,7 +119,7 @@ def compare(old: TaskRecord, new: Fingerprint, text: Callable[[str], bytes | Non
     if was.version != new.version:
         return [Change(kind=Kind.VERSION, was=str(was.version), now=str(new.version))]
     return [
-        *_sources(was.sources, new.sources, text),
+        *_sources(was, new, text),
         *_values(Kind.DEFINITION, was.definition, new.definition),
         *_one(Kind.ENVIRONMENT, was.environment, new.environment),
         *_marks(Kind.INPUT, was.inputs, new.inputs),
@@ -149,24 +152,36 @@ def tables_gone(tables: Sequence[str], there: Sequence[str]) -> list[Change]:
     ]
 
 
+def compares(fingerprint: Fingerprint, place: str) -> bool:
+    """Whether a source is compared in its meaning: what the task's runner makes of it."""
+    script = fingerprint.definition.get("script")
+    return script is not None and _runner(fingerprint).compares(json.loads(script), place)
+
+
+def _runner(fingerprint: Fingerprint) -> Runner:
+    from pit.project.runners import table  # most sources are the same
+
+    return table.named(json.loads(fingerprint.definition.get("runner", '""')))
+
+
 def _sources(
-    was: Mapping[str, str], now: Mapping[str, str], text: Callable[[str], bytes | None]
+    was: Fingerprint, now: Fingerprint, text: Callable[[str], bytes | None]
 ) -> Iterable[Change]:
-    # What a template is made of is text to it, comments of SQL included.
-    made_of_text = any(path.endswith(".j2") for path in now)
-    for path in _all(was, now):
-        one, other = was.get(path, ""), now.get(path, "")
-        if one != other and (made_of_text or not _same_meaning(path, one, other, text)):
+    if was.sources == now.sources:
+        return
+    for path in _all(was.sources, now.sources):
+        one, other = was.sources.get(path, ""), now.sources.get(path, "")
+        if one != other and not (compares(now, path) and _same_meaning(now, one, other, text)):
             yield Change(kind=Kind.SOURCE, subject=path, was=one, now=other)
 
 
-def _same_meaning(path: str, one: str, other: str, text: Callable[[str], bytes | None]) -> bool:
-    from pit.project.python.meaning import (
-        same_meaning,  # its parsers are heavy, and most texts are the same
-    )
-
+def _same_meaning(
+    fingerprint: Fingerprint, one: str, other: str, text: Callable[[str], bytes | None]
+) -> bool:
     old, new = (text(digest) if digest else None for digest in (one, other))
-    return old is not None and new is not None and same_meaning(path, old, new)
+    if old is None or new is None:
+        return False
+    return _runner(fingerprint).same_meaning(old, new)
 
 
 def _values(kind: Kind, was: Mapping[str, str], now: Mapping[str, str]) -> Iterable[Change]:

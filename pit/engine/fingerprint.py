@@ -6,6 +6,7 @@ looks at what stands.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,12 +15,19 @@ from typing import TYPE_CHECKING
 from pit.engine import current
 from pit.model import Dag, FileMark, Fingerprint, Record, Task
 from pit.project import digest
-from pit.project.python import environment, source
-from pit.project.runners import templates
-from pit.project.view import ProjectView, is_named
+from pit.project.python import environment
+from pit.project.python.source import Finder
+from pit.project.runners import table
+from pit.project.runners.runner import Way
+from pit.project.view import ProjectView, Shown, is_named
+from pit.spec import graph
+from pit.spec.patterns import is_pattern
 
 if TYPE_CHECKING:
     from pit.sql.wire import Answer
+
+MADE_CODE = (".py", ".pyw", ".so", ".pyd", ".pth", ".sql", ".j2", ".zip")
+"""What a task may make that is code of others."""
 
 CODE = (".py", ".sql", ".sh", ".j2")
 """Of which files the text is kept: to compare meaning, and to show what has changed."""
@@ -59,6 +67,10 @@ class Fingerprints:
         self._handed: dict[str, Mapping[str, FileMark]] = {}
         self._successes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
+        self._coders = {task.name for task in around.dag.tasks if _may_make_code(task)}
+        self._finders: dict[frozenset[tuple[str, FileMark]], Finder] = {}
+        self._paths: dict[tuple[bool, str | None], tuple[str, ...]] = {}
+        self._finding = threading.Lock()
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------ what is told to it
@@ -91,15 +103,15 @@ class Fingerprints:
         was declared.
         """
         around, task = self._around, self._tasks[task.name]
-        python = task.runner == "python"
-        env = around.environment if python else None
+        in_environment = table.uses_environment(task, around.dag.project)
+        env = table.environment_of(task, around.environment)
         sources = self._sources(task)
         return Fingerprint(
             version=current.VERSION,
             sources=sources,
             definition=current.definition(around.dag, task, around.params) | self._block(task),
             environment=env.digest if env else "",
-            packages=self._lock_text() if python else "",
+            packages=self._lock_text() if in_environment else "",
             inputs=self._inputs(task),
             upstream={name: made for name in task.depends_on if (made := self._left_by(name))},
             successes={
@@ -186,7 +198,11 @@ class Fingerprints:
 
     def texts(self, fingerprint: Fingerprint) -> dict[str, bytes]:
         """The texts of code behind a fingerprint, and of uv.lock, by digest."""
-        wanted = {key for place, key in fingerprint.sources.items() if place.endswith(CODE)}
+        wanted = {
+            key
+            for place, key in fingerprint.sources.items()
+            if place.endswith(CODE) or current.compares(fingerprint, place)
+        }
         wanted |= {fingerprint.packages} - {""}
         found = {key: self.text(key) for key in wanted}
         return {key: text for key, text in found.items() if text is not None}
@@ -206,30 +222,75 @@ class Fingerprints:
         return found
 
     def _sources(self, task: Task) -> dict[str, str]:
-        root = Path(self._view.root)
-        files: tuple[str, ...] = (task.script,) if task.script else ()
-        if task.runner == "sql" and task.script:
-            files = templates.sources(root, task.script)
-        elif task.runner == "python" and self._around.environment is not None:
-            paths = self._around.environment.site_paths
-            files = source.Finder(root, paths, self._view.digests).sources(task.script).files
+        """The files of its code: what it reads or makes itself is none, nor what it is handed."""
+        if not task.script:
+            return {}
+        shown = self._shown(task)
+        makers = (self._tasks[name] for name in task.depends_on if name in self._tasks)
+        others = [*(task.inputs or ()), *(target for maker in makers for target in maker.targets)]
         return {
-            place: self._source(place)
-            for place in files
-            if not is_named(place, task.targets)  # what it makes itself is no code of its own
+            place: self._source(place, shown)
+            for place in self._code(task, shown)
+            if not is_named(place, task.targets)
+            and (place == task.script or place.endswith(".py") or not is_named(place, others))
         }
 
-    def _source(self, place: str) -> str:
-        found = self._view.mark(place).digest
+    def _shown(self, task: Task) -> dict[str, FileMark]:
+        """The code that tasks upstream have made, which need not stand here yet."""
+        if not self._coders:
+            return {}
+        return {
+            place: mark
+            for name in graph.upstream(self._around.implied, task.name) & self._coders
+            for place, mark in self.made(name).items()
+            if place.endswith(MADE_CODE)
+        }
+
+    def _code(self, task: Task, shown: Shown) -> tuple[str, ...]:
+        runner = table.of(task)
+        if runner.is_python and self._around.environment is None:
+            return (task.script,)  # nobody knows what it imports
+        with self._finding:
+            return runner.sources(task, self._finder(shown), self._way(task))
+
+    def _way(self, task: Task) -> Way:
+        """What the task finds when it runs, if it runs where the view looks."""
+        around = self._around
+        own = around.dag.env | task.env
+        used = table.environment_of(task, around.environment)
+        key = (used is None, own.get("PYTHONPATH"))
+        if key not in self._paths:
+            self._paths[key] = environment.search_path(
+                used, own, os.environ, around.dag.project, Path(self._view.root)
+            )
+        return Way(variables=own, path=self._paths[key])
+
+    def _finder(self, shown: Shown) -> Finder:
+        """Knows what it has looked at once: the view does not change, but for what is shown."""
+        key = frozenset(shown.items())
+        if key not in self._finders:
+            self._finders[key] = Finder(self._view.files(shown))
+        return self._finders[key]
+
+    def _source(self, place: str, shown: Shown) -> str:
+        found = self._view.mark(place, shown).digest
         self._texts[found] = self._view.path(place)
         return found
 
     def _lock_text(self) -> str:
-        return self._source("uv.lock") if self._view.is_file("uv.lock") else ""
+        return self._source("uv.lock", {}) if self._view.is_file("uv.lock") else ""
 
     def _block(self, task: Task) -> dict[str, str]:
         """The dependencies that a script brings itself: a comment to Python, but not to us."""
-        if task.runner != "python":
+        if not task.script:
             return {}
-        block = environment.inline_metadata(Path(self._view.root, task.script))
+        block = table.of(task).metadata(task, self._view.files())
         return {"inline metadata": block} if block else {}
+
+
+def _may_make_code(task: Task) -> bool:
+    """Whether something that a task makes could be code of another."""
+    return any(
+        target.endswith(MADE_CODE) or is_pattern(target) or "." not in target.rpartition("/")[2]
+        for target in task.targets
+    )

@@ -17,15 +17,15 @@ from pit.events import EnvironmentHashed
 from pit.project import manifest, publish
 from pit.project.digest import Digests
 from pit.project.python import environment
+from pit.project.runners import table
 from pit.project.snapshot import snapshot
 from pit.state.files import remove_tree
-from pit.work import operators
 
 
 class Ground:
     """What the tasks of a run stand on, laid by `lay` or taken over from an earlier run.
 
-    `env` is None where no task needs Python; `taken_at` is when the snapshot was begun, in Unix
+    `env` is None where no task runs in one; `taken_at` is when the snapshot was begun, in Unix
     seconds, and `number` its place among all snapshots; `rules` say what was left out of it.
     """
 
@@ -122,7 +122,8 @@ class Ground:
 
     def _make_environment(self) -> None:
         """The project's Python environment, built on first use, when a task needs it."""
-        if not any(operators.runner_of(task) == "python" for task in self._resolved.tasks):
+        tasks = self._resolved.tasks
+        if not any(table.uses_environment(task, self._project) for task in tasks):
             return
         self.env = environment.python_environment(
             self._project,

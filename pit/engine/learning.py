@@ -14,6 +14,7 @@ from pit.engine.lesson import Lacks, Seen
 from pit.engine.request import Request
 from pit.events import Learned, Warned
 from pit.model import Dag, Order, Outcome, Record, Task
+from pit.project.runners import table
 from pit.project.selection import shown
 from pit.state.rundir import RunDir
 from pit.work import operators, strace
@@ -85,7 +86,7 @@ class Learning:
 
     def perform(self, order: Order, tools: operators.Tools) -> Outcome:
         """Carry out one attempt, watched as far as its kind allows."""
-        python = operators.runner_of(self._tasks[order.task]) == "python"
+        python = table.of(self._tasks[order.task]).is_python
         watched = order if not order.argv else self._watcher.watched(order, python)
         outcome = operators.perform(watched, tools)
         self._outcomes[order.task] = outcome

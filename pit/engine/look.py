@@ -20,6 +20,7 @@ from pit.fs.reads import Reads
 from pit.model import Task
 from pit.project.digest import Digests
 from pit.project.python import environment
+from pit.project.runners import table
 from pit.project.view import live_view
 from pit.state.digests import Seen
 
@@ -72,10 +73,11 @@ class Look:
         )
 
     def _environment(self, capture: Capture) -> environment.Environment | None:
-        if not any(task.runner == "python" for task in self.target.dag.tasks):
+        project = self.target.dag.project
+        if not any(table.uses_environment(task, project) for task in self.target.dag.tasks):
             return None
         cache = self.target.config.cache_dir
-        return environment.standing_environment(self.target.dag.project, cache, capture, self.reads)
+        return environment.standing_environment(project, cache, capture, self.reads)
 
     def _url(self, task: Task) -> str | None:
         dag = self.target.declared

@@ -28,9 +28,11 @@ from pit.model import (
 )
 from pit.project import publish
 from pit.project.python import environment
+from pit.project.runners import table
+from pit.project.runners.runner import Runner
 from pit.spec import graph
-from pit.spec.sqltasks import TEMPLATE
-from pit.work import bundled, operators
+from pit.spec.runners import TEMPLATE
+from pit.work import bundled
 
 if TYPE_CHECKING:
     from pit.engine.asking import Asking
@@ -63,7 +65,7 @@ class Orders:
 
     def _job(self, task: Task) -> Job:
         again = self._request.again
-        stubbed = operators.runner_of(task) == "sql" and not self._asking.has_secrets
+        stubbed = table.of(task).is_sql and not self._asking.has_secrets
         return Job(
             name=task.name,
             depends_on=task.depends_on,
@@ -130,17 +132,6 @@ class Orders:
             run={"started_at": self._started_at},
         )
 
-    def _argv(self, task: Task, runner: str) -> tuple[str, ...]:
-        script = self._dir.project / task.script
-        match runner:
-            case "python":
-                assert self._env is not None
-                return environment.command(self._env, script)
-            case "bash":
-                return operators.bash_command(script)
-            case _:
-                return operators.custom_command(runner, script)
-
     def _sql(self, task: Task) -> dict[str, Any]:
         """What an order says of the SQL that is to be executed."""
         return {
@@ -153,9 +144,9 @@ class Orders:
         }
 
     def _order(self, task: Task, attempt: int) -> Order:
-        runner = operators.runner_of(task)
-        shared = self.python_variables if runner == "python" else self.variables
-        work = self._sql(task) if runner == "sql" else {"argv": self._argv(task, runner)}
+        runner = table.of(task)
+        script = self._dir.project / task.script
+        work = self._sql(task) if runner.is_sql else {"argv": runner.command(script, self._env)}
         return Order(
             run=self._dir.id,
             dag=self._dag.name,
@@ -164,7 +155,7 @@ class Orders:
             attempts=task.retries + 1,
             log=str(self._dir.log_file(task.name)),
             cwd=str(self._dir.project),
-            env=shared | self._overlay(task) | {"PIT_ATTEMPT": str(attempt)},
+            env=self._environ(task, runner) | {"PIT_ATTEMPT": str(attempt)},
             marker=os.urandom(8).hex(),
             targets=publish.anchored(task.targets, self._request.config.root),
             secrets=task.secrets,
@@ -198,19 +189,23 @@ class Orders:
             "PIT_WORKSPACE": str(self._request.config.root),
         }
 
-    @cached_property
-    def python_variables(self) -> dict[str, str]:
-        """The same for Python tasks, with the environment that they run in."""
-        assert self._env is not None
-        # Unbuffered, or a task that is killed takes its last words with it.
+    def _environ(self, task: Task, runner: Runner) -> dict[str, str]:
+        """All variables of a task: what it inherits, its own, and those of its environment."""
+        variables = self.variables | self._overlay(task)
+        if runner.is_sql:
+            return variables
+        used = table.environment_of(task, self._env)
+        # Unbuffered, or a Python that is killed takes its last words with it.
+        early = {"PYTHONUNBUFFERED": "1"} if used is not None else {}
         return (
-            {"PYTHONUNBUFFERED": "1"}
-            | self.variables
+            early
+            | variables
             | environment.task_variables(
-                self._env,
+                used,
                 self._dag.project,
                 self._dir.project,
                 self.variables,
+                self._dag.env | task.env,
                 first=(bundled.PYTHON,),
             )
         )

@@ -192,11 +192,13 @@ class Ignore:
 
 
 class Entry(NamedTuple):
-    """One name in a folder. `is_link` says of a folder that only a link leads to it."""
+    """One name in a folder. `is_link` says of a folder that only a link leads to it; what is
+    neither folder nor file is a link to nothing, a socket, a FIFO or a device."""
 
     name: str
     is_folder: bool
     is_link: bool = False
+    is_file: bool = True
 
 
 Entries = Callable[[str], Sequence[Entry]]
@@ -210,7 +212,8 @@ def entries_of(root: str, read: Callable[[str], None] = lambda folder: None) -> 
         folder = os.path.join(root, place)
         read(folder)
         return [
-            Entry(entry.name, _is_folder(entry), entry.is_symlink()) for entry in _listed(folder)
+            Entry(entry.name, _is_folder(entry), entry.is_symlink(), _is_file(entry))
+            for entry in _listed(folder)
         ]
 
     return listed
@@ -272,6 +275,13 @@ def below(
             yield place, is_folder
             if is_folder and enters(place):
                 folders.append(place)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

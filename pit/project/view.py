@@ -26,6 +26,7 @@ from pit.fs.reads import Reads
 from pit.model import FileMark
 from pit.project import selection
 from pit.project.digest import Digests, digest_bytes
+from pit.project.files import Files, Names
 from pit.project.manifest import Manifest
 from pit.project.selection import Entry, Excluded, Ignore
 from pit.spec.patterns import fixed_folder, is_pattern, matches
@@ -225,16 +226,16 @@ class LiveTree:
         excluded = self.rules.excluded
         if not each.is_symlink():
             if each.is_dir():
-                return Entry(each.name, True)
+                return Entry(each.name, True, is_file=False)
             if excluded and not self._is_spared(folder.path, each):
                 return None
-            return Entry(each.name, False)
+            return Entry(each.name, False, is_file=each.is_file())
         real = os.path.realpath(each.path)
         if excluded.is_private(each.path):
             return None
         if not os.path.isdir(real):
-            return Entry(each.name, False, True)
-        return Entry(each.name, True, not is_outward(real, folder.roots))
+            return Entry(each.name, False, True, os.path.isfile(real))
+        return Entry(each.name, True, not is_outward(real, folder.roots), False)
 
     def _is_spared(self, folder: str, each: os.DirEntry[str]) -> bool:
         try:
@@ -347,13 +348,17 @@ class ProjectView:
         for made in shown:
             if made.startswith(prefix) and made != prefix and not os.path.isabs(made):
                 name, slash, _ = made[len(prefix) :].partition("/")
-                more[name] = Entry(name, bool(slash))
+                more[name] = Entry(name, bool(slash), is_file=not slash)
         return sorted({**{entry.name: entry for entry in found}, **more}.values())
 
     def mark(self, place: str, shown: Shown = {}) -> FileMark:  # noqa: B006 never changed
         """The mark of a file of code."""
         made = shown.get(place)
         return made if made is not None else self._tree.mark(place)
+
+    def files(self, shown: Shown = {}) -> Files:  # noqa: B006 never changed
+        """The same, as those see it who look for code."""
+        return _Code(self, shown)
 
     def path(self, place: str) -> str:
         """Where the content of a place can be read: here, or where it was published."""
@@ -479,6 +484,42 @@ def frozen_view(
     live = LiveTree(str(project), rules, known, reads)
     tree = FrozenTree(str(snapshot), manifest, digests, known)
     return ProjectView(tree, live, workspace, digests, reads)
+
+
+class _Code:
+    """The files of a view among which code is looked for, see `Files`."""
+
+    def __init__(self, view: ProjectView, shown: Shown) -> None:
+        self._view, self._shown = view, shown
+
+    @property
+    def root(self) -> str:
+        """The folder, as an absolute path."""
+        return os.path.abspath(self._view.root)
+
+    def names(self, folder: str) -> Names:
+        """What a folder holds; nothing if there is no such folder."""
+        found = self._view.names(folder, self._shown)
+        return Names(
+            frozenset(entry.name for entry in found if entry.is_folder),
+            tuple(
+                entry.name
+                for entry in found
+                if entry.is_file and not selection.is_database(entry.name)
+            ),
+        )
+
+    def mark(self, place: str) -> FileMark:
+        """The mark of a file's content; OSError if it cannot be read."""
+        return self._view.mark(place, self._shown)
+
+    def read(self, place: str) -> bytes:
+        """A file's content; OSError if it cannot be read."""
+        return Path(self._view.path(place)).read_bytes()
+
+    def real(self, path: str) -> str:
+        """A place or an absolute path as an absolute path without links."""
+        return os.path.realpath(os.path.join(self._view.root, path))
 
 
 class _Below(Digests):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pit.model import Dag, Output, Task, TaskType
-from pit.spec import toml
+from pit.spec import runners, toml
 from pit.spec.check import check
 from pit.spec.findings import Findings, label, printable
 from pit.spec.keys import DAG, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
@@ -19,8 +18,6 @@ from pit.spec.sqlvalues import TABLE
 from pit.spec.values import NAME_HINT, name_problem, shown, suggestion
 
 FILE = "pit.toml"
-
-RUNNER_BY_EXTENSION = {".py": "python", ".sh": "bash", ".sql": "sql", ".sql.j2": "sql"}
 
 _NAME_LINE = re.compile(
     r"""^[ \t]*\[[ \t]*dag[ \t]*\](?:(?!^[ \t]*\[).)*?^[ \t]*name[ \t]*=[ \t]*(["'])([^"'\n]+)\1""",
@@ -113,7 +110,7 @@ def _task(table: Any, at: KeyPath, findings: Findings) -> Task:
     fields.setdefault("name", f"#{at[-1]}")
     script = fields.setdefault("script", "")
     if fields.get("type", TaskType.SCRIPT) and "runner" not in table:
-        fields["runner"] = "sql"
+        fields["runner"] = runners.SQL
     elif script and "runner" not in table:
         fields["runner"] = _runner(script, at, findings)
     check_source(table, at, findings)
@@ -134,16 +131,10 @@ def _divide_targets(fields: dict[str, Any], at: KeyPath, findings: Findings) -> 
         fields["tables"] = tables
 
 
-def extension_of(script: str) -> str:
-    """What a script's name ends with; that of a template are its last two parts: `.sql.j2`."""
-    stem, extension = os.path.splitext(script)
-    return f"{os.path.splitext(stem)[1]}{extension}" if extension == ".j2" else extension
-
-
 def _runner(script: str, at: KeyPath, findings: Findings) -> str | None:
-    extension = extension_of(script)
-    runner = RUNNER_BY_EXTENSION.get(extension)
+    runner = runners.implied_by(script)
     if runner is None:
+        extension = runners.extension_of(script)
         what = f"for {extension} scripts" if extension else "for a script without extension"
         hint = 'Set runner to "python", "bash", "sql", or a command: runner = "$ node"'
         findings.add((*at, "script"), f"there is no runner {what}", hint)

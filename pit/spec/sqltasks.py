@@ -11,6 +11,7 @@ from pit.model import Dag, Task, TaskType
 from pit.spec.findings import Findings
 from pit.spec.placeholders import names_in
 from pit.spec.position import KeyPath
+from pit.spec.runners import SQL, TEMPLATE
 from pit.spec.sqlvalues import TABLE
 from pit.spec.values import shown
 
@@ -23,7 +24,6 @@ TYPES_OF: dict[str, tuple[TaskType, ...]] = {
 """The keys that only SQL tasks have, and the types that have them."""
 
 _EMPTY = msgspec.structs.asdict(Task(name=""))
-TEMPLATE = ".sql.j2"
 
 
 def check_sql_tasks(dag: Dag, findings: Findings) -> None:
@@ -33,7 +33,7 @@ def check_sql_tasks(dag: Dag, findings: Findings) -> None:
         _check_script(task, index, findings)
         for key, sentence in _misplaced(task):
             findings.add((*at, key), sentence, on_key=True)
-        if task.type and task.runner != "sql":
+        if task.type and task.runner != SQL:
             findings.add((*at, "runner"), f'runner must be "sql" with type = "{task.type}"')
         _check_connection(dag, task, index, findings)
         _check_names(dag, task, index, findings)
@@ -69,7 +69,7 @@ def _misplaced(task: Task) -> Iterator[tuple[str, str]]:
     for key, types in TYPES_OF.items():
         if getattr(task, key) == _EMPTY[key]:
             continue
-        if task.runner != "sql" or task.type not in types:
+        if task.runner != SQL or task.type not in types:
             yield key, f"{key} is only for {_listed(types)}"
 
 
@@ -99,7 +99,7 @@ def _check_names(dag: Dag, task: Task, index: int, findings: Findings) -> None:
 
 def _check_connection(dag: Dag, task: Task, index: int, findings: Findings) -> None:
     """What is asked of a database needs one."""
-    if task.connection or (task.runner == "sql" and dag.connection):
+    if task.connection or (task.runner == SQL and dag.connection):
         return
     hint = "Name one on the task: connection = …, or in [dag.sql]"
     if task.fingerprint:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pit.errors import nearest
-from pit.spec import cron, durations
+from pit.spec import cron, durations, runners
 from pit.spec.dataflow import WORKSPACE
 from pit.spec.findings import Findings
 from pit.spec.patterns import is_pattern
@@ -30,8 +30,6 @@ BRACES = re.compile(r"[{}]")
 LONGEST_NAME = 200
 """Characters; a name becomes part of a file name, which may have 255 bytes."""
 
-RUNNERS = ("python", "bash", "sql")
-LATER_RUNNERS = ("dbt",)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_*?-][A-Za-z0-9_*?.-]*/)*[A-Za-z0-9_*?-][A-Za-z0-9_*?.-]*/?")
 """Most paths: those that are as plain as can be at first sight."""
@@ -341,16 +339,16 @@ class Runner(Kind):
     def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
         if not isinstance(value, str):
             return self.refuse(value, at, findings)
-        sentence = "" if value in RUNNERS else self._problem(value)
+        sentence = "" if value in runners.NAMES else self._problem(value)
         if sentence:
             findings.add(at, sentence)
         return value
 
     def _problem(self, value: str) -> str:
-        if value in LATER_RUNNERS:
+        if value in runners.LATER:
             return f"runner {shown(value)} is not yet supported by this version of Pit"
         if not value.startswith("$"):
-            meant = suggestion(value, RUNNERS) or f'; for a command write "$ {value}"'
+            meant = suggestion(value, runners.NAMES) or f'; for a command write "$ {value}"'
             return f"unknown runner {shown(value)}{meant}"
         if not value.startswith("$ "):
             return f'unknown runner {shown(value)}; did you mean "$ {value[1:].strip()}"?'
@@ -366,7 +364,9 @@ class Runner(Kind):
         return "" if words and words[0] else f"runner {shown(value)} has no command"
 
     def schema(self) -> dict[str, Any]:
-        return {"anyOf": [{"enum": list(RUNNERS)}, {"type": "string", "pattern": r"^\$ .*\S"}]}
+        return {
+            "anyOf": [{"enum": list(runners.NAMES)}, {"type": "string", "pattern": r"^\$ .*\S"}]
+        }
 
 
 class Script(Kind):

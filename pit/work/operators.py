@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from pit.errors import InvalidConnection
-from pit.model import Load, Order, Outcome, Reason, Record, Save, Task
+from pit.model import Load, Order, Outcome, Reason, Record, Save
 from pit.project import publish
 from pit.spec import durations
 from pit.work import process
@@ -28,30 +25,6 @@ if TYPE_CHECKING:
     from pit.work.broker import Sessions
     from pit.work.sdk.listener import Move
     from pit.work.sdk.server import Server
-
-_EXTENSIONS = {".py": "python", ".sh": "bash", ".sql": "sql", ".j2": "sql"}
-
-
-def runner_of(task: Task) -> str:
-    """The runner that pit.toml names, else the one of the script's extension."""
-    return task.runner or _EXTENSIONS[Path(task.script).suffix]
-
-
-@cache
-def _executable(name: str) -> str:
-    """The absolute path of a command, so that the search is paid once a run."""
-    return shutil.which(name) or name
-
-
-def bash_command(script: Path) -> tuple[str, ...]:
-    """How a shell script is run; it needs no run bit."""
-    return (_executable("bash"), str(script))
-
-
-def custom_command(runner: str, script: Path) -> tuple[str, ...]:
-    """How `runner = "$ command with words"` is run: the script is its last word."""
-    words = shlex.split(runner.removeprefix("$").strip())
-    return (*words, str(script))
 
 
 class Tools(Record):

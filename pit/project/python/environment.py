@@ -44,7 +44,8 @@ COMPLETE = "pit.json"
 """The file that makes an environment complete."""
 
 _ROUNDS = 3
-_BUILT = re.compile(r"build|dist|.*\.egg-info").fullmatch
+_BUILT = re.compile(r"(?:build|dist|(?:src/)?[^/]*\.egg-info)/.*").fullmatch
+"""What building a package leaves in its folder; deeper down these are names like any other."""
 _BLOCK = re.compile(rb"^# /// script\r?$.*?^# ///\r?$", re.MULTILINE | re.DOTALL)
 _METADATA = re.compile(rb"^# /// script\r?$", re.MULTILINE)
 
@@ -449,8 +450,10 @@ def _local_sources(lock: bytes, root: Path) -> Iterator[tuple[str, Path]]:
 
 def _contents(folder: Path) -> Iterator[bytes]:
     """Names and contents below a folder, but for what building it leaves there."""
-    for place in sorted(selection.files(str(folder), "")):
-        if not any(_BUILT(part) for part in place.split("/")):
+    places = sorted(selection.files(str(folder), ""))
+    packages = {place.removesuffix("__init__.py") for place in places}
+    for place in places:
+        if not _BUILT(place) or f"{place.partition('/')[0]}/" in packages:
             yield os.fsencode(place)
             yield (folder / place).read_bytes()
 
@@ -474,12 +477,9 @@ def has_inline_metadata(script: Path) -> bool:
         return False
 
 
-def inline_metadata(script: Path) -> str:
+def inline_metadata(script: bytes) -> str:
     """The block with which a script declares its own dependencies (PEP 723); empty without one."""
-    try:
-        found = _BLOCK.search(script.read_bytes())
-    except OSError:
-        return ""
+    found = _BLOCK.search(script)
     return found[0].decode("utf-8", "replace") if found else ""
 
 
@@ -496,40 +496,66 @@ def base_variables(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def search_path(
+    environment: Environment | None,
+    own: Mapping[str, str],
+    inherited: Mapping[str, str],
+    project: Path,
+    root: Path,
+) -> tuple[str, ...]:
+    """The folders of a task's PYTHONPATH, for running it and for finding what it imports.
+
+    First the importable folders of the project, then what the task's own variables have, or else
+    what it inherits. Whatever leads into the live project leads to its twin below `root` instead,
+    where the task runs or is looked at. A relative path means the project, an inherited one what
+    it means where Pit was started if that is in the project.
+    """
+    places = environment.site_paths if environment is not None else ()
+    twins = [os.path.normpath(root / place) for place in places]
+    given = own.get("PYTHONPATH", inherited.get("PYTHONPATH", "")).split(os.pathsep)
+    if "PYTHONPATH" not in own:
+        here = os.path.realpath(project)
+        given = [
+            os.path.abspath(path) if selection.lies_in(os.path.realpath(path), here) else path
+            for path in filter(None, given)
+        ]
+    more = [_twin(os.path.join(project, path), project, root) for path in given if path]
+    return tuple(dict.fromkeys((*twins, *more)))
+
+
 def task_variables(
-    environment: Environment,
+    environment: Environment | None,
     project: Path,
     snapshot: Path,
-    variables: Mapping[str, str],
+    inherited: Mapping[str, str],
+    own: Mapping[str, str],
     first: Sequence[str] = (),
 ) -> dict[str, str]:
-    """What a Python task's variables have over `variables`, those of every task.
+    """What the environment of a project adds to a task's variables, those that it inherits and its
+    own; None where the task runs in no such environment.
 
-    VIRTUAL_ENV and PATH as `uv run` sets them. PYTHONPATH begins with `first`, then come the
-    snapshot's twins of the project's importable folders, then what `variables` has, where paths
-    into the live project become their twins as well. Buffering and byte code are Python's
-    defaults: a task that wants its output line by line says PYTHONUNBUFFERED in `[tasks.env]`,
-    and without byte code each task would compile its libraries anew.
+    VIRTUAL_ENV and PATH as `uv run` sets them. PYTHONPATH begins with `first`, then comes
+    `search_path`. Buffering and byte code are Python's defaults: a task that wants its output line
+    by line says PYTHONUNBUFFERED in `[tasks.env]`, and without byte code each task would compile
+    its libraries anew.
     """
-    twins = [os.path.normpath(snapshot / place) for place in environment.site_paths]
-    inherited = [
-        _twin(path, project, snapshot)
-        for path in variables.get("PYTHONPATH", "").split(os.pathsep)
-        if path
-    ]
-    added = {"PYTHONPATH": os.pathsep.join(dict.fromkeys((*first, *twins, *inherited)))}
+    folders = search_path(environment, own, inherited, project, snapshot)
+    added = {"PYTHONPATH": os.pathsep.join(dict.fromkeys((*first, *folders)))}
+    if environment is None:
+        return added
     if environment.prefix is not None:
         path = os.path.join(environment.prefix, "bin")
-        rest = variables.get("PATH", os.defpath)
+        rest = own.get("PATH", inherited.get("PATH", os.defpath))
         added |= {"VIRTUAL_ENV": environment.prefix, "PATH": f"{path}{os.pathsep}{rest}"}
-    if variables.get("PYTHONHOME"):
+    if inherited.get("PYTHONHOME") and "PYTHONHOME" not in own:
         added["PYTHONHOME"] = ""  # it belongs to another interpreter; Python takes "" for unset
     return added
 
 
-def _twin(path: str, project: Path, snapshot: Path) -> str:
-    """The path, in the snapshot if it leads into the live project."""
-    real, root = os.path.realpath(path), os.path.realpath(project)
-    if selection.lies_in(real, root):
-        return os.path.normpath(snapshot / os.path.relpath(real, root))
+def _twin(path: str, project: Path, root: Path) -> str:
+    """The path, below `root` if it leads into the live project."""
+    for resolved in (os.path.abspath, os.path.realpath):
+        place, top = resolved(path), resolved(project)
+        if selection.lies_in(place, top):
+            return os.path.normpath(root / os.path.relpath(place, top))
     return path

@@ -2,7 +2,8 @@
 
 Where a file loads code in a way that cannot be read from the tree, that is said too: such a file
 is `dynamic` (it loads modules by names made at run time) or `moved` (it changes where modules
-come from). The lists of names below err on the side of saying so.
+come from). The lists of names below err on the side of saying so. What its strings may name is
+told by `words`; a string that is Python itself is read like a file.
 
 Files are parsed once for each content: `load` and `save` keep what was read between processes.
 """
@@ -11,17 +12,21 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from pit.model import Record
 from pit.project import digest
-from pit.project.python import meaning
+from pit.project.python import meaning, words
+
+_T = TypeVar("_T")
 
 _IMPORTERS = frozenset({"import_module", "__import__"})
 _DYNAMIC_NAMES = frozenset(
@@ -36,24 +41,48 @@ _DYNAMIC_NAMES = frozenset(
 """Names that load modules by name, wherever they come from."""
 _DYNAMIC_BUILT_INS = frozenset({"eval", "exec", "execfile"})
 """Names that do so as built-in functions; as methods they are a data frame's or a session's."""
+_EXECUTING = frozenset(
+    """
+    SourceFileLoader SourcelessFileLoader compile exec execfile load_source run_path
+    spec_from_file_location
+    """.split()  # noqa: SIM905
+)
+"""Names that execute files, whatever those are called."""
 _DYNAMIC_MODULES = frozenset(
     """
     _pickle builtins cProfile celery cloudpickle code codeop dill django doctest hydra imp joblib
-    jsonpickle lazy_import lazy_loader logging.config mlflow papermill pickle pkg_resources pkgutil
-    pluggy profile pydoc runpy shelve stevedore timeit torch zipimport
+    jsonpickle lazy_import lazy_loader logging.config marshal mlflow nose2 papermill pickle
+    pkg_resources pkgutil pluggy profile pydoc pytest runpy shelve stevedore timeit torch zipimport
     """.split()  # noqa: SIM905
 )
 """Modules that load others by name, or code from text or from pickles."""
+_MOVING_MODULES = frozenset({"nose2", "pytest", "site", "zipimport"})
+"""Modules that take code from wherever they are told to."""
 _HARMLESS = frozenset({"metadata", "resources"})
 """What of importlib loads no modules by itself (`entry_points` is a name of its own)."""
 _WATCHED = frozenset({"sys", "importlib"})
 _PATH_NAMES = frozenset({"path", "meta_path", "path_hooks", "path_importer_cache", "*"})
 _MOVING_NAMES = frozenset({"__path__", "addsitedir", "extend_path", "PYTHONPATH"})
-
-_SCRIPT = re.compile(r"[\w./-]+\.py\b")
-_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_COLLECTING_NAMES = frozenset({"discover", "loadTestsFromName", "loadTestsFromNames"})
+"""Names that look for modules in folders by themselves."""
+_ELSEWHERE = frozenset({"chdir", "cwd", "pushd"})
+"""Names that have a program start in another folder, from which its modules come then."""
+_PLACE_NAMES = frozenset(
+    "__cached__ __file__ __loader__ __spec__ getabsfile getfile getsourcefile".split()  # noqa: SIM905
+)
+"""Names that tell where a module lies, and so lead to the files beside it."""
+_RESOURCE_NAMES = frozenset(
+    """
+    PackageLoader as_file get_data get_resource_reader importlib_resources is_resource open_binary
+    read_binary resource_filename resource_listdir resource_stream resource_string resources
+    """.split()  # noqa: SIM905
+)
+"""Names that read the data of a package that is named by text."""
 _LONGEST = 10_000
+_LONGEST_CHAIN = 100
+"""Of how many parts a text may be put together that is read as one."""
+_DEEPEST = 3
+"""How far Python is read that stands in a string that stands in a string."""
 
 
 class Import(Record, array_like=True):
@@ -67,35 +96,59 @@ class Import(Record, array_like=True):
 class Imports(Record, array_like=True):
     """What a file needs; `dynamic` and `moved` say why that is not all, or are empty.
 
-    `strings` are dotted names that stand in it as text, `scripts` paths of Python files.
+    `strings` are names that stand in it as text, `modules` those of a command line, `scripts` paths
+    of files of code. `starts`: it starts a Python, which looks for modules where it is started.
+    `beside`: it looks at files by where it lies itself, `around`: by where others lie;
+    `resources`: at the data of packages.
     """
 
     imports: tuple[Import, ...] = ()
     strings: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
     scripts: tuple[str, ...] = ()
     dynamic: str = ""
     moved: str = ""
+    starts: bool = False
+    beside: bool = False
+    around: bool = False
+    resources: bool = False
+    parsed: bool = True
 
 
 def read(text: bytes) -> Imports:
     """What a Python file of this content needs."""
     tree = meaning.parse(text)
     if tree is None:
-        return Imports(dynamic="Python cannot parse it")
+        return Imports(dynamic="Python cannot parse it", parsed=False)
     return _Reader(tree).imports()
+
+
+def read_words(command: Sequence[str]) -> Imports:
+    """What the words of a command name."""
+    return read(repr(list(command)).encode())
 
 
 class _Reader:
     """Goes through one tree; nothing that it finds depends on anything else."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, depth: int = 0) -> None:
+        self._depth = depth
         self._imports: dict[Import, None] = {}
         self._texts: dict[str, None] = {}
+        self._strings: dict[str, None] = {}
+        self._modules: dict[str, None] = {}
+        self._inner: list[Imports] = []
+        self._seen: set[str] = set()
         self._dynamic: list[tuple[int, str]] = []
         self._moved: list[tuple[int, str]] = []
+        self._elsewhere: list[tuple[int, str]] = []
+        self._starts = False
+        self._around = False
         self._aliases = {name: name for name in _WATCHED}
         nodes = list(ast.walk(tree))
         self._ignored = {id(text) for node in nodes if (text := _docstring(node)) is not None}
+        self._joined: set[int] = set()
+        self._compared = {id(each) for node in nodes for each in _compared(node)}
         for node in nodes:
             self._statement(node)
         for node in nodes:
@@ -105,13 +158,28 @@ class _Reader:
 
     def imports(self) -> Imports:
         """All that was found."""
-        bare = "-m" in self._texts
+        beside = not self._seen.isdisjoint(_PLACE_NAMES)
+        resources = not self._seen.isdisjoint(_RESOURCE_NAMES)
+        beside |= resources and not self._seen.isdisjoint(("__package__", "__name__"))
+        # What executes files, or finds them by where it lies, may mean any file that it names.
+        named = words.paths if beside or not self._seen.isdisjoint(_EXECUTING) else words.programs
+        if self._starts:
+            self._moved += self._elsewhere
+        inner = self._inner
         return Imports(
-            imports=tuple(self._imports),
-            strings=tuple(text for text in self._texts if _names_module(text, bare)),
-            scripts=tuple(dict.fromkeys(path for text in self._texts for path in _scripts(text))),
+            imports=_once(self._imports, *(each.imports for each in inner)),
+            strings=_once(self._strings, *(each.strings for each in inner)),
+            modules=_once(self._modules, *(each.modules for each in inner)),
+            scripts=_once(
+                (path for text in self._texts for path in named(text)),
+                *(each.scripts for each in inner),
+            ),
             dynamic=_first(self._dynamic),
             moved=_first(self._moved),
+            starts=self._starts or any(each.starts for each in inner),
+            beside=beside,
+            around=self._around,
+            resources=resources or any(each.resources for each in inner),
         )
 
     # ------------------------------------------------ import statements
@@ -139,8 +207,9 @@ class _Reader:
                 self._dynamically(node, f"the module {around}")
         if parts[0] == "importlib" and len(parts) > 1 and parts[1] not in _HARMLESS:
             self._dynamically(node, name)
-        if parts[0] == "site":
-            self._moved.append((node.lineno, "the module site"))
+        if parts[0] in _MOVING_MODULES:
+            self._moved.append((node.lineno, f"the module {parts[0]}"))
+        self._seen.update(parts)
 
     def _member(self, node: ast.stmt, module: str, alias: ast.alias) -> None:
         """Judges one name that is imported from a module."""
@@ -178,14 +247,79 @@ class _Reader:
                 if module := self._aliases.get(_word(value)):
                     self._ignored.add(id(value))
                     self._attribute(node, module, attr)
+                self._around |= attr in _PLACE_NAMES
                 self._word(node, attr)
             case ast.Name(id=name):
                 self._name(node, name)
             case ast.keyword(arg=str(name)):
                 self._word(node.value, name)
-            case ast.Constant(value=str(text)) if len(text) <= _LONGEST:
-                self._texts[text] = None
-                self._word(node, text)
+            case ast.JoinedStr() | ast.BinOp():
+                self._composed(node)
+            case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Call(args=parts):
+                self._arguments(node, parts)
+            case ast.Constant():
+                text = _text(node)
+                if text is not None:
+                    self._said(node, text)
+
+    # ------------------------------------------------ texts
+
+    def _composed(self, node: ast.JoinedStr | ast.BinOp) -> None:
+        """A text that is put together, of which parts may be known at run time only."""
+        if id(node) in self._joined:
+            return
+        text, parts = _composed(node)
+        self._joined.update(map(id, parts))
+        if text.strip(f"{words.GAP}/"):
+            self._said(node, text)
+
+    def _arguments(self, node: ast.expr, parts: Sequence[ast.expr]) -> None:
+        """The words of a command: a module behind `-m` that is not told is made at run time."""
+        for flag, module in pairwise(parts):
+            if words.is_module_flag(_text(flag) or "") and _text(module) is None:
+                self._dynamically(node, "a module behind -m that is made at run time")
+
+    def _said(self, node: ast.expr, text: str) -> None:
+        """Judges one text by what it may name."""
+        self._word(node, text)
+        if len(text) > _LONGEST:
+            return
+        if words.is_name(text) and not (words.is_plain(text) and id(node) in self._compared):
+            self._strings[text] = None
+        if text in self._texts:
+            return
+        self._texts[text] = None
+        self._modules |= dict.fromkeys(words.modules(text))
+        self._starts |= words.starts_python(text) or words.is_module_flag(text)
+        if words.goes_elsewhere(text):
+            self._elsewhere.append((node.lineno, "a program that starts elsewhere"))
+        made_up = "" if id(node) in self._joined else words.made_up(text)
+        if found := made_up or words.collects(text):
+            self._anywhere(node, found)
+        if "import" in text:
+            self._code(node, text)
+
+    def _code(self, node: ast.expr, text: str) -> None:
+        """A text in which something is imported is Python for somebody."""
+        for module, names in words.imports(text):
+            self._imports[Import(module=module, names=names)] = None
+            self._starts = True
+        tree = meaning.parse(text.encode("utf-8", "surrogateescape"))
+        if tree is None or self._depth == _DEEPEST or _is_one_name(tree):
+            return
+        found = _Reader(tree, self._depth + 1).imports()
+        self._inner.append(found)
+        if found.dynamic:
+            self._dynamically(node, f"a text with {found.dynamic.partition(', line')[0]}")
+        if found.moved:
+            self._moved.append((node.lineno, f"a text with {found.moved.partition(', line')[0]}"))
+
+    def _anywhere(self, node: ast.expr | ast.stmt, what: str) -> None:
+        """Modules by names that are not told, in folders that are not told."""
+        self._dynamically(node, what)
+        self._moved.append((node.lineno, what))
+
+    # ------------------------------------------------ names
 
     def _attribute(self, node: ast.expr, module: str, attr: str) -> None:
         if module == "sys" and attr in _PATH_NAMES:
@@ -203,6 +337,11 @@ class _Reader:
         self._word(node, name)
 
     def _word(self, node: ast.expr | ast.stmt, word: str) -> None:
+        self._seen.add(word)
+        if word in _ELSEWHERE:
+            self._elsewhere.append((node.lineno, f"a program that starts elsewhere ({word})"))
+        if word in _COLLECTING_NAMES:
+            self._anywhere(node, word)
         if word in _DYNAMIC_NAMES:
             self._dynamically(node, word)
         elif word in _MOVING_NAMES:
@@ -231,15 +370,68 @@ def _word(func: ast.expr) -> str:
     return ""
 
 
-def _names_module(text: str, bare: bool) -> bool:
-    """Whether a text is `package.module`, `module:name`, or just a word where that counts."""
-    if bare and _IDENTIFIER.fullmatch(text):
-        return True
-    return ("." in text or ":" in text) and _DOTTED.fullmatch(text) is not None
+def _text(node: ast.expr) -> str | None:
+    """The text of a string or of bytes; None for anything else."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Constant(value=bytes(data)):
+            return data.decode("latin-1")
+    return None
 
 
-def _scripts(text: str) -> Iterable[str]:
-    return _SCRIPT.findall(text) if ".py" in text else ()
+def _composed(node: ast.expr) -> tuple[str, list[ast.expr]]:
+    """The text that an expression makes, with gaps for what is not known, and the expressions
+    that it is made of."""
+    parts: list[ast.expr] = []
+    return _joined(node, parts, _LONGEST_CHAIN), parts
+
+
+def _joined(node: ast.expr, parts: list[ast.expr], left: int) -> str:
+    if not left:
+        return words.GAP
+    match node:
+        case ast.JoinedStr(values=values):
+            found = "".join(_joined(each, parts, left - 1) for each in values)
+        case ast.BinOp(left=one, op=ast.Add() | ast.Div() as how, right=other):  # a / b of pathlib
+            between = "/" if isinstance(how, ast.Div) else ""
+            found = _joined(one, parts, left - 1) + between + _joined(other, parts, left - 1)
+        case _:
+            text = _text(node)
+            if text is None:
+                return words.GAP
+            found = text
+    parts.append(node)
+    return found
+
+
+def _compared(node: ast.AST) -> Iterable[ast.expr]:
+    """What a value is only compared with, or looked up by: such a text names nothing to others."""
+    match node:
+        case ast.Compare(left=left, comparators=right):
+            for each in (left, *right):
+                yield from _elements(each)
+        case ast.Subscript(slice=each) | ast.MatchValue(value=each):
+            yield from _elements(each)
+
+
+def _elements(node: ast.expr) -> Sequence[ast.expr]:
+    match node:
+        case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
+            return elements
+    return (node,)
+
+
+def _is_one_name(tree: ast.Module) -> bool:
+    """Whether a text that could be Python is just a word or a dotted name."""
+    match tree.body:
+        case [ast.Expr(value=ast.Name() | ast.Attribute() | ast.Constant())] | []:
+            return True
+    return False
+
+
+def _once(*found: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(each for some in found for each in some))
 
 
 def _first(found: list[tuple[int, str]]) -> str:
@@ -251,16 +443,26 @@ def _first(found: list[tuple[int, str]]) -> str:
 
 # ---------------------------------------------------------------- each content once
 
-_FORMAT = f"1 {sys.version_info.major}.{sys.version_info.minor}"
 _known: dict[str, Imports] = {}
 _new: set[str] = set()
 
 
-def of(path: str, known_digest: str) -> Imports:
-    """What the file at `path`, last seen with this digest, needs."""
+@cache
+def reading() -> str:
+    """By what a file was read: the code of the reader and the parser of this Python.
+
+    What another reader has found is of no use, for it knows other names.
+    """
+    texts = [Path(module).read_bytes() for module in (__file__, words.__file__)]
+    code = digest.digest_bytes(b"".join(texts))
+    return f"{code} {sys.version_info.major}.{sys.version_info.minor}"
+
+
+def of(known_digest: str, content: Callable[[], bytes]) -> Imports:
+    """What a file last seen with this digest needs; `content` reads it."""
     found = _known.get(known_digest)
     if found is None:
-        text = Path(path).read_bytes()
+        text = content()
         found = read(text)
         key = digest.digest_bytes(text)
         _known[key] = found
@@ -269,7 +471,7 @@ def of(path: str, known_digest: str) -> Imports:
 
 
 class _Kept(Record):
-    """The cache file: of no use to another Python, whose parser may see other things."""
+    """The cache file; `format` says by what its files were read."""
 
     format: str
     files: dict[str, Imports]
@@ -279,7 +481,7 @@ def load(path: Path) -> None:
     """Takes over what an earlier process has read; nothing if there is none or it is damaged."""
     with suppress(OSError, msgspec.MsgspecError):
         kept = msgspec.msgpack.decode(path.read_bytes(), type=_Kept)
-        if kept.format == _FORMAT:
+        if kept.format == reading():
             _known.update(kept.files)
 
 
@@ -289,7 +491,7 @@ def save(path: Path) -> None:
         return
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(OSError):
-        kept = _Kept(format=_FORMAT, files=_known)
+        kept = _Kept(format=reading(), files=_known)
         temporary.write_bytes(msgspec.msgpack.encode(kept))
         os.replace(temporary, path)
         _new.clear()

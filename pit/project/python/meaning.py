@@ -11,7 +11,8 @@ too often, never one that is skipped wrongly.
   or mere spacing where Postgres, DuckDB, SQLite, SQL Server and their like agree. General SQL
   tokenizers guess there: sqlglot's takes the rest of `E'it\\'s -- '`, of `$$ -- $$` or of
   `[a--b]` for a comment, and so would miss an edit.
-* Anything else: the bytes.
+
+What is neither to whoever runs it is compared by its bytes, see `pit.project.runners`.
 """
 
 from __future__ import annotations
@@ -27,17 +28,6 @@ from typing import NamedTuple
 _PARSING = threading.Lock()
 _BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
 _METADATA = re.compile(r"(?m)^# /// [a-zA-Z0-9-]+$\n(?:^#(?:| .*)$\n)+^# ///$")
-
-
-def same_meaning(path: str, old: bytes, new: bytes) -> bool:
-    """Whether two texts of the file `path`, whose suffix tells the language, do the same."""
-    if old == new:
-        return True
-    if path.endswith(".py"):
-        return _same_python(old, new)
-    if path.endswith(".sql"):
-        return _same_sql(old, new)
-    return False
 
 
 # ---------------------------------------------------------------- Python
@@ -56,7 +46,10 @@ def parse(text: bytes) -> ast.Module | None:
             return None
 
 
-def _same_python(old: bytes, new: bytes) -> bool:
+def same_python(old: bytes, new: bytes) -> bool:
+    """Whether two texts of Python do the same."""
+    if old == new:
+        return True
     before, after = _python_meaning(old), _python_meaning(new)
     return before is not None and before == after
 
@@ -125,7 +118,10 @@ class _Token(NamedTuple):
     text: str
 
 
-def _same_sql(old: bytes, new: bytes) -> bool:
+def same_sql(old: bytes, new: bytes) -> bool:
+    """Whether two scripts of SQL do the same, whatever database they are for."""
+    if old == new:
+        return True
     before, after = _sql_tokens(old), _sql_tokens(new)
     return before is not None and before == after
 

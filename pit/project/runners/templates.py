@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from pathlib import Path
 
-from pit.spec.sqltasks import TEMPLATE
+from pit.project.files import Files
+from pit.project.selection import lies_in
+from pit.spec.runners import TEMPLATE
 
 _SUFFIXES = (".j2", ".sql")
 """What a template may include whose name it makes up while it is rendered."""
 
 
-def sources(root: Path, script: str) -> tuple[str, ...]:
+def sources(files: Files, script: str) -> tuple[str, ...]:
     """The places of a script and, if it is a template, of all that it may include.
 
     Where a template computes the name of what it includes, that is every `.j2` and `.sql` file of
@@ -24,23 +25,23 @@ def sources(root: Path, script: str) -> tuple[str, ...]:
     waiting = [script]
     while waiting:
         place = waiting.pop()
-        for name in _referenced(root, place):
+        for name in _referenced(files, place):
             if name is None:
-                found |= dict.fromkeys(_all(root))
-            elif name not in found and _is_within(root, name):
+                found |= dict.fromkeys(_all(files))
+            elif name not in found and _is_within(files, name):
                 found[name] = None
                 waiting.append(name)
     return tuple(found)
 
 
-def _referenced(root: Path, place: str) -> Iterator[str | None]:
+def _referenced(files: Files, place: str) -> Iterator[str | None]:
     """The names that a template includes, None for one that it computes."""
     import jinja2
     import jinja2.meta
 
     environment = jinja2.Environment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"])
     try:
-        tree = environment.parse((root / place).read_text("utf-8-sig"))
+        tree = environment.parse(files.read(place).decode("utf-8-sig"))
     except (jinja2.TemplateError, OSError, ValueError, RecursionError):
         return
     for name in jinja2.meta.find_referenced_templates(tree):
@@ -50,12 +51,18 @@ def _referenced(root: Path, place: str) -> Iterator[str | None]:
             yield posixpath.normpath(posixpath.join(posixpath.dirname(place), name))
 
 
-def _is_within(root: Path, name: str) -> bool:
-    path = (root / name).resolve()
-    return path.is_relative_to(root.resolve()) and path.is_file()
+def _is_within(files: Files, name: str) -> bool:
+    folder, own = posixpath.split(name)
+    inside = lies_in(files.real(name), files.real(""))
+    return inside and not name.startswith("..") and own in files.names(folder).files
 
 
-def _all(root: Path) -> Iterator[str]:
-    for path in sorted(root.rglob("*")):
-        if path.name.endswith(_SUFFIXES) and path.is_file():
-            yield path.relative_to(root).as_posix()
+def _all(files: Files) -> Iterator[str]:
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        names = files.names(folder)
+        places = (f"{folder}/{name}" if folder else name for name in sorted(names.files))
+        yield from (place for place in places if place.endswith(_SUFFIXES))
+        inner = (f"{folder}/{name}" if folder else name for name in sorted(names.folders))
+        folders += (each for each in inner if files.real(each).endswith(f"/{each}"))

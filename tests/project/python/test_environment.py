@@ -84,7 +84,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def _run(built: Built, code: str, snapshot: Path, **more: str) -> str:
     """What a Python task with this code prints."""
     variables = environment.base_variables(os.environ) | more
-    variables |= environment.task_variables(built.environment, built.project, snapshot, variables)
+    variables |= environment.task_variables(
+        built.environment, built.project, snapshot, variables, {}
+    )
     done = subprocess.run(
         [built.environment.python, "-c", code],
         env=variables,
@@ -275,7 +277,7 @@ def test_a_project_without_pyproject_runs_on_the_base_interpreter(tmp_path: Path
     assert prefix.stdout.strip() == "True"
     assert (made.prefix, tool.calls) == (None, [])
     assert made.hashes == {"environment": made.digest}
-    variables = environment.task_variables(made, tmp_path, Path("/snapshot"), {})
+    variables = environment.task_variables(made, tmp_path, Path("/snapshot"), {}, {})
     assert variables == {"PYTHONPATH": "/snapshot/src"}
 
 
@@ -299,7 +301,7 @@ def test_pythonpath_of_the_user_stays_and_leads_to_the_snapshot(tmp_path: Path) 
     project = tmp_path / "project"
     (project / "extra").mkdir(parents=True)
     given = {"PYTHONPATH": f"{project}/extra:/opt/mine::{project}/src"}
-    variables = environment.task_variables(made, project, Path("/snap"), given, ("/sdk",))
+    variables = environment.task_variables(made, project, Path("/snap"), given, {}, ("/sdk",))
     assert variables["PYTHONPATH"].split(":") == [
         "/sdk",
         "/snap/src",

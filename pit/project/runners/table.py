@@ -1,0 +1,44 @@
+"""The runners by name, and the runner of a task."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from pit.model import Task
+from pit.project.python.environment import Environment
+from pit.project.runners.command import Command
+from pit.project.runners.python import Python
+from pit.project.runners.runner import Runner
+from pit.project.runners.shell import Shell
+from pit.project.runners.sql import Sql
+from pit.spec import runners
+
+_BY_NAME: dict[str, Runner] = {
+    runners.PYTHON: Python(),
+    runners.BASH: Shell(),
+    runners.SQL: Sql(),
+}
+
+
+def of(task: Task) -> Runner:
+    """The runner that pit.toml names, else the one of the script's extension."""
+    return named(task.runner or runners.implied_by(task.script) or "")
+
+
+@lru_cache(maxsize=1024)
+def named(name: str) -> Runner:
+    """A runner as pit.toml names it."""
+    return _BY_NAME.get(name) or Command(name)
+
+
+def environment_of(task: Task, made: Environment | None) -> Environment | None:
+    """The environment that a task runs in, where `made` is that of its project."""
+    runs_in_it = made is not None and of(task).uses_environment(made.prefix is not None)
+    return made if runs_in_it else None
+
+
+def uses_environment(task: Task, project: Path) -> bool:
+    """Whether a task runs in the Python environment of its project."""
+    runner = of(task)
+    return runner.is_python or runner.uses_environment((project / "pyproject.toml").is_file())
