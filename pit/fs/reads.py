@@ -8,7 +8,7 @@ count.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from pit.fs.stat import Signature, look, signature, young_for
 
@@ -78,10 +78,3 @@ class Reads:
         A file so young that one more change could bear the same time cannot be relied on.
         """
         return all(young_for(seen.ctime, when) <= 0 for _, seen in self.seen())
-
-
-def changed(seen: Mapping[str, Signature]) -> Iterator[str]:
-    """The paths that do not look any more as they did."""
-    for path, was in seen.items():
-        if look(path) != was:
-            yield path
