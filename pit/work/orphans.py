@@ -6,10 +6,10 @@ process that a task left behind is below Pit, and those whose parents are gone a
 direct children. They are told apart from Pit's own children by a register, and traced to
 the task that left them, in this order:
 
-1. its session is the task's; or it carries the task's mark (see `descent`), which nothing
-   but the intention to do so takes from it; where there are no marks: the task's marker
-   stands in its environment; or it was seen below the task while its parents lived; or it
-   holds the task's output pipe;
+1. its session is the task's; or it carries the task's mark (see `descent`), which only what
+   means to shed it can shed; or, should there be no mark, it was seen below the task while
+   its parents lived, the task's marker stands in its environment, or it holds the task's
+   output pipe;
 2. failing all that, every task that was running when it was first seen is a suspect. It
    belongs to the last suspect: when all others have ended, it cannot be anybody else's.
 

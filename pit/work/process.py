@@ -579,6 +579,14 @@ def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
     return count
 
 
+def doubtful() -> list[tuple[int, str]]:
+    """Id and name of each orphan that may be a task's and may be somebody else's: it is spared.
+
+    There are some only where the program that became Pit had children and limits cannot be set.
+    """
+    return [(orphan.pid, tree.name(orphan.pid)) for orphan in orphans.doubtful()]
+
+
 # ---------------------------------------------------------------- a program at the terminal
 
 
