@@ -29,6 +29,7 @@ from typing import Protocol
 from pit.work import tree
 from pit.work.descent import belongs, descent
 from pit.work.orphans import Own, orphans
+from pit.work.signals import no_room
 from pit.work.tree import Stat
 
 Living = dict[int, Stat]
@@ -344,7 +345,8 @@ class Guardian:
         """Fork the guardian, before the first thread; it keeps the file descriptors in `locks`.
 
         A lock made with `flock` belongs to all who share the open file: it is free when Pit and
-        the guardian have closed it, and at once if either of them unlocks it.
+        the guardian have closed it, and at once if either of them unlocks it. Raises SetupError
+        if there is no room for another process; nothing has changed then.
         """
         family = descent.family
         with ExitStack() as undoing:
@@ -357,7 +359,10 @@ class Guardian:
             undoing.callback(gc.unfreeze)
             orphans.expect()
             undoing.callback(orphans.give_up)
-            pid = _fork_deaf()
+            try:
+                pid = _fork_deaf()
+            except OSError:
+                raise no_room("the guardian of the run") from None
             undoing.pop_all()
         if pid == 0:
             _guard(reader, set(locks), lambda: _Abandoned(table, run_id, family), grace)
