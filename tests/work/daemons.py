@@ -1,7 +1,8 @@
 """Pieces of shell that leave a process behind which has cut every tie to who started it.
 
-Each appends its process id to the file `pids` and lives for a minute, without the parent, the
-session, the environment or an open file that it was born with.
+Each appends its process id to the file `pids` and lives for ten minutes, without the parent,
+the session, the environment or an open file that it was born with. A test that expects it to
+live kills it.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ _ALONE = "> /dev/null 2>&1 < /dev/null"
 
 DAEMONS = {
     "double fork": f"""
-        env -i setsid bash -c '(setsid bash -c "echo \\$\\$ >> pids; exec sleep 60" &)' {_ALONE}
+        env -i setsid bash -c '(setsid bash -c "echo \\$\\$ >> pids; exec sleep 600" &)' {_ALONE}
     """,
     "many hands": f"""
         env -i setsid bash -c '(setsid -f bash -c "(setsid -f bash -c \\"
-            echo \\\\\\$\\\\\\$ >> pids; exec sleep 60\\" &)" &)' {_ALONE}
+            echo \\\\\\$\\\\\\$ >> pids; exec sleep 600\\" &)" &)' {_ALONE}
     """,
     "deaf": f"""
         env -i setsid bash -c '(setsid bash -c "

@@ -22,6 +22,7 @@ from pit.work import process, tree
 
 process.become_subreaper()
 process.become_subreaper()
+open("begun", "w").close()
 print(len(tree.children(os.getpid())), flush=True)
 deadline = time.monotonic() + 60
 while not os.path.exists("ready") and time.monotonic() < deadline:
@@ -75,7 +76,8 @@ def test_orphans_of_inherited_children_live_on(tmp_path: Path) -> None:
     assert ours == [False] * 3
 
 
-CHILD = """(sleep 0.5; {daemon}; touch ready; until [ -e stop ]; do sleep 0.1; done) > /dev/null &
+CHILD = """(until [ -e begun ]; do sleep 0.05; done; {daemon}
+touch ready; until [ -e stop ]; do sleep 0.1; done) > /dev/null &
 echo $! > child
 """
 
