@@ -99,7 +99,8 @@ def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store
     ended: dict[str, int] = {}
 
     def bury(dead: RunRow) -> None:
-        ended[dead.id] = process.end_marked(dead.id)
+        pit = process.Identity(pid=dead.pid, pid_started=dead.pid_started, boot_id=dead.boot_id)
+        ended[dead.id] = process.end_marked(dead.id, pit=pit)
 
     for past in recover.recover(store, config.runs_dir, bury):
         left = f"; ended {ended[past.id]} of its processes" if ended[past.id] else ""

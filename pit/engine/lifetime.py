@@ -188,8 +188,17 @@ class Lifetime:
         self.end(state, reason, "" if cancelled else str(error) or type(error).__name__)
 
     def end_processes(self) -> None:
-        """Nothing that the run has started is left."""
+        """Nothing that the run has started is left; what may be the run's and is left is named."""
         process.end_all(self.request.grace, self.cancel)
+        left = process.doubtful() if self.state is RunState.RUNNING else []
+        if left:
+            names = ", ".join(f"{name} (process {pid})" for pid, name in left)
+            self.warn(
+                f"left running, for it may be this run's or another program's: {names}",
+                "the program whose place Pit has taken (exec) had children too, and resource "
+                "limits, which would tell them apart, cannot be set here. To end them: "
+                f"kill {' '.join(str(pid) for pid, _ in left)}",
+            )
 
     def end(
         self,

@@ -7,8 +7,10 @@ through a pidfd, that the id still belongs to the process that was meant.
 The guardian is a fork of `pit run`, made before its first thread. It sleeps until the pipe
 to Pit closes, for whatever reason. Which children live it reads from a table in memory that
 both share (so telling it costs no system call and never blocks), and then ends them, their
-sessions and descendants, and everything that carries the run's id in its environment. It
-holds the run's lock until that is done, so nobody takes the run for over before it is.
+sessions and descendants, and everything that carries the run's id in its environment or
+the mark of a child of Pit (see `descent`), which even a daemon that was born a moment ago
+and has cut every other tie has inherited. It holds the run's lock until that is done, so
+nobody takes the run for over before it is.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Protocol
 
 from pit.work import tree
+from pit.work.descent import belongs, descent
 from pit.work.orphans import Own, orphans
+from pit.work.signals import no_room
 from pit.work.tree import Stat
 
 Living = dict[int, Stat]
@@ -76,9 +80,12 @@ def end(
     return living
 
 
-def end_marked_by(variable: bytes, grace: float) -> int:
-    """End all that carries `variable` (`NAME=value`) in its environment; how many there were."""
-    return _end_lost(_Marked(variable), grace)
+def end_marked_by(variable: bytes, grace: float, family: int = 0) -> int:
+    """End all that carries `variable` (`NAME=value`) in its environment; how many there were.
+
+    And all that carries a mark of that family (`descent.family`), if one is given.
+    """
+    return _end_lost(_Marked(variable, family), grace)
 
 
 def _end_lost(find: Callable[[], Living], grace: float, sessions: Collection[int] = ()) -> int:
@@ -234,14 +241,15 @@ def watching(poll: select.poll, living: Iterable[int]) -> Iterator[bool]:
 
 
 class _Marked:
-    """Finds what carries a variable in its environment, and what descends from that.
+    """Finds what carries a variable or a mark of a family, and what descends from that.
 
     What was found once is known for good: its children are followed even after it has died
     or changed its environment. This process, its ancestors and its children are spared.
     """
 
-    def __init__(self, variable: bytes) -> None:
+    def __init__(self, variable: bytes, family: int) -> None:
         self._variable = variable
+        self._family = family
         self._known: set[tuple[int, int]] = set()
         self._spared = tree.ancestors(os.getpid()) | tree.descendants([os.getpid()]).keys()
 
@@ -262,7 +270,11 @@ class _Marked:
         return {pid: process for pid, process in found.items() if process.alive}
 
     def _is_root(self, process: Stat) -> bool:
-        return process.identity in self._known or tree.carries(process.pid, self._variable)
+        if process.identity in self._known:
+            return True
+        if self._family and belongs(process.pid, self._family):
+            return True
+        return tree.carries(process.pid, self._variable)
 
 
 # ---------------------------------------------------------------- the guardian
@@ -295,7 +307,8 @@ class _Table:
         self._slots: dict[int, int] = {}
 
     def add(self, pid: int, start: int, leader: bool) -> None:
-        """Enter a process; when the table is full it is left to the marker to find it."""
+        """Enter a process; when the table is full it is left to its mark to find it."""
+        self.remove(pid)
         with suppress(IndexError):
             slot = self._slots[pid] = self._free.pop()
             self._words[2 * slot + 1] = start
@@ -313,6 +326,11 @@ class _Table:
         pairs = zip(self._words[::2], self._words[1::2], strict=True)
         return [(pid % _LEADER, start, pid >= _LEADER) for pid, start in pairs if pid]
 
+    def close(self) -> None:
+        """Give the memory back."""
+        self._words.release()
+        self._memory.close()
+
 
 class Guardian:
     """The handle that Pit holds of its guardian process."""
@@ -327,22 +345,32 @@ class Guardian:
         """Fork the guardian, before the first thread; it keeps the file descriptors in `locks`.
 
         A lock made with `flock` belongs to all who share the open file: it is free when Pit and
-        the guardian have closed it, and at once if either of them unlocks it.
+        the guardian have closed it, and at once if either of them unlocks it. Raises SetupError
+        if there is no room for another process; nothing has changed then.
         """
-        table = _Table()
-        reader, writer = os.pipe()
-        gc.freeze()  # so that the collector never touches, and thereby copies, shared pages
-        orphans.expect()
-        try:
-            pid = _fork_deaf()
-        except OSError:
-            orphans.give_up()
-            raise
+        family = descent.family
+        with ExitStack() as undoing:
+            reader, writer = os.pipe()
+            undoing.callback(os.close, writer)
+            undoing.callback(os.close, reader)
+            table = _Table()
+            undoing.callback(table.close)
+            gc.freeze()  # so that the collector never touches, and thereby copies, shared pages
+            undoing.callback(gc.unfreeze)
+            orphans.expect()
+            undoing.callback(orphans.give_up)
+            try:
+                pid = _fork_deaf()
+            except OSError:
+                raise no_room("the guardian of the run") from None
+            undoing.pop_all()
         if pid == 0:
-            _guard(reader, set(locks), table, run_id, grace)
+            _guard(reader, set(locks), lambda: _Abandoned(table, run_id, family), grace)
         orphans.register(Own(pid, 0))
         os.close(reader)
-        return cls(pid, writer, table)
+        guardian = cls(pid, writer, table)
+        orphans.report_to(guardian)
+        return guardian
 
     def told(self, pid: int, start: int, leader: bool = True) -> None:
         """Process `pid`, started at `start` (`tree.Stat.start`), is now in its care.
@@ -365,6 +393,7 @@ class Guardian:
         """Dismiss it: the run is over and its processes are gone."""
         if self._pipe < 0:
             return
+        orphans.report_to(None)
         with suppress(OSError):
             os.write(self._pipe, _FAREWELL)
         os.close(self._pipe)
@@ -375,16 +404,18 @@ class Guardian:
 def _fork_deaf() -> int:
     """Fork a child that ignores all polite signals from its first moment."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)
-    pid = os.fork()
-    if pid == 0:
-        for number in _POLITE:
-            signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return pid
+    try:
+        pid = os.fork()
+        if pid == 0:
+            for number in _POLITE:
+                signal.signal(number, signal.SIG_IGN)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _guard(pipe: int, locks: set[int], table: _Table, run_id: str, grace: float) -> None:
-    """The guardian's whole life; never returns."""
+def _guard(pipe: int, locks: set[int], left: Callable[[], _Abandoned], grace: float) -> None:
+    """The guardian's whole life; never returns. `left` finds what a dead Pit has left."""
     try:
         _withdraw({pipe, *locks})
         # Without POLLIN in the mask only the end of the other side wakes it.
@@ -392,7 +423,7 @@ def _guard(pipe: int, locks: set[int], table: _Table, run_id: str, grace: float)
         poll.register(pipe, 0)
         poll.poll()
         if os.read(pipe, 1) != _FAREWELL:
-            find = _Abandoned(table, run_id)
+            find = left()
             _end_lost(find, grace, find.sessions)
     finally:
         # Whatever happened, never return into the code of Pit, of which this is a copy.
@@ -425,10 +456,13 @@ def _open_files_limit() -> int:
 
 
 class _Abandoned(_Marked):
-    """What a dead Pit has left running: marked, told, or in the session of one that was told."""
+    """What a dead Pit has left running: marked, told, or in the session of one that was told.
 
-    def __init__(self, table: _Table, run_id: str) -> None:
-        super().__init__(b"PIT_RUN_ID=" + os.fsencode(run_id))
+    Made when it has died: what was told is taken from the table at that moment.
+    """
+
+    def __init__(self, table: _Table, run_id: str, family: int) -> None:
+        super().__init__(b"PIT_RUN_ID=" + os.fsencode(run_id), family)
         entries = table.entries()
         self._known |= {(pid, start) for pid, start, _ in entries}
         self.sessions = {pid: start for pid, start, leader in entries if leader}

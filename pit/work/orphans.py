@@ -6,15 +6,19 @@ process that a task left behind is below Pit, and those whose parents are gone a
 direct children. They are told apart from Pit's own children by a register, and traced to
 the task that left them, in this order:
 
-1. its session is the task's; or the task's marker stands in its environment; or it was
-   seen below the task while its parents lived; or it holds the task's output pipe;
-2. failing that, every task that was running when it was first seen is a suspect. It belongs
-   to the last suspect: when all others have ended, it cannot be anybody else's.
+1. its session is the task's; or it carries the task's mark (see `descent`), which only what
+   means to shed it can shed; or, should there be no mark, it was seen below the task while
+   its parents lived, the task's marker stands in its environment, or it holds the task's
+   output pipe;
+2. failing all that, every task that was running when it was first seen is a suspect. It
+   belongs to the last suspect: when all others have ended, it cannot be anybody else's.
 
 Two kinds of children are never touched: those that the program before Pit left to it by
 `exec`, and whatever lives in Pit's own session (a task's processes never do: they cannot
 enter a session that they did not make). Where there are children of the first kind, the
-second rule above is not used, because they may leave orphans too.
+second rule above is not used, because they may leave orphans too; nor in the first process
+of a container, if there are marks, because whatever somebody else starts in the container
+is left to that one. Who remains nobody's then is `doubtful`.
 
 A sweep and a spawn exclude each other, so that a child between its birth and its
 registration is never taken for an orphan. Spawns do not exclude one another.
@@ -27,9 +31,10 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pit.work import tree
+from pit.work.descent import belongs, descent, marks
 from pit.work.tree import Stat
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -42,15 +47,28 @@ _NOBODY = 0
 
 
 class Own(NamedTuple):
-    """A child that Pit started; `pipe` is the inode of its output, 0 if it has none.
+    """A child that Pit started, with what its descendants inherit.
 
-    One without a marker is Pit's own helper, never suspected of leaving anything behind.
+    `marker` stands in their environment, `pipe` is the inode of their output, 0 if they have
+    none, and `mark` their limit, 0 where there are no marks. A child without a marker is Pit's
+    own helper, never suspected of leaving anything behind.
     """
 
     pid: int
     start: int
     marker: bytes = b""
     pipe: int = 0
+    mark: int = 0
+
+
+class Told(Protocol):
+    """Who is to end the processes it was told of if Pit dies."""
+
+    def told(self, pid: int, start: int, leader: bool = True) -> None:
+        """That process is now in its care, with all of its session if it is the `leader`."""
+
+    def forgotten(self, pid: int) -> None:
+        """That process is not any more."""
 
 
 class Orphans:
@@ -67,6 +85,8 @@ class Orphans:
         self._died = False
         self._seen: dict[int, set[tuple[int, int]]] = {}
         self._suspects: dict[int, set[int]] = {}
+        self._told: Told | None = None
+        self._unsettled: set[tuple[int, int]] = set()
         self._pid = os.getpid()
         self._session = os.getsid(0)
 
@@ -77,7 +97,7 @@ class Orphans:
         if not self._adopting:
             self._pid, self._session = os.getpid(), os.getsid(0)
             self._foreign = set(tree.children(self._pid)) - self._own.keys()
-            self._strict = bool(self._foreign)
+            self._strict = bool(self._foreign) or (self._pid == 1 and descent.family > 0)
             self._adopting = sys.platform == "linux" and _set_subreaper()
         return self._adopting
 
@@ -173,6 +193,22 @@ class Orphans:
             found = self._sweep()
             return [process for process in found if _NOBODY not in self._suspects[process.pid]]
 
+    def doubtful(self) -> list[Stat]:
+        """The living orphans that may be a task's, or may have come from elsewhere.
+
+        Where there are marks, who carries none has come from elsewhere.
+        """
+        if not self._adopting or descent.family:
+            return []
+        with self._gate:
+            found = self._sweep()
+            return [process for process in found if _NOBODY in self._suspects[process.pid]]
+
+    def report_to(self, told: Told | None) -> None:
+        """Tell this one of the orphans with several suspects, for nobody else does."""
+        with self._gate:
+            self._told, self._unsettled = told, set()
+
     def _sweep(self) -> list[Stat]:
         self._sweeping += 1
         try:
@@ -194,7 +230,22 @@ class Orphans:
         self._suspects = {pid: who for pid, who in self._suspects.items() if pid in living}
         for process in orphans:
             self._judge(process)
+        self._report(orphans)
         return orphans
+
+    def _report(self, orphans: list[Stat]) -> None:
+        """Tell of those with several suspects, once; and of their ends."""
+        if self._told is None:
+            return
+        living = {process.identity for process in orphans}
+        for pid, _ in self._unsettled - living:
+            self._told.forgotten(pid)
+        self._unsettled &= living
+        for process in orphans:
+            several = len(self._suspects[process.pid]) > 1
+            if several and process.identity not in self._unsettled:
+                self._unsettled.add(process.identity)
+                self._told.told(*process.identity, leader=False)
 
     def _orphan(self, pid: int) -> Stat | None:
         """`pid` if it is an orphan and lives; reaped if it is one and dead."""
@@ -219,7 +270,13 @@ class Orphans:
         if root is not None:
             self._suspects[process.pid] = {root}
         elif before is None:
-            self._suspects[process.pid] = {_NOBODY} if self._strict else self._running_at(process)
+            self._suspects[process.pid] = self._suspected_of(process)
+
+    def _suspected_of(self, process: Stat) -> set[int]:
+        """Who may have left a process that nothing traces to a child that lives."""
+        if descent.family and belongs(process.pid, descent.family):
+            return set()
+        return {_NOBODY} if self._strict else self._running_at(process)
 
     def _running_at(self, process: Stat) -> set[int]:
         """The own children that were there when `process` began."""
@@ -228,6 +285,10 @@ class Orphans:
     def _traced(self, process: Stat, patient: bool) -> int | None:
         if process.session in self._own:
             return process.session
+        inherited = marks(process.pid)
+        for own in self._own.values():
+            if own.mark in inherited:
+                return own.pid
         for root, seen in self._seen.items():
             if process.identity in seen:
                 return root

@@ -27,6 +27,7 @@ from pit.model import Reason, Record
 from pit.work import tree
 from pit.work.attendance import Attendance, Output, Pausing
 from pit.work.cancel import Cancel as Cancel
+from pit.work.descent import descent, family
 from pit.work.guardian import Guardian, Living, end, end_marked_by, wait_for_any
 from pit.work.orphans import Own, orphans
 from pit.work.signals import ENDING, Handler, handling
@@ -108,9 +109,10 @@ class _Started:
         orphans.expect()
         try:
             before = tree.clock()
-            self._popen = _popen(argv, cwd, {**env, "PIT_MARKER": marker}, files)
+            self._popen, mark = _popen(argv, cwd, {**env, "PIT_MARKER": marker}, files)
             self.pid = self._popen.pid
-            self._own = Own(self.pid, _start_time(self.pid, before), os.fsencode(variable), pipe)
+            start = _start_time(self.pid, before)
+            self._own = Own(self.pid, start, os.fsencode(variable), pipe, mark)
         except BaseException:
             orphans.give_up()
             raise
@@ -219,23 +221,27 @@ _BUSY_TRIES = 6
 
 def _popen(
     argv: Sequence[str], cwd: str | Path, env: Mapping[str, str], files: tuple[int, int, int]
-) -> subprocess.Popen[bytes]:
-    """Start the program; a script that somebody still has open for writing is tried again.
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the program, and its mark; a script that somebody has open for writing is tried again.
 
     It need not be our doing: any process forked while the file was written keeps it open
     until its own exec.
     """
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=files[0],
+            stdout=files[1],
+            stderr=files[2],
+            start_new_session=True,
+        )
+
     for again in range(1, _BUSY_TRIES + 1):
         try:
-            return subprocess.Popen(
-                argv,
-                cwd=cwd,
-                env=env,
-                stdin=files[0],
-                stdout=files[1],
-                stderr=files[2],
-                start_new_session=True,
-            )
+            return descent.start(start)
         except OSError as error:
             if error.errno != errno.ETXTBSY or again == _BUSY_TRIES:
                 raise
@@ -544,12 +550,18 @@ def _log(stderr: int | str | Path, stack: ExitStack) -> int:
 # ---------------------------------------------------------------- ending what is left
 
 
-def end_marked(run_id: str, grace: float = 10.0) -> int:
+def end_marked(run_id: str, grace: float = 10.0, pit: Identity | None = None) -> int:
     """End every process that carries the id of a run that has died; how many there were.
 
-    For recovery after a crash. This process, its ancestors and its children are spared.
+    With `pit`, the process that the run was executed by, all that descends from its children
+    too, if it has died. For recovery after a crash. This process, its ancestors and its
+    children are spared.
     """
-    return end_marked_by(b"PIT_RUN_ID=" + os.fsencode(run_id), grace)
+    variable = b"PIT_RUN_ID=" + os.fsencode(run_id)
+    if pit is None or not pit["pid"] or tree.lives(pit["pid"], pit["pid_started"], pit["boot_id"]):
+        return end_marked_by(variable, grace)
+    dead = family(pit["pid"], int(pit["pid_started"]), pit["boot_id"])
+    return end_marked_by(variable, grace, dead)
 
 
 def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
@@ -565,6 +577,14 @@ def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
     if count:
         end(find, grace, hurry=lambda: cancel is not None and cancel.level > 1)
     return count
+
+
+def doubtful() -> list[tuple[int, str]]:
+    """Id and name of each orphan that may be a task's and may be somebody else's: it is spared.
+
+    There are some only where the program that became Pit had children and limits cannot be set.
+    """
+    return [(orphan.pid, tree.name(orphan.pid)) for orphan in orphans.doubtful()]
 
 
 # ---------------------------------------------------------------- a program at the terminal

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from pit.errors import SetupError
+
 _HEEDED = ("SIGINT", "SIGTERM", "SIGHUP")
 
 _ROUSING = signal.SIGURG
@@ -78,15 +80,19 @@ class _Rouser:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; for the main thread alone."""
+        """Begin; for the main thread alone. If it cannot, nothing has changed."""
         reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
+        thread = threading.Thread(target=self._attend, args=(reader,), name="signals", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            os.close(reader)
+            os.close(self._writer)
+            raise no_room("the thread that hears signals") from None
+        self._thread = thread
         self._handler_before = signal.signal(_ROUSING, self._note)
         self._told_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        self._thread = threading.Thread(
-            target=self._attend, args=(reader,), name="signals", daemon=True
-        )
-        self._thread.start()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         # No lock, as an Event has: this may interrupt itself.
@@ -115,6 +121,14 @@ class _Rouser:
         self._thread.join()
         self._thread = None
         signal.signal(_ROUSING, self._handler_before)
+
+
+def no_room(who: str) -> SetupError:
+    """The error of one whom the system lets start no more processes and threads."""
+    return SetupError(
+        f"{who} cannot be started: the system allows no more processes and threads",
+        "See how many there may be (ulimit -u; in a container its pids limit), and free memory",
+    )
 
 
 def signal_name(number: int) -> str:

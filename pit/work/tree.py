@@ -178,6 +178,14 @@ def _kilobytes(text: bytes, name: bytes) -> int:
     return 0 if at < 0 else 1024 * int(text[at + len(name) : text.index(b"kB", at)])
 
 
+def name(pid: int) -> str:
+    """The name of the program that a process executes, cut at 15 characters; empty if unknown."""
+    try:
+        return _read_once(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
+    except OSError:
+        return ""
+
+
 def carries(pid: int, variable: bytes) -> bool:
     """Whether `NAME=value` stands in the environment that the process was started with."""
     return variable in environment(pid)

@@ -16,6 +16,7 @@ import pytest
 from tests.builder import Pit
 from tests.engine.test_run import rows, wait_for
 from tests.state.disks import small_disk
+from tests.work import daemons
 
 ONE = '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
 
@@ -114,10 +115,8 @@ def test_kill_9_of_pit_leaves_nothing_and_the_next_command_says_so(pit: Pit, sta
     assert rows(pit, "select state from runs order by seq") == [("interrupted",), ("success",)]
 
 
-def test_killing_pit_and_its_guardian_leaves_work_for_the_next_run(pit: Pit, stamp: str) -> None:
-    pit.project("wild").toml(ONE).file("a.sh", f"sleep 66.{stamp} & sleep 67.{stamp}")
-    process = pit.start("run", "wild")
-    wait_for(lambda: len(alive(pit, stamp)) >= 2)
+def kill_with_its_guardian(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 of Pit and of its guardian, which has no time to do anything."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     guardians = [
         int(pid) for pid in children if b"wild" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -127,11 +126,72 @@ def test_killing_pit_and_its_guardian_leaves_work_for_the_next_run(pit: Pit, sta
     for pid in (*guardians, process.pid):
         os.kill(pid, signal.SIGKILL)
     process.communicate()
+
+
+def test_killing_pit_and_its_guardian_leaves_work_for_the_next_run(pit: Pit, stamp: str) -> None:
+    pit.project("wild").toml(ONE).file("a.sh", f"sleep 66.{stamp} & sleep 67.{stamp}")
+    process = pit.start("run", "wild")
+    wait_for(lambda: len(alive(pit, stamp)) >= 2)
+    kill_with_its_guardian(process)
     assert len(alive(pit, stamp)) >= 2
     pit.file("a.sh", "true")
     pit.run("run", "wild").ok()
     assert alive(pit, stamp) == []
     assert rows(pit, "select state from runs order by seq") == [("interrupted",), ("success",)]
+
+
+TWO = ONE + '[[tasks]]\nname = "b"\nscript = "b.sh"\n'
+
+
+def daemon(pit: Pit) -> str:
+    """A script that leaves a process in the workspace which has cut every tie to it."""
+    return f"cd {pit.root}\n{daemons.left('double fork')}\n"
+
+
+def test_kill_9_of_pit_ends_a_daemon_with_several_tasks_running(pit: Pit) -> None:
+    pit.project("wild").toml(TWO).file("a.sh", daemon(pit) + "sleep 60").file("b.sh", "sleep 60")
+    process = pit.start("run", "wild", "--grace", "500ms")
+    (pid,) = daemons.pids(pit.root)
+    process.kill()
+    process.communicate()
+    ended = daemons.until(lambda: not daemons.alive(pid))
+    daemons.kill(pid)
+    assert ended
+    wait_for(lambda: "interrupted" in pit.run("status").out)
+
+
+def test_a_daemon_of_a_killed_pit_and_guardian_is_left_to_the_next_run(pit: Pit) -> None:
+    pit.project("wild").toml(TWO).file("a.sh", daemon(pit) + "sleep 60").file("b.sh", "true")
+    process = pit.start("run", "wild")
+    (pid,) = daemons.pids(pit.root)
+    kill_with_its_guardian(process)
+    assert daemons.alive(pid)
+    pit.file("a.sh", "true")
+    pit.run("run", "wild").ok()
+    lived = daemons.alive(pid)
+    daemons.kill(pid)
+    assert not lived
+    assert rows(pit, "select state from runs order by seq") == [("interrupted",), ("success",)]
+
+
+@pytest.mark.parametrize("before", ["", daemons.WITHOUT_MARKS], ids=["marks", "no marks"])
+def test_a_run_in_place_of_a_program_with_children_leaves_them_alone(pit: Pit, before: str) -> None:
+    """As the entry point of a container often is: `exec pit run` in a shell script."""
+    pit.project("wild").toml(TWO).file("a.sh", daemon(pit)).file("b.sh", "true")
+    done = subprocess.run(
+        ["bash", "-c", f'{before}sleep 60 > /dev/null 2>&1 & echo $! > child; exec "$@"', "bash",
+         *pit.argv("run", "wild")],
+        cwd=pit.root, env=pit.env, capture_output=True, text=True,
+    )  # fmt: skip
+    (pid,), (child,) = daemons.pids(pit.root), daemons.pids(pit.root, name="child")
+    lived = daemons.alive(pid), daemons.alive(child)
+    daemons.kill(pid)
+    daemons.kill(child)
+    assert done.returncode == 0, done.stderr
+    assert lived == (bool(before), True)
+    named = f"sleep (process {pid})" in done.stdout + done.stderr
+    assert named == bool(before)
+    assert f"process {child}" not in done.stdout + done.stderr
 
 
 def test_a_full_disk_fails_the_run_and_spares_the_store(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 
 from pit.work import guardian, tree
+from tests.work.daemons import DAEMONS, WITHOUT_MARKS, alive, kill, pids, until
 
 ROOT = Path(guardian.__file__).parents[2]
 
@@ -42,12 +43,12 @@ print(guardian.pid, flush=True)
 class Parent:
     """A Pit in small: holds a lock, has a guardian, runs pieces of shell in threads."""
 
-    def __init__(self, folder: Path, rest: str, grace: float) -> None:
+    def __init__(self, folder: Path, rest: str, grace: float, before: str) -> None:
         self.folder = folder
         self.run = f"run-{uuid4()}"  # of no other test that runs at the same time
         program = PARENT.format(run=self.run, grace=grace, rest=textwrap.dedent(rest))
         self.popen = subprocess.Popen(
-            [sys.executable, "-c", program],
+            ["bash", "-c", f'{before}exec "$0" -c "$1"', sys.executable, program],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
@@ -62,9 +63,7 @@ class Parent:
 
     def pids(self, count: int) -> list[int]:
         """The ids in the file `pids`, as soon as there are `count`."""
-        path = self.folder / "pids"
-        assert until(lambda: path.exists() and path.read_text().count("\n") >= count)
-        return [int(line) for line in path.read_text().split()]
+        return pids(self.folder, count)
 
     def kill(self) -> None:
         """kill -9."""
@@ -88,34 +87,24 @@ class Parent:
         self.popen.wait()
         assert self.popen.stdout is not None
         self.popen.stdout.close()
+        if (self.folder / "pids").exists():
+            for pid in self.pids(0):
+                kill(pid)
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Parent]]:
-    """Starts a Parent that executes a piece of Python."""
+    """Starts a Parent that executes a piece of Python; `before` is a piece of shell."""
     started: list[Parent] = []
 
-    def begin(rest: str, grace: float = 0.5) -> Parent:
-        started.append(Parent(tmp_path, rest, grace))
+    def begin(rest: str, grace: float = 0.5, folder: str = ".", before: str = "") -> Parent:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        started.append(Parent(tmp_path / folder, rest, grace, before))
         return started[-1]
 
     yield begin
     for parent in started:
         parent.close()
-
-
-def alive(pid: int) -> bool:
-    found = tree.stat(pid)
-    return found is not None and found.alive
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> bool:
-    limit = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > limit:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 TASKS = {
@@ -178,6 +167,50 @@ def test_an_orphan_without_any_mark_is_followed_once_it_was_seen(
     parent.kill()
     assert until(parent.lock_is_free)
     assert not alive(pid)
+
+
+def with_a_sibling(daemon: str, then: str) -> str:
+    """Python that runs two tasks at once: one that sleeps, and one that leaves a daemon."""
+    return f"""
+        threading.Thread(target=run, args=("sleep 60; true",)).start()
+        run({f"{daemon.strip()}; {then}; sleep 60"!r})
+    """
+
+
+@pytest.mark.parametrize("kind", DAEMONS)
+def test_a_daemon_born_a_moment_before_the_kill_ends_though_it_has_cut_every_tie(
+    start: Callable[..., Parent], kind: str
+) -> None:
+    parent = start(with_a_sibling(DAEMONS[kind], "true"))
+    (pid,) = parent.pids(1)
+    parent.kill()
+    assert until(parent.lock_is_free)
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("before", ["", WITHOUT_MARKS], ids=["marks", "no marks"])
+@pytest.mark.parametrize("kind", DAEMONS)
+def test_a_daemon_that_was_seen_ends_whichever_task_it_is_of(
+    start: Callable[..., Parent], kind: str, before: str
+) -> None:
+    parent = start(with_a_sibling(DAEMONS[kind], "sleep 2; echo 0 >> pids"), before=before)
+    pid, _ = parent.pids(2)
+    parent.kill()
+    assert until(parent.lock_is_free)
+    assert not alive(pid)
+
+
+def test_the_daemons_of_another_pit_are_left_alone(start: Callable[..., Parent]) -> None:
+    one, other = (
+        start(with_a_sibling(DAEMONS["double fork"], "true"), folder=name) for name in "ab"
+    )
+    (ours,), (theirs,) = one.pids(1), other.pids(1)
+    one.kill()
+    assert until(one.lock_is_free)
+    assert [alive(ours), alive(theirs)] == [False, True]
+    other.kill()
+    assert until(other.lock_is_free)
+    assert not alive(theirs)
 
 
 def test_several_threads_and_tasks(start: Callable[..., Parent]) -> None:
@@ -272,3 +305,37 @@ def test_it_keeps_nothing_open_and_is_small(start: Callable[..., Parent], tmp_pa
     assert until(is_tidy)  # it tidies up while its parent goes on
     resident, _ = tree.memory(parent.guardian)
     assert resident < 40 << 20
+
+
+def test_a_fork_that_fails_leaves_no_signal_blocked_and_nothing_open(
+    start: Callable[..., Parent],
+) -> None:
+    """For who is not root, a process more than the limit allows."""
+    parent = start("""
+        import resource, signal
+        from pit.errors import SetupError
+        guardian.close()
+        os.chdir("/")
+        if os.getuid() == 0:
+            os.setuid(65534)
+        before = resource.getrlimit(resource.RLIMIT_NPROC)
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, before[1]))
+        files = os.listdir("/proc/self/fd")
+        try:
+            Guardian.start([lock], "again", 1)
+        except SetupError as error:
+            print(str(error).partition(":")[0], flush=True)
+        print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True)
+        print(os.listdir("/proc/self/fd") == files, flush=True)
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
+        again = Guardian.start([lock], "again", 1)
+        print(run("exit 3").exit_code, again.alive(), flush=True)
+        again.close()
+    """)
+    assert [parent.line() for _ in range(4)] == [
+        "the guardian of the run cannot be started",
+        "set()",
+        "True",
+        "3 True",
+    ]
+    assert parent.popen.wait(60) == 0

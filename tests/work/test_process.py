@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -20,6 +21,7 @@ from pit.model import Reason
 from pit.work import process, tree
 from pit.work.orphans import orphans
 from pit.work.process import Cancel, Exit
+from tests.work import daemons
 
 ENV = {"PATH": os.environ["PATH"], "HOME": "/tmp"}
 KB, MB = 1 << 10, 1 << 20
@@ -388,33 +390,58 @@ def test_a_tree_that_keeps_forking_is_ended(sh: Runner, tmp_path: Path) -> None:
     assert (tmp_path / "now").read_text() == last
 
 
-def test_end_all_ends_what_nobody_could_be_blamed_for(tmp_path: Path) -> None:
-    """A daemon without session, environment and pipe, left while another task runs."""
-    script = (
-        "env -i setsid bash -c '(echo $BASHPID > pid; exec sleep 60) &' > /dev/null 2>&1; "
-        "until [ -s pid ]; do sleep 0.01; done"
-    )
-    ready = threading.Event()
-    done = threading.Event()
+@pytest.mark.parametrize("kind", daemons.DAEMONS)
+def test_a_daemon_ends_with_its_task_and_not_with_another(tmp_path: Path, kind: str) -> None:
+    """Each of two tasks leaves one that has cut every tie; the other task goes on."""
+    ready, done = threading.Event(), threading.Event()
 
     def other() -> None:
+        script = f"{daemons.left(kind, 'other')}\necho; until [ -e stop ]; do sleep 0.01; done"
         process.run(
-            ["bash", "-c", "echo; until [ -e stop ]; do sleep 0.01; done"],
-            cwd=tmp_path,
-            env=ENV,
-            output=lambda _: ready.set(),
+            ["bash", "-c", script], cwd=tmp_path, env=ENV, output=lambda _: ready.set(), grace=0.2
         )
         done.set()
 
     thread = threading.Thread(target=other)
     thread.start()
     assert ready.wait(60)
-    process.run(["bash", "-c", script], cwd=tmp_path, env=ENV, output=lambda _: None)
-    pid = int((tmp_path / "pid").read_text())
-    assert not done.is_set()
+    process.run(
+        ["bash", "-c", daemons.left(kind)], cwd=tmp_path, env=ENV, output=lambda _: None, grace=0.2
+    )
+    ours, others = daemons.pids(tmp_path) + daemons.pids(tmp_path, name="other")
+    lived = [alive(ours), alive(others), not done.is_set()]
     (tmp_path / "stop").touch()
     thread.join()
-    process.end_all(grace=1)
+    assert lived == [False, True, True]
+    assert not alive(others)
+
+
+def test_end_all_ends_what_nobody_could_be_blamed_for(tmp_path: Path) -> None:
+    """Without marks: what a task has left while another one ran."""
+    program = f"""
+import os, threading
+from pit.work import process
+process.become_subreaper()
+def task(script):
+    process.run(["bash", "-c", script], cwd=".", env=os.environ, output=lambda _: ready.set())
+ready = threading.Event()
+thread = threading.Thread(target=task, args=("echo; until [ -e stop ]; do sleep 0.01; done",))
+thread.start()
+ready.wait()
+task({daemons.left("double fork")!r})
+alive = os.path.exists("/proc/" + open("pids").read().strip())
+open("stop", "w").close()
+thread.join()
+process.end_all(grace=1)
+print(alive)
+"""
+    ended = process.capture(
+        ["bash", "-c", f'{daemons.WITHOUT_MARKS}exec "$0" -c "$1"', sys.executable, program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(process.__file__).parents[2])},
+    )
+    (pid,) = daemons.pids(tmp_path)
+    assert ended == (0, b"True\n")
     assert not alive(pid)
 
 
@@ -666,3 +693,35 @@ def test_end_marked_ends_only_what_carries_the_run(tmp_path: Path) -> None:
     assert (code, survived) == (0, [False, False, True, True])
     assert int(output) >= 2
     assert not any(map(alive, pids))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_end_marked_finds_what_has_cut_every_tie_if_it_knows_the_pit(
+    tmp_path: Path, known: bool
+) -> None:
+    """Not while that Pit lives: then it takes care of its own."""
+    pit = f"""
+import os
+from pit.work import process
+process.become_subreaper()
+print(process.identity(), flush=True)
+process.run(["bash", "-c", {daemons.left("double fork") + "; sleep 60"!r}], cwd=".",
+            env=os.environ, output=lambda _: None)
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(process.__file__).parents[2])}
+    popen = subprocess.Popen(
+        [sys.executable, "-c", pit], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+    )
+    assert popen.stdout is not None
+    with popen, popen.stdout:
+        identity = popen.stdout.readline().strip()
+        (pid,) = daemons.pids(tmp_path)
+        argument = f", pit={identity}" if known else ""
+        program = f"from pit.work import process as p; p.end_marked('run-no', 0.2{argument})"
+        subprocess.run([sys.executable, "-c", program], env=env, check=True)
+        assert alive(pid)
+        popen.kill()
+    subprocess.run([sys.executable, "-c", program], env=env, check=True)
+    lived = alive(pid)
+    daemons.kill(pid)
+    assert lived is not known

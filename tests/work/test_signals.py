@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -130,3 +133,34 @@ def test_what_was_ignored_before_stays_ignored() -> None:
 def test_a_signal_number_has_a_name() -> None:
     assert process.signal_name(9) == "SIGKILL"
     assert process.signal_name(40) == "signal 40"
+
+
+def test_where_no_thread_can_be_started_nothing_has_changed() -> None:
+    """For who is not root, one more than the limit allows."""
+    program = """
+import os, resource, signal
+from pit.errors import SetupError
+from pit.work.signals import install_signals
+if os.getuid() == 0:
+    os.setuid(65534)
+def state():
+    return (os.listdir("/proc/self/fd"), signal.getsignal(signal.SIGURG),
+            signal.getsignal(signal.SIGTERM), signal.set_wakeup_fd(-1))
+before, state_before = resource.getrlimit(resource.RLIMIT_NPROC), state()
+resource.setrlimit(resource.RLIMIT_NPROC, (0, before[1]))
+try:
+    install_signals(lambda: None, lambda: None)
+except SetupError as error:
+    print(str(error).partition(":")[0])
+print(state() == state_before)
+resource.setrlimit(resource.RLIMIT_NPROC, before)
+install_signals(lambda: None, lambda: None).restore()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(Path(signals.__file__).parents[2])},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "the thread that hears signals cannot be started\nTrue\n"
