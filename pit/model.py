@@ -346,6 +346,7 @@ class TaskState(StrEnum):
     RUNNING = "running"
     SUCCESS = "success"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     SKIPPED = "skipped"
     UPSTREAM_FAILED = "upstream_failed"
 

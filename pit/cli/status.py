@@ -46,6 +46,7 @@ _WORST_FIRST = (
     TaskState.FAILED,
     TaskState.RUNNING,
     TaskState.UPSTREAM_FAILED,
+    TaskState.CANCELLED,
     TaskState.PENDING,
     TaskState.SUCCESS,
     TaskState.SKIPPED,

@@ -15,7 +15,7 @@ tasks           one row per task of a run, made as `pending` when the run starts
                 `why` is why a task ran, or since when it is current, or before that what it
                 waits for; a skipped one hands on the products of run `made_by` and saved `saved`
                 seconds.
-attempts        one row per attempt; `state` is running, success or failed.
+attempts        one row per attempt; `state` is running, success, failed or cancelled.
 outputs         what the run declares to have made, in the order of pit.toml; `extra` holds the
                 keys that Pit does not know.
 environments    the digests a run was executed with: `kind` is pit_toml, uv_lock, pyproject or
@@ -234,7 +234,13 @@ _ORDER = (
     "ALTER TABLE intents ADD COLUMN outrun INTEGER NOT NULL DEFAULT 0",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RECORDS, (*_AUDIT, *_ORDER))
+_CANCELLED = (
+    "UPDATE tasks SET state = 'cancelled' WHERE state = 'failed' AND reason = 'cancelled'",
+    "UPDATE attempts SET state = 'cancelled' WHERE state = 'failed' AND reason = 'cancelled'",
+)
+"""What a run had ended was `failed` once, for the reason `cancelled`."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RECORDS, (*_AUDIT, *_ORDER), _CANCELLED)
 VERSION = len(MIGRATIONS)
 _WITH_AUDIT = 3
 
