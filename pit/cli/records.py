@@ -11,7 +11,7 @@ from pit.cli.complete import complete_target, param_option
 from pit.cli.console import count, size
 from pit.cli.options import Settings, command, json_option
 from pit.cli.target import Aim, Memory, aim, look
-from pit.engine import curate, current
+from pit.engine import curate, current, owner
 from pit.engine.curate import Ground, Made
 from pit.engine.look import Action
 from pit.errors import BadArgument, Overlapping
@@ -139,6 +139,7 @@ def forget(
     forgotten: dict[str, int] = {}
     if found.config.metadata_db.exists():
         with Store.open(found.config.metadata_db) as store:
+            owner.require(found.config, found.dag.name, store)
             for task, keys in _known(found, store, all_params).items():
                 gone = curate.forget(_ground(found), task, keys, store, message)
                 forgotten |= {task: gone} if gone else {}
@@ -209,6 +210,7 @@ def clean(
     if not dry_run:
         _confirm(settings, view, yes)
         with Store.open(found.config.metadata_db) as store:
+            owner.require(found.config, found.dag.name, store)
             gone, busy = _clean(found, ground, plan, store)
         view = replace(view, forgotten=gone)
     if as_json:

@@ -132,7 +132,7 @@ def _idle(
     as_json: bool,
 ) -> bool:
     """Whether there was nothing to do, and has been said so."""
-    from pit.engine import current, place, seal
+    from pit.engine import current, owner, place, seal
     from pit.state.store import Store
 
     began = time.monotonic()
@@ -141,6 +141,7 @@ def _idle(
     if not config.metadata_db.exists():
         return False
     with Store.open(config.metadata_db) as store:
+        owner.require(config, name, store)
         if store.open_runs():
             return False  # alive or interrupted: the long way says which
         path = seal.place(config, name, selection or "", given)
@@ -151,6 +152,8 @@ def _idle(
                 return False
             if not found.asked:
                 seal.write(path, found)
+        for required in found.requires:
+            owner.require(config, required, store)
         place.check_requirements(name, found.requires, store, time.time())
         from pit.engine import idle
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any
 
-from pit.engine import place
+from pit.engine import owner, place
 from pit.engine.request import Finale, Request, Services
 from pit.engine.resolved import Resolved
 from pit.engine.sinks import Clock, Telling
@@ -54,6 +54,7 @@ class Lifetime:
     @contextmanager
     def place(self) -> Iterator[None]:
         """The run's place among the runs of its DAG, as `overlap` says."""
+        owner.claim(self.request.config, self.request.dag.name, self.services.history)
         self.dag_lock = place.lock_of(self.request.config.runs_dir, self.request.dag.name)
         try:
             self._take_place()
