@@ -310,6 +310,11 @@ class WorkspaceConfig(Record):
     retention: Retention = Retention()
 
     @property
+    def settings(self) -> Path:
+        """pit_config.toml, which need not be there."""
+        return self.root / "pit_config.toml"
+
+    @property
     def cache_dir(self) -> Path:
         """`.pit/`: caches and environments, all of which may be deleted."""
         return self.root / ".pit"

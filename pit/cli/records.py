@@ -16,6 +16,7 @@ from pit.engine.curate import Ground, Made
 from pit.engine.look import Action
 from pit.errors import BadArgument, Overlapping
 from pit.model import Record, TaskRecord
+from pit.state.rundir import prepare
 from pit.state.store import Store
 from pit.work import baselines
 
@@ -107,6 +108,7 @@ def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[
         tasks = found.implied()
         for task in [task for task in tasks if current.is_tracked(task)] or tasks:
             if task.name in stale:
+                prepare(found.config.runs_dir, found.config.settings)
                 curate.accept(_ground(found), task, seen, store, message, successes.get(task.name))
             done.append(AcceptedView(task=task.name, accepted=task.name in stale))
     seen.save()
@@ -211,6 +213,7 @@ def clean(
         _confirm(settings, view, yes)
         with Store.open(found.config.metadata_db) as store:
             owner.require(found.config, found.dag.name, store)
+            prepare(found.config.runs_dir, found.config.settings)
             gone, busy = _clean(found, ground, plan, store)
         view = replace(view, forgotten=gone)
     if as_json:

@@ -156,7 +156,9 @@ def _idle(
             owner.require(config, required, store)
         place.check_requirements(name, found.requires, store, time.time())
         from pit.engine import idle
+        from pit.state.rundir import prepare
 
+        prepare(config.runs_dir, config.settings)
         row = idle.Row(
             dag=name,
             project=found.project,

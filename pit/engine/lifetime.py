@@ -26,7 +26,7 @@ from pit.errors import (
 from pit.events import RunEnded, RunStarted, SetupStep, TaskEnded, Warned
 from pit.model import Output, Overlap, Reason, RunState, TaskState
 from pit.spec import graph
-from pit.state.rundir import RunDir
+from pit.state.rundir import RunDir, prepare
 from pit.work import operators, process, tree
 from pit.work.guardian import Guardian
 from pit.work.masking import Masks
@@ -54,7 +54,9 @@ class Lifetime:
     @contextmanager
     def place(self) -> Iterator[None]:
         """The run's place among the runs of its DAG, as `overlap` says."""
-        owner.claim(self.request.config, self.request.dag.name, self.services.history)
+        config = self.request.config
+        prepare(config.runs_dir, config.settings)
+        owner.claim(config, self.request.dag.name, self.services.history)
         self.dag_lock = place.lock_of(self.request.config.runs_dir, self.request.dag.name)
         try:
             self._take_place()

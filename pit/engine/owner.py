@@ -56,7 +56,7 @@ def shared(config: WorkspaceConfig, dag: str, other: str) -> StoreUnavailable:
     return StoreUnavailable(
         f'"{dag}" in {config.metadata_db} is a DAG of the workspace {other}, '
         "which uses the same database: each would skip what the other has done",
-        f"Set metadata_db in {config.root / 'pit_config.toml'} to a file of its own, "
+        f"Set metadata_db in {config.settings} to a file of its own, "
         "or give one of the two DAGs another name (name in [dag])",
     )
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from pit.fs import atomic
 from pit.model import Record, WorkspaceConfig
 
 FORMAT = 1
@@ -105,11 +106,9 @@ def unbroken(path: Path, version: str, mark: tuple[int, int]) -> Seal | None:
 
 def write(path: Path, seal: Seal) -> None:
     """Keep a seal; a disk that cannot be written keeps none, nor a name that is not UTF-8."""
-    temporary = path.with_name(f".pit-{path.name}-{os.getpid()}")
     with suppress(OSError, UnicodeEncodeError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.write_bytes(msgspec.msgpack.encode(seal))
-        os.replace(temporary, path)
+        atomic.write(path, msgspec.msgpack.encode(seal))
 
 
 class TooYoung(Exception):

@@ -176,6 +176,11 @@ def open_for_writing(path: Path) -> Database:
         create_file(path)
     except OSError as error:
         raise _cannot_open(error, path) from error
+    if not path.exists():
+        raise StoreUnavailable(
+            f"{path} is a link to {os.readlink(path)}, which is not there",
+            "Remove the link or make what it leads to, or set metadata_db in pit_config.toml",
+        )
     # SQLite would open it all the same, and fail at the first write.
     if not os.access(path, os.W_OK):
         raise _not_writable(path)
@@ -199,7 +204,7 @@ def _cannot_open(error: OSError, path: Path) -> PitError:
         return found
     return StoreUnavailable(
         str(found),
-        "Check the permissions of that folder, or set metadata_db in pit_config.toml",
+        "Set metadata_db in pit_config.toml to a file that can be made, or check that folder",
     )
 
 

@@ -250,7 +250,12 @@ _OWNERS = (
         WHERE seq IN (SELECT max(seq) FROM runs GROUP BY dag) AND {_PROJECTS} LIKE '/%/projects'""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RECORDS, (*_AUDIT, *_ORDER), (*_CANCELLED, *_OWNERS))
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _FIRST,
+    _RECORDS,
+    (*_AUDIT, *_ORDER),
+    (*_CANCELLED, *_OWNERS),
+)
 VERSION = len(MIGRATIONS)
 _WITH_AUDIT = 3
 

@@ -10,7 +10,6 @@ Files are parsed once for each content: `load` and `save` keep what was read bet
 from __future__ import annotations
 
 import ast
-import os
 import re
 import sys
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from pit.fs import atomic
 from pit.model import Record
 from pit.project.python import meaning
 from pit.project.snapshot import digest
@@ -287,9 +287,7 @@ def save(path: Path) -> None:
     """Keeps what this process has read, if it is anything new. A cache: failing is no matter."""
     if not _new:
         return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(OSError):
         kept = _Kept(format=_FORMAT, files=_known)
-        temporary.write_bytes(msgspec.msgpack.encode(kept))
-        os.replace(temporary, path)
+        atomic.write(path, msgspec.msgpack.encode(kept))
         _new.clear()
