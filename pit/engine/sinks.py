@@ -72,11 +72,11 @@ class Telling:
         """Pass an event on."""
         if isinstance(event, TaskEnded):
             self.ended.add(event.task)
-        elif isinstance(event, AttemptStarted):
-            self.begun.add(event.task)
         event = self._hide(event)
         self._durable.emit(event)
         self.started = True
+        if isinstance(event, AttemptStarted):
+            self.begun.add(event.task)
         if isinstance(event, RunEnded):
             # Kept before it is told: where it cannot be kept, the run ends in another way.
             self._durable.barrier()
