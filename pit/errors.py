@@ -29,7 +29,9 @@ PitError
 ├── QueryFailed               1   (what `pit sql` sent)
 └── RunNotSuccessful          1, 124 (timed out), 130 (Ctrl-C), 143 (SIGTERM)
 
-`cli/main.py` is the only place that catches PitError and turns it into output.
+Only `cli/main.py` ends a command with a PitError, as output and an exit code. Elsewhere one is
+caught where the work can go on without what failed, or where it is the failure of one task, one
+project or one request of many.
 """
 
 from __future__ import annotations

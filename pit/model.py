@@ -310,6 +310,11 @@ class WorkspaceConfig(Record):
     retention: Retention = Retention()
 
     @property
+    def settings(self) -> Path:
+        """pit_config.toml, which need not be there."""
+        return self.root / "pit_config.toml"
+
+    @property
     def cache_dir(self) -> Path:
         """`.pit/`: caches and environments, all of which may be deleted."""
         return self.root / ".pit"
@@ -346,6 +351,7 @@ class TaskState(StrEnum):
     RUNNING = "running"
     SUCCESS = "success"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     SKIPPED = "skipped"
     UPSTREAM_FAILED = "upstream_failed"
 

@@ -224,6 +224,8 @@ def _guarded(given: Given, arguments: list[str]) -> int:
         return _misused(given.console, error)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
+    except SystemExit as error:  # a signal has ended a program that had the terminal to itself
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     except OSError as error:
         return _refused(given, error)
     except Exception as error:  # the boundary: whatever is left is a defect of Pit

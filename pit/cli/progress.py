@@ -267,7 +267,13 @@ def reasoned(reason: Reason | None, error: str, why: str) -> str:
     return told(reason, error)
 
 
-_TOLD_BY_ERROR = (Reason.EXIT, Reason.SIGNAL, Reason.SQL_ERROR, Reason.UPSTREAM_FAILED)
+_TOLD_BY_ERROR = (
+    Reason.EXIT,
+    Reason.SIGNAL,
+    Reason.CANCELLED,
+    Reason.SQL_ERROR,
+    Reason.UPSTREAM_FAILED,
+)
 """Reasons that say nothing which the error does not say better."""
 
 

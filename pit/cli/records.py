@@ -11,10 +11,11 @@ from pit.cli.complete import complete_target, param_option
 from pit.cli.console import count, size
 from pit.cli.options import Settings, command, json_option
 from pit.cli.target import Aim, Memory, aim, look
-from pit.engine import curate, current
+from pit.engine import curate, current, owner
 from pit.engine.curate import Ground, Made
 from pit.errors import BadArgument, Overlapping
 from pit.model import Record, TaskRecord
+from pit.state.rundir import prepare
 from pit.state.store import Store
 from pit.work import baselines
 
@@ -106,6 +107,7 @@ def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[
         tasks = found.implied()
         for task in [task for task in tasks if current.is_tracked(task)] or tasks:
             if task.name in stale:
+                prepare(found.config.runs_dir, found.config.settings)
                 curate.accept(_ground(found), task, seen, store, message, successes.get(task.name))
             done.append(AcceptedView(task=task.name, accepted=task.name in stale))
     seen.save()
@@ -138,6 +140,7 @@ def forget(
     forgotten: dict[str, int] = {}
     if found.config.metadata_db.exists():
         with Store.open(found.config.metadata_db) as store:
+            owner.require(found.config, found.dag.name, store)
             for task, keys in _known(found, store, all_params).items():
                 gone = curate.forget(_ground(found), task, keys, store, message)
                 forgotten |= {task: gone} if gone else {}
@@ -208,6 +211,8 @@ def clean(
     if not dry_run:
         _confirm(settings, view, yes)
         with Store.open(found.config.metadata_db) as store:
+            owner.require(found.config, found.dag.name, store)
+            prepare(found.config.runs_dir, found.config.settings)
             gone, busy = _clean(found, ground, plan, store)
         view = replace(view, forgotten=gone)
     if as_json:

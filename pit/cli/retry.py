@@ -18,6 +18,7 @@ from pit.cli.named import is_done
 from pit.cli.options import Settings, command
 from pit.cli.past import folder, is_ending
 from pit.cli.perform import conclude, perform, report_interrupted
+from pit.engine import owner
 from pit.engine.request import Again, Request
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
 from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
@@ -55,6 +56,7 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
         _await_end(settings, config, store.last_run(target) or store.run(target))
         report_interrupted(settings, config, store)
         run = _run(store, target)
+        owner.require(config, run.dag, store)
         lineage = _lineage(store, run)
         _refuse_if_taken(settings, store, config, lineage, old_code=code == "old")
         again, left_out = _again(store, config, lineage, old_code=code == "old")

@@ -132,7 +132,7 @@ def _idle(
     as_json: bool,
 ) -> bool:
     """Whether there was nothing to do, and has been said so."""
-    from pit.engine import current, place
+    from pit.engine import current, owner, place
     from pit.engine.staleness import stamp
     from pit.state.store import Store
 
@@ -142,6 +142,7 @@ def _idle(
     if not config.metadata_db.exists():
         return False
     with Store.open(config.metadata_db) as store:
+        owner.require(config, name, store)
         if store.open_runs():
             return False  # alive or interrupted: the long way says which
         path = stamp.place(config, name, selection or "", given)
@@ -153,9 +154,13 @@ def _idle(
             found = answer.stamp
             if answer.kept:
                 stamp.write(path, found)
+        for required in found.requires:
+            owner.require(config, required, store)
         place.check_requirements(name, found.requires, store, time.time())
         from pit.engine import empty_run
+        from pit.state.rundir import prepare
 
+        prepare(config.runs_dir, config.settings)
         row = empty_run.Row(
             dag=name,
             project=found.project,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ from pit.cli.console import (
 )
 from pit.cli.folding import folded
 from pit.cli.options import Settings, command, json_option
-from pit.engine import current
+from pit.engine import current, owner
 from pit.engine.outdated import announcement
 from pit.errors import UnknownRun
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
@@ -46,6 +46,7 @@ _WORST_FIRST = (
     TaskState.FAILED,
     TaskState.RUNNING,
     TaskState.UPSTREAM_FAILED,
+    TaskState.CANCELLED,
     TaskState.PENDING,
     TaskState.SUCCESS,
     TaskState.SKIPPED,
@@ -126,7 +127,7 @@ def status(settings: Settings, dag: str | None, as_json: bool) -> None:
 
 def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_json: bool) -> None:
     workspace = spec.discover(config)
-    summaries = {} if store is None else {each.dag: each for each in store.summaries()}
+    summaries, others = _summaries(config, store, {*workspace.dags, *workspace.broken})
     if not workspace.projects and not summaries:
         raise spec.no_projects(config.root)
     names = sorted({*workspace.dags, *summaries})
@@ -137,10 +138,23 @@ def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_js
     if views:
         _table(settings, views)
     remarks = list(_remarks(settings, store, views, workspace.problems))
+    remarks += [str(owner.shared(config, name, other)) for name, other in others.items()]
     if remarks:
         settings.console.out()
     for remark in remarks:
         settings.console.prose(remark, "  ")
+
+
+def _summaries(
+    config: WorkspaceConfig, store: Store | None, ours: Collection[str]
+) -> tuple[dict[str, DagSummary], dict[str, str]]:
+    """What the store knows of DAGs, by name; the other workspaces to which DAGs of ours belong."""
+    if store is None:
+        return {}, {}
+    found = {each.dag: each for each in store.summaries()}
+    others = {name: owner.foreign(config, name, store) for name in found if name in ours}
+    others = {name: other for name, other in others.items() if other}
+    return {name: each for name, each in found.items() if name not in others}, others
 
 
 def _dag_view(
@@ -244,7 +258,7 @@ def _failure(settings: Settings, store: Store | None, run: past.RunView) -> str:
 def _one(
     settings: Settings, config: WorkspaceConfig, store: Store | None, name: str, as_json: bool
 ) -> None:
-    summaries = {} if store is None else {each.dag: each for each in store.summaries()}
+    summaries, others = _summaries(config, store, {name})
     dag, problem = past.declared(settings, config, name)
     if dag is None and name not in summaries:
         spec.discover(config).dag(name)
@@ -255,6 +269,9 @@ def _one(
         settings.console.json(DagStatusView(dag=view, tasks=tuple(tasks)))
         return
     _head(settings, dag, view, problem)
+    if name in others:
+        error = owner.shared(config, name, others[name])
+        settings.console.warning(str(error), error.hint)
     if view.last is None:
         settings.console.out(f"\nIt has not run yet. Run it with: {settings.again(f'run {name}')}")
     elif tasks:

@@ -23,7 +23,13 @@ _OURS = ("[pit] ", "--- attempt ")
 ALWAYS = "always runs"
 """Why a task ran that Pit may never skip, told where it skips others."""
 _NO_NEWS = (ALWAYS, "first run")
-_BAD_FIRST = (TaskState.FAILED, TaskState.UPSTREAM_FAILED, TaskState.SKIPPED, TaskState.SUCCESS)
+_BAD_FIRST = (
+    TaskState.FAILED,
+    TaskState.UPSTREAM_FAILED,
+    TaskState.CANCELLED,
+    TaskState.SKIPPED,
+    TaskState.SUCCESS,
+)
 
 LogFile = Callable[[RunStarted, str], Path]
 """Where the log of a task of a run is."""
@@ -77,11 +83,7 @@ class Summary:
             return  # the reader has gone; how the run went stands in the store
 
     def _write(self, started: RunStarted, ended: RunEnded) -> None:
-        failed = [
-            task
-            for task in self._tasks.values()
-            if task.state is TaskState.FAILED and task.reason is not Reason.CANCELLED
-        ]
+        failed = [task for task in self._tasks.values() if task.state is TaskState.FAILED]
         self._console.out()
         self._headline(started, ended, failed)
         self._list(started)

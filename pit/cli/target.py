@@ -12,7 +12,7 @@ from pit.cli.asked import record_asked
 from pit.cli.named import chosen, parameters
 from pit.cli.options import Settings
 from pit.cli.unlock import unlock
-from pit.engine import place
+from pit.engine import owner, place
 from pit.engine.look import Look
 from pit.engine.select import prepared, selected
 from pit.engine.staleness.planner import target_of
@@ -177,6 +177,8 @@ def look(
     """A look at the DAG as it stands in the project: at the chosen tasks, or at the whole."""
     from pit.work import process  # only for asking uv about Python
 
+    if memory.store is not None:
+        owner.require(found.config, found.dag.name, memory.store)
     unlock(settings.console, found.config)
     secrets = Secrets.of(found.config)
     record_asked(settings, found.config, found.dag, secrets)

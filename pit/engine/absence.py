@@ -39,7 +39,7 @@ class Attempt(Protocol):
 
     @property
     def state(self) -> str:
-        """running, success or failed."""
+        """running, success, failed or cancelled."""
 
     @property
     def reason(self) -> str | None:

@@ -6,6 +6,9 @@
        ├──Done(lost)─────┘
        └──DelayOver── DELAYED
 
+A task that its run ends, or that is not tried again because its run is ending, is cancelled: that
+says nothing against it. Where the run's own time is up, it failed with the run.
+
 No clock, no process, no thread: the scheduler carries the effects out. A task holds a slot only
 while it is RUNNING, so a delayed retry never keeps another task from starting.
 """
@@ -144,11 +147,31 @@ def _done(life: Life, outcome: Outcome, policy: Policy) -> tuple[Life, Effect]:
         return again, Queue()
     if life.stopping is None and outcome.retryable and life.attempt < policy.attempts:
         return replace(life, phase=Phase.DELAYED), Sleep(seconds=policy.delay_after(life.attempt))
+    if life.stopping is None:
+        return _ended(life, End(state=TaskState.FAILED, reason=outcome.reason, error=outcome.error))
+    return _done_while_ending(life, outcome, policy, life.stopping)
+
+
+def _done_while_ending(
+    life: Life, outcome: Outcome, policy: Policy, why: Reason
+) -> tuple[Life, Effect]:
+    """An attempt did not succeed, and the run is ending: by that, or by a fault of its own."""
+    if outcome.reason is why:
+        return _ended(life, _cut_short(why, outcome.error))
+    lost = outcome.lost and life.lost < LOST_LIMIT
+    if lost or (outcome.retryable and life.attempt < policy.attempts):
+        return _stopped(life, why)
     return _ended(life, End(state=TaskState.FAILED, reason=outcome.reason, error=outcome.error))
 
 
-def _stopped(life: Life, reason: Reason) -> tuple[Life, Effect]:
+def _stopped(life: Life, why: Reason) -> tuple[Life, Effect]:
     if life.last is None:
-        return _ended(life, End(state=TaskState.SKIPPED, reason=reason))
+        return _ended(life, End(state=TaskState.SKIPPED, reason=why))
     error = f"{life.last.error}; not tried again because the run was ending"
-    return _ended(life, End(state=TaskState.FAILED, reason=life.last.reason, error=error))
+    return _ended(life, _cut_short(why, error))
+
+
+def _cut_short(why: Reason, error: str) -> End:
+    """The end of a task that has run, and that its run ends for this reason."""
+    state = TaskState.CANCELLED if why is Reason.CANCELLED else TaskState.FAILED
+    return End(state=state, reason=why, error=error)

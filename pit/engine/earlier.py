@@ -76,7 +76,7 @@ class Earlier:
         return self._keys[known]
 
     def _said(self, task: str, state: TaskState, reason: str | None) -> str:
-        if state is TaskState.FAILED:
+        if state in (TaskState.FAILED, TaskState.CANCELLED):
             return reason if reason is not None and reason in _ENDS else FAILED
         if reason is not None and reason in _UNRECORDED:
             return reason

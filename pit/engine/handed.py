@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from pit.fs import copying
+from pit.fs import atomic, copying
 from pit.model import FileMark, TaskRecord
 from pit.project.digest import Digests, digest_bytes
 
@@ -126,7 +126,7 @@ def _files(marks: Mapping[str, FileMark]) -> Iterator[tuple[str, FileMark]]:
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = target.with_name(f".pit-{target.name}-{os.getpid()}")
+    temporary = atomic.beside(target)
     try:
         with open(source, "rb") as there, open(temporary, "wb") as here:
             info = os.fstat(there.fileno())

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any
 
-from pit.engine import place
+from pit.engine import owner, place
 from pit.engine.request import Finale, Request, Services
 from pit.engine.resolved import Resolved
 from pit.engine.sinks import Clock, Telling
-from pit.errors import DiskFull, Overlapping, PitError, RequirementNotMet, RunNotSuccessful
+from pit.errors import (
+    DiskFull,
+    EnvironmentFailed,
+    Overlapping,
+    PitError,
+    RequirementNotMet,
+    RunNotSuccessful,
+)
 from pit.events import RunEnded, RunStarted, SetupStep, TaskEnded, Warned
 from pit.model import Output, Overlap, Reason, RunState, TaskState
 from pit.spec import graph
-from pit.state.rundir import RunDir
+from pit.state.rundir import RunDir, prepare
 from pit.work import operators, process, tree
 from pit.work.guardian import Guardian
 from pit.work.masking import Masks
@@ -47,6 +54,9 @@ class Lifetime:
     @contextmanager
     def place(self) -> Iterator[None]:
         """The run's place among the runs of its DAG, as `overlap` says."""
+        config = self.request.config
+        prepare(config.runs_dir, config.settings)
+        owner.claim(config, self.request.dag.name, self.services.history)
         self.dag_lock = place.lock_of(self.request.config.runs_dir, self.request.dag.name)
         try:
             self._take_place()
@@ -92,10 +102,11 @@ class Lifetime:
         with self.stack:
             self._open()
             try:
+                self._tell_start()
                 yield
             except BaseException as error:
                 self._failed(error)
-                if self.cancel.level == 0 or self.state is not RunState.CANCELLED:
+                if not self._is_cancellation(error):
                     raise
             finally:
                 self.end_processes()
@@ -112,7 +123,6 @@ class Lifetime:
         self.stack.callback(self.guardian.close)
         self.signals = process.install_signals(lambda: self._stop(1), lambda: self._stop(2))
         self.stack.callback(self.signals.restore)
-        self._tell_start()
 
     def _tell_start(self) -> None:
         request, resolved = self.request, self.resolved
@@ -174,18 +184,31 @@ class Lifetime:
     def _failed(self, error: BaseException) -> None:
         """Set-up or the store failed: the run ends with that as its reason, if it can be told."""
         self.masks.scrub(error)
-        with suppress(PitError):  # a store that cannot be written has raised already
+        if not self.tell.started:
+            return
+        try:
             self._tell_failure(error)
+        except PitError:
+            if self._is_cancellation(error):
+                raise  # any other error has been raised already, and is told
+
+    def _is_cancellation(self, error: BaseException) -> bool:
+        """Whether this is what a signal makes of the set-up; anything else went wrong by itself,
+        be it while the run was being cancelled."""
+        if isinstance(error, EnvironmentFailed):  # uv was ended, or is no longer waited for
+            return self.signals.received is not None
+        return isinstance(error, KeyboardInterrupt)
 
     def _tell_failure(self, error: BaseException) -> None:
-        # By a signal: the scheduler also asks tasks to stop when something else went wrong.
-        cancelled = self.signals.received is not None or isinstance(error, KeyboardInterrupt)
+        cancelled = self._is_cancellation(error)
         reason = Reason.CANCELLED if cancelled else _reason(error)
         for name in graph.topological(self.resolved.dag):
             if name not in self.tell.ended:
-                self.emit(TaskEnded, task=name, state=TaskState.SKIPPED, reason=reason)
-        state = RunState.CANCELLED if cancelled else RunState.FAILED
-        self.end(state, reason, "" if cancelled else str(error) or type(error).__name__)
+                begun = name in self.tell.begun
+                state = TaskState.CANCELLED if begun else TaskState.SKIPPED
+                self.emit(TaskEnded, task=name, state=state, reason=reason)
+        ended = RunState.CANCELLED if cancelled else RunState.FAILED
+        self.end(ended, reason, "" if cancelled else str(error) or type(error).__name__)
 
     def end_processes(self) -> None:
         """Nothing that the run has started is left; what may be the run's and is left is named."""

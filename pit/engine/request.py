@@ -40,6 +40,12 @@ class History(Durable, Keeper, Protocol):
     def ancestry(self, run: str) -> Sequence[PastRun]:
         """The run and those that it was started from, innermost first."""
 
+    def take(self, dag: str, workspace: str, is_free: Callable[[str], bool]) -> str:
+        """Make a DAG that of a workspace, if it is free; whose it is then."""
+
+    def owner(self, dag: str) -> str:
+        """The workspace that a DAG belongs to; empty if it is nobody's yet."""
+
     def draw(self, run_id: str = "") -> int:
         """The number of the snapshot that a run is about to take, later than all so far."""
 

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pit.engine import databases, explain, place, wanted
+from pit.engine import databases, explain, owner, place, wanted
 from pit.engine.asking import Asking
 from pit.engine.compile import Job, Refusal
 from pit.engine.executors import Finished, Threads
@@ -94,6 +94,8 @@ class _Run:
     def check_requirements(self) -> None:
         """Every DAG in `[dag.requires]` succeeded, and recently enough."""
         history, now = self.services.history, self.life.clock.now()
+        for required in self.dag.requires:
+            owner.require(self.config, required, history)
         place.check_requirements(self.dag.name, self.dag.requires, history, now)
 
     def freeze(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import count
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -331,22 +332,29 @@ class Scheduler:
         self._executor.submit(order)
 
     def _finished(self, message: Finished) -> None:
-        task, outcome = message.order.task, message.outcome
-        entry = self._running.pop(task)
-        self._dismiss(message.order)
-        if self._stopping is not None:
-            self._step(entry, attempt.Stop(reason=self._stopping))
-        effect = self._step(entry, attempt.Done(outcome=outcome))
-        delay = effect.seconds if isinstance(effect, attempt.Sleep) else None
-        if isinstance(effect, attempt.Queue):
-            delay = 0.0
-        self._emit(
-            AttemptEnded, task=task, attempt=message.order.attempt, outcome=outcome, retry_in=delay
-        )
+        entry, effect = self._taken_back(message)
+        self._tell_attempt(message, effect)
         if isinstance(effect, attempt.End) and effect.state is TaskState.SUCCESS:
             self._succeeded(entry, message)
         else:
             self._carry_out(entry, effect)
+
+    def _taken_back(self, message: Finished) -> tuple[_Entry, attempt.Effect | None]:
+        """The task of an attempt that is over, and what follows from how it ended."""
+        entry = self._running.pop(message.order.task)
+        self._dismiss(message.order)
+        if self._stopping is not None:
+            self._step(entry, attempt.Stop(reason=self._stopping))
+        return entry, self._step(entry, attempt.Done(outcome=message.outcome))
+
+    def _tell_attempt(self, message: Finished, effect: attempt.Effect | None) -> None:
+        order, outcome = message.order, message.outcome
+        delay = effect.seconds if isinstance(effect, attempt.Sleep) else None
+        if isinstance(effect, attempt.Queue):
+            delay = 0.0
+        self._emit(
+            AttemptEnded, task=order.task, attempt=order.attempt, outcome=outcome, retry_in=delay
+        )
 
     def _succeeded(self, entry: _Entry, message: Finished) -> None:
         """A success may come with something that somebody should know."""
@@ -385,8 +393,20 @@ class Scheduler:
         error: str = "",
         **facts: Any,
     ) -> None:
+        ended = self._told_end(entry, state, reason, error, **facts)
+        if entry.job.tracked and entry.life.attempt:
+            self._tell.barrier()  # whoever waits for this task finds its record
+        self._release(entry.job)
+        self._ended[entry.job.name] = ended
+        self._unsettled.add(entry.job.name)
+        entry.node.run_status = _doit_status(ended)
+        self._feed(entry.node)
+
+    def _told_end(
+        self, entry: _Entry, state: TaskState, reason: Reason | None, error: str, **facts: Any
+    ) -> TaskEnded:
         begun = entry.begun if entry.started_at is not None else self._clock.monotonic()
-        ended = self._emit(
+        ended: TaskEnded = self._emit(
             TaskEnded,
             task=entry.job.name,
             state=state,
@@ -398,13 +418,7 @@ class Scheduler:
             why=entry.why,
             **facts,
         )
-        if entry.job.tracked and entry.life.attempt:
-            self._tell.barrier()  # whoever waits for this task finds its record
-        self._release(entry.job)
-        self._ended[entry.job.name] = ended
-        self._unsettled.add(entry.job.name)
-        entry.node.run_status = _doit_status(ended)
-        self._feed(entry.node)
+        return ended
 
     def _settle(self, depends_on: Iterable[str]) -> None:
         """Nothing starts on the strength of a result that a crash could still take away."""
@@ -469,12 +483,19 @@ class Scheduler:
         return TaskState.SKIPPED, self._stopping, ""
 
     def _abandon(self) -> None:
-        """The store is gone: end what runs, tell nobody."""
+        """The store does not take what it is told: end what runs, and tell how, for it may yet."""
         self._cancel.request(1, Reason.CANCELLED)
+        self._stopping = self._stopping or Reason.CANCELLED
         while self._running:
             message = self._clock.wait(self._mailbox, None)
             if isinstance(message, Finished):
-                self._running.pop(message.order.task, None)
+                entry, effect = self._taken_back(message)
+                with suppress(PitError):  # what is emitted is queued even so
+                    self._tell_attempt(message, effect)
+                if isinstance(effect, attempt.End):
+                    how = (effect.state, effect.reason or message.remark, effect.error)
+                    with suppress(PitError):
+                        self._told_end(entry, *how, record=message.record)
 
 
 _AHEAD = 1000

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from pit.events import Event, RunEnded, TaskEnded
+from pit.events import AttemptStarted, Event, RunEnded, TaskEnded
 
 _LONGEST = 86400.0
 """Seconds; who waits for longer looks up once a day."""
@@ -59,8 +59,12 @@ class Telling:
         hide: Callable[[Event], Event] = lambda event: event,
     ) -> None:
         self._durable = durable
-        self._others = tuple(others)
+        self._others = list(others)
         self._hide = hide
+        self.started = False
+        """Whether the run is known: only then can it have an end."""
+        self.begun: set[str] = set()
+        """The tasks that have had an attempt."""
         self.ended: set[str] = set()
         """The tasks whose final state has been told."""
 
@@ -70,11 +74,23 @@ class Telling:
             self.ended.add(event.task)
         event = self._hide(event)
         self._durable.emit(event)
+        self.started = True
+        if isinstance(event, AttemptStarted):
+            self.begun.add(event.task)
         if isinstance(event, RunEnded):
             # Kept before it is told: where it cannot be kept, the run ends in another way.
             self._durable.barrier()
-        for sink in self._others:
+        for sink in tuple(self._others):
+            self._tell(sink, event)
+
+    def _tell(self, sink: Sink, event: Event) -> None:
+        heard = False
+        try:
             sink.emit(event)
+            heard = True
+        finally:
+            if not heard:  # a defect: the end of the run can still be told to everybody else
+                self._others.remove(sink)
 
     def barrier(self) -> None:
         """Wait until all events so far are durable."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from pit.fs import atomic
 from pit.fs.stat import Signature, signature
 from pit.model import FileMark, Record
 from pit.project.digest import Digests
@@ -70,7 +71,7 @@ class Manifest(Record):
 def write(manifest: Manifest, path: Path) -> None:
     """Keep a manifest; where that fails, a retry reads its files anew."""
     with suppress(OSError, UnicodeEncodeError):
-        path.write_bytes(msgspec.msgpack.encode(manifest))
+        atomic.write(path, msgspec.msgpack.encode(manifest))
 
 
 def read(path: Path) -> Manifest | None:

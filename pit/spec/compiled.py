@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from pit import model
+from pit.fs import atomic
 from pit.model import Dag, Record
 from pit.spec.findings import Findings, label
 from pit.spec.project import FILE, Project, read_project
@@ -180,13 +181,6 @@ def _keep(place: Path, folder: Path, toml: Stat, dag: Dag) -> None:
             return
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError):
         return
-    temporary = place.with_name(f".pit-{place.name}-{os.getpid()}")
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with open(os.open(temporary, flags, 0o600), "wb") as file:
-            try:
-                file.write(raw)
-                os.replace(temporary, place)
-            except OSError:
-                os.unlink(temporary)
+        atomic.write(place, raw)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from pit.fs import atomic
+
 
 class Baseline:
     """The file of one task: tables and their rows, by database; there only after a failure.
@@ -56,15 +58,7 @@ class Baseline:
 def _replace(path: Path, data: bytes) -> None:
     """Give a file other content, which is there after a power cut: tables may have changed."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".pit-{os.urandom(6).hex()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write(path, data, durable=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

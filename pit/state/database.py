@@ -100,6 +100,31 @@ class Database:
         self.path = path
         self._connection = connection
         self._turn = threading.RLock()
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def require_place(self) -> None:
+        """Raises StoreUnavailable if another file, or none, stands where ours was opened.
+
+        What is written then goes into a file without a name, which is gone when it is closed. The
+        log counts as well: whoever opens the database next would begin another one beside ours.
+        """
+        for place, ours in self._places.items():
+            try:
+                found = os.stat(place)
+            except FileNotFoundError:
+                raise _out_of_place(f"{place} is gone") from None
+            except OSError:
+                continue  # a folder that cannot be looked into at the moment
+            if (found.st_dev, found.st_ino) != ours:
+                raise _out_of_place(f"another file stands at {place}")
+
+    def note_place(self) -> None:
+        """Takes the files that are there now, as they have just been opened, for ours."""
+        real = os.path.realpath(self.path)  # where SQLite puts the log, if `path` is a link
+        for place in (str(self.path), f"{real}-wal"):
+            with suppress(FileNotFoundError):
+                found = os.stat(place)
+                self._places[place] = (found.st_dev, found.st_ino)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -151,6 +176,11 @@ def open_for_writing(path: Path) -> Database:
         create_file(path)
     except OSError as error:
         raise _cannot_open(error, path) from error
+    if not path.exists():
+        raise StoreUnavailable(
+            f"{path} is a link to {os.readlink(path)}, which is not there",
+            "Remove the link or make what it leads to, or set metadata_db in pit_config.toml",
+        )
     # SQLite would open it all the same, and fail at the first write.
     if not os.access(path, os.W_OK):
         raise _not_writable(path)
@@ -163,7 +193,9 @@ def open_for_writing(path: Path) -> Database:
         except BaseException:
             connection.close()
             raise
-    return Database(path, connection)
+    database = Database(path, connection)
+    database.note_place()
+    return database
 
 
 def _cannot_open(error: OSError, path: Path) -> PitError:
@@ -172,7 +204,7 @@ def _cannot_open(error: OSError, path: Path) -> PitError:
         return found
     return StoreUnavailable(
         str(found),
-        "Check the permissions of that folder, or set metadata_db in pit_config.toml",
+        "Set metadata_db in pit_config.toml to a file that can be made, or check that folder",
     )
 
 
@@ -180,6 +212,13 @@ def _not_writable(path: Path) -> StoreUnavailable:
     return StoreUnavailable(
         f"{path} cannot be written: its permissions or a read-only disk forbid it",
         "Check the permissions of the file and its folder, or set metadata_db in pit_config.toml",
+    )
+
+
+def _out_of_place(what: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the database with the history was removed or replaced while it was in use: {what}",
+        "What was done meanwhile is not on record: put the file back if you can, and run it again",
     )
 
 

@@ -83,7 +83,7 @@ class TriedRow(Record, frozen=True):
 
 
 class AttemptRow(Record, frozen=True):
-    """One attempt of a task; `state` is running, success or failed."""
+    """One attempt of a task; `state` is running, success, failed or cancelled."""
 
     task: str
     attempt: int

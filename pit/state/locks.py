@@ -43,6 +43,14 @@ def is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
+def _in_the_way(path: Path) -> str:
+    """What to do about a file that stands where a folder of the path should be; empty if none."""
+    for folder in path.parents:
+        if os.path.lexists(folder):
+            return "" if folder.is_dir() else f"{folder} must be a folder: move it out of the way"
+    return ""
+
+
 class Lock:
     """A lock on one path; the file is made (0600) when it is missing, and stays.
 
@@ -68,7 +76,7 @@ class Lock:
         try:
             return self._acquire(shared, blocking)
         except OSError as error:
-            raise failure(error, f"cannot lock {self.path}") from error
+            raise failure(error, f"cannot lock {self.path}", _in_the_way(self.path)) from error
 
     def _acquire(self, shared: bool, blocking: bool) -> bool:
         operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -15,7 +15,7 @@ tasks           one row per task of a run, made as `pending` when the run starts
                 `why` is why a task ran, or since when it is current, or before that what it
                 waits for; a skipped one hands on the products of run `made_by` and saved `saved`
                 seconds.
-attempts        one row per attempt; `state` is running, success or failed.
+attempts        one row per attempt; `state` is running, success, failed or cancelled.
 outputs         what the run declares to have made, in the order of pit.toml; `extra` holds the
                 keys that Pit does not know.
 environments    the digests a run was executed with: `kind` is pit_toml, uv_lock, pyproject or
@@ -45,6 +45,7 @@ texts           the text of those files, by digest, compressed with zlib. `at` i
                 kept, to the day: what no record needs goes, unless a run under way may need it.
 digests         the digest cache: absolute path, and the stat that the file had.
 notes           what people did to records, and why.
+owners          the workspace that a DAG belongs to, by its real path: see owners.py.
 counters        numbers that only grow: `snapshot` is the last one drawn. Each run has that of its
                 snapshot, and each record that of the snapshot it is of: see order.py. An intent is
                 `outrun` once another run of the DAG has been at its task.
@@ -234,7 +235,27 @@ _ORDER = (
     "ALTER TABLE intents ADD COLUMN outrun INTEGER NOT NULL DEFAULT 0",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RECORDS, (*_AUDIT, *_ORDER))
+_CANCELLED = (
+    "UPDATE tasks SET state = 'cancelled' WHERE state = 'failed' AND reason = 'cancelled'",
+    "UPDATE attempts SET state = 'cancelled' WHERE state = 'failed' AND reason = 'cancelled'",
+)
+"""What a run had ended was `failed` once, for the reason `cancelled`."""
+
+# A path without its last part: what is no "/" is taken from its end, then the "/".
+_PARENT = "rtrim(rtrim({0}, replace({0}, '/', '')), '/')"
+_PROJECTS = _PARENT.format("project")
+_OWNERS = (
+    "CREATE TABLE owners (dag TEXT PRIMARY KEY, workspace TEXT NOT NULL) WITHOUT ROWID",
+    f"""INSERT INTO owners SELECT dag, {_PARENT.format(_PROJECTS)} FROM runs
+        WHERE seq IN (SELECT max(seq) FROM runs GROUP BY dag) AND {_PROJECTS} LIKE '/%/projects'""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _FIRST,
+    _RECORDS,
+    (*_AUDIT, *_ORDER),
+    (*_CANCELLED, *_OWNERS),
+)
 VERSION = len(MIGRATIONS)
 _WITH_AUDIT = 3
 

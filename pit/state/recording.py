@@ -29,7 +29,7 @@ from pit.events import (
     ValueSet,
     Waits,
 )
-from pit.model import RunState, TaskState
+from pit.model import Reason, RunState, TaskState
 from pit.state import audit, intents, records
 from pit.state.intents import Intent
 
@@ -62,6 +62,9 @@ _TASK_ENDED = f"""
 _RUN_ENDED = """
     UPDATE runs SET state = ?, reason = ?, error = ?, ended_at = ?, seconds = ?, stub = ?
     WHERE id = ?"""
+# A run that could not tell the ends of its attempts, for its store or a defect, leaves none open.
+_ATTEMPTS_CUT = f"""
+    UPDATE attempts SET state = ?, reason = ?, ended_at = ? WHERE run = {_SEQ} AND state = ?"""
 _OUTPUT = f"""
     INSERT OR REPLACE INTO outputs (run, position, name, type, location, extra)
     VALUES ({_SEQ}, ?, ?, ?, ?, ?)"""
@@ -165,11 +168,16 @@ def _attempt_ended(connection: sqlite3.Connection, events: Sequence[AttemptEnded
     intents.outrun(connection, [(e.run, e.task) for e in events])
 
 
+def _attempt_state(reason: Reason | None) -> TaskState:
+    if reason is None:
+        return TaskState.SUCCESS
+    return TaskState.CANCELLED if reason is Reason.CANCELLED else TaskState.FAILED
+
+
 def _attempt_row(event: AttemptEnded) -> tuple[Any, ...]:
     outcome = event.outcome
-    state = TaskState.SUCCESS if outcome.reason is None else TaskState.FAILED
     return (
-        state.value,
+        _attempt_state(outcome.reason).value,
         outcome.reason,
         text(outcome.error),
         outcome.started_at,
@@ -214,6 +222,9 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
 def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> None:
     rows = [(e.state, e.reason, text(e.error), e.at, e.seconds, int(e.stub), e.run) for e in events]
     connection.executemany(_RUN_ENDED, rows)
+    cut, running = _attempt_state(Reason.CANCELLED).value, TaskState.RUNNING.value
+    open_ones = [(cut, Reason.CANCELLED, e.at, e.run, running) for e in events]
+    connection.executemany(_ATTEMPTS_CUT, open_ones)
     outputs = (
         (e.run, place, text(o.name), text(o.type), text(o.location), _json(o.extra))
         for e in events

@@ -17,6 +17,8 @@ import os
 import sys
 from pathlib import Path
 
+from pit.fs import atomic
+
 RESERVE = 1 << 20
 # SQLite folds the log into the database at 1,000 pages of 4 KiB; that, and a reserve on top.
 _LOG = 4 * RESERVE + RESERVE
@@ -26,7 +28,7 @@ _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 
 def has_room(folder: Path, size: int = 1 << 16) -> bool:
     """Whether `size` bytes can be written in `folder` now, quotas included: it tries."""
-    probe = folder / f".pit-probe-{os.urandom(6).hex()}"
+    probe = folder / atomic.name()
     try:
         _allocate_file(probe, size)
     except OSError as error:
@@ -73,7 +75,7 @@ class Reserve:
                 self._make_file()
 
     def _make_file(self) -> None:
-        fresh = self.path.with_name(f".pit-{os.urandom(6).hex()}{self.path.name}")
+        fresh = atomic.beside(self.path)
         try:
             _allocate_file(fresh, RESERVE)
             os.rename(fresh, self.path)

@@ -33,6 +33,28 @@ _INSTANCE = re.compile(r"[\w.-]+(?::(?:[\w.-]|%[0-9A-F]{2})+)+", re.ASCII)
 """The name of an instance of a matrix task, whose values are percent-encoded already."""
 
 
+def prepare(runs_dir: Path, settings: Path) -> None:
+    """Makes the folder of all runs, if it is missing; SetupError or DiskFull if it cannot be used.
+
+    `settings` is the file in which `runs_dir` says where it is.
+    """
+    hint = f"Set runs_dir in {settings} to a folder that can be made and written"
+    try:
+        make_folder(runs_dir)
+        if not runs_dir.is_dir():
+            is_link = os.path.islink(runs_dir)
+            what = "it is a link that leads to no folder" if is_link else "it is no folder"
+            raise NotADirectoryError(errno.ENOTDIR, what)
+        if not os.access(runs_dir, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(_denied(runs_dir)))
+    except OSError as error:
+        raise failure(error, f"runs_dir, {runs_dir}, cannot be used", hint) from error
+
+
+def _denied(folder: Path) -> int:
+    return errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+
+
 def is_run_id(name: str) -> bool:
     """Whether this can be the name of a run (and so of a folder, without any path in it)."""
     return _RUN_ID.fullmatch(name) is not None

@@ -8,14 +8,14 @@ log (`-wal`), its index (`-shm`) and its reserve (`-reserve`) are readable by th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pit.errors import StoreUnavailable
 from pit.events import Event, RunStarted
 from pit.model import RunState, TaskRecord
-from pit.state import audit, digests, history, intents, order, records
+from pit.state import audit, digests, history, intents, order, owners, records
 from pit.state.audit import Change, RequestRow, ValueRow
 from pit.state.database import Database, open_for_reading, open_for_writing
 from pit.state.digests import Seen
@@ -175,6 +175,10 @@ class Store(AbstractContextManager["Store"]):
         """A run, the run whose task started it, and so on upwards."""
         return history.ancestry(self._database, run_id)
 
+    def owner(self, dag: str) -> str:
+        """The real path of the workspace that a DAG belongs to; empty if it is nobody's yet."""
+        return owners.owner(self._database, dag)
+
     def dags(self) -> tuple[str, ...]:
         """Every DAG that has a run, by name."""
         return history.dags(self._database)
@@ -192,6 +196,13 @@ class Store(AbstractContextManager["Store"]):
     def interrupt(self, run_id: str, at: float) -> bool:
         """Ends a run whose holder died, durably; False if it was not `running` any more."""
         return history.interrupt(self._database, run_id, at)
+
+    def take(self, dag: str, workspace: str, is_free: Callable[[str], bool]) -> str:
+        """Makes a DAG that of a workspace, durably, if `is_free` says so of the one that has it.
+
+        Returns whose it is then.
+        """
+        return owners.take(self._database, dag, workspace, is_free)
 
     def forget(self, run_ids: Iterable[str]) -> int:
         """Deletes the rows of these runs, except of running ones; returns how many went."""

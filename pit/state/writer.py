@@ -31,10 +31,11 @@ class Writer:
         self._stopping = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._alarm: PitError | None = None
+        self._alarm: PitError | None = None  # what keeps the queue from being committed
+        self._spent: DiskFull | None = None  # why the reserve was needed
 
     def add(self, event: Event) -> None:
-        """Queues an event; raises, once, what went wrong in the background since the last call.
+        """Queues an event; raises, once, what keeps those before it from becoming durable.
 
         The event is queued even then.
         """
@@ -52,16 +53,20 @@ class Writer:
         with self._flushing:
             self._commit_queue()
             self._commit([event])
+            self._database.require_place()
 
     def flush(self) -> None:
         """Returns when all that was added before is durable.
 
         Raises DiskFull or StoreUnavailable if it is not: the events stay queued and the next
-        flush tries again. Raises DiskFull once, too, when it is durable only thanks to the
-        reserve, because then the run had better end.
+        flush tries again. What went wrong in the background and has passed is nobody's concern.
+        Raises DiskFull once, too, when it is durable only thanks to the reserve, because then the
+        run had better end; and StoreUnavailable whenever the database is not in its place any
+        more, because then nobody will ever read it.
         """
         with self._flushing:
             self._commit_queue()
+            self._database.require_place()
         self._sound()
 
     def close(self) -> None:
@@ -74,8 +79,9 @@ class Writer:
             self._commit_queue()
 
     def _sound(self) -> None:
-        if self._alarm is not None:
-            alarm, self._alarm = self._alarm, None
+        alarm = self._alarm or self._spent
+        self._alarm = self._spent = None
+        if alarm is not None:
             raise alarm
 
     def _start(self) -> None:
@@ -91,14 +97,17 @@ class Writer:
             self._stopping.wait(pause)
             # Cleared before the queue is taken: what is added from here on wakes us again.
             self._waiting.clear()
+            pause = _GROUPING if self._commit_in_background() else _AFTER_FAILURE
+
+    def _commit_in_background(self) -> bool:
+        with self._flushing:
             try:
-                with self._flushing:
-                    self._commit_queue()
-                pause = _GROUPING
+                self._commit_queue()
             except PitError as error:
-                self._alarm = error
+                self._alarm = error  # while nobody else can commit, and find that it has passed
                 self._waiting.set()
-                pause = _AFTER_FAILURE
+                return False
+        return True
 
     def _commit_queue(self) -> None:
         events = [self._queue.popleft() for _ in range(len(self._queue))]
@@ -109,6 +118,7 @@ class Writer:
         except BaseException:
             self._queue.extendleft(reversed(events))
             raise
+        self._alarm = None
 
     def _commit(self, events: list[Event]) -> None:
         try:
@@ -117,7 +127,7 @@ class Writer:
             if not self._reserve.release():
                 raise
             self._write(events)
-            self._alarm = error
+            self._spent = error
 
     def _write(self, events: list[Event]) -> None:
         with self._database.transaction() as connection:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from pit.fs import atomic
 from pit.state.files import make_folder
 
 _PACKAGE = Path(__file__).parents[1]
@@ -69,7 +70,4 @@ def _put(script: Path, content: bytes) -> None:
             return
     except OSError:
         make_folder(script.parent)
-    temporary = script.with_name(f".pit-{script.name}-{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.chmod(0o700)
-    temporary.replace(script)
+    atomic.write(script, content, mode=0o700)

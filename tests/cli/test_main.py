@@ -176,6 +176,31 @@ def test_a_defect_leaves_its_traceback_in_a_file(sales: Pit) -> None:
     assert log.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("code", ["143", "0", "None"])
+def test_a_command_that_is_ended_has_its_output_flushed_like_any_other(
+    sales: Pit, code: str
+) -> None:
+    program = (
+        "import sys, click; from pit.cli import main;"
+        "held = click.Command('status', callback=lambda: (print('held back'), sys.exit(CODE)));"
+        "sys.modules['ended'] = type(sys)('ended'); sys.modules['ended'].held = held;"
+        "main.COMMANDS['status'] = main.Entry('ended:held', '');"
+        "sys.exit(main.main())"
+    ).replace("CODE", code)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "status"],
+        env=sales.env | {"PIT_WORKSPACE": str(sales.root), "PYTHONUNBUFFERED": ""},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == (143 if code == "143" else 141)
+
+
 def test_a_defect_where_there_is_no_workspace_shows_its_traceback(pit: Pit) -> None:
     done = crash(pit)
     assert done.returncode == 70

@@ -131,14 +131,29 @@ def test_a_cancelled_run_blames_no_task_and_can_be_started_again(tmp_path: Path)
     text = summary(
         tmp_path,
         began("a"),
-        ended("a", TaskState.FAILED, Reason.CANCELLED, "ended because the run was ending"),
+        ended("a", TaskState.CANCELLED, Reason.CANCELLED, "ended because the run was ending"),
         ended("b", TaskState.SKIPPED, Reason.CANCELLED, attempts=0),
         end=over(RunState.CANCELLED, reason=Reason.CANCELLED),
         tasks=("a", "b"),
     )
     assert text.splitlines()[1:3] == [f"sales  cancelled  4.0s  {RUN}", ""]
     assert "the end of its log" not in text
+    assert "  cancelled  a  " in text
+    assert "ms  ended because the run was ending" in text or "s  ended because" in text
     assert text.endswith("Next: pit run sales\n")
+
+
+def test_what_was_cancelled_is_counted_apart_from_what_failed(tmp_path: Path) -> None:
+    text = summary(
+        tmp_path,
+        began("a"),
+        ended("a", TaskState.FAILED, Reason.EXIT, "exit code 3"),
+        *(ended(name, TaskState.CANCELLED, Reason.CANCELLED, "ended") for name in "bcd"),
+        *(ended(name, TaskState.SKIPPED, Reason.CANCELLED, attempts=0) for name in "ef"),
+        end=over(RunState.CANCELLED, reason=Reason.CANCELLED),
+        tasks=tuple("abcdef"),
+    )
+    assert "6 tasks: 1 failed, 3 cancelled, 2 skipped" in text
 
 
 def test_what_failed_is_not_told_twice(tmp_path: Path) -> None:

@@ -55,6 +55,17 @@ def after(policy: Policy, *signals: Signal) -> tuple[Life, list[Effect]]:
     return life, effects
 
 
+TIME_UP = Stop(reason=Reason.TIMEOUT)
+ENDED = Done(outcome=outcome(Reason.CANCELLED, retryable=False))
+OUT_OF_TIME = Done(outcome=outcome(Reason.TIMEOUT, retryable=False))
+GONE = End(state=TaskState.FAILED, reason=Reason.NOT_FOUND, error="boom")
+TIMED_OUT = End(state=TaskState.FAILED, reason=Reason.TIMEOUT, error="boom")
+CANCELLED = End(state=TaskState.CANCELLED, reason=Reason.CANCELLED, error="boom")
+NOT_AGAIN = End(
+    state=TaskState.CANCELLED,
+    reason=Reason.CANCELLED,
+    error="boom; not tried again because the run was ending",
+)
 FAILED = End(state=TaskState.FAILED, reason=Reason.EXIT, error="boom")
 
 
@@ -90,7 +101,18 @@ FAILED = End(state=TaskState.FAILED, reason=Reason.EXIT, error="boom")
         ),
         (Policy(), [Slot(), LOST, Slot()], [Launch(attempt=1), Queue(), Launch(attempt=1)]),
         (Policy(), [CANCEL], [End(state=TaskState.SKIPPED, reason=Reason.CANCELLED)]),
-        (TWICE, [Slot(), CANCEL, BADLY], [Launch(attempt=1), FAILED]),
+        (Policy(), [Slot(), CANCEL, BADLY], [Launch(attempt=1), FAILED]),
+        (TWICE, [Slot(), CANCEL, HOPELESS], [Launch(attempt=1), GONE]),
+        (TWICE, [Slot(), CANCEL, ENDED], [Launch(attempt=1), CANCELLED]),
+        (TWICE, [Slot(), TIME_UP, OUT_OF_TIME], [Launch(attempt=1), TIMED_OUT]),
+        (TWICE, [Slot(), CANCEL, BADLY], [Launch(attempt=1), NOT_AGAIN]),
+        (Policy(), [Slot(), CANCEL, LOST], [Launch(attempt=1), NOT_AGAIN]),
+        (Policy(), [Slot(), LOST, CANCEL], [Launch(attempt=1), Queue(), NOT_AGAIN]),
+        (
+            TWICE,
+            [Slot(), BADLY, DelayOver(), CANCEL],
+            [Launch(attempt=1), Sleep(seconds=3.0), Queue(), NOT_AGAIN],
+        ),
         (
             TWICE,
             [Slot(), CANCEL, WELL],
@@ -102,9 +124,18 @@ FAILED = End(state=TaskState.FAILED, reason=Reason.EXIT, error="boom")
             [
                 Launch(attempt=1),
                 Sleep(seconds=3.0),
+                NOT_AGAIN,
+            ],
+        ),
+        (
+            TWICE,
+            [Slot(), BADLY, TIME_UP],
+            [
+                Launch(attempt=1),
+                Sleep(seconds=3.0),
                 End(
                     state=TaskState.FAILED,
-                    reason=Reason.EXIT,
+                    reason=Reason.TIMEOUT,
                     error="boom; not tried again because the run was ending",
                 ),
             ],

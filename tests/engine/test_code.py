@@ -115,7 +115,7 @@ NAMED = {
     "flags": "import subprocess\nsubprocess.check_call('python3 -um pk', shell=True)",
     "over_lines": "import os\nassert not os.system('python3 '\n    '-m p'\n    'k')",
     "added": "import os\nassert not os.system('python3 -m ' + 'pk')",
-    "inline": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import pk.__main__'])",
+    "inline": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import pk.__main__'])",  # noqa: E501
     "of_bytes": "import os\nassert not os.system(b'python3 -c \"import pk.__main__\"')",
     "parts": "import os\nname = 'pk'\nassert not os.system(f'python3 -m {name}')",
     "runs": "import runpy\nrunpy.run_module('pk', run_name='__main__')",

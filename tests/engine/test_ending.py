@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -57,7 +58,8 @@ def test_the_first_signal_ends_the_whole_tree(
     assert process.returncode == code
     assert alive(pit, stamp) == []
     assert rows(pit, "select state, reason from runs") == [("cancelled", "cancelled")]
-    assert rows(pit, "select state, reason from tasks") == [("failed", "cancelled")]
+    assert rows(pit, "select state, reason from tasks") == [("cancelled", "cancelled")]
+    assert rows(pit, "select state, reason from attempts") == [("cancelled", "cancelled")]
 
 
 def test_a_task_that_does_not_heed_the_first_signal_is_named(pit: Pit) -> None:
@@ -227,7 +229,8 @@ def test_a_store_that_is_full_ends_a_run_once_and_says_so() -> None:
         pit.file("b.sh", "true\n").file("../../filler", "")
         for _ in range(3):  # with a reserve to tell it from, and without
             done = pit.run("run", "p", timeout=60).fails(25, "is full", "pit prune --all-finished")
-            assert "cancelled" not in done.out
+            ends = [line for line in done.out.splitlines() if "  run " in line or "p  " in line]
+            assert not any("cancelled" in line for line in ends), "the run is not called so"
             assert sum("  run " in line and "failed" in line for line in done.out.splitlines()) <= 1
         events = pit.run("run", "p", "--json", timeout=60).events
         assert [event["event"] for event in events].count("run_ended") <= 1
@@ -276,3 +279,229 @@ def test_a_signal_while_a_run_waits_for_its_place_is_told(
     first.communicate(timeout=60)
     assert first.returncode == 0
     assert len(pit.runs()) == 1
+
+
+# ------------------------------------------------------------------ cancelled, and nothing else
+
+RETRIED = """
+[[tasks]]
+name = "a"
+script = "a.sh"
+retries = 3
+retry_delay = "1h"
+[[tasks]]
+name = "b"
+script = "b.sh"
+depends_on = ["a"]
+"""
+WAITS_TO_RETRY = "attempt 1 failed"
+
+
+def ended_once_it_says(pit: Pit, said: str, *numbers: int) -> tuple[int, str]:
+    """Exit code and output of a run that gets these signals once it has written some words."""
+    process = pit.start("run", "d")
+    assert process.stdout is not None
+    seen = b""
+    while said.encode() not in seen:
+        seen += process.stdout.readline()
+    for number in numbers:
+        process.send_signal(number)
+    rest, _ = process.communicate(timeout=60)
+    return process.returncode, (seen + rest).decode()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+        ([signal.SIGINT, signal.SIGINT], 130),
+    ],
+)
+def test_a_run_that_is_ended_while_a_task_waits_for_its_retry_is_cancelled(
+    pit: Pit, numbers: list[int], code: int
+) -> None:
+    pit.project("d").toml(RETRIED).file("a.sh", "exit 1").file("b.sh", "true")
+    found, said = ended_once_it_says(pit, WAITS_TO_RETRY, *numbers)
+    assert found == code
+    assert "exit code 1; not tried again because the run was ending" in said
+    assert "cancelled: exit code" not in said, "the state says it already"
+    assert rows(pit, "select state, reason from runs") == [("cancelled", "cancelled")]
+    assert rows(pit, "select task, state, reason from tasks order by task") == [
+        ("a", "cancelled", "cancelled"),
+        ("b", "skipped", "cancelled"),
+    ]
+    assert rows(pit, "select state, reason from attempts") == [("failed", "exit")]
+    told = pit.run("status", "d").ok().out
+    assert "cancelled" in told
+    assert "failed" not in told
+    pit.file("a.sh", "true")
+    again = pit.run("retry", "d", "--code", "new").ok().out
+    assert "a  success" in again
+    assert "b  success" in again
+
+
+def test_the_time_out_of_the_run_while_a_task_waits_for_its_retry_is_a_time_out(pit: Pit) -> None:
+    pit.project("d").toml(f'[dag]\ntimeout = "1s"\n{RETRIED}').file("a.sh", "exit 1")
+    pit.file("b.sh", "true").run("run", "d").fails(124, "the run exceeded dag.timeout of 1s")
+    assert rows(pit, "select state, reason from runs") == [("failed", "timeout")]
+    assert rows(pit, "select task, state, reason from tasks order by task") == [
+        ("a", "failed", "timeout"),
+        ("b", "skipped", "timeout"),
+    ]
+
+
+def test_a_task_that_failed_for_good_makes_no_cancelled_run_of_one_that_ended(pit: Pit) -> None:
+    pit.project("d").toml(RETRIED.replace("retries = 3", "retries = 0")).file("a.sh", "exit 1")
+    pit.file("b.sh", "true").run("run", "d").fails(1)
+    assert rows(pit, "select state, reason from runs") == [("failed", None)]
+    assert rows(pit, "select task, state from tasks order by task") == [
+        ("a", "failed"),
+        ("b", "upstream_failed"),
+    ]
+
+
+def test_what_was_cancelled_is_neither_a_failure_nor_done(pit: Pit) -> None:
+    pit.project("d").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\n'
+        '[[tasks]]\nname = "b"\nscript = "b.sh"\ninputs = []\n'
+    )
+    pit.file("a.sh", "true").file("b.sh", "touch $PIT_WORKSPACE/begun; exec sleep 60")
+    process = pit.start("run", "d")
+    wait_for((pit.root / "begun").exists)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 130
+    assert "  cancelled  b  " in said
+    assert "failed" not in said
+    tasks = {task["task"]: task for task in pit.run("status", "d", "--json").ok().json["tasks"]}
+    assert tasks["b"]["state"] == "cancelled"
+    assert "failed" not in pit.run("status").ok().out
+    assert "cancelled" in pit.run("logs", "d", "--list").ok().out
+    assert "the run was cancelled while it ran" in pit.run("why", "d/b").out
+    assert "it was cancelled the last time" in pit.run("plan", "d").out
+    assert "failed" not in pit.run("graph", "d", "--status", "--format", "mermaid").out
+    pit.file("b.sh", "true")
+    pit.run("run", "d", "--failed").ok()
+    assert rows(pit, "select task, state from tasks order by run desc, task limit 2") == [
+        ("a", "skipped"),
+        ("b", "success"),
+    ]
+
+
+# ------------------------------------------------------------------ the store, and defects
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "restored"])
+@pytest.mark.parametrize(
+    "tasks", [ONE, f'{ONE}inputs = []\n[[tasks]]\nname = "z"\nscript = "z.sh"\n']
+)
+def test_a_store_that_goes_while_a_run_lasts_is_told_and_no_success(
+    pit: Pit, how: str, tasks: str
+) -> None:
+    held = "touch $PIT_WORKSPACE/begun; until [ -e $PIT_WORKSPACE/go ]; do sleep 0.05; done\n"
+    pit.project("d").toml(tasks).file("a.sh", "true").file("z.sh", "true")
+    pit.run("run", "d").ok()
+    store = pit.root / "pit_metadata.db"
+    before = store.read_bytes()
+    pit.file("a.sh", held)
+    process = pit.start("run", "d")
+    wait_for((pit.root / "begun").exists)
+    for file in pit.root.glob("pit_metadata.db*"):
+        file.unlink()
+    if how == "restored":
+        store.write_bytes(before)
+    elif how == "replaced":
+        pit.run("forget", "d/a")
+        sqlite3.connect(store).close()
+    (pit.root / "go").touch()
+    said = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 24
+    assert "removed or replaced while it was in use" in said
+    assert "d  success" not in said
+    if how == "replaced":
+        store.unlink()
+    pit.file("a.sh", "true").run("run", "d").ok()
+    assert rows(pit, "select state from runs order by seq desc limit 1") == [("success",)]
+
+
+def broken(pit: Pit, patch: str) -> subprocess.CompletedProcess[str]:
+    """`pit run d` with a defect in it."""
+    program = f"import os, signal, sys\n{patch}\nfrom pit.cli.main import main\nsys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, "run", "d"],
+        env=pit.env | {"PIT_WORKSPACE": str(pit.root)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+SIGNALLED = """
+from pit.engine.ground import Ground
+def lay(self):
+    os.kill(os.getpid(), signal.SIGINT)
+    while self._life.cancel.level == 0:
+        pass
+    {then}
+Ground.lay = lay
+"""
+
+
+def test_a_defect_while_a_run_is_cancelled_keeps_its_trace(pit: Pit) -> None:
+    pit.project("d").toml(ONE).file("a.sh", "true")
+    done = broken(pit, SIGNALLED.format(then="1 / 0"))
+    assert done.returncode == 70
+    assert "internal error: ZeroDivisionError" in done.stderr
+    assert "in lay" in (pit.root / ".pit" / "crash.log").read_text()
+    assert rows(pit, "select state, reason, error from runs") == [
+        ("failed", "internal", "division by zero")
+    ]
+    assert rows(pit, "select state, reason from tasks") == [("skipped", "internal")]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "state"),
+    [
+        ("KeyboardInterrupt", 130, ("cancelled", "cancelled")),
+        ('EnvironmentFailed("uv was ended")', 130, ("cancelled", "cancelled")),
+        ('DiskFull("full")', 25, ("failed", "disk_full")),
+        ('SnapshotFailed("gone")', 23, ("failed", "setup")),
+        ('OSError(5, "input/output error")', 1, ("failed", "internal")),
+    ],
+)
+def test_what_a_cancel_makes_of_the_set_up_is_told_from_what_went_wrong(
+    pit: Pit, error: str, code: int, state: tuple[str, str]
+) -> None:
+    pit.project("d").toml(ONE).file("a.sh", "true")
+    done = broken(pit, f"from pit.errors import *\n{SIGNALLED.format(then=f'raise {error}')}")
+    assert done.returncode == code, done.stderr
+    assert rows(pit, "select state, reason from runs") == [state]
+
+
+def test_a_defect_in_what_hears_of_the_start_of_a_run_leaves_nothing_running(pit: Pit) -> None:
+    pit.project("d").toml(ONE).file("a.sh", "true")
+    done = broken(
+        pit,
+        "from pit.cli.progress import PlainView\n"
+        "def emit(self, event): raise ZeroDivisionError('a view')\n"
+        "PlainView.emit = emit",
+    )
+    assert done.returncode == 70
+    assert rows(pit, "select state, reason from runs") == [("failed", "internal")]
+    assert rows(pit, "select state, reason from tasks") == [("skipped", "internal")]
+
+
+def test_a_defect_while_tasks_run_leaves_no_attempt_open(pit: Pit) -> None:
+    pit.project("d").toml(ONE).file("a.sh", "exec sleep 60")
+    done = broken(
+        pit,
+        "from pit.cli.progress import PlainView\n"
+        "def emit(self, event):\n"
+        "    if type(event).__name__ == 'AttemptStarted': raise ZeroDivisionError('a view')\n"
+        "PlainView.emit = emit",
+    )
+    assert done.returncode == 70
+    assert rows(pit, "select state, reason from tasks") == [("cancelled", "internal")]
+    assert rows(pit, "select state, reason from attempts") == [("cancelled", "cancelled")]

@@ -252,9 +252,9 @@ def test_a_cancel_keeps_apart_what_failed_before_it() -> None:
     assert ended == {
         "bad": (TaskState.FAILED, Reason.EXIT),
         "after": (TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED),
-        "long": (TaskState.FAILED, Reason.CANCELLED),
+        "long": (TaskState.CANCELLED, Reason.CANCELLED),
         "later": (TaskState.SKIPPED, Reason.CANCELLED),
-        "retried": (TaskState.FAILED, Reason.EXIT),
+        "retried": (TaskState.CANCELLED, Reason.CANCELLED),
     }
 
 

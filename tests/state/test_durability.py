@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -161,12 +162,123 @@ def test_a_writer_that_waited_too_long_says_why_and_keeps_its_events(
         assert "fuser" in caught.value.hint
         blocker.execute("ROLLBACK")
         blocker.close()
-        try:
-            store.barrier()
-        except StoreUnavailable:
-            # The background thread may have had the same experience; it is told once.
-            store.barrier()
+        store.barrier()
         assert store.run(run_id(1)).state is RunState.SUCCESS
+
+
+def test_what_kept_events_back_and_has_passed_is_no_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pit.db"
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    with Store.open(path) as store:
+        store.emit(started(run_id(1)))
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        store.emit(ended(run_id(1)))
+        assert store._writer is not None
+        writer = store._writer
+        until(lambda: writer._alarm is not None)  # the background has tried, and could not
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        store.barrier()
+        assert store.run(run_id(1)).state is RunState.SUCCESS
+        store.emit(started(run_id(2)))
+        store.barrier()
+
+
+def test_what_keeps_events_back_is_an_alarm_while_it_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pit.db"
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    with Store.open(path) as store:
+        store.emit(started(run_id(1)))
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        store.emit(ended(run_id(1)))
+        assert store._writer is not None
+        writer = store._writer
+        until(lambda: writer._alarm is not None)
+        with pytest.raises(StoreUnavailable, match="locked by another process"):
+            store.barrier()
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        store.barrier()
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait until something is so, which it must be within a minute."""
+    late = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < late
+        time.sleep(0.01)
+
+
+# ---------------------------------------------------------------------------- gone from its place
+
+
+@pytest.mark.parametrize(
+    "suffixes",
+    [("", "-wal", "-shm"), ("",), ("-wal",)],
+    ids=["with all of it", "the file alone", "its log alone"],
+)
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+@pytest.mark.parametrize("linked", [False, True], ids=["its own path", "by a link"])
+def test_a_store_that_is_gone_from_its_place_is_told_at_the_next_barrier(
+    tmp_path: Path, suffixes: Sequence[str], replaced: bool, linked: bool
+) -> None:
+    real = tmp_path / "real.db"
+    path = tmp_path / "pit.db" if linked else real
+    if linked:
+        real.touch()
+        path.symlink_to(real)
+    store = Store.open(path)
+    store.emit(started(run_id(1)))
+    store.barrier()
+    for suffix in suffixes:
+        place = Path(f"{real}{suffix}")
+        if replaced:
+            other = tmp_path / "other"
+            other.write_bytes(place.read_bytes())
+            os.replace(other, place)
+        else:
+            place.unlink()
+    store.emit(ended(run_id(1)))
+    with pytest.raises(StoreUnavailable, match="removed or replaced while it was in use"):
+        store.barrier()
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        store.barrier()
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        store.emit(started(run_id(2)))
+    store.close()
+
+
+def test_a_link_that_leads_to_another_store_is_told(tmp_path: Path) -> None:
+    path, link = tmp_path / "pit.db", tmp_path / "link.db"
+    Store.open(tmp_path / "other.db").close()
+    path.touch()
+    link.symlink_to(path)
+    with Store.open(link) as store:
+        store.emit(started(run_id(1)))
+        link.unlink()
+        link.symlink_to(tmp_path / "other.db")
+        with pytest.raises(StoreUnavailable, match=r"another file stands at .*/link\.db"):
+            store.barrier()
+
+
+def test_a_store_in_its_place_is_taken_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "pit.db"
+    with Store.open(path) as store:
+        store.emit(started(run_id(1)))
+        with closing(sqlite3.connect(path)) as other:  # which folds the log into the database
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with Store.open(path) as second:
+            second.emit(started(run_id(2)))
+        os.utime(path)
+        path.chmod(0o640)
+        store.emit(ended(run_id(1)))
+        store.barrier()
 
 
 # ------------------------------------------------------------------------------------ full disk

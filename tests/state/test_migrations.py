@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pit.errors import StoreUnavailable
+from pit.model import TaskState
 from pit.state import migrations
 from pit.state.store import Store
 from tests.state.story import run_id, started
@@ -136,3 +137,34 @@ def test_a_database_without_records_gets_them_and_keeps_its_history(
         assert store.records("sales") == ()
         assert store.intents() == ()
         store.close()
+
+
+def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pit.db"
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:3])
+    monkeypatch.setattr(migrations, "VERSION", 3)
+    with Store.open(path) as store:
+        store.emit(started(run_id(1)))
+        with store._database.transaction() as connection:
+            for task, reason in (("a", "cancelled"), ("b", "exit"), ("c", "timeout")):
+                values = (task, "failed", reason)
+                connection.execute(
+                    "INSERT INTO tasks (run, position, task, state, reason) VALUES (1, 9, ?, ?, ?)",
+                    values,
+                )
+                connection.execute(
+                    "INSERT INTO attempts (run, attempt, started_at, task, state, reason) "
+                    "VALUES (1, 1, 1, ?, ?, ?)",
+                    values,
+                )
+    monkeypatch.undo()
+    wanted = {"a": TaskState.CANCELLED, "b": TaskState.FAILED, "c": TaskState.FAILED}
+    reader = Store.open_readonly(path)
+    assert reader is not None
+    with reader, Store.open(path) as store:
+        for each in (reader, store):
+            states = {row.task: row.state for row in each.tasks(run_id(1))}
+            assert states | wanted == states
+            assert {row.task: row.state for row in each.attempts(run_id(1))} == wanted

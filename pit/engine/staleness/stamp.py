@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from pit.fs import atomic
 from pit.fs.reads import Reads
 from pit.fs.stat import Signature
 from pit.model import Record, WorkspaceConfig
@@ -136,8 +136,6 @@ def holds(stamp: Stamp, facts: Mapping[str, str], mark: tuple[int, int]) -> bool
 
 def write(path: Path, stamp: Stamp) -> None:
     """Keep a stamp; a disk that cannot be written keeps none, nor a name that is not UTF-8."""
-    temporary = path.with_name(f".pit-{path.name}-{secrets.token_hex(4)}")
     with suppress(OSError, UnicodeEncodeError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.write_bytes(msgspec.msgpack.encode(stamp))
-        os.replace(temporary, path)
+        atomic.write(path, msgspec.msgpack.encode(stamp))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pit.fs import atomic
 from pit.model import Record
 from pit.project.selection import lies_in
 
@@ -84,7 +85,5 @@ def _way_to(names: list[str], path: str) -> _Way:
 
 def _rewrite(pth: Path, lines: list[str]) -> None:
     """Replaces the file: written in place, the twin in uv's cache would change with it."""
-    temporary = pth.with_name(f".pit-{pth.name}")
     text = "".join(f"{line}\n" for line in lines)
-    temporary.write_text(text, "utf-8", "surrogateescape")
-    os.replace(temporary, pth)
+    atomic.write(pth, text.encode("utf-8", "surrogateescape"), mode=0o666)

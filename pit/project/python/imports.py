@@ -11,7 +11,6 @@ Files are parsed once for each content: `load` and `save` keep what was read bet
 from __future__ import annotations
 
 import ast
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import TypeVar
 
 import msgspec
 
+from pit.fs import atomic
 from pit.model import Record
 from pit.project import digest
 from pit.project.python import meaning, words
@@ -489,9 +489,7 @@ def save(path: Path) -> None:
     """Keeps what this process has read, if it is anything new. A cache: failing is no matter."""
     if not _new:
         return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(OSError):
         kept = _Kept(format=reading(), files=_known)
-        temporary.write_bytes(msgspec.msgpack.encode(kept))
-        os.replace(temporary, path)
+        atomic.write(path, msgspec.msgpack.encode(kept))
         _new.clear()

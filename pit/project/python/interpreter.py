@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from pit.fs import atomic
 from pit.model import Record
 from pit.project.python import uv
 from pit.state.files import make_folder
@@ -78,12 +79,7 @@ def digest(parts: Iterable[bytes]) -> str:
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a small file so that nobody ever sees half of it."""
     make_folder(path.parent)
-    temporary = path.with_name(f".pit-{path.name}-{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    atomic.write(path, content, durable=True)
 
 
 def _remembered(memory: Path) -> Interpreter | None:

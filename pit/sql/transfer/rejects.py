@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from pit.fs import atomic
 from pit.model import Record
 from pit.sql import dialect, table
 from pit.sql.driver import SqlFailure
@@ -96,7 +97,7 @@ class Rejects:
         for path in self._reader.files:
             parts += self._selects(path)
         union = " UNION ALL ".join(part for part in parts if part)
-        temporary = os.path.join(os.path.dirname(place), f".pit-{os.path.basename(place)}")
+        temporary = os.path.join(os.path.dirname(place), atomic.name())
         os.makedirs(os.path.dirname(place), exist_ok=True)
         try:
             row = self._connection.execute(

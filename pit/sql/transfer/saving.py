@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 from msgspec.structs import replace
 
+from pit.fs import atomic
 from pit.sql import dialect, wire
 from pit.sql.driver import Driver, Failure, Rows, Session, SqlFailure, Statement
 from pit.sql.drivers.duck_errors import busy, failure
@@ -71,7 +72,7 @@ class Saving(Execution):
     def _write(self, session: Session, statement: Statement) -> tuple[int, int]:
         """Write the file, which appears when it is whole; its rows and bytes."""
         folder, name = os.path.split(self._path)
-        temporary = os.path.join(folder, f".pit-{os.urandom(6).hex()}-{name}")
+        temporary = os.path.join(folder, f"{atomic.name()}-{name}")
         try:
             os.makedirs(folder, exist_ok=True)
             rows = self._saved(session, statement, temporary)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pit.errors import Refused
+from pit.fs import atomic
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -118,7 +119,7 @@ def reading(data: Path, path: Path) -> BinaryIO:
 def writing(data: Path, path: Path) -> Iterator[BinaryIO]:
     """A new file for `path`, which it replaces whole if the block ends well; else it is gone."""
     with _folder_of(data, path) as (folder, name):
-        temporary = f".pit-{os.urandom(8).hex()}"
+        temporary = atomic.name()
         try:
             handle = os.open(temporary, _NEW, 0o600, dir_fd=folder)
         except OSError as error:

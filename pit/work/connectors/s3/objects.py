@@ -6,12 +6,12 @@ obstore knows paths where S3 knows keys; what is lost on the way between the two
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pit.errors import ConnectorFailed
+from pit.errors import ConnectorFailed, SdkError
 from pit.work.connectors.landing import Landing
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ async def download(store: S3Store, key: str, data: Path, path: Path) -> dict[str
 async def together(
     work: Callable[[str], Awaitable[T]], keys: Iterable[str], at_once: int
 ) -> list[T]:
-    """What the work makes of each key, in order; the first failure ends all of it."""
+    """What the work makes of each key, in order; the first failure ends all of it, and those that
+    came at the same time are told with it."""
     results: dict[int, T] = {}
     waiting = iter(enumerate(keys))
 
@@ -95,8 +96,25 @@ async def together(
             for _ in range(at_once):
                 group.create_task(take_turns())
     except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        raise _as_one(failures.exceptions) from None
     return [results[place] for place in sorted(results)]
+
+
+def _as_one(errors: Sequence[Exception]) -> Exception:
+    """One error that says what several say."""
+    first, *others = errors
+    if not others:
+        return first
+    if not all(isinstance(each, SdkError) for each in errors):
+        for each in others:
+            first.add_note(f"and at the same time: {type(each).__name__}: {each}")
+        return first
+    hints = (each.hint for each in errors if isinstance(each, SdkError) and each.hint)
+    return ConnectorFailed(
+        "; ".join(dict.fromkeys(map(str, errors))),
+        next(hints, ""),
+        retryable=all(isinstance(each, ConnectorFailed) and each.retryable for each in errors),
+    )
 
 
 def folder(prefix: str) -> str:

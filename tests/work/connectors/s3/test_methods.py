@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import os
@@ -17,6 +18,7 @@ import pytest
 
 from pit.errors import ConnectorFailed, MissingExtra, PitError, Refused
 from pit.work.connectors.s3 import methods as s3
+from pit.work.connectors.s3 import objects
 from tests.servers import http as web
 from tests.servers import s3 as server
 from tests.servers.s3 import ACCESS_KEY, BUCKET, S3, SECRET_KEY
@@ -446,6 +448,7 @@ def test_memory_is_flat_whatever_the_size(signed: S3, tmp_path: Path) -> None:
 import resource
 from pathlib import Path
 from pit.work.connectors.s3 import methods as s3
+from pit.work.connectors.s3 import objects
 from tests.work.connectors.direct import DirectCall
 call = DirectCall(Path({str(tmp_path)!r}), {{"store": {signed.secret()!r}}})
 def peak():
@@ -517,3 +520,51 @@ def test_a_library_that_is_not_installed(call: DirectCall, monkeypatch: pytest.M
     with pytest.raises(MissingExtra, match="S3 needs a library that is not installed") as caught:
         call.ask(LIST, secret="store", bucket="bucket")
     assert caught.value.hint == "pip install 'pit-orchestrator[s3]'"
+
+
+# ------------------------------------------------------------------------- several at once
+
+
+def together(*errors: Exception) -> Exception:
+    """What is raised where several pieces of work go wrong at the same moment."""
+
+    async def all_at_once() -> None:
+        moment = asyncio.Barrier(len(errors))
+
+        async def work(key: str) -> None:
+            await moment.wait()
+            raise errors[int(key)]
+
+        await objects.together(work, map(str, range(len(errors))), len(errors))
+
+    with pytest.raises(tuple(map(type, errors))) as caught:
+        asyncio.run(all_at_once())
+    return caught.value
+
+
+def test_errors_that_come_at_once_are_all_told() -> None:
+    found = together(
+        ConnectorFailed("a.csv: too slow", "Try later", retryable=True),
+        ConnectorFailed("b.csv: too slow", retryable=True),
+        ConnectorFailed("a.csv: too slow", retryable=True),
+    )
+    assert isinstance(found, ConnectorFailed)
+    assert sorted(str(found).split("; ")) == ["a.csv: too slow", "b.csv: too slow"]
+    assert (found.hint, found.retryable) == ("Try later", True)
+
+
+def test_one_that_cannot_succeed_keeps_the_others_from_being_tried_again() -> None:
+    found = together(
+        ConnectorFailed("a.csv: too slow", retryable=True), ConnectorFailed("b.csv: forbidden")
+    )
+    assert isinstance(found, ConnectorFailed)
+    assert not found.retryable
+    assert "forbidden" in str(found)
+
+
+def test_errors_without_words_for_people_come_along_as_notes() -> None:
+    found = together(OSError("one"), ValueError("two"))
+    said = {"one": "ValueError: two", "two": "OSError: one"}
+    assert found.__notes__ == [f"and at the same time: {said[str(found)]}"]
+    alone = together(OSError("one"))
+    assert not hasattr(alone, "__notes__")
