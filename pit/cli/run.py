@@ -20,7 +20,8 @@ from pit.errors import Overlapping
 from pit.model import Dag, WorkspaceConfig
 
 if TYPE_CHECKING:
-    from pit.engine.seal import Seal
+    from pit.engine.sealing import Found
+    from pit.engine.stale_upstream import StaleUpstream
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -145,11 +146,13 @@ def _idle(
             return False  # alive or interrupted: the long way says which
         path = seal.place(config, name, selection or "", given)
         found = seal.unbroken(path, seal.version(current.VERSION), store.mark(name))
+        fresh = None
         if found is None:
-            found = _look(config, typed, declared, store)
-            if found is None:
+            fresh = _look(config, typed, declared, store)
+            if fresh is None:
                 return False
-            if not found.asked:
+            found = fresh.seal
+            if fresh.lasts:
                 seal.write(path, found)
         place.check_requirements(name, found.requires, store, time.time())
         from pit.engine import idle
@@ -162,18 +165,46 @@ def _idle(
             parent=os.environ.get("PIT_RUN_ID"),
             params=found.params,
             began=began,
+            whole=found.whole,
+            looked_at=() if fresh is None else fresh.chosen,
         )
-        events = idle.record(row, config.runs_dir, store)
+        events = idle.record(row, config.runs_dir, store, lambda: _complete_at(fresh, store))
     if events is None:
         return False
+    if fresh is not None and fresh.stale is not None:
+        events = _told_stale(settings, fresh.stale, events, as_json)
     _say_idle(settings, name, found.tasks, time.monotonic() - began, events, as_json)
     return True
 
 
+def _told_stale(
+    settings: Settings, stale: StaleUpstream, events: Sequence[Any], as_json: bool
+) -> Sequence[Any]:
+    """The events of a run, with what it leaves stale among them, or on the screen."""
+    hint = stale.hint(settings.again)
+    if not as_json:
+        settings.console.warning(stale.sentence, hint)
+        return events
+    from pit.events import Warned
+
+    first, *rest = events
+    return (first, Warned(run=first.run, at=first.at, message=stale.sentence, hint=hint), *rest)
+
+
+def _complete_at(fresh: Found | None, store: Any) -> float | None:
+    """Since when the whole DAG of a selection that was looked at is done, None if it is not."""
+    if fresh is None:
+        return None
+    from pit.engine import completion
+
+    name = fresh.dag.name
+    return completion.complete_at(fresh.dag, store.standings(name), store.last_complete(name))
+
+
 def _look(
     config: WorkspaceConfig, typed: Typed, declared: Callable[[], Dag], store: Any
-) -> Seal | None:
-    """The seal of a DAG that a proper look finds current, where the last run promises that."""
+) -> Found | None:
+    """What a proper look finds to be current, where the last run promises that."""
     name, selection = split(typed.target)
     last = store.last_run(name)
     if last is None or last.state != "success" or last.stub:

@@ -109,7 +109,7 @@ class Memory:
         return None if self.store is None else self.store.text(digest)
 
     def last_success(self, dag: str) -> RunRow | None:
-        """The newest real success of a DAG."""
+        """The run after which a whole DAG was known to be done most lately."""
         return None if self.store is None else self.store.last_success(dag)
 
     def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:

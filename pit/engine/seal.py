@@ -21,7 +21,7 @@ import msgspec
 
 from pit.model import Record, WorkspaceConfig
 
-FORMAT = 1
+FORMAT = 2
 _SECOND = 1_000_000_000
 _YOUNG, _YOUNG_BY_SECONDS = 100_000_000, 2 * _SECOND
 """Nanoseconds in which two changes may bear the same time, generously; where times are whole
@@ -36,7 +36,8 @@ class Seal(Record):
 
     `requires` are the DAG's requirements, which age, so they are checked each time. `databases`
     are files of which only device and inode count, for their content is not looked at. `asked`: a
-    database had to be asked as well, whose answer no file tells, so it is good for once.
+    database had to be asked as well, whose answer no file tells, so it is good for once. `whole`:
+    it is of every task; of a selection all that is above it was current too, as far as it can be.
     """
 
     format: int
@@ -53,6 +54,7 @@ class Seal(Record):
     absent: list[str]
     databases: dict[str, tuple[int, int]]
     asked: bool = False
+    whole: bool = True
 
 
 def place(config: WorkspaceConfig, dag: str, selection: str, given: Mapping[str, str]) -> Path:

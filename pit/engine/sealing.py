@@ -20,6 +20,7 @@ from pit.engine.look import Action, Look, Memory, Outlook, Subject
 from pit.engine.questions import asks
 from pit.engine.seal import Seal
 from pit.engine.select import prepared, selected
+from pit.engine.stale_upstream import Selection, StaleUpstream, stale_upstream, watched
 from pit.errors import PitError
 from pit.model import (
     Dag,
@@ -32,7 +33,7 @@ from pit.project import publish, selection
 from pit.project.python import environment
 from pit.project.snapshot import digest
 from pit.project.snapshot.digest import Digests
-from pit.spec import params
+from pit.spec import graph, params
 from pit.spec.patterns import fixed_folder, is_pattern
 
 if TYPE_CHECKING:
@@ -62,8 +63,23 @@ class Question(Record):
     began: int
 
 
-def look(question: Question, memory: Marked, capture: Capture) -> Seal | None:
-    """The seal of a DAG of which everything is current, if it can be sealed; else None.
+class Found(Record):
+    """What a look has found that there is nothing to do about.
+
+    `chosen` are the tasks, `dag` all that there are, with the dependencies that inputs imply.
+    `stale` is what is stale above a selection; while anything is that, or cannot be sealed, the
+    seal is not one to keep (`lasts`).
+    """
+
+    seal: Seal
+    dag: Dag
+    chosen: tuple[str, ...]
+    lasts: bool
+    stale: StaleUpstream | None = None
+
+
+def look(question: Question, memory: Marked, capture: Capture) -> Found | None:
+    """What has nothing to do, where everything is current and can be sealed; else None.
 
     Right after a run its products are too young for that; waiting costs less than another run.
     """
@@ -77,7 +93,7 @@ def look(question: Question, memory: Marked, capture: Capture) -> Seal | None:
         return None  # whatever it is, a real run meets it again and says it properly
 
 
-def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None:
+def _looked(question: Question, memory: Marked, capture: Capture) -> Found | None:
     dag, config = question.dag, question.config
     mark = memory.mark(dag.name)
     values = params.resolve(dag.params, question.given, date.today())
@@ -102,10 +118,48 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
         return None
     if not _is_frozen(view.environment, dag.project):
         return None
-    databases = {path: _file(path) for task in tasks for path in view.fingerprints.files(task)}
-    found = _sealed(question, digests, mark, tasks, values)
-    asked = any(asks(task) for task in tasks)
-    return None if found is None else replace(found, databases=databases, asked=asked)
+    names = tuple(task.name for task in tasks)
+    wanted = Selection(
+        dag=declared,
+        chosen=frozenset(names),
+        typed=question.selection or "",
+        given=question.given,
+    )
+    above, stale, all_current = _looked_above(
+        wanted, Look(subject, memory, capture, digests), outlooks
+    )
+    covered = [*tasks, *above]
+    can_last = all_current and all(_sealable(task, config.root) for task in above)
+    if not can_last:
+        covered = tasks
+    databases = {path: _file(path) for task in covered for path in view.fingerprints.files(task)}
+    found = _sealed(question, digests, mark, covered, values)
+    if found is None:
+        return None
+    asked = any(asks(task) for task in covered)
+    whole = len(tasks) == len(declared.tasks)
+    return Found(
+        seal=replace(found, tasks=len(tasks), databases=databases, asked=asked, whole=whole),
+        dag=graph.implied(declared),
+        chosen=names,
+        lasts=can_last and not asked,
+        stale=stale,
+    )
+
+
+def _looked_above(
+    selection: Selection, view: Look, alone: Sequence[Outlook]
+) -> tuple[list[Task], StaleUpstream | None, bool]:
+    """The tasks above a selection that may be stale, what of them is, and whether none is."""
+    names = watched(selection)
+    if not names:
+        return [], None, True
+    with view.asking():
+        decisions = view.outlooks(names)
+    view.save()
+    above = [task for task in selection.dag.tasks if task.name in names - selection.chosen]
+    are_current = all(each.action is Action.SKIP and not _dangles(each) for each in decisions)
+    return above, stale_upstream(selection, decisions, alone), are_current
 
 
 def _secrets(config: WorkspaceConfig) -> Secrets | None:
