@@ -171,9 +171,10 @@ def _idle(
         events = idle.record(row, config.runs_dir, store, lambda: _complete_at(fresh, store))
     if events is None:
         return False
+    told: Sequence[Any] = events
     if fresh is not None and fresh.stale is not None:
-        events = _told_stale(settings, fresh.stale, events, as_json)
-    _say_idle(settings, name, found.tasks, time.monotonic() - began, events, as_json)
+        told = _told_stale(settings, fresh.stale, events, as_json)
+    _say_idle(settings, name, found.tasks, time.monotonic() - began, told, as_json)
     return True
 
 

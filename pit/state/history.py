@@ -12,7 +12,7 @@ import msgspec
 
 from pit.errors import BadArgument, UnknownRun
 from pit.model import Record, RunState, TaskState
-from pit.state import standings
+from pit.state import standing_table, standings
 from pit.state.database import Database
 from pit.state.standings import StandingRow
 
@@ -117,6 +117,7 @@ class OutputRow(Record, frozen=True):
     name: str
     type: str
     location: str
+    task: str
     extra: dict[str, Any]
 
 
@@ -490,7 +491,7 @@ def outputs(database: Database) -> tuple[OutputRow, ...]:
     """What the last success of each whole DAG declared, by DAG and in the order of pit.toml."""
     found = database.query(
         f"""{_DAGS}
-        SELECT dags.dag, made.id, made.ended_at, name, type, location, extra
+        SELECT dags.dag, made.id, made.ended_at, name, type, location, outputs.task, extra
         FROM dags
         JOIN outputs ON outputs.run = (
             SELECT max(seq) FROM runs INDEXED BY runs_made WHERE dag = dags.dag AND {_MADE})
@@ -540,7 +541,7 @@ def interrupt(database: Database, run_id: str, at: float) -> bool:
         ).fetchone()
         if found is None:
             return False
-        for statement in (*standings.INTERRUPT, *_INTERRUPT):
+        for statement in (*standing_table.INTERRUPT, *_INTERRUPT):
             connection.execute(statement, {"seq": found[0], "at": at})
     return True
 

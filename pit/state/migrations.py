@@ -40,7 +40,7 @@ the last that made outputs, the last finished ones.
 
 What makes tasks current outlives the runs, and so does how they stand: these name a run by its id:
 
-standings       how each task of a DAG stands: see standings.py.
+standings       how each task of a DAG stands: see standing_table.py.
 
 records         the last success of a tracked task for each text of its parameters (`params`, ''
                 without any), deleted in the commit in which an attempt starts. `version` is that of
@@ -65,7 +65,7 @@ import sqlite3
 from pathlib import Path
 
 from pit.errors import StoreUnavailable
-from pit.state import legacy, standings
+from pit.state import legacy, standing_table
 
 APPLICATION = 0x50495421  # "PIT!"
 
@@ -254,7 +254,8 @@ _WHOLE = (
         WHERE whole = 1 AND state = 'success' AND stub = 0 AND reason IS NOT 'current'""",
     """CREATE INDEX runs_finished ON runs (dag, seq, state, seconds)
         WHERE whole = 1 AND stub = 0 AND state <> 'running'""",
-    *standings.TABLES,
+    "ALTER TABLE outputs ADD COLUMN task TEXT NOT NULL DEFAULT ''",
+    *standing_table.TABLES,
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RECORDS, (*_AUDIT, *_ORDER), _WHOLE)
@@ -309,6 +310,6 @@ def migrate(connection: sqlite3.Connection) -> None:
     if version < _WITH_AUDIT:
         legacy.import_audit(connection)
     if version < _WITH_STANDINGS <= len(MIGRATIONS):
-        standings.fill(connection)
+        standing_table.fill(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

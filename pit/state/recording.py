@@ -31,7 +31,7 @@ from pit.events import (
     Waits,
 )
 from pit.model import RunState, TaskState
-from pit.state import audit, intents, records, standings
+from pit.state import audit, intents, records, standing_table
 from pit.state.intents import Intent
 
 LONGEST_TEXT = 20_000
@@ -65,8 +65,8 @@ _RUN_ENDED = """
         complete_at = iif(?1 = 'success' AND ?6 = 0, iif(whole = 1, ?4, ?8), NULL)
     WHERE id = ?7"""
 _OUTPUT = f"""
-    INSERT OR REPLACE INTO outputs (run, position, name, type, location, extra)
-    VALUES ({_SEQ}, ?, ?, ?, ?, ?)"""
+    INSERT OR REPLACE INTO outputs (run, position, name, type, location, task, extra)
+    VALUES ({_SEQ}, ?, ?, ?, ?, ?, ?)"""
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -156,7 +156,7 @@ def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptSta
     dying = [(e.run, e.task, e.forgets) for e in events if e.forgets is not None]
     records.die(connection, dying)
     intents.outrun(connection, [(e.run, e.task) for e in events])
-    standings.started(connection, events)
+    standing_table.started(connection, events)
 
 
 def _texts_kept(connection: sqlite3.Connection, events: Sequence[TextsKept]) -> None:
@@ -208,7 +208,7 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
         for event in events
     ]
     connection.executemany(_TASK_ENDED, rows)
-    standings.ended(connection, events, text)
+    standing_table.ended(connection, events, text)
     brought = [(e.record, e.state is TaskState.SUCCESS) for e in events if e.record is not None]
     records.write(connection, [record for record, succeeded in brought if succeeded])
     records.renew(connection, [record for record, succeeded in brought if not succeeded])
@@ -223,7 +223,7 @@ def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> No
     ]
     connection.executemany(_RUN_ENDED, rows)
     outputs = (
-        (e.run, place, text(o.name), text(o.type), text(o.location), _json(o.extra))
+        (e.run, place, text(o.name), text(o.type), text(o.location), o.task, _json(o.extra))
         for e in events
         for place, o in enumerate(e.outputs)
     )
@@ -242,7 +242,7 @@ _WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
     ValueSet: audit.write_values,
     Intent: intents.write,
     TaskEnded: _task_ended,
-    FoundCurrent: standings.found_current,
+    FoundCurrent: standing_table.found_current,
     RunEnded: _run_ended,
 }
 

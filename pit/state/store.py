@@ -32,7 +32,7 @@ from pit.state.intents import Intent
 from pit.state.recording import is_recorded
 from pit.state.records import NoteRow
 from pit.state.reserve import Reserve
-from pit.state.standings import StandingRow
+from pit.state.standings import Making, StandingRow
 from pit.state.writer import Writer
 
 
@@ -195,6 +195,10 @@ class Store(AbstractContextManager["Store"]):
     def summaries(self) -> tuple[DagSummary, ...]:
         """Every DAG that has a run with its last run and its recent ones, by name."""
         return history.summaries(self._database)
+
+    def made(self, dag: str, task: str) -> Making | None:
+        """The last success of a task, or of one of its instances, that reached the project."""
+        return standings.made(self._database, dag, task)
 
     def outputs(self) -> tuple[OutputRow, ...]:
         """What the last success of each whole DAG declared to make."""
