@@ -93,7 +93,8 @@ def of_tasks(config: WorkspaceConfig, store: Store, summary: DagSummary) -> list
     if worked is None or not rows:
         # They outlive the runs that say what tasks there are.
         found = [
-            _stands(each, _never(each.task, n), runs) for n, each in enumerate(standings.values())
+            _stands(each, _never(each.task, n), runs, summary.last)
+            for n, each in enumerate(standings.values())
         ]
         return _since(store, summary.last, found)
     state = past.state_of(config, worked)
@@ -106,7 +107,7 @@ def of_tasks(config: WorkspaceConfig, store: Store, summary: DagSummary) -> list
         if standing is None or row.state in (TaskState.PENDING, TaskState.RUNNING):
             found.append(Told(row=row, run="" if row.reason == Reason.SINGLE_TASK else worked.id))
         else:
-            found.append(_stands(standing, row, runs, worked, idle))
+            found.append(_stands(standing, row, runs, summary.last, worked, idle))
     return _since(store, summary.last, found)
 
 
@@ -114,32 +115,48 @@ def _stands(
     standing: StandingRow,
     row: TaskRow,
     runs: Mapping[str, RunState],
+    last: RunRow,
     worked: RunRow | None = None,
     idle: RunRow | None = None,
 ) -> Told:
-    """How one task stands; `row` is what the last run says of it that had something to do, `idle`
-    a later run of the whole DAG that had not."""
+    """How one task stands; `row` is what the run `worked`, the last that had something to do, says
+    of it, `idle` a run of the whole DAG that had not.
+
+    It is called current if the last run has looked at it; whether it still is nobody knows.
+    """
     own = _attempted(standing, row.position)
     own = _resolved(own, runs.get(standing.run, RunState.INTERRUPTED))
     done = max(standing.done_seq, idle.seq if idle is not None else 0)
-    if done > standing.seq and done >= standing.left_seq:
+    is_latest = own.state is not TaskState.SUCCESS or done == last.seq
+    if done > standing.seq and done >= standing.left_seq and is_latest:
         if row.reason != Reason.CURRENT:
             row = _never(row.task, row.position)
             row = replace(row, reason=Reason.CURRENT, made_by=standing.made_by)
         return Told(row=row, run=row.made_by)
-    if standing.state is None or own.state is TaskState.SUCCESS:
-        if standing.left_state is not None and standing.left_seq > standing.seq:
-            left = replace(
-                _never(row.task, row.position),
-                state=standing.left_state,
-                reason=standing.left_reason,
-                error=standing.left_error,
-            )
-            return Told(row=left, run=standing.left_run)
-        cut_off = row.state is TaskState.SKIPPED and row.reason == Reason.INTERRUPTED
-        if worked is not None and (cut_off or standing.state is None):
-            return Told(row=row, run=worked.id)
+    if own.state not in (TaskState.SUCCESS, TaskState.SKIPPED):
+        return Told(row=own, run=standing.run)
+    if standing.left_state is not None and standing.left_seq > max(done, standing.seq):
+        return _left(standing, row)
+    if worked is not None and (_is_cut_off(row, worked, done) or standing.state is None):
+        return Told(row=row, run=worked.id)
     return Told(row=own, run=standing.run)
+
+
+def _left(standing: StandingRow, row: TaskRow) -> Told:
+    """A task that a later run was to do, and did not come to."""
+    left = replace(
+        _never(row.task, row.position),
+        state=standing.left_state,
+        reason=standing.left_reason,
+        error=standing.left_error,
+    )
+    return Told(row=left, run=standing.left_run)
+
+
+def _is_cut_off(row: TaskRow, worked: RunRow, done: int) -> bool:
+    """Whether a run of the whole DAG died before it came to a task."""
+    is_skipped = row.state is TaskState.SKIPPED and row.reason == Reason.INTERRUPTED
+    return is_skipped and worked.whole and worked.seq > done
 
 
 def _since(store: Store, last: RunRow, found: list[Told]) -> list[Told]:

@@ -474,7 +474,8 @@ def _failing(database: Database, dag: str) -> tuple[StandingRow, ...]:
         JOIN tasks ON tasks.task = standings.task AND tasks.run = (
             SELECT max(seq) FROM runs INDEXED BY runs_worked
             WHERE dag = ?1 AND reason IS NOT 'current')
-        WHERE standings.dag = ?1 AND standings.state <> 'success' AND standings.seq > coalesce((
+        WHERE standings.dag = ?1 AND standings.state <> 'success'
+            AND standings.done_seq <= standings.seq AND standings.seq > coalesce((
             SELECT max(seq) FROM runs INDEXED BY runs_complete
             WHERE dag = ?1 AND complete_at IS NOT NULL), 0)
         ORDER BY tasks.position""",
