@@ -30,7 +30,7 @@ def makers(dag: Dag, output: Output, root: Path) -> tuple[str, ...]:
 def _places(dag: Dag, location: str, root: Path) -> frozenset[str]:
     """The places, as targets are written, that a location may mean."""
     plain = location.removeprefix(WORKSPACE)
-    found = {plain} if plain == location else set()
+    found = {os.path.normpath(plain)} if plain == location else set()
     absolute = os.path.normpath(root / plain)
     found |= {absolute, f"{WORKSPACE}{os.path.relpath(absolute, root)}"}
     if Path(absolute).is_relative_to(dag.project):
