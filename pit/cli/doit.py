@@ -17,7 +17,7 @@ from pit.errors import RunNotSuccessful
 
 if TYPE_CHECKING:
     from pit.engine.face import Face
-    from pit.engine.look import Outlook
+    from pit.engine.look import Decision
 
 _SETTINGS = "pit.doit.settings"
 
@@ -76,13 +76,13 @@ def _face(settings: Settings, only: Path | None = None) -> Face:
     if settings.verbose:
         shared.append("--verbose")
 
-    def look(subject: Subject) -> Sequence[Outlook]:
+    def look(subject: Subject) -> Sequence[Decision]:
         config = settings.config()
         aim = target.Aim(config=config, dag=subject.dag, params=dict(subject.params), chosen=())
         with target.remembered(config) as memory:
             seen = target.look(settings, aim, memory)
             with seen.asking():
-                found = seen.outlooks()
+                found = seen.decisions()
             seen.save()
             return found
 

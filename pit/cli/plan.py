@@ -19,7 +19,7 @@ from pit.engine import place, stale_upstream
 from pit.engine.causes import Causes
 from pit.engine.current import Change, Kind
 from pit.engine.forecast import Forecast, Gap, forecast, gaps
-from pit.engine.look import Action, Look, Outlook
+from pit.engine.look import Action, Look, Decision
 from pit.engine.outdated import announcement
 from pit.engine.select import with_downstream
 from pit.engine.wanted import Unmet
@@ -147,9 +147,9 @@ def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked)
     with remembered(found.config) as memory:
         seen = look(settings, found, memory)
         with seen.asking():
-            outlooks = seen.outlooks(found.chosen, asked.force)
+            decisions = seen.decisions(found.chosen, asked.force)
         seen.save()
-        view = _view(found, seen, memory, outlooks)
+        view = _view(found, seen, memory, decisions)
         selection = stale_upstream.Selection(
             dag=found.dag,
             chosen=frozenset(found.chosen),
@@ -157,7 +157,7 @@ def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked)
             given=parameters(pairs),
         )
         stale = stale_upstream.looked_for(
-            selection, lambda: look(settings, found, memory), lambda _: outlooks
+            selection, lambda: look(settings, found, memory), lambda _: decisions
         )
         if stale is None:
             return view
@@ -176,30 +176,30 @@ def current_since(record: Since, now: float) -> str:
     return f"current since run {record.run}, {ago(record.at, now)}"
 
 
-def _view(found: Aim, seen: Look, memory: Memory, outlooks: list[Outlook]) -> PlanView:
+def _view(found: Aim, seen: Look, memory: Memory, decisions: list[Decision]) -> PlanView:
     causes = Causes(
         found.dag,
-        outlooks,
+        decisions,
         found.params,
         memory,
         lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
     )
-    lacking = gaps(found.dag, [o.task for o in outlooks], found.config.root, ())
+    lacking = gaps(found.dag, [o.task for o in decisions], found.config.root, ())
     if lacking:
         dags = spec.discover(found.config).dags.values()
         others = [dag for dag in dags if dag.name != found.dag.name]
-        lacking = gaps(found.dag, [o.task for o in outlooks], found.config.root, others)
+        lacking = gaps(found.dag, [o.task for o in decisions], found.config.root, others)
     return PlanView(
         dag=found.dag.name,
         selection=found.selection,
         params=found.params,
         concurrency=found.dag.concurrency,
-        tasks=tuple(_task(outlook, causes) for outlook in outlooks),
-        forecast=forecast(found.dag, outlooks, found.dag.concurrency),
+        tasks=tuple(_task(decision, causes) for decision in decisions),
+        forecast=forecast(found.dag, decisions, found.dag.concurrency),
         gaps=tuple(lacking),
         stub=found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks()),
         meets=tuple(_meets(found, memory)),
-        unmet=seen.unmet(outlooks),
+        unmet=seen.unmet(decisions),
     )
 
 
@@ -223,18 +223,18 @@ def _meets(found: Aim, memory: Memory) -> Iterator[str]:
             yield str(error)
 
 
-def _task(outlook: Outlook, causes: Causes) -> TaskPlan:
-    if outlook.action is Action.SKIP and outlook.record is not None:
-        why, known = current_since(since(outlook.record), time.time()), since(outlook.record)
+def _task(decision: Decision, causes: Causes) -> TaskPlan:
+    if decision.action is Action.SKIP and decision.record is not None:
+        why, known = current_since(since(decision.record), time.time()), since(decision.record)
     else:
-        why, known = causes.brief(outlook.task), None
+        why, known = causes.brief(decision.task), None
     return TaskPlan(
-        task=outlook.task,
-        action=outlook.action,
+        task=decision.task,
+        action=decision.action,
         why=why,
-        changes=outlook.changes,
-        after=outlook.after,
-        seconds=outlook.seconds,
+        changes=decision.changes,
+        after=decision.after,
+        seconds=decision.seconds,
         since=known,
     )
 

@@ -102,8 +102,8 @@ def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[
     successes = store.last_successes(found.dag.name)
     done = []
     with seen.asking():
-        stale = {o.task for o in seen.outlooks(found.chosen) if o.action is not Action.SKIP}
-        seen.outlooks(())  # from here on, every task counts as it last was
+        stale = {o.task for o in seen.decisions(found.chosen) if o.action is not Action.SKIP}
+        seen.decisions(())  # from here on, every task counts as it last was
         tasks = found.implied()
         for task in [task for task in tasks if current.is_tracked(task)] or tasks:
             if task.name in stale:

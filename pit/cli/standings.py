@@ -8,7 +8,7 @@ from pit.cli.options import Settings
 from pit.cli.target import Aim, Memory, look, remembered
 from pit.engine.causes import Causes
 from pit.engine.current import Kind
-from pit.engine.look import Action, Outlook
+from pit.engine.look import Action, Decision
 from pit.model import TaskState
 from pit.spec.picture import Standing
 
@@ -28,29 +28,29 @@ def standings(settings: Settings, aim: Aim) -> Standings:
     with remembered(aim.config) as memory:
         seen = look(settings, aim, memory)
         with seen.asking():
-            outlooks = seen.outlooks()
+            decisions = seen.decisions()
         seen.save()
         causes = Causes(
             aim.dag,
-            outlooks,
+            decisions,
             aim.params,
             memory,
             lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
         )
         failed = _failed(memory, aim.dag.name)
-        return {each.task: _fact(each, causes, failed) for each in outlooks}
+        return {each.task: _fact(each, causes, failed) for each in decisions}
 
 
-def _fact(outlook: Outlook, causes: Causes, failed: dict[str, str]) -> Fact:
-    if outlook.action is Action.SKIP:
-        run = outlook.record.run if outlook.record else ""
+def _fact(decision: Decision, causes: Causes, failed: dict[str, str]) -> Fact:
+    if decision.action is Action.SKIP:
+        run = decision.record.run if decision.record else ""
         return Fact(Standing.CURRENT, f"since run {run}" if run else "accepted")
-    if outlook.task in failed:
-        return Fact(Standing.FAILED, failed[outlook.task])
-    why = causes.brief(outlook.task)
-    if outlook.action is Action.DEFER:
+    if decision.task in failed:
+        return Fact(Standing.FAILED, failed[decision.task])
+    why = causes.brief(decision.task)
+    if decision.action is Action.DEFER:
         return Fact(Standing.DEFERRED, why)
-    unasked = {change.kind for change in outlook.changes} <= {Kind.ALWAYS, Kind.UNTRACKED}
+    unasked = {change.kind for change in decision.changes} <= {Kind.ALWAYS, Kind.UNTRACKED}
     return Fact(Standing.ALWAYS if unasked else Standing.STALE, why)
 
 

@@ -17,7 +17,7 @@ from pit.cli.target import Aim, Memory, aim, look, one, remembered
 from pit.engine import absence, stale_upstream
 from pit.engine.causes import Cause, Causes
 from pit.engine.current import params_key
-from pit.engine.look import Action, Look, Outlook
+from pit.engine.look import Action, Look, Decision
 from pit.model import Record, Task
 
 _CAUSES = 6
@@ -57,9 +57,9 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
     with remembered(found.config) as memory:
         seen = look(settings, found, memory)
         with seen.asking():
-            outlooks = seen.outlooks()
+            decisions = seen.decisions()
         seen.save()
-        view = _view(found, task, seen, memory, outlooks)
+        view = _view(found, task, seen, memory, decisions)
         if view.action is not Action.SKIP:
             view = _with_stale(settings, found, pairs, memory, view)
     if as_json:
@@ -68,24 +68,24 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
         _Screen(settings).show(view)
 
 
-def _view(found: Aim, task: Task, seen: Look, memory: Memory, outlooks: list[Outlook]) -> WhyView:
-    outlook = next(each for each in outlooks if each.task == task.name)
+def _view(found: Aim, task: Task, seen: Look, memory: Memory, decisions: list[Decision]) -> WhyView:
+    decision = next(each for each in decisions if each.task == task.name)
     causes = Causes(
         found.dag,
-        outlooks,
+        decisions,
         found.params,
         memory,
         lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
         lambda each: _absent(found, each, memory),
     )
-    record = outlook.record if outlook.action is Action.SKIP else None
+    record = decision.record if decision.action is Action.SKIP else None
     return WhyView(
         dag=found.dag.name,
         task=task.name,
         params=found.params,
-        action=outlook.action,
+        action=decision.action,
         since=since(record) if record is not None else None,
-        seconds=outlook.seconds,
+        seconds=decision.seconds,
         causes=causes.of(task.name),
         then=causes.in_run(task.name, record.run) if record is not None else (),
     )
@@ -102,9 +102,9 @@ def _with_stale(
         given=parameters(pairs),
     )
 
-    def alone(seen: Look) -> list[Outlook]:
+    def alone(seen: Look) -> list[Decision]:
         with seen.asking():
-            return seen.outlooks(found.chosen)
+            return seen.decisions(found.chosen)
 
     stale = stale_upstream.looked_for(selection, lambda: look(settings, found, memory), alone)
     if stale is None:

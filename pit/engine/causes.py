@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pit.engine import current, explain
 from pit.engine.current import Change, Kind
-from pit.engine.look import Action, Outlook
+from pit.engine.look import Action, Decision
 from pit.model import Dag, Record, Task, TaskRecord
 from pit.spec import graph
 from pit.spec.dataflow import makes
@@ -86,12 +86,12 @@ class Past(Protocol):
 
 
 class Causes:
-    """The chains behind the outlooks of one DAG."""
+    """The chains behind the decisions of one DAG."""
 
     def __init__(
         self,
         dag: Dag,
-        outlooks: Iterable[Outlook],
+        decisions: Iterable[Decision],
         params: Mapping[str, str],
         past: Past,
         text: Callable[[str], bytes | None],
@@ -99,7 +99,7 @@ class Causes:
     ) -> None:
         self._dag = graph.implied(dag)
         self._tasks = {task.name: task for task in self._dag.tasks}
-        self._outlooks = {outlook.task: outlook for outlook in outlooks}
+        self._decisions = {decision.task: decision for decision in decisions}
         self._params, self._past = params, past
         self._text, self._absent = text, absent
         self._successes = past.last_successes(dag.name)
@@ -109,20 +109,20 @@ class Causes:
     def of(self, name: str) -> tuple[Cause, ...]:
         """Why a task would run, or may; empty if it is current."""
         self._told = {name}
-        return tuple(self._now(self._outlooks[name], 0))
+        return tuple(self._now(self._decisions[name], 0))
 
     # ------------------------------------------------------------------ what would run now
 
-    def _now(self, outlook: Outlook, depth: int) -> Iterator[Cause]:
-        for change in explain.ordered(outlook.changes):
-            yield self._changed(outlook, change, depth)
-        if outlook.action is Action.DEFER:
-            for upstream in outlook.after:
-                yield self._deferred(outlook.task, upstream, depth)
+    def _now(self, decision: Decision, depth: int) -> Iterator[Cause]:
+        for change in explain.ordered(decision.changes):
+            yield self._changed(decision, change, depth)
+        if decision.action is Action.DEFER:
+            for upstream in decision.after:
+                yield self._deferred(decision.task, upstream, depth)
 
-    def _changed(self, outlook: Outlook, change: Change, depth: int) -> Cause:
-        sentence, diff = self._words(outlook, change)
-        behind = tuple(self._behind(outlook.task, change, depth + 1))
+    def _changed(self, decision: Decision, change: Change, depth: int) -> Cause:
+        sentence, diff = self._words(decision, change)
+        behind = tuple(self._behind(decision.task, change, depth + 1))
         if change.kind is Kind.SUCCESS and len(behind) == 1:
             # It says itself what is behind it: that another task ran, or would.
             sentence = sentence if behind[0].kind == "ran" else behind[0].sentence
@@ -133,7 +133,7 @@ class Causes:
             sentence, run, at = behind[0].sentence, behind[0].run, behind[0].at
             behind = (*behind[0].causes, *behind[1:])
         return Cause(
-            task=outlook.task,
+            task=decision.task,
             kind=change.kind,
             sentence=sentence,
             subject=change.subject,
@@ -147,11 +147,11 @@ class Causes:
 
     def brief(self, name: str) -> str:
         """Why a task would run, or may, in one line."""
-        outlook = self._outlooks[name]
-        if outlook.action is Action.DEFER and outlook.after:
-            return f"depends on what {_listed(outlook.after)} makes"
-        changes = explain.ordered(outlook.changes)
-        return explain.listed([self._words(outlook, change)[0] for change in changes])
+        decision = self._decisions[name]
+        if decision.action is Action.DEFER and decision.after:
+            return f"depends on what {_listed(decision.after)} makes"
+        changes = explain.ordered(decision.changes)
+        return explain.listed([self._words(decision, change)[0] for change in changes])
 
     def _deferred(self, name: str, upstream: str, depth: int) -> Cause:
         would = self._would_run(upstream, depth + 1)
@@ -170,8 +170,8 @@ class Causes:
         maker = self._maker(name, change)
         if not maker:
             return
-        outlook = self._outlooks.get(maker)
-        if outlook is not None and outlook.action is not Action.SKIP:
+        decision = self._decisions.get(maker)
+        if decision is not None and decision.action is not Action.SKIP:
             yield self._would_run(maker, depth)
             return
         success = self._successes.get(maker)
@@ -189,23 +189,23 @@ class Causes:
         return ""
 
     def _would_run(self, name: str, depth: int) -> Cause:
-        outlook = self._outlooks[name]
-        may = "may run" if outlook.action is Action.DEFER else "would run"
+        decision = self._decisions[name]
+        may = "may run" if decision.action is Action.DEFER else "would run"
         cause = Cause(task=name, kind="would_run", subject=name, sentence=f"{name} {may}")
         if name in self._told:
             return _with(cause, sentence=f"{name} {may}, as said above")
         self._told.add(name)
         if depth > _DEEPEST:
             return _with(cause, sentence=f"{name} {may}; in the end because {self._root(name)}")
-        return _with(cause, causes=tuple(self._now(outlook, depth + 1)))
+        return _with(cause, causes=tuple(self._now(decision, depth + 1)))
 
     def _root(self, name: str) -> str:
         """The first cause of a long chain, without what lies between."""
-        outlook = self._outlooks[name]
-        while outlook.action is Action.DEFER and outlook.after:
-            outlook = self._outlooks[outlook.after[0]]
-        first = explain.ordered(outlook.changes)[0]
-        return f"{outlook.task}: {self._words(outlook, first)[0]}"
+        decision = self._decisions[name]
+        while decision.action is Action.DEFER and decision.after:
+            decision = self._decisions[decision.after[0]]
+        first = explain.ordered(decision.changes)[0]
+        return f"{decision.task}: {self._words(decision, first)[0]}"
 
     # ------------------------------------------------------------------ what has run
 
@@ -256,15 +256,15 @@ class Causes:
 
     # ------------------------------------------------------------------ words and differences
 
-    def _words(self, outlook: Outlook, change: Change) -> tuple[str, tuple[str, ...]]:
+    def _words(self, decision: Decision, change: Change) -> tuple[str, tuple[str, ...]]:
         """A change as a clause, and the lines of a diff if there is one to show."""
-        record = outlook.record
+        record = decision.record
         if change.kind is Kind.ENVIRONMENT and record is not None:
             return self._environment(change, record)
         if change.kind is Kind.SOURCE:
             return explain.sentence(change), self._source_diff(change)
         if change.kind is Kind.NO_RECORD:
-            wanted = current.params_key(self._tasks[outlook.task], self._params)
+            wanted = current.params_key(self._tasks[decision.task], self._params)
             return explain.no_record(wanted, change.subject), ()
         if change.subject == "inline metadata":
             return explain.sentence(change), _text_diff(change.was, change.now)

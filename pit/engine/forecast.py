@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pit.engine.look import Action, Outlook
+from pit.engine.look import Action, Decision
 from pit.model import Dag, Record, Task
 from pit.spec import graph
 from pit.spec.dataflow import WORKSPACE, links
@@ -29,17 +29,17 @@ class Forecast(Record):
     saved: float
 
 
-def forecast(dag: Dag, outlooks: Sequence[Outlook], slots: int) -> Forecast:
-    """What a run of these outlooks, which come in topological order, would take."""
+def forecast(dag: Dag, decisions: Sequence[Decision], slots: int) -> Forecast:
+    """What a run of these decisions, which come in topological order, would take."""
     edges = graph.edges(graph.implied(dag))
-    busy = {o.task: o.seconds or 0.0 for o in outlooks if o.action is not Action.SKIP}
-    sure = {o.task: o.seconds or 0.0 for o in outlooks if o.action is Action.RUN}
+    busy = {o.task: o.seconds or 0.0 for o in decisions if o.action is not Action.SKIP}
+    sure = {o.task: o.seconds or 0.0 for o in decisions if o.action is Action.RUN}
     return Forecast(
         seconds=_length(busy, edges, slots),
         at_least=_length(sure, edges, slots),
         critical=_critical(busy, edges),
-        unknown=tuple(o.task for o in outlooks if o.task in busy and o.seconds is None),
-        saved=sum(o.record.seconds for o in outlooks if o.action is Action.SKIP and o.record),
+        unknown=tuple(o.task for o in decisions if o.task in busy and o.seconds is None),
+        saved=sum(o.record.seconds for o in decisions if o.action is Action.SKIP and o.record),
     )
 
 

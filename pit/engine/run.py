@@ -357,9 +357,9 @@ class _Run:
             history, capture = self.services.history, self.life.capture
             return look.Look(subject, history, capture, self.live)
 
-        def alone(seen: look.Look) -> Sequence[look.Outlook]:
+        def alone(seen: look.Look) -> Sequence[look.Decision]:
             with seen.asking():
-                return seen.outlooks(selection.chosen, request.force or request.learn)
+                return seen.decisions(selection.chosen, request.force or request.learn)
 
         try:
             return stale_upstream.looked_for(selection, looking, alone)

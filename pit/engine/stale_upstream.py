@@ -83,7 +83,7 @@ def looked_for(
         return None
     seen = look()
     with seen.asking():
-        decisions = seen.outlooks(names)
+        decisions = seen.decisions(names)
     if not any(True for _ in _stale(decisions, selection.chosen)):
         return None
     return stale_upstream(selection, decisions, alone(look()))

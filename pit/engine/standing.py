@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pit.engine import explain, look
-from pit.engine.look import Action, Outlook
+from pit.engine.look import Action, Decision
 from pit.errors import PitError
 from pit.model import Dag, Record, WorkspaceConfig
 from pit.spec import matrix
@@ -36,7 +36,7 @@ class Outside(Record):
     pit: Callable[[Sequence[str]], int]
     failed: Callable[[PitError], int]
     warn: Callable[[str, str], None]
-    look: Callable[[Subject], Sequence[Outlook]]
+    look: Callable[[Subject], Sequence[Decision]]
 
 
 class Status(Record):
@@ -52,7 +52,7 @@ class Standing:
     def __init__(
         self,
         subjects: Mapping[str, Subject],
-        looks: Callable[[Subject], Sequence[Outlook]],
+        looks: Callable[[Subject], Sequence[Decision]],
     ) -> None:
         self._subjects, self._looks = subjects, looks
         self._known: dict[str, Mapping[str, Status]] = {}
@@ -76,7 +76,7 @@ class Standing:
         if subject.lacking:
             return dict.fromkeys(names, Status(status=RUN, reasons=(subject.lacking,)))
         try:
-            found = {outlook.task: _status(outlook) for outlook in self._looks(subject)}
+            found = {decision.task: _status(decision) for decision in self._looks(subject)}
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             why = f"{place}{error.strerror or error}"
@@ -87,17 +87,17 @@ class Standing:
         return found
 
 
-def _status(outlook: Outlook) -> Status:
-    match outlook.action:
+def _status(decision: Decision) -> Status:
+    match decision.action:
         case Action.SKIP:
             return Status(status=CURRENT)
         case Action.DEFER:
-            made = f"it depends on what {', '.join(outlook.after)} will produce"
-            unknown = [explain.sentence(change) for change in outlook.changes]
-            reasons = unknown if not outlook.after else [made, *unknown]
+            made = f"it depends on what {', '.join(decision.after)} will produce"
+            unknown = [explain.sentence(change) for change in decision.changes]
+            reasons = unknown if not decision.after else [made, *unknown]
             return Status(status=DEFERRED, reasons=tuple(reasons))
-    told = [explain.sentence(change) for change in outlook.changes[:_MANY]]
-    more = len(outlook.changes) - _MANY
+    told = [explain.sentence(change) for change in decision.changes[:_MANY]]
+    more = len(decision.changes) - _MANY
     return Status(status=RUN, reasons=(*told, *([f"and {more} more"] if more > 0 else [])))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pit.engine.forecast import Forecast, Gap, forecast, gaps
-from pit.engine.look import Action, Outlook
+from pit.engine.look import Action, Decision
 from pit.model import Dag, Task
 
 
@@ -21,9 +21,9 @@ def task(name: str, *depends_on: str, **facts: object) -> Task:
     return Task(name=name, script=f"{name}.sh", depends_on=depends_on, **facts)  # type: ignore[arg-type]
 
 
-def outlook(name: str, seconds: float | None, action: Action = Action.RUN) -> Outlook:
+def decision(name: str, seconds: float | None, action: Action = Action.RUN) -> Decision:
     """What a run would do with a task."""
-    return Outlook(task=name, action=action, seconds=seconds)
+    return Decision(task=name, action=action, seconds=seconds)
 
 
 DIAMOND = dag(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"))
@@ -32,7 +32,7 @@ DIAMOND = dag(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"))
 def told(*seconds: float | None, slots: int = 4, c: Action = Action.RUN) -> Forecast:
     """The forecast for the diamond, its tasks taking so long."""
     looks = [
-        outlook(each.name, s, c if each.name == "c" else Action.RUN)
+        decision(each.name, s, c if each.name == "c" else Action.RUN)
         for each, s in zip(DIAMOND.tasks, seconds, strict=True)
     ]
     return forecast(DIAMOND, looks, slots)
@@ -58,14 +58,14 @@ def test_what_never_ran_counts_nothing_and_is_named() -> None:
 
 
 def test_nothing_to_do_takes_no_time() -> None:
-    found = forecast(DIAMOND, [outlook("a", 1.0, Action.SKIP)], 4)
+    found = forecast(DIAMOND, [decision("a", 1.0, Action.SKIP)], 4)
     assert (found.seconds, found.critical) == (0.0, ())
 
 
 def test_ten_thousand_tasks_in_a_chain() -> None:
     names = [f"t{n}" for n in range(10_000)]
     chain = dag(*(task(n, *names[max(at - 1, 0) : at]) for at, n in enumerate(names)))
-    found = forecast(chain, [outlook(name, 1.0) for name in names], 4)
+    found = forecast(chain, [decision(name, 1.0) for name in names], 4)
     assert (found.seconds, len(found.critical)) == (10_000.0, 10_000)
 
 

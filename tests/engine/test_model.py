@@ -107,7 +107,7 @@ class Bench:
         selection = self.selection(turn)
         given = {"mode": plan.mode}
         sealed = self.sealed(dag, config, selection, given)
-        outlooks = self.outlooks(dag, config, plan)
+        decisions = self.decisions(dag, config, plan)
         due = self.foretold.run(self.pipeline, before, plan)
         seen: list[Event] = []
         request = Request(
@@ -120,14 +120,14 @@ class Bench:
         assert scan(self.project) == due.tree
         assert not list(self.project.rglob(".pit-*"))
         if not plan.force:
-            self.agree(outlooks, sealed, due)
+            self.agree(decisions, sealed, due)
         self.check_from_scratch(plan, before, due)
 
-    def agree(self, outlooks: dict[str, Action], sealed: bool, due: Outcome) -> None:
+    def agree(self, decisions: dict[str, Action], sealed: bool, due: Outcome) -> None:
         """Whoever only looked has seen the same as the run."""
         assert not (sealed and due.ran)
-        skipped = {name for name, action in outlooks.items() if action is Action.SKIP}
-        sure = {name for name, action in outlooks.items() if action is Action.RUN}
+        skipped = {name for name, action in decisions.items() if action is Action.SKIP}
+        sure = {name for name, action in decisions.items() if action is Action.RUN}
         assert not skipped & due.ran
         assert sure <= due.ran | due.failed | due.held_up
 
@@ -152,12 +152,12 @@ class Bench:
             seal.write(place, found)
         return found is not None
 
-    def outlooks(self, dag: Any, config: Any, plan: Plan) -> dict[str, Action]:
+    def decisions(self, dag: Any, config: Any, plan: Plan) -> dict[str, Action]:
         """What a look says that a run would do."""
         params = {"mode": plan.mode}
         subject = Subject(dag=prepared(dag, params), config=config, params=params)
-        found = Look(subject, self.store, process.capture).outlooks(plan.chosen)
-        return {outlook.task: outlook.action for outlook in found}
+        found = Look(subject, self.store, process.capture).decisions(plan.chosen)
+        return {decision.task: decision.action for decision in found}
 
     # ------------------------------------------------------------------ what a turn means
 
