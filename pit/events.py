@@ -17,7 +17,10 @@ class Event(Record, tag_field="event", tag=str.lower):
 
 
 class RunStarted(Event, tag="run_started"):
-    """A run exists: its folder is made and its lock is held, nothing else has happened yet."""
+    """A run exists: its folder is made and its lock is held, nothing else has happened yet.
+
+    `whole` says that it is about every task of its DAG.
+    """
 
     dag: str
     run_dir: str
@@ -25,6 +28,7 @@ class RunStarted(Event, tag="run_started"):
     tasks: tuple[str, ...]
     params: dict[str, str]
     selection: str | None = None
+    whole: bool = True
     trigger: str = "manual"
     parent: str | None = None
     retry_of: str | None = None
@@ -159,6 +163,12 @@ class TaskEnded(Event, tag="task_ended"):
     record: TaskRecord | None = None
 
 
+class FoundCurrent(Event, tag="found_current"):
+    """A run of some tasks had nothing to do: these were looked at and are current."""
+
+    tasks: tuple[str, ...]
+
+
 class Learned(Event, tag="learned"):
     """What `pit run --learn` saw of a task of pit.toml.
 
@@ -176,7 +186,11 @@ class Learned(Event, tag="learned"):
 
 
 class RunEnded(Event, tag="run_ended"):
-    """A run is over and its processes are gone."""
+    """A run is over and its processes are gone.
+
+    `complete_at` is since when each task of the DAG has been known to be done, where a run of some
+    of them has seen to that; a success of a whole run always has.
+    """
 
     state: RunState
     reason: Reason | None = None
@@ -184,3 +198,4 @@ class RunEnded(Event, tag="run_ended"):
     seconds: float = 0.0
     stub: bool = False
     outputs: tuple[Output, ...] = ()
+    complete_at: float | None = None

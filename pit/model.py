@@ -246,11 +246,15 @@ class Task(Record):
 
 
 class Output(Record):
-    """One `[[outputs]]` entry: a registry, so unknown keys are kept in `extra`."""
+    """One `[[outputs]]` entry: a registry, so unknown keys are kept in `extra`.
+
+    `task` is the one that makes it, empty if pit.toml does not say.
+    """
 
     name: str
     type: str = ""
     location: str = ""
+    task: str = ""
     extra: dict[str, Any] = {}
 
 

@@ -109,6 +109,8 @@ def logs(
         if listing:
             _list(settings, config, store, dag, limit, as_json)
             return
+        if run_id is None and task:
+            run = _that_tried(settings, store, run, task)
         shown = _Logs(settings, config, store, run, task)
         if as_json:
             shown.as_json(lines)
@@ -116,6 +118,19 @@ def logs(
             shown.follow(lines)
         else:
             shown.print(lines)
+
+
+def _that_tried(settings: Settings, store: Store, last: RunRow, task: str) -> RunRow:
+    """The last run of a DAG, or where it was not about a task the last one that tried that."""
+    row = next((row for row in past.tasks(store, last) if row.task == task), None)
+    if row is None or row.reason != Reason.SINGLE_TASK:
+        return last
+    tried = {each.task: each.run for each in store.standings(last.dag)}.get(task)
+    run = next(iter(store.runs_named([tried] if tried else [])), last)
+    if run != last:
+        said = f"{task} was not selected in run {last.id}\nthis is its log of run {run.id}"
+        settings.console.note(said)
+    return run
 
 
 class _Logs:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from pit.cli.console import STATE_STYLES, Cell, duration, printable
 from pit.cli.options import Settings
 from pit.cli.progress import told
@@ -96,18 +98,33 @@ def why(reason: str | None, error: str) -> str:
 def tasks(store: Store, run: RunRow) -> tuple[TaskRow, ...]:
     """The tasks of a run; of one that found nothing to do, what their records say.
 
-    Such a run keeps a row for itself alone.
+    Such a run keeps a row for itself alone. Where it was about some tasks, the others were not
+    selected.
     """
     rows = store.tasks(run.id)
     if rows or run.reason != Reason.CURRENT:
         return rows
     earlier = store.runs(run.dag, before_seq=run.seq, limit=_EARLIER)
     before = next((each for each in map(store.tasks, (r.id for r in earlier)) if each), ())
-    records = {r.task: r for r in store.records(run.dag) if _fits(r.params, run.params)}
-    return tuple(_handed_on(row, records[row.task]) for row in before if row.task in records)
+    if not before:
+        worked = store.last_worked(run.dag)
+        before = store.tasks(worked.id) if worked is not None else ()
+    records = records_for(store, run)
+    found = tuple(handed_on(row, records[row.task]) for row in before if row.task in records)
+    if run.whole:
+        return found
+    looked_at = {each.task for each in store.standings(run.dag) if each.done_seq >= run.seq}
+    return tuple(
+        row if row.task in looked_at else replace(row, reason=Reason.SINGLE_TASK) for row in found
+    )
 
 
 _EARLIER = 50
+
+
+def records_for(store: Store, run: RunRow) -> dict[str, TaskRecord]:
+    """The records of a DAG by task, for the parameters of one of its runs."""
+    return {r.task: r for r in store.records(run.dag) if _fits(r.params, run.params)}
 
 
 def _fits(params: str, values: dict[str, str]) -> bool:
@@ -116,7 +133,8 @@ def _fits(params: str, values: dict[str, str]) -> bool:
     return all(values.get(name) == value for name, value in wanted.items())
 
 
-def _handed_on(row: TaskRow, record: TaskRecord) -> TaskRow:
+def handed_on(row: TaskRow, record: TaskRecord) -> TaskRow:
+    """A task that is current by its record."""
     return TaskRow(
         task=row.task,
         position=row.position,

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from pit.cli.complete import complete_target, param_option
 from pit.cli.console import Cell, Column, ago, count, duration
 from pit.cli.folding import folded
-from pit.cli.named import unsuccessful
+from pit.cli.named import parameters, unsuccessful
 from pit.cli.options import Settings, command, json_option
 from pit.cli.target import Aim, Memory, aim, look, remembered
-from pit.engine import place
+from pit.engine import place, stale_upstream
 from pit.engine.causes import Causes
 from pit.engine.current import Change, Kind
 from pit.engine.forecast import Forecast, forecast, gaps
@@ -58,7 +58,8 @@ class PlanView(Record):
     """The shape of `pit plan --json`; `stub` if SQL tasks would be shown and not executed.
 
     `meets` says what a run would meet before its first task: a requirement that is not met, or
-    another run of the DAG. `unmet` is what the secrets do not give its tasks.
+    another run of the DAG. `unmet` is what the secrets do not give its tasks. `stale` says what a
+    selection leaves stale above it, and `hint` what to type instead; both are empty if nothing is.
     """
 
     dag: str
@@ -71,6 +72,8 @@ class PlanView(Record):
     stub: bool
     meets: tuple[str, ...] = ()
     unmet: tuple[Unmet, ...] = ()
+    stale: str = ""
+    hint: str = ""
 
 
 class CannotRun(PitError):
@@ -147,7 +150,19 @@ def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
-        return _view(found, seen, memory, decisions)
+        view = _view(found, seen, memory, decisions)
+        selection = stale_upstream.Selection(
+            dag=found.dag,
+            chosen=frozenset(found.chosen),
+            typed=found.selection,
+            given=parameters(pairs),
+        )
+        stale = stale_upstream.looked_for(
+            selection, lambda chosen: look(settings, found, memory, chosen=chosen), decisions
+        )
+        if stale is None:
+            return view
+        return replace(view, stale=stale.sentence, hint=stale.hint(settings.again))
 
 
 def since(record: TaskRecord) -> Since:
@@ -251,6 +266,8 @@ def _show(settings: Settings, view: PlanView) -> None:
         out()
     for line in lines:
         settings.console.prose(line)
+    if view.stale:
+        settings.console.warning(view.stale, view.hint)
 
 
 def parameters_of(values: dict[str, str]) -> str:

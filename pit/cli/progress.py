@@ -257,7 +257,8 @@ def told(reason: Reason | None, error: str) -> str:
     first = printable(error.strip().partition("\n")[0])
     if not reason or (first and reason in _TOLD_BY_ERROR) or first == reason:
         return first
-    return f"{reason}: {first}" if first else reason
+    word = _WORDS.get(reason, reason)
+    return f"{word}: {first}" if first else word
 
 
 def reasoned(reason: Reason | None, error: str, why: str) -> str:
@@ -275,6 +276,10 @@ _TOLD_BY_ERROR = (
     Reason.UPSTREAM_FAILED,
 )
 """Reasons that say nothing which the error does not say better."""
+
+
+_WORDS = {Reason.SINGLE_TASK: "not selected"}
+"""Reasons whose words say little to people."""
 
 
 def _which(attempt: int, attempts: int) -> str:

@@ -21,6 +21,7 @@ from pit.model import Dag, WorkspaceConfig
 
 if TYPE_CHECKING:
     from pit.engine.nothing_to_do import Answer
+    from pit.engine.stale_upstream import StaleUpstream
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -146,13 +147,13 @@ def _idle(
         if store.open_runs():
             return False  # alive or interrupted: the long way says which
         path = stamp.place(config, name, selection or "", given)
-        found = stamp.read(path)
+        found, fresh = stamp.read(path), None
         if found is None or not stamp.holds(found, stamp.facts(current.VERSION), store.mark(name)):
-            answer = _look(config, typed, declared, store)
-            if answer is None:
+            fresh = _look(config, typed, declared, store)
+            if fresh is None:
                 return False
-            found = answer.stamp
-            if answer.kept:
+            found = fresh.stamp
+            if fresh.kept:
                 stamp.write(path, found)
         for required in found.requires:
             owner.require(config, required, store)
@@ -169,12 +170,41 @@ def _idle(
             parent=os.environ.get("PIT_RUN_ID"),
             params=found.params,
             began=began,
+            whole=found.whole,
+            looked_at=() if fresh is None else fresh.chosen,
         )
-        events = empty_run.record(row, config.runs_dir, store)
+        events = empty_run.record(row, config.runs_dir, store, lambda: _complete_at(fresh, store))
     if events is None:
         return False
-    _say_idle(settings, name, found.tasks, time.monotonic() - began, events, as_json)
+    told: Sequence[Any] = events
+    if fresh is not None and fresh.stale is not None:
+        told = _told_stale(settings, fresh.stale, events, as_json)
+    _say_idle(settings, name, found.tasks, time.monotonic() - began, told, as_json)
     return True
+
+
+def _told_stale(
+    settings: Settings, stale: StaleUpstream, events: Sequence[Any], as_json: bool
+) -> Sequence[Any]:
+    """The events of a run, with what it leaves stale among them, or on the screen."""
+    hint = stale.hint(settings.again)
+    if not as_json:
+        settings.console.warning(stale.sentence, hint)
+        return events
+    from pit.events import Warned
+
+    first, *rest = events
+    return (first, Warned(run=first.run, at=first.at, message=stale.sentence, hint=hint), *rest)
+
+
+def _complete_at(fresh: Answer | None, store: Any) -> float | None:
+    """Since when the whole DAG of a selection that was looked at is done, None if it is not."""
+    if fresh is None:
+        return None
+    from pit.engine import completion
+
+    name = fresh.dag.name
+    return completion.complete_at(fresh.dag, store.standings(name), store.last_complete(name))
 
 
 def _look(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,8 +13,10 @@ from pit.cli import past
 from pit.cli.complete import complete_dag
 from pit.cli.console import Cell, Column, ago, moment
 from pit.cli.options import Settings, command, json_option
-from pit.model import Dag, Output, Record, RunState, WorkspaceConfig
+from pit.model import Output, Record, RunState, WorkspaceConfig
 from pit.spec import config as spec
+from pit.spec.outputs import makers
+from pit.state.history import OutputRow
 from pit.state.store import Store
 
 _WIDE = 110
@@ -105,12 +108,15 @@ def _remark(run: past.RunView) -> str:
 
 
 class OutputView(Record):
-    """One declared output; `made_at` and `run` are of the DAG's last success, null before it."""
+    """One declared output. `made_at` and `run` are those of the last success of the `task` that
+    makes it, or, where that is not known, of its whole DAG; null before it.
+    """
 
     dag: str
     name: str
     type: str
     location: str
+    task: str | None
     extra: dict[str, Any]
     made_at: float | None
     run: str | None
@@ -126,12 +132,12 @@ class OutputView(Record):
 def outputs(
     settings: Settings, project: str | None, kind: str | None, location: str | None, as_json: bool
 ) -> None:
-    """List what the projects declare in [[outputs]], and when a run last made it."""
+    """List what the projects declare in [[outputs]], when it was last made, and by which task."""
     config = settings.config()
     if project is not None:
         past.require_known(settings, config, project)
     with past.history(config) as store:
-        found = _outputs(spec.discover(config).dags, store)
+        found = _outputs(config, store)
     found = [
         each
         for each in found
@@ -147,35 +153,56 @@ def outputs(
         settings.console.note("no outputs found")
 
 
-def _outputs(dags: dict[str, Dag], store: Store | None) -> list[OutputView]:
+def _outputs(config: WorkspaceConfig, store: Store | None) -> list[OutputView]:
     """What pit.toml declares now, with what the store knows of each.
 
     A project that cannot be read just now still shows what its last success declared.
     """
-    made = {} if store is None else {(row.dag, row.name): row for row in store.outputs()}
+    dags = spec.discover(config).dags
+    rows = () if store is None else store.outputs()
+    whole = {row.dag: row for row in rows}
     found = []
     for dag in dags.values():
         for output in dag.outputs:
-            row = made.get((dag.name, output.name))
-            made_at, run = (row.made_at, row.run) if row else (None, None)
-            found.append(_output_view(dag.name, output, made_at, run))
-    for (name, _), row in made.items():
-        if name not in dags:
-            output = Output(name=row.name, type=row.type, location=row.location, extra=row.extra)
-            found.append(_output_view(name, output, row.made_at, row.run))
+            among = makers(dag, output, config.root)
+            found.append(_output_view(dag.name, output, among, whole.get(dag.name), store))
+    for row in rows:
+        if row.dag not in dags:
+            output = Output(
+                name=row.name, type=row.type, location=row.location, task=row.task, extra=row.extra
+            )
+            among = (row.task,) if row.task else ()
+            found.append(_output_view(row.dag, output, among, row, store))
     return sorted(found, key=lambda each: each.dag)
 
 
-def _output_view(dag: str, output: Output, made_at: float | None, run: str | None) -> OutputView:
+def _output_view(
+    dag: str, output: Output, among: Sequence[str], whole: OutputRow | None, store: Store | None
+) -> OutputView:
+    """An output with the last success of the tasks that make it, else that of the `whole` DAG."""
+    made_at, run = (None, None) if whole is None else (whole.made_at, whole.run)
+    task = among[0] if len(among) == 1 else None
+    if among and store is not None:
+        made = [each for name in among if (each := store.made(dag, name)) is not None]
+        last = max(made, key=lambda each: each.at or 0.0, default=None)
+        made_at, run = (None, None) if last is None else (last.at, last.run)
+        task = task if last is None else last.task
     return OutputView(
         dag=dag,
         name=output.name,
         type=output.type,
         location=output.location,
+        task=task,
         extra=output.extra,
         made_at=made_at,
         run=run,
     )
+
+
+def _when(output: OutputView, now: float) -> str:
+    if output.made_at is not None:
+        return ago(output.made_at, now)
+    return "never" if output.run is None else f"in run {output.run}"
 
 
 def _outputs_table(settings: Settings, found: list[OutputView]) -> None:
@@ -186,6 +213,7 @@ def _outputs_table(settings: Settings, found: list[OutputView]) -> None:
         Column("TYPE"),
         Column("LOCATION", flexible=True),
         Column("MADE", right=True),
+        Column("BY", flexible=True),
     ]
     if any(each.extra for each in found):
         columns.append(Column("MORE", flexible=True))
@@ -195,7 +223,8 @@ def _outputs_table(settings: Settings, found: list[OutputView]) -> None:
             Cell(each.name, "bold"),
             each.type,
             each.location,
-            "never" if each.made_at is None else ago(each.made_at, now),
+            _when(each, now),
+            each.task or "",
             "  ".join(f"{name}={value}" for name, value in each.extra.items()),
         )[: len(columns)]
         for each in found

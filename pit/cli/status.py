@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import click
 import msgspec
 
-from pit.cli import past
+from pit.cli import dag_standing, past
 from pit.cli.complete import complete_dag
 from pit.cli.console import (
     STATE_STYLES,
@@ -25,6 +25,7 @@ from pit.cli.console import (
     size,
     until,
 )
+from pit.cli.dag_standing import Standing, Told
 from pit.cli.folding import folded
 from pit.cli.options import Settings, command, json_option
 from pit.engine import current, owner
@@ -33,7 +34,7 @@ from pit.errors import UnknownRun
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec import cron
-from pit.state.history import AttemptRow, DagSummary, TaskRow
+from pit.state.history import AttemptRow, DagSummary
 from pit.state.rundir import RunDir
 from pit.state.store import Store
 
@@ -53,14 +54,18 @@ _WORST_FIRST = (
 )
 _IN_FULL = 3
 _ALWAYS = "always runs"
-_BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.CANCELLED)
 
 
 class DagView(Record):
-    """One DAG in `pit status --json`; `recent` are the seconds of its last finished runs."""
+    """One DAG in `pit status --json`; `recent` are the seconds of its last finished whole runs.
+
+    `state` is that of the DAG: a success of some tasks hides no failure of another. It is null for
+    a DAG that has not run as a whole.
+    """
 
     dag: str
     valid: bool
+    state: RunState | None
     last: past.RunView | None
     success_rate: float | None
     recent: tuple[float, ...]
@@ -80,10 +85,11 @@ class TaskView(Record):
 
     `why` is why it ran, or since when it is current; then `made_by` is the run whose products it
     hands on, and `saved` are the seconds that this saved. `values` are the small facts that it set,
-    or hands on.
+    or hands on. `run` is the one of which this is told, empty if there is none.
     """
 
     task: str
+    run: str
     state: TaskState
     reason: str | None
     error: str
@@ -112,7 +118,8 @@ class DagStatusView(Record):
 def status(settings: Settings, dag: str | None, as_json: bool) -> None:
     """Show how each DAG stands, or one with its tasks.
 
-    The success rate and the bars of durations are those of the last 20 finished runs.
+    A task is shown by its own last attempt. The success rate and the bars of durations are those of
+    the last 20 finished runs of a whole DAG.
     """
     config = settings.config()
     with past.history(config) as store:
@@ -131,13 +138,17 @@ def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_js
     if not workspace.projects and not summaries:
         raise spec.no_projects(config.root)
     names = sorted({*workspace.dags, *summaries})
-    views = [_dag_view(config, n, workspace.dags.get(n), summaries.get(n)) for n in names]
+    standings = _standings(config, store, summaries)
+    views = [
+        _dag_view(config, n, workspace.dags.get(n), summaries.get(n), standings.get(n))
+        for n in names
+    ]
     if as_json:
         settings.console.json(StatusView(dags=tuple(views), problems=workspace.problems))
         return
     if views:
         _table(settings, views)
-    remarks = list(_remarks(settings, store, views, workspace.problems))
+    remarks = list(_remarks(settings, config, views, standings, workspace.problems))
     remarks += [str(owner.shared(config, name, other)) for name, other in others.items()]
     if remarks:
         settings.console.out()
@@ -157,13 +168,26 @@ def _summaries(
     return {name: each for name, each in found.items() if name not in others}, others
 
 
+def _standings(
+    config: WorkspaceConfig, store: Store | None, summaries: Mapping[str, DagSummary]
+) -> dict[str, Standing]:
+    if store is None:
+        return {}
+    return {name: dag_standing.of_dag(config, store, each) for name, each in summaries.items()}
+
+
 def _dag_view(
-    config: WorkspaceConfig, name: str, dag: Dag | None, summary: DagSummary | None
+    config: WorkspaceConfig,
+    name: str,
+    dag: Dag | None,
+    summary: DagSummary | None,
+    standing: Standing | None,
 ) -> DagView:
     schedules = dag.schedules if dag else ()
     return DagView(
         dag=name,
         valid=dag is not None,
+        state=standing.state if standing else None,
         last=past.view(config, summary.last) if summary else None,
         success_rate=summary.success_rate if summary else None,
         recent=tuple(run.seconds for run in summary.recent) if summary else (),
@@ -194,7 +218,7 @@ def _table(settings: Settings, views: Iterable[DagView]) -> None:
             (
                 Cell(view.dag, "bold"),
                 "never" if last is None else _when(last.started_at, now, wide),
-                "" if last is None else past.shown_state(last),
+                "" if last is None else _state(view, last),
                 "" if last is None else _took(last, now),
                 "" if view.success_rate is None else f"{view.success_rate:.0%}",
                 console.sparkline(bars),
@@ -202,6 +226,17 @@ def _table(settings: Settings, views: Iterable[DagView]) -> None:
             )
         )
     console.table(columns, rows)
+
+
+def _state(view: DagView, last: past.RunView) -> Cell:
+    """The state of a DAG in its colour; a run of some tasks alone is no success of it."""
+    if view.state is None:
+        return Cell("in part", "yellow")
+    return past.shown_state(last) if view.state is last.state else _painted(view.state)
+
+
+def _painted(state: RunState) -> Cell:
+    return Cell(state, STATE_STYLES[state])
 
 
 def _when(at: float, now: float, wide: bool) -> str:
@@ -219,12 +254,16 @@ def _next(view: DagView, now: float) -> Cell:
 
 
 def _remarks(
-    settings: Settings, store: Store | None, views: Iterable[DagView], problems: Iterable[Problem]
+    settings: Settings,
+    config: WorkspaceConfig,
+    views: Iterable[DagView],
+    standings: Mapping[str, Standing],
+    problems: Iterable[Problem],
 ) -> Iterator[str]:
     """What needs attention, each with the command that tells more."""
-    bad = [view.last for view in views if view.last and view.last.state in _BAD]
-    for run in bad[:_REMARKS]:
-        yield _failure(settings, store, run)
+    bad = [each for view in views if (each := standings.get(view.dag)) and _is_bad(each)]
+    for standing in bad[:_REMARKS]:
+        yield from _failures(settings, config, standing)
     if len(bad) > _REMARKS:
         yield f"… and {len(bad) - _REMARKS} more; see: {settings.again('runs --state failed')}"
     stubs = [view.dag for view in views if view.last and view.last.stub]
@@ -236,20 +275,28 @@ def _remarks(
         yield f"{', '.join(paths)} {have}; see: {settings.again('validate')}"
 
 
-def _failure(settings: Settings, store: Store | None, run: past.RunView) -> str:
-    tasks = store.tasks(run.run) if store else ()
-    failed = [(task, *past.task_state(run.state, task)) for task in tasks]
-    failed = [each for each in failed if each[1] is TaskState.FAILED]
-    if not failed or run.state is RunState.CANCELLED:
+def _is_bad(standing: Standing) -> bool:
+    return standing.state in dag_standing.BAD or bool(standing.failed)
+
+
+def _failures(settings: Settings, config: WorkspaceConfig, standing: Standing) -> Iterator[str]:
+    """What a run of a DAG as a whole came to, and which tasks failed the last time."""
+    run, failed = past.view(config, standing.blamed), standing.failed
+    of_run = any(told.run == run.run for told in failed)
+    if run.state is RunState.CANCELLED or (run.state in dag_standing.BAD and not of_run):
         text = past.why(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
         told = f"{run.state}: {text}" if text else run.state
-        return f"{run.dag} {told}; see: {settings.again(f'status {run.dag}')}"
-    task, state, reason = failed[0]
-    others = f" (and {count(len(failed) - 1, 'other task')})" if len(failed) > 1 else ""
-    target = f"{run.dag}/{task.task}"
-    told = f"{target} {state}: {past.why(reason, task.error)}{others}"
-    see = f"logs {target}" if task.started_at else f"status {run.dag}"
-    return f"{told}; see: {settings.again(see)}"
+        if run.run != standing.last and not failed:
+            told += f" in run {run.run}, and has not been finished since"
+        yield f"{run.dag} {told}; see: {settings.again(f'status {run.dag}')}"
+        failed = tuple(each for each in failed if each.run != run.run)
+    if failed:
+        task = failed[0].row
+        others = f" (and {count(len(failed) - 1, 'other task')})" if len(failed) > 1 else ""
+        target = f"{run.dag}/{task.task}"
+        told = f"{target} {task.state}: {past.why(task.reason, task.error)}{others}"
+        see = f"logs {target}" if task.started_at else f"status {run.dag}"
+        yield f"{told}; see: {settings.again(see)}"
 
 
 # ---------------------------------------------------------------- one DAG
@@ -263,8 +310,9 @@ def _one(
     if dag is None and name not in summaries:
         spec.discover(config).dag(name)
     summary = summaries.get(name)
-    view = _dag_view(config, name, dag, summary)
-    tasks = _task_views(store, summary, view.last)
+    standing = _standings(config, store, summaries).get(name)
+    view = _dag_view(config, name, dag, summary, standing)
+    tasks = _task_views(config, store, summary)
     if as_json:
         settings.console.json(DagStatusView(dag=view, tasks=tuple(tasks)))
         return
@@ -276,36 +324,53 @@ def _one(
         settings.console.out(f"\nIt has not run yet. Run it with: {settings.again(f'run {name}')}")
     elif tasks:
         settings.console.out()
-        _task_table(settings, tasks)
+        _task_table(settings, tasks, view.last.run)
         _value_table(settings, tasks)
     if view.last is not None:
-        _hints(settings, config, view.last, tasks)
+        _hints(settings, config, view, tasks)
     stale = len(store.outdated(name, current.VERSION)) if store is not None else 0
     if stale:
         settings.console.warning(*announcement(name, stale))
 
 
 def _task_views(
-    store: Store | None, summary: DagSummary | None, last: past.RunView | None
+    config: WorkspaceConfig, store: Store | None, summary: DagSummary | None
 ) -> list[TaskView]:
-    if store is None or summary is None or last is None:
+    if store is None or summary is None:
         return []
-    attempts: dict[str, list[AttemptRow]] = {}
-    for attempt in store.attempts(last.run):
-        attempts.setdefault(attempt.task, []).append(attempt)
-    rows = past.tasks(store, summary.last)
-    values = _values(store, last.run, rows)
+    told = dag_standing.of_tasks(config, store, summary)
+    attempts, values = _attempts(store, told), _values(store, told)
     return [
-        _task_view(last.state, row, attempts.get(row.task, []), values.get(row.task, {}))
-        for row in rows
+        _task_view(each, attempts.get(each.row.task, []), values.get(each.row.task, {}))
+        for each in told
     ]
 
 
-def _values(store: Store, run: str, rows: Sequence[TaskRow]) -> dict[str, dict[str, Any]]:
-    """The small facts of a run by task, those that skipped tasks hand on among them."""
-    makers = {row.task: row.made_by or run for row in rows}
+def _attempts(store: Store, told: Iterable[Told]) -> dict[str, list[AttemptRow]]:
+    """The attempts of tasks in the runs that told of them."""
+    among: dict[str, list[str]] = {}
+    for each in told:
+        if each.row.attempts or each.row.state is TaskState.RUNNING:
+            among.setdefault(each.run, []).append(each.row.task)
+    found: dict[str, list[AttemptRow]] = {}
+    for run, tasks in among.items():
+        wanted = set(tasks)
+        alone = len(tasks) <= _FEW  # of a run with many tasks only few may be told
+        rows = [row for t in tasks for row in store.attempts(run, t)] if alone else ()
+        for row in rows or store.attempts(run):
+            if row.task in wanted:
+                found.setdefault(row.task, []).append(row)
+    return found
+
+
+_FEW = 20
+
+
+def _values(store: Store, told: Iterable[Told]) -> dict[str, dict[str, Any]]:
+    """The small facts of tasks, those that skipped ones hand on among them."""
+    makers = {each.row.task: each.row.made_by or each.run for each in told}
     found: dict[str, dict[str, Any]] = {}
-    for maker in {run, *makers.values()}:
+    for maker in dict.fromkeys(filter(None, makers.values())):
         for value in store.values(maker):
             if makers.get(value.task) == maker:
                 of_task = found.setdefault(value.task, {})
@@ -313,16 +378,15 @@ def _values(store: Store, run: str, rows: Sequence[TaskRow]) -> dict[str, dict[s
     return found
 
 
-def _task_view(
-    run: RunState, row: TaskRow, attempts: list[AttemptRow], values: dict[str, Any]
-) -> TaskView:
-    state, reason = past.task_state(run, row)
+def _task_view(told: Told, attempts: list[AttemptRow], values: dict[str, Any]) -> TaskView:
+    row = told.row
     cpu = [attempt.cpu_seconds for attempt in attempts if attempt.cpu_seconds is not None]
     peaks = [attempt.peak_memory for attempt in attempts if attempt.peak_memory is not None]
     return TaskView(
         task=row.task,
-        state=state,
-        reason=reason,
+        run=told.run,
+        state=row.state,
+        reason=row.reason,
         error=row.error,
         attempts=max(row.attempts, len(attempts)),
         started_at=row.started_at or (attempts[0].started_at if attempts else None),
@@ -330,7 +394,7 @@ def _task_view(
         cpu_seconds=sum(cpu) if cpu else None,
         peak_memory=max(peaks, default=None),
         exit_code=attempts[-1].exit_code if attempts else None,
-        why=past.task_why(row, reason),
+        why=past.task_why(row, row.reason),
         made_by=row.made_by,
         saved=row.saved,
         values=values,
@@ -354,9 +418,12 @@ def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> N
             if text:
                 console.out(f"  {label:<9} {text}")
     if view.success_rate is not None:
-        rate = f"{view.success_rate:.0%} of the last {count(len(view.recent), 'run')}"
+        rate = f"{view.success_rate:.0%} of the last {count(len(view.recent), 'whole run')}"
         console.out(f"  {'success':<9} {rate}   {console.sparkline(view.recent)}")
     if view.last is not None:
+        if view.state is not view.last.state:
+            state = _state(view, view.last)
+            console.out(f"  {'state':<9} {console.paint(state.text, state.style)}")
         _last_run(settings, view.last, now)
 
 
@@ -393,7 +460,8 @@ def _last_run(settings: Settings, run: past.RunView, now: float) -> None:
         settings.console.prose(f"  {'':<9} {text}", " " * 12)
 
 
-def _task_table(settings: Settings, tasks: Sequence[TaskView]) -> None:
+def _task_table(settings: Settings, tasks: Sequence[TaskView], last: str) -> None:
+    """The tasks; `last` is the last run, and of those that another one tried it is said when."""
     console = settings.console
     lines = [(task.task, [task]) for task in tasks]
     if not settings.verbose:
@@ -407,11 +475,14 @@ def _task_table(settings: Settings, tasks: Sequence[TaskView]) -> None:
         Column("CPU", right=True),
         Column("MEMORY", right=True),
         Column("TRIES", right=True),
+        Column("WHEN", right=True),
         Column("WHY", flexible=True),
     )
     now = time.time()
     always = _ALWAYS if any(task.why for task in tasks) else ""
-    told = _telling(columns, [_row(name, of, now, always) for name, of in lines], console.width)
+    told = _telling(
+        columns, [_row(name, of, now, always, last) for name, of in lines], console.width
+    )
     console.table(*told)
     _in_full(settings, told[1], [task for task in tasks if task.state is TaskState.FAILED])
     shown = sum(len(of) for _, of in lines)
@@ -434,10 +505,10 @@ def _said(task: TaskView) -> Hashable:
     """What is said of a task; of some it matters which one it is."""
     if task.state in (TaskState.FAILED, TaskState.RUNNING):
         return None
-    return task.state, task.why
+    return task.state, task.why, task.run
 
 
-def _row(name: str, tasks: Sequence[TaskView], now: float, always: str) -> list[Cell]:
+def _row(name: str, tasks: Sequence[TaskView], now: float, always: str, last: str) -> list[Cell]:
     """One line, for one task or for several of which the same is to be said; `always` is why one
     ran that keeps no reason."""
     first = tasks[0]
@@ -453,6 +524,7 @@ def _row(name: str, tasks: Sequence[TaskView], now: float, always: str) -> list[
         Cell(duration(sum(cpu)) if cpu else ""),
         Cell(size(max(peaks)) if peaks else ""),
         Cell(str(tries) if tries > 1 else ""),
+        Cell(ago(first.started_at, now) if first.started_at and first.run != last else "", "dim"),
         Cell(
             first.why or (always if first.attempts else ""),
             "dim" if first.state is TaskState.SKIPPED or not first.why else "",
@@ -502,9 +574,11 @@ def _shown(value: Any) -> str:
 
 
 def _hints(
-    settings: Settings, config: WorkspaceConfig, run: past.RunView, tasks: Iterable[TaskView]
+    settings: Settings, config: WorkspaceConfig, view: DagView, tasks: Iterable[TaskView]
 ) -> None:
-    out = settings.console.out
+    out, run = settings.console.out, view.last
+    if run is None:
+        return
     failed = [task for task in tasks if task.state is TaskState.FAILED]
     if run.stub:
         out("\nThis was a stub run: it executed no SQL, for want of a secrets file (--secrets).")
@@ -517,17 +591,21 @@ def _hints(
         out(f"\nNext: {settings.again(f'retry {run.dag}')}")
     elif failed:
         out(f"\nNext: {_step(settings, config, run, failed)}")
+    elif view.state in dag_standing.BAD and view.state is not run.state:
+        out(f"\nNext: {settings.again(f'run {run.dag}')}")
 
 
 def _step(
-    settings: Settings, config: WorkspaceConfig, run: past.RunView, failed: Iterable[TaskView]
+    settings: Settings, config: WorkspaceConfig, run: past.RunView, failed: Sequence[TaskView]
 ) -> str:
     """The log to read, if one of those that failed has something to say there."""
     from pit.cli.summary import own_words  # a run's own screen, which few look at here
 
     with suppress(UnknownRun):  # the id of an older store need not be a folder's name
-        place = RunDir.at(config.runs_dir, run.run)
         for task in failed:
+            place = RunDir.at(config.runs_dir, task.run)
             if task.attempts and own_words(place.log_file(task.task)):
                 return settings.again(f"logs {run.dag}/{task.task}")
-    return f"mend it, then {settings.again(f'retry {run.dag} --code new')}"
+    if any(task.run == run.run for task in failed):
+        return f"mend it, then {settings.again(f'retry {run.dag} --code new')}"
+    return f"mend it, then {settings.again(f'run {run.dag} --failed')}"

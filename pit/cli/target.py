@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -106,7 +106,7 @@ class Memory:
         return None if self.store is None else self.store.text(digest)
 
     def last_success(self, dag: str) -> RunRow | None:
-        """The newest real success of a DAG."""
+        """The run after which a whole DAG was known to be done most lately."""
         return None if self.store is None else self.store.last_success(dag)
 
     def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
@@ -172,9 +172,16 @@ def remembered(config: WorkspaceConfig) -> Iterator[Memory]:
 
 
 def look(
-    settings: Settings, found: Aim, memory: Memory, *, force: bool = False, whole: bool = False
+    settings: Settings,
+    found: Aim,
+    memory: Memory,
+    *,
+    force: bool = False,
+    whole: bool = False,
+    chosen: Collection[str] | None = None,
 ) -> Look:
-    """A look at the DAG as it stands in the project: at the chosen tasks, or at the whole."""
+    """A look at the DAG as it stands in the project: at the tasks that are aimed at, at others, or
+    at the whole."""
     from pit.work import process  # only for asking uv about Python
 
     if memory.store is not None:
@@ -182,6 +189,6 @@ def look(
     unlock(settings.console, found.config)
     secrets = Secrets.of(found.config)
     record_asked(settings, found.config, found.dag, secrets)
-    chosen = None if whole else found.chosen
-    target = target_of(found.dag, found.config, found.params, chosen)
+    names = None if whole else chosen or found.chosen
+    target = target_of(found.dag, found.config, found.params, names)
     return Look(target, secrets, memory, process.capture, force=force)

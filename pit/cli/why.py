@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import click
+from msgspec.structs import replace
 
 from pit.cli.complete import complete_target, param_option
 from pit.cli.console import ago, count, duration, printable
+from pit.cli.named import parameters
 from pit.cli.options import Settings, command, json_option
 from pit.cli.plan import Since, parameters_of, since
 from pit.cli.target import Aim, Memory, aim, look, one, remembered
-from pit.engine import absence
+from pit.engine import absence, stale_upstream
 from pit.engine.causes import Cause, Causes
 from pit.engine.current import params_key
 from pit.engine.look import Look
@@ -26,7 +28,8 @@ class WhyView(Record):
     """The shape of `pit why --json`.
 
     `since` is null unless the task is current; then `then` says why it ran the last time. `causes`
-    say why it would run now, or may.
+    say why it would run now, or may. `stale` says what a run of this task alone would leave stale
+    above it, and `hint` what to type instead; both are empty if nothing is.
     """
 
     dag: str
@@ -37,6 +40,8 @@ class WhyView(Record):
     seconds: float | None
     causes: tuple[Cause, ...]
     then: tuple[Cause, ...]
+    stale: str = ""
+    hint: str = ""
 
 
 @command("why", short_help="Explain why a task would run, or would not.")
@@ -56,6 +61,8 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
             decisions = seen.decisions()
         seen.save()
         view = _view(found, task, seen, memory, decisions)
+        if view.action is not Action.SKIP:
+            view = _with_stale(settings, found, pairs, memory, view)
     if as_json:
         settings.console.json(view)
     else:
@@ -87,6 +94,25 @@ def _view(
     )
 
 
+def _with_stale(
+    settings: Settings, found: Aim, pairs: Sequence[str], memory: Memory, view: WhyView
+) -> WhyView:
+    """With what is stale above a task that would run, or may."""
+    selection = stale_upstream.Selection(
+        dag=found.dag,
+        chosen=frozenset(found.chosen),
+        typed=found.selection,
+        given=parameters(pairs),
+    )
+
+    stale = stale_upstream.looked_for(
+        selection, lambda chosen: look(settings, found, memory, chosen=chosen)
+    )
+    if stale is None:
+        return view
+    return replace(view, stale=stale.sentence, hint=stale.hint(settings.again))
+
+
 def _absent(found: Aim, task: Task, memory: Memory) -> tuple[Cause, ...]:
     return absence.reasons(task, found.dag.name, params_key(task, found.params), memory)
 
@@ -113,6 +139,8 @@ class _Screen:
         verb = "may run" if view.action is Action.DEFER else "would run"
         self._console.out(f"{name}{params} {verb}:\n")
         self._write(self._lines(view.causes, 1))
+        if view.stale:
+            self._console.warning(view.stale, view.hint)
 
     def _current(self, name: str, view: WhyView, known: Since) -> None:
         out = self._console.out

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pit.engine import place
 from pit.engine.sinks import Durable
-from pit.events import Event, RunEnded, RunStarted
+from pit.events import Event, FoundCurrent, RunEnded, RunStarted
 from pit.model import Reason, Record, RunState
 from pit.state.rundir import RunDir
 
 
 class Row(Record):
-    """What a run without anything to do tells the store; `began` on the monotonic clock."""
+    """What a run without anything to do tells the store; `began` on the monotonic clock.
+
+    It is about the `whole` DAG or else about some tasks, which are `looked_at` unless a seal told.
+    """
 
     dag: str
     project: str
@@ -26,41 +30,59 @@ class Row(Record):
     parent: str | None
     params: dict[str, str]
     began: float
+    whole: bool = True
+    looked_at: tuple[str, ...] = ()
 
 
-def record(row: Row, runs_dir: Path, keeper: Durable) -> tuple[Event, ...] | None:
-    """Take the run's place and write its row; None where another run of the DAG is alive."""
+def record(
+    row: Row,
+    runs_dir: Path,
+    keeper: Durable,
+    complete_at: Callable[[], float | None] = lambda: None,
+) -> tuple[Event, ...] | None:
+    """Take the run's place and write its row; None where another run of the DAG is alive.
+
+    `complete_at` tells since when the whole DAG is done, once it is known what was looked at.
+    """
     lock = place.lock_of(runs_dir, row.dag)
     if not lock.acquire():
         return None
     folder = RunDir.allocate(runs_dir, row.dag, time.time())
     try:
-        events = _events(row, folder)
-        for event in events:
-            keeper.emit(event)
+        started = _started(row, folder)
+        keeper.emit(started)
+        if row.looked_at and not row.whole:
+            keeper.emit(FoundCurrent(run=folder.id, at=started.at, tasks=row.looked_at))
+            keeper.barrier()
+        ended = RunEnded(
+            run=folder.id,
+            at=started.at,
+            state=RunState.SUCCESS,
+            reason=Reason.CURRENT,
+            seconds=time.monotonic() - row.began,
+            complete_at=None if row.whole else complete_at(),
+        )
+        keeper.emit(ended)
         keeper.barrier()
-        return events
+        return started, ended
     finally:
         folder.lock.release()
         folder.remove_all()
         lock.release()
 
 
-def _events(row: Row, folder: RunDir) -> tuple[Event, ...]:
-    now, seconds = time.time(), time.monotonic() - row.began
-    started = RunStarted(
+def _started(row: Row, folder: RunDir) -> RunStarted:
+    return RunStarted(
         run=folder.id,
-        at=now,
+        at=time.time(),
         dag=row.dag,
         run_dir=str(folder.root),
         project=row.project,
         tasks=(),
         params=row.params,
         selection=row.selection,
+        whole=row.whole,
         trigger=row.trigger,
         parent=row.parent,
         pid=os.getpid(),
     )
-    state, reason = RunState.SUCCESS, Reason.CURRENT
-    ended = RunEnded(run=folder.id, at=now, state=state, reason=reason, seconds=seconds)
-    return started, ended

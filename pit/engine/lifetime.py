@@ -134,6 +134,7 @@ class Lifetime:
             tasks=graph.topological(resolved.dag),
             params=resolved.params,
             selection=request.only,
+            whole=resolved.whole,
             trigger=request.trigger,
             parent=os.environ.get("PIT_RUN_ID"),
             retry_of=request.again.run if request.again else None,
@@ -230,6 +231,7 @@ class Lifetime:
         error: str,
         stub: bool = False,
         outputs: tuple[Output, ...] = (),
+        complete_at: float | None = None,
     ) -> None:
         """Tell, durably, how the run ended."""
         self.state, self.reason = state, reason
@@ -241,6 +243,7 @@ class Lifetime:
             seconds=self.clock.monotonic() - self.begun,
             stub=stub,
             outputs=outputs,
+            complete_at=complete_at,
         )
         self.tell.barrier()
 

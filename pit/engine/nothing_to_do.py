@@ -14,8 +14,9 @@ from typing import Protocol
 from pit.engine import current, look
 from pit.engine.questions import asks
 from pit.engine.select import prepared, selected
+from pit.engine.stale_upstream import Selection, StaleUpstream, stale_upstream, watched
 from pit.engine.staleness import stamp
-from pit.engine.staleness.planner import Target, target_of
+from pit.engine.staleness.planner import Decision, Target, target_of
 from pit.engine.staleness.stamp import Stamp
 from pit.errors import PitError
 from pit.fs.reads import Reads
@@ -47,10 +48,17 @@ class Question(Record):
 
 
 class Answer(Record):
-    """There is nothing to do. `kept` says whether the stamp may be asked the next time."""
+    """There is nothing to do. `kept` says whether the stamp may be asked the next time.
+
+    `chosen` are the tasks, `dag` all that there are, with the dependencies that inputs imply.
+    `stale` is what is stale above a selection; while anything is, the answer is good for once.
+    """
 
     stamp: Stamp
     kept: bool
+    dag: Dag
+    chosen: tuple[str, ...]
+    stale: StaleUpstream | None = None
 
 
 def answer(question: Question, memory: Memory, capture: Capture) -> Answer | None:
@@ -83,11 +91,25 @@ def _answered(question: Question, memory: Memory, capture: Capture) -> Answer | 
     view.save()
     if not all(decision.current for decision in decisions):
         return None
-    for task in tasks:
+    selection = Selection(
+        dag=declared,
+        chosen=target.chosen,
+        typed=question.selection or "",
+        given=question.given,
+    )
+    watching = watched(selection)
+    above: tuple[Decision, ...] = ()
+    if watching:
+        wider = target_of(declared, config, values, watching)
+        around = look.Look(wider, secrets, memory, capture, reads=reads)
+        with around.asking():
+            above = around.decisions()
+        around.save()
+    for task in (each for each in declared.tasks if each.name in target.chosen | watching):
         for file in view.fingerprints.files(task):
             reads.identity(file)
-    if any(map(asks, tasks)):
-        reads.unwatched = "a database was asked"
+        if asks(task):
+            reads.unwatched = "a database was asked"
     return Answer(
         stamp=stamp.of(
             reads,
@@ -97,8 +119,16 @@ def _answered(question: Question, memory: Memory, capture: Capture) -> Answer | 
             tasks=len(tasks),
             requires=dag.requires,
             params=values,
+            whole=len(tasks) == len(declared.tasks),
         ),
-        kept=not reads.unwatched and reads.settled(question.began),
+        kept=(
+            not reads.unwatched
+            and all(decision.current for decision in above)
+            and reads.settled(question.began)
+        ),
+        dag=target.dag,
+        chosen=tuple(task.name for task in tasks),
+        stale=stale_upstream(selection, above, decisions) if above else None,
     )
 
 

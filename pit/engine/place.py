@@ -12,18 +12,18 @@ from pit.state.locks import Lock
 
 
 class Success(Protocol):
-    """A run that succeeded."""
+    """A run after which a whole DAG was known to be done."""
 
     @property
-    def ended_at(self) -> float | None:
-        """Unix seconds."""
+    def complete_at(self) -> float | None:
+        """Since when, in Unix seconds."""
 
 
 class Successes(Protocol):
     """What is known of earlier successes."""
 
     def last_success(self, dag: str) -> Success | None:
-        """The newest real (not stubbed) success of a DAG."""
+        """The run after which a whole DAG was known to be done most lately."""
 
 
 def locks(runs_dir: Path) -> Path:
@@ -39,18 +39,21 @@ def lock_of(runs_dir: Path, dag: str) -> Lock:
 def check_requirements(
     dag: str, requires: Mapping[str, float], successes: Successes, now: float
 ) -> None:
-    """Raises RequirementNotMet unless each DAG succeeded within its number of seconds."""
+    """Raises RequirementNotMet unless each DAG succeeded within its number of seconds.
+
+    A run of some tasks is a success of its DAG if it left nothing undone in it.
+    """
     for name, max_age in requires.items():
         success = successes.last_success(name)
         if success is None:
             raise RequirementNotMet(
-                f'DAG "{dag}" requires "{name}", which never succeeded',
+                f'DAG "{dag}" requires "{name}", which never succeeded as a whole',
                 f"Run it first: pit run {name}",
             )
-        age = now - (success.ended_at or 0.0)
+        age = now - (success.complete_at or 0.0)
         if age > max_age:
             raise RequirementNotMet(
-                f'DAG "{dag}" requires a success of "{name}" within '
+                f'DAG "{dag}" requires a success of the whole "{name}" within '
                 f"{durations.format(max_age)}; the last was {durations.format(round(age))} ago",
                 f"Run it again: pit run {name}",
             )

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec import field
 
+from pit.engine.completion import Complete, Standing
 from pit.engine.sinks import Durable, Sink
 from pit.engine.tracking import Keeper
 from pit.model import Dag, Reason, Record, RunState, TaskRecord, WorkspaceConfig
@@ -31,11 +32,21 @@ class PastRun(Protocol):
         """Unix seconds, None while it runs."""
 
 
+class CompleteRun(Complete, PastRun, Protocol):
+    """A run after which a whole DAG was known to be done."""
+
+
 class History(Durable, Keeper, Protocol):
     """The store as the engine sees it: a durable sink that also remembers other runs."""
 
-    def last_success(self, dag: str) -> PastRun | None:
-        """The newest real (not stubbed) success of a DAG."""
+    def last_success(self, dag: str) -> CompleteRun | None:
+        """The run after which a whole DAG was known to be done most lately."""
+
+    def last_complete(self, dag: str) -> CompleteRun | None:
+        """The latest run after which no task of a DAG was left undone."""
+
+    def standings(self, dag: str) -> Sequence[Standing]:
+        """How each task stands that a DAG has or had."""
 
     def ancestry(self, run: str) -> Sequence[PastRun]:
         """The run and those that it was started from, innermost first."""

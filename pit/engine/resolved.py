@@ -22,6 +22,11 @@ class Resolved(Record):
     tasks: tuple[Task, ...]
     slots: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether the run is about every task of its DAG, however that was said."""
+        return len(self.tasks) == len(self.dag.tasks)
+
 
 def resolve(request: Request) -> Resolved:
     """Parameters, matrices, the selection and concurrency, before anything is recorded."""

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pit.engine import databases, explain, owner, place, wanted
+from pit.engine import completion, databases, explain, look, owner, place, stale_upstream, wanted
 from pit.engine.asking import Asking
 from pit.engine.compile import Job, Refusal
 from pit.engine.executors import Finished, Threads
@@ -26,9 +26,11 @@ from pit.engine.request import Finale, Request, Services
 from pit.engine.resolved import resolve
 from pit.engine.schedule import Scheduler
 from pit.engine.sessions import OnDemand
-from pit.engine.staleness.planner import Decision, Planner
+from pit.engine.stale_upstream import StaleUpstream
+from pit.engine.staleness.planner import Decision, Planner, target_of
 from pit.engine.tally import Tally
 from pit.engine.tracking import Scene, Tracking
+from pit.errors import PitError
 from pit.events import SetupStep, TaskEnded
 from pit.model import (
     Order,
@@ -40,7 +42,7 @@ from pit.model import (
 )
 from pit.project.digest import Digests
 from pit.project.view import frozen_view
-from pit.spec import durations
+from pit.spec import durations, graph
 from pit.state import memory
 from pit.state.files import remove_tree
 from pit.state.identities import has_key
@@ -248,12 +250,23 @@ class _Run:
             self.learning.tell()
         self.services.history.save_digests(self.live.changes())
         outputs: tuple[Output, ...] = ()
-        if tally.state is RunState.SUCCESS and not tally.stub and self.request.only is None:
-            outputs = self.dag.outputs
+        complete_at = None
+        if tally.state is RunState.SUCCESS and not tally.stub:
+            if self.life.resolved.whole:
+                outputs = self.dag.outputs
+            else:
+                complete_at = self._complete_at()
         error = tally.error
         if tally.reason is Reason.TIMEOUT and self.dag.timeout is not None:
             error += f" of {durations.format(self.dag.timeout)}"
-        self.life.end(tally.state, tally.reason, error, tally.stub, outputs)
+        self.life.end(tally.state, tally.reason, error, tally.stub, outputs, complete_at)
+
+    def _complete_at(self) -> float | None:
+        """Since when the whole DAG is done, if this run of some tasks has left nothing undone."""
+        self.life.tell.barrier()
+        history = self.services.history
+        before = history.last_complete(self.dag.name)
+        return completion.complete_at(self.dag, history.standings(self.dag.name), before)
 
     def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools, sessions: OnDemand) -> Tally:
         attempt = operators.perform if self.learning is None else self.learning.perform
@@ -305,13 +318,46 @@ class _Run:
             if task.name not in chosen:
                 skipped, why = TaskState.SKIPPED, Reason.SINGLE_TASK
                 self.life.emit(TaskEnded, task=task.name, state=skipped, reason=why)
+        stale = self._stale_upstream()
+        if stale is not None:
+            self.life.warn(stale.sentence, stale.hint())
         for task in self.tasks:
             absent = [name for name in task.depends_on if name not in chosen]
-            if absent:
+            told = stale is not None and not stale.tasks.isdisjoint(
+                graph.upstream(self.dag, task.name)
+            )
+            if absent and not told:
                 self.life.warn(
                     f'task "{task.name}" depends on {", ".join(absent)}, not run now',
                     f"Run everything with: pit run {self.dag.name}",
                 )
+
+    def _stale_upstream(self) -> StaleUpstream | None:
+        """What is stale above the tasks of this run, in the project as it is now.
+
+        A retry goes on with what an older project had said.
+        """
+        request, resolved = self.request, self.life.resolved
+        if request.again is not None and request.again.project is not None:
+            return None
+        selection = stale_upstream.Selection(
+            dag=resolved.declared,
+            chosen=frozenset(task.name for task in self.tasks),
+            typed=request.only or "",
+            given=request.given,
+        )
+        force = request.force or request.learn
+
+        def looking(chosen: frozenset[str]) -> look.Look:
+            history, capture = self.services.history, self.life.capture
+            target = target_of(resolved.declared, self.config, self.params, chosen)
+            forced = force and chosen == selection.chosen
+            return look.Look(target, self.secrets, history, capture, force=forced)
+
+        try:
+            return stale_upstream.looked_for(selection, looking)
+        except (PitError, OSError):
+            return None  # what is not selected stops no run
 
     def _show_stub(self, job: Job) -> None:
         """In stub mode the log holds the SQL that was not executed."""

@@ -42,6 +42,7 @@ def check(dag: Dag, findings: Findings) -> None:
     _check_names(dag, findings)
     _check_scripts(dag, findings)
     _check_params(dag, findings)
+    _check_outputs(dag, findings)
     check_sql_tasks(dag, findings)
     _check_matrices(dag, findings)
     _check_braces(dag, findings)
@@ -176,6 +177,14 @@ def _check_params(dag: Dag, findings: Findings) -> None:
                 sentence = f'parameter "{name}" is not declared in [dag.params]'
                 at = findings.entry(("tasks", index, "params"), place)
                 findings.add(at, sentence + suggestion(name, known))
+
+
+def _check_outputs(dag: Dag, findings: Findings) -> None:
+    known = [task.name for task in dag.tasks]
+    for index, output in enumerate(dag.outputs):
+        if output.task and output.task not in known:
+            sentence = f'unknown task "{output.task}"{suggestion(output.task, known)}'
+            findings.add(("outputs", index, "task"), sentence)
 
 
 # ---------------------------------------------------------------- matrices and names in braces

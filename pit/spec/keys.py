@@ -595,6 +595,7 @@ OUTPUT = Table(
     Key("name", Text(), "Name of the output, unique in the DAG.", required=True),
     Key("type", Text(blank=True), "What it is, such as table or file."),
     Key("location", Text(blank=True), "Where it is, such as warehouse.staging.claims."),
+    Key("task", Name(), "The task that makes it; found by the location if absent."),
     is_open=True,
 )
 

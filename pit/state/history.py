@@ -12,7 +12,9 @@ import msgspec
 
 from pit.errors import BadArgument, UnknownRun
 from pit.model import Record, RunState, TaskState
+from pit.state import standing_table, standings
 from pit.state.database import Database
+from pit.state.standings import StandingRow
 
 RECENT = 20
 _LAST_CHARACTER = "\U0010ffff"
@@ -20,7 +22,11 @@ _CHUNK = 500
 
 
 class RunRow(Record, frozen=True):
-    """One run as the store has it; `seconds` is None while it runs."""
+    """One run as the store has it; `seconds` is None while it runs.
+
+    `whole`: it was about every task of its DAG. `complete_at` is since when each of them has been
+    known to be done, None if a run left something undone, or was a stub.
+    """
 
     seq: int
     id: str
@@ -44,6 +50,8 @@ class RunRow(Record, frozen=True):
     pid_started: float
     boot_id: str
     pit_version: str
+    whole: bool
+    complete_at: float | None
 
 
 class TaskRow(Record, frozen=True):
@@ -100,7 +108,8 @@ class AttemptRow(Record, frozen=True):
 
 
 class OutputRow(Record, frozen=True):
-    """One declared output of the run that made it last."""
+    """One output as the last success of its whole DAG declared it; `run` is the last such success
+    in which any task did some work."""
 
     dag: str
     run: str
@@ -108,6 +117,7 @@ class OutputRow(Record, frozen=True):
     name: str
     type: str
     location: str
+    task: str
     extra: dict[str, Any]
 
 
@@ -119,11 +129,17 @@ class Finished(Record, frozen=True):
 
 
 class DagSummary(Record, frozen=True):
-    """One DAG at a glance: its last run, and the last finished ones without stubs, oldest first."""
+    """One DAG at a glance: its last run; the last `whole` one; and the last `complete` one, after
+    which nothing was left undone. `recent` are the last whole runs that ended, without stubs,
+    oldest first. `failing` are the tasks whose last attempt did not succeed, or is under way.
+    """
 
     dag: str
     last: RunRow
     recent: tuple[Finished, ...]
+    whole: RunRow | None = None
+    complete: RunRow | None = None
+    failing: tuple[StandingRow, ...] = ()
 
     @property
     def success_rate(self) -> float | None:
@@ -144,6 +160,7 @@ _DECODED: dict[str, Callable[[Any], Any]] = {
     "params": msgspec.json.decode,
     "extra": msgspec.json.decode,
     "stub": bool,
+    "whole": bool,
 }
 
 
@@ -313,9 +330,9 @@ def attempts(database: Database, run_id: str, task: str | None = None) -> tuple[
     """The attempts of a run, or of one of its tasks, in the order in which they started."""
     found = database.query(
         f"""SELECT {_columns(AttemptRow)} FROM attempts
-        WHERE run = (SELECT seq FROM runs WHERE id = ?) AND (?2 IS NULL OR task = ?2)
+        WHERE run = (SELECT seq FROM runs WHERE id = ?) {"" if task is None else "AND task = ?"}
         ORDER BY started_at, task, attempt""",
-        (run_id, task),
+        (run_id,) if task is None else (run_id, task),
     )
     return _rows(AttemptRow, found)
 
@@ -355,13 +372,37 @@ def last_run(database: Database, dag: str) -> RunRow | None:
 
 
 def last_success(database: Database, dag: str) -> RunRow | None:
-    """The latest run of a DAG that succeeded and was not a stub."""
+    """The run after which a whole DAG was known to be done most lately; no stub counts."""
     found = database.query(
-        f"""SELECT {_RUN} FROM runs INDEXED BY runs_succeeded
-        WHERE dag = ? AND state = 'success' AND stub = 0 ORDER BY seq DESC LIMIT 1""",
+        f"""SELECT {_RUN} FROM runs INDEXED BY runs_complete_at
+        WHERE dag = ? AND complete_at IS NOT NULL ORDER BY complete_at DESC, seq DESC LIMIT 1""",
         (dag,),
     )
     return next(iter(_rows(RunRow, found)), None)
+
+
+_LATEST = {
+    "whole": "INDEXED BY runs_whole WHERE whole = 1",
+    "complete": "INDEXED BY runs_complete WHERE complete_at IS NOT NULL",
+    "worked": "INDEXED BY runs_worked WHERE reason IS NOT 'current'",
+}
+
+
+def _latest(database: Database, dag: str, kind: str) -> RunRow | None:
+    found = database.query(
+        f"SELECT {_RUN} FROM runs {_LATEST[kind]} AND dag = ? ORDER BY seq DESC LIMIT 1", (dag,)
+    )
+    return next(iter(_rows(RunRow, found)), None)
+
+
+def last_complete(database: Database, dag: str) -> RunRow | None:
+    """The latest run after which no task of a DAG was left undone."""
+    return _latest(database, dag, "complete")
+
+
+def last_worked(database: Database, dag: str) -> RunRow | None:
+    """The latest run of a DAG that keeps rows of its tasks: it had something to do."""
+    return _latest(database, dag, "worked")
 
 
 def open_runs(database: Database, dag: str | None = None) -> tuple[RunRow, ...]:
@@ -404,7 +445,7 @@ def summaries(database: Database) -> tuple[DagSummary, ...]:
         f"""{_DAGS}
         SELECT (SELECT json_group_array(json_object('state', state, 'seconds', seconds)) FROM (
                 SELECT state, coalesce(seconds, 0.0) AS seconds FROM runs INDEXED BY runs_finished
-                WHERE dag = dags.dag AND stub = 0 AND state <> 'running'
+                WHERE dag = dags.dag AND whole = 1 AND stub = 0 AND state <> 'running'
                 ORDER BY seq DESC LIMIT {RECENT})),
             {_columns(RunRow, "runs")}
         FROM dags JOIN runs ON runs.seq = (SELECT max(seq) FROM runs WHERE dag = dags.dag)
@@ -412,9 +453,35 @@ def summaries(database: Database) -> tuple[DagSummary, ...]:
     )
     lasts = _rows(RunRow, (row[1:] for row in found))
     return tuple(
-        DagSummary(dag=last.dag, last=last, recent=_oldest_first(row[0]))
+        DagSummary(
+            dag=last.dag,
+            last=last,
+            recent=_oldest_first(row[0]),
+            whole=last if last.whole else _latest(database, last.dag, "whole"),
+            complete=last if last.complete_at else last_complete(database, last.dag),
+            failing=() if last.complete_at else _failing(database, last.dag),
+        )
         for last, row in zip(lasts, found, strict=True)
     )
+
+
+def _failing(database: Database, dag: str) -> tuple[StandingRow, ...]:
+    """The tasks whose last attempt did not succeed, since the DAG was last complete; those that
+    its last run did not have any more are forgotten."""
+    found = database.query(
+        f"""SELECT {standings.COLUMNS}
+        FROM standings INDEXED BY standings_unsuccessful
+        JOIN tasks ON tasks.task = standings.task AND tasks.run = (
+            SELECT max(seq) FROM runs INDEXED BY runs_worked
+            WHERE dag = ?1 AND reason IS NOT 'current')
+        WHERE standings.dag = ?1 AND standings.state <> 'success'
+            AND standings.done_seq <= standings.seq AND standings.seq > coalesce((
+            SELECT max(seq) FROM runs INDEXED BY runs_complete
+            WHERE dag = ?1 AND complete_at IS NOT NULL), 0)
+        ORDER BY tasks.position""",
+        (dag,),
+    )
+    return standings.rows(found)
 
 
 def _oldest_first(recent: str) -> tuple[Finished, ...]:
@@ -422,18 +489,25 @@ def _oldest_first(recent: str) -> tuple[Finished, ...]:
 
 
 def outputs(database: Database) -> tuple[OutputRow, ...]:
-    """What the last successful run of each DAG declared, by DAG and in the order of pit.toml."""
+    """What the last success of each whole DAG declared, by DAG and in the order of pit.toml."""
     found = database.query(
         f"""{_DAGS}
-        SELECT runs.dag, runs.id, runs.ended_at, name, type, location, extra
+        SELECT dags.dag, made.id, made.ended_at, name, type, location, outputs.task, extra
         FROM dags
-        JOIN runs ON runs.seq = (
-            SELECT max(seq) FROM runs INDEXED BY runs_succeeded
-            WHERE dag = dags.dag AND state = 'success' AND stub = 0)
-        JOIN outputs ON outputs.run = runs.seq
-        ORDER BY runs.dag, outputs.position"""
+        JOIN outputs ON outputs.run = (
+            SELECT max(seq) FROM runs INDEXED BY runs_made WHERE dag = dags.dag AND {_MADE})
+        JOIN runs AS made ON made.seq = coalesce((
+            SELECT seq FROM (
+                SELECT seq FROM runs INDEXED BY runs_made WHERE dag = dags.dag AND {_MADE}
+                ORDER BY seq DESC LIMIT 1000)
+            WHERE EXISTS (SELECT 1 FROM tasks WHERE run = seq AND attempts > 0)
+            ORDER BY seq DESC LIMIT 1), outputs.run)
+        ORDER BY dags.dag, outputs.position"""
     )
     return _rows(OutputRow, found)
+
+
+_MADE = "whole = 1 AND state = 'success' AND stub = 0 AND reason IS NOT 'current'"
 
 
 # ----------------------------------------------------------------------------------- changes
@@ -468,7 +542,7 @@ def interrupt(database: Database, run_id: str, at: float) -> bool:
         ).fetchone()
         if found is None:
             return False
-        for statement in _INTERRUPT:
+        for statement in (*standing_table.INTERRUPT, *_INTERRUPT):
             connection.execute(statement, {"seq": found[0], "at": at})
     return True
 

@@ -8,6 +8,9 @@ runs            one row per run. `seq` is the order of everything: ids are names
                 to another. `started_at` and `ended_at` are Unix seconds; `seconds` was measured on
                 the monotonic clock. `parent` is the run whose task started this one, `retry_of`
                 the run that this one repeats; both are ids and may name a run no longer kept.
+                `whole` says that a run was about every task of its DAG, `complete_at` since when
+                each of them has been known to be done: the end of a whole run that succeeded, or
+                the oldest of its tasks' successes after a run of some that left nothing undone.
                 `pid`, `pid_started` and `boot_id` name the holder of the run's lock for people;
                 whether the run lives is the lock's word alone.
 tasks           one row per task of a run, made as `pending` when the run starts, so that what
@@ -31,9 +34,13 @@ These tables, from `tasks` on, are keyed by the number of a run and clustered (W
 that a run's rows lie together: they are written once, read together and deleted together. No index
 covers them, which keeps the cost of a task low (secret_requests, of which most tasks have none,
 has two, for questions across runs). `runs` has an index for each question that is asked
-of a million runs: the last of a DAG, those in a state, the last success, the last finished ones.
+of a million runs: the last of a DAG, those in a state, the last complete one and that which was
+complete most lately, the last whole one, the last that did more than to find everything current,
+the last that made outputs, the last finished ones.
 
-What makes tasks current outlives the runs, so these name a run by its id:
+What makes tasks current outlives the runs, and so does how they stand: these name a run by its id:
+
+standings       how each task of a DAG stands: see standing_table.py.
 
 records         the last success of a tracked task for each text of its parameters (`params`, ''
                 without any), deleted in the commit in which an attempt starts. `version` is that of
@@ -59,7 +66,7 @@ import sqlite3
 from pathlib import Path
 
 from pit.errors import StoreUnavailable
-from pit.state import legacy
+from pit.state import legacy, standing_table
 
 APPLICATION = 0x50495421  # "PIT!"
 
@@ -250,14 +257,33 @@ _OWNERS = (
         WHERE seq IN (SELECT max(seq) FROM runs GROUP BY dag) AND {_PROJECTS} LIKE '/%/projects'""",
 )
 
+_WHOLE = (
+    "ALTER TABLE runs ADD COLUMN whole INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE runs ADD COLUMN complete_at REAL",
+    "DROP INDEX runs_succeeded",
+    "DROP INDEX runs_finished",
+    "CREATE INDEX runs_complete ON runs (dag) WHERE complete_at IS NOT NULL",
+    "CREATE INDEX runs_complete_at ON runs (dag, complete_at) WHERE complete_at IS NOT NULL",
+    "CREATE INDEX runs_whole ON runs (dag) WHERE whole = 1",
+    "CREATE INDEX runs_worked ON runs (dag) WHERE reason IS NOT 'current'",
+    """CREATE INDEX runs_made ON runs (dag)
+        WHERE whole = 1 AND state = 'success' AND stub = 0 AND reason IS NOT 'current'""",
+    """CREATE INDEX runs_finished ON runs (dag, seq, state, seconds)
+        WHERE whole = 1 AND stub = 0 AND state <> 'running'""",
+    "ALTER TABLE outputs ADD COLUMN task TEXT NOT NULL DEFAULT ''",
+    *standing_table.TABLES,
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _RECORDS,
     (*_AUDIT, *_ORDER),
     (*_CANCELLED, *_OWNERS),
+    _WHOLE,
 )
 VERSION = len(MIGRATIONS)
 _WITH_AUDIT = 3
+_WITH_STANDINGS = 5
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
@@ -305,5 +331,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         legacy.import_rows(connection)
     if version < _WITH_AUDIT:
         legacy.import_audit(connection)
+    if version < _WITH_STANDINGS <= len(MIGRATIONS):
+        standing_table.fill(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

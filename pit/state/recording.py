@@ -21,6 +21,7 @@ from pit.events import (
     AttemptStarted,
     EnvironmentHashed,
     Event,
+    FoundCurrent,
     RunEnded,
     RunStarted,
     SecretRequested,
@@ -30,7 +31,7 @@ from pit.events import (
     Waits,
 )
 from pit.model import Reason, RunState, TaskState
-from pit.state import audit, intents, records
+from pit.state import audit, intents, records, standing_table
 from pit.state.intents import Intent
 
 LONGEST_TEXT = 20_000
@@ -38,9 +39,9 @@ LONGEST_TEXT = 20_000
 _SEQ = "(SELECT seq FROM runs WHERE id = ?)"
 
 _RUN = """
-    INSERT INTO runs (id, dag, state, started_at, run_dir, project, selection, "trigger", parent,
-        retry_of, params, concurrency, pid, pid_started, boot_id, pit_version)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO runs (id, dag, state, started_at, run_dir, project, selection, whole, "trigger",
+        parent, retry_of, params, concurrency, pid, pid_started, boot_id, pit_version)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _PENDING = f"INSERT INTO tasks (run, task, position, state) VALUES ({_SEQ}, ?, ?, ?)"
 _ENVIRONMENT = f"""
     INSERT OR REPLACE INTO environments (run, dag, kind, digest) VALUES ({_SEQ}, ?, ?, ?)"""
@@ -60,14 +61,15 @@ _TASK_ENDED = f"""
         why = ?, made_by = ?, saved = ?
     WHERE run = {_SEQ} AND task = ?"""
 _RUN_ENDED = """
-    UPDATE runs SET state = ?, reason = ?, error = ?, ended_at = ?, seconds = ?, stub = ?
-    WHERE id = ?"""
+    UPDATE runs SET state = ?1, reason = ?2, error = ?3, ended_at = ?4, seconds = ?5, stub = ?6,
+        complete_at = iif(?1 = 'success' AND ?6 = 0, iif(whole = 1, ?4, ?8), NULL)
+    WHERE id = ?7"""
 # A run that could not tell the ends of its attempts, for its store or a defect, leaves none open.
 _ATTEMPTS_CUT = f"""
     UPDATE attempts SET state = ?, reason = ?, ended_at = ? WHERE run = {_SEQ} AND state = ?"""
 _OUTPUT = f"""
-    INSERT OR REPLACE INTO outputs (run, position, name, type, location, extra)
-    VALUES ({_SEQ}, ?, ?, ?, ?, ?)"""
+    INSERT OR REPLACE INTO outputs (run, position, name, type, location, task, extra)
+    VALUES ({_SEQ}, ?, ?, ?, ?, ?, ?)"""
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -125,6 +127,7 @@ def _run_row(event: RunStarted) -> tuple[Any, ...]:
         text(event.run_dir),
         text(event.project),
         _optional(event.selection),
+        int(event.whole),
         text(event.trigger),
         event.parent,
         event.retry_of,
@@ -156,6 +159,7 @@ def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptSta
     dying = [(e.run, e.task, e.forgets) for e in events if e.forgets is not None]
     records.die(connection, dying)
     intents.outrun(connection, [(e.run, e.task) for e in events])
+    standing_table.started(connection, events)
 
 
 def _texts_kept(connection: sqlite3.Connection, events: Sequence[TextsKept]) -> None:
@@ -212,6 +216,7 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
         for event in events
     ]
     connection.executemany(_TASK_ENDED, rows)
+    standing_table.ended(connection, events, text)
     brought = [(e.record, e.state is TaskState.SUCCESS) for e in events if e.record is not None]
     records.write(connection, [record for record, succeeded in brought if succeeded])
     records.renew(connection, [record for record, succeeded in brought if not succeeded])
@@ -220,13 +225,16 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
 
 
 def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> None:
-    rows = [(e.state, e.reason, text(e.error), e.at, e.seconds, int(e.stub), e.run) for e in events]
+    rows = [
+        (e.state, e.reason, text(e.error), e.at, e.seconds, int(e.stub), e.run, e.complete_at)
+        for e in events
+    ]
     connection.executemany(_RUN_ENDED, rows)
     cut, running = _attempt_state(Reason.CANCELLED).value, TaskState.RUNNING.value
     open_ones = [(cut, Reason.CANCELLED, e.at, e.run, running) for e in events]
     connection.executemany(_ATTEMPTS_CUT, open_ones)
     outputs = (
-        (e.run, place, text(o.name), text(o.type), text(o.location), _json(o.extra))
+        (e.run, place, text(o.name), text(o.type), text(o.location), o.task, _json(o.extra))
         for e in events
         for place, o in enumerate(e.outputs)
     )
@@ -245,6 +253,7 @@ _WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
     ValueSet: audit.write_values,
     Intent: intents.write,
     TaskEnded: _task_ended,
+    FoundCurrent: standing_table.found_current,
     RunEnded: _run_ended,
 }
 

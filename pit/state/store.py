@@ -15,7 +15,7 @@ from pathlib import Path
 from pit.errors import StoreUnavailable
 from pit.events import Event, RunStarted
 from pit.model import RunState, TaskRecord
-from pit.state import audit, digests, history, intents, order, owners, records
+from pit.state import audit, digests, history, intents, order, owners, records, standings
 from pit.state.audit import Change, RequestRow, ValueRow
 from pit.state.database import Database, open_for_reading, open_for_writing
 from pit.state.digests import Seen
@@ -32,6 +32,7 @@ from pit.state.intents import Intent
 from pit.state.recording import is_recorded
 from pit.state.records import NoteRow
 from pit.state.reserve import Reserve
+from pit.state.standings import Making, StandingRow
 from pit.state.writer import Writer
 
 
@@ -156,8 +157,20 @@ class Store(AbstractContextManager["Store"]):
         return history.last_run(self._database, dag)
 
     def last_success(self, dag: str) -> RunRow | None:
-        """The latest run of a DAG that succeeded and was not a stub."""
+        """The run after which a whole DAG was known to be done most lately; no stub counts."""
         return history.last_success(self._database, dag)
+
+    def last_complete(self, dag: str) -> RunRow | None:
+        """The latest run after which no task of a DAG was left undone."""
+        return history.last_complete(self._database, dag)
+
+    def last_worked(self, dag: str) -> RunRow | None:
+        """The latest run of a DAG that had something to do."""
+        return history.last_worked(self._database, dag)
+
+    def standings(self, dag: str) -> tuple[StandingRow, ...]:
+        """How each task stands that a DAG has or had, by its own last attempt."""
+        return standings.standings(self._database, dag)
 
     def last_successes(self, dag: str) -> dict[str, LastSuccess]:
         """The run that last did each task's work, by task, as far as recent runs tell."""
@@ -187,8 +200,12 @@ class Store(AbstractContextManager["Store"]):
         """Every DAG that has a run with its last run and its recent ones, by name."""
         return history.summaries(self._database)
 
+    def made(self, dag: str, task: str) -> Making | None:
+        """The last success of a task, or of one of its instances, that reached the project."""
+        return standings.made(self._database, dag, task)
+
     def outputs(self) -> tuple[OutputRow, ...]:
-        """What the last successful run of each DAG declared to have made."""
+        """What the last success of each whole DAG declared to make."""
         return history.outputs(self._database)
 
     # --------------------------------------------------------------------------------- changing

@@ -187,7 +187,7 @@ def test_it_says_what_a_run_would_meet(chain: Pit) -> None:
     chain.toml(CHAIN + '[dag]\noverlap = "skip"\n[dag.requires]\nother = { max_age = "1h" }\n')
     chain.project("other").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "true\n")
     planned = chain.run("plan", "sales").ok()
-    told = 'DAG "sales" requires "other", which never succeeded'
+    told = 'DAG "sales" requires "other", which never succeeded as a whole'
     assert f"A run would stop here: {told}" in planned.out
     assert chain.run("plan", "sales", "--json").ok().json["meets"] == [told]
     chain.run("run", "other").ok()

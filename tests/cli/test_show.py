@@ -87,6 +87,7 @@ def test_outputs_tell_when_they_were_made_and_keep_extra_keys(sales: Pit, record
         "name": "totals",
         "type": "table",
         "location": "warehouse.staging.totals",
+        "task": None,
         "extra": {"audience": "finance"},
         "run": folder.id,
     }

@@ -99,8 +99,10 @@ def test_json_of_all_and_of_one(sales: Pit, record: Record) -> None:
     assert dag["last"]["params"] == {"day": "2026-01-31"}
     one = sales.run("status", "sales", "--json").ok().json
     assert one["dag"] == dag
+    assert dag["state"] == "success"
     assert one["tasks"][0] | {"started_at": 0} == {
         "task": "extract",
+        "run": run.id,
         "state": "success",
         "reason": None,
         "error": "",

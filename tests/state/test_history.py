@@ -163,10 +163,13 @@ def test_forgetting_takes_all_rows_of_a_run_but_never_a_running_one(store: Store
 MANY = 100_000
 INSERT_MANY = """
     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-    INSERT INTO runs (id, dag, state, started_at, ended_at, seconds, run_dir, stub)
+    INSERT INTO runs (id, dag, state, started_at, ended_at, seconds, run_dir, stub, whole, reason,
+        complete_at)
     SELECT printf('20260101_%06d.%03d_dag%02d', i / 1000, i % 1000, i % 50),
            printf('dag%02d', i % 50),
-           CASE WHEN i % 7 = 0 THEN 'failed' ELSE 'success' END, i, i + 5, 5.0, '/r', i % 50 = 3
+           CASE WHEN i % 7 = 0 THEN 'failed' ELSE 'success' END, i, i + 5, 5.0, '/r', i % 50 = 3,
+           i < 100, CASE WHEN i > 200 AND i % 50 = 7 THEN 'current' END,
+           CASE WHEN i % 50 = 5 OR (i < 100 AND i % 50 <> 3) THEN i END
     FROM n"""
 
 
@@ -185,6 +188,12 @@ def test_a_hundred_thousand_runs_make_no_difference(store: Store) -> None:
         "prefix": lambda: store.run("20260101_000050.007"),
         "completion": lambda: store.run_ids("20260101_00005"),
         "last success of stubs": lambda: store.last_success("dag03"),
+        "last success": lambda: store.last_success("dag05"),
+        "last success of old": lambda: store.last_success("dag07"),
+        "last complete of old": lambda: store.last_complete("dag07"),
+        "last that worked": lambda: store.last_worked("dag07"),
+        "standings": lambda: store.standings("dag07"),
+        "made": lambda: store.made("dag07", "t"),
         "old": lambda: store.oldest("dag07", 1000.0),
     }
     for name, ask in questions.items():

@@ -30,8 +30,9 @@ FORMAT = 2
 class Stamp(Record):
     """What stood when all was current; `mark` is how far the store had come, `tasks` how many.
 
-    `requires` are the DAG's requirements, which age, so they are checked each time. The rest is the
-    account of the look, see `Reads`.
+    `requires` are the DAG's requirements, which age, so they are checked each time. `whole`: it is
+    of every task; of a selection all that is above it was current too, as far as it can be. The
+    rest is the account of the look, see `Reads`.
     """
 
     format: int
@@ -46,6 +47,7 @@ class Stamp(Record):
     signatures: list[Signature]
     absent: list[str]
     identities: dict[str, tuple[int, int]]
+    whole: bool
 
 
 def place(config: WorkspaceConfig, dag: str, selection: str, given: Mapping[str, str]) -> Path:
@@ -85,6 +87,7 @@ def of(
     tasks: int,
     requires: dict[str, float],
     params: dict[str, str],
+    whole: bool,
 ) -> Stamp:
     """The stamp of a look with this account."""
     seen = dict(reads.seen())
@@ -101,6 +104,7 @@ def of(
         signatures=list(seen.values()),
         absent=list(reads.absent),
         identities=reads.identities,
+        whole=whole,
     )
 
 

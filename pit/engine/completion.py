@@ -1,0 +1,69 @@
+"""Whether a run of some tasks has left nothing undone in its DAG, and how fresh that is.
+
+`[dag.requires]` asks for a DAG that is done as a whole. The success of a whole run is that. Runs of
+some tasks are together when each task of the DAG has succeeded, or been found current, after the
+last attempt of everything that it depends on; that is as old as the oldest of these facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from pit.model import Dag
+
+
+class Standing(Protocol):
+    """How a task stands, by the numbers of runs (0 for none) and Unix seconds."""
+
+    @property
+    def task(self) -> str:
+        """Its name."""
+
+    @property
+    def seq(self) -> int:
+        """The run of its last attempt."""
+
+    @property
+    def done_seq(self) -> int:
+        """The last run in which it succeeded or was found current."""
+
+    @property
+    def done_at(self) -> float | None:
+        """When that was."""
+
+
+class Complete(Protocol):
+    """The last run after which the whole DAG was known to be done."""
+
+    @property
+    def seq(self) -> int:
+        """Its number."""
+
+    @property
+    def complete_at(self) -> float | None:
+        """Since when."""
+
+
+def complete_at(
+    dag: Dag, standings: Iterable[Standing], before: Complete | None = None
+) -> float | None:
+    """Since when all tasks of a DAG, with the dependencies that inputs imply, are known to be done;
+    None if one is not."""
+    known = {each.task: each for each in standings}
+    if any(task.name not in known for task in dag.tasks):
+        return None
+    done = {name: _done(each, before) for name, each in known.items()}
+    for task in dag.tasks:
+        needed = max((known[name].seq for name in task.depends_on), default=0)
+        if done[task.name][0] < max(1, known[task.name].seq, needed):
+            return None
+    return min((done[task.name][1] for task in dag.tasks), default=None)
+
+
+def _done(standing: Standing, before: Complete | None) -> tuple[int, float]:
+    """The last run that knew a task to be done, by its number, and when."""
+    own = (standing.done_seq, standing.done_at or 0.0)
+    if before is None or before.seq < standing.done_seq:
+        return own
+    return (before.seq, max(own[1], before.complete_at or 0.0))
