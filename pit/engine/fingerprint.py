@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pit.engine import current
 from pit.model import Dag, FileMark, Fingerprint, Record, Task
+from pit.project import selection
 from pit.project.python import environment, source
 from pit.project.runners import templates
 from pit.project.snapshot import digest
@@ -295,10 +296,22 @@ def present(
             if is_pattern(target):
                 made = {place: mark for place, mark in made.items() if place in recorded}
             found |= made
+    _pass_over_placeholders(found, recorded)
     for place in recorded.keys() - found.keys():
         with suppress(OSError):
             found[place] = digests.of(os.path.join(project, place))
     return found
+
+
+def _pass_over_placeholders(found: dict[str, FileMark], recorded: Mapping[str, FileMark]) -> None:
+    """What keeps a folder in version control is neither a product nor a stranger's; a folder that
+    holds nothing else is empty."""
+    for place in found.keys() - recorded.keys():
+        if selection.is_placeholder(place):
+            del found[place]
+            folder = f"{os.path.dirname(place)}/"
+            if folder in recorded and not any(other.startswith(folder) for other in found):
+                found[folder] = recorded[folder]
 
 
 def _stats(paths: Iterable[Path]) -> frozenset[tuple[int, int, int]]:

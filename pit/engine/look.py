@@ -279,11 +279,13 @@ class Look:
         return Outlook(action=Action.SKIP, **facts)
 
     def _hide_leftovers(self, task: Task) -> None:
-        """What a pattern of its targets matches and its last success did not make: a run, which
-        begins without the targets of its tasks in the project, would not see it."""
-        if any(map(is_pattern, task.targets)):
+        """What a pattern of its targets matches, or its folder keeps, and its last success did not
+        make: a run, which begins without the targets of its tasks in the project, would not see
+        it."""
+        made = self._fingerprints.made(task.name)
+        if any(is_pattern(target) or target.rstrip("/") not in made for target in task.targets):
             standing = self._fingerprints.products(task)
-            left = standing.keys() - self._fingerprints.made(task.name).keys()
+            left = standing.keys() - made.keys()
             self._fingerprints.hide(place for place in left if not os.path.isabs(place))
 
     def _may_pass(self, change: Change, after: Sequence[str]) -> bool:
