@@ -52,9 +52,9 @@ def _finished(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
     explained = _Earlier(keeper.makings(intent.dag, intent.task, intent.run))
     project, targets, digests = Path(intent.project), intent.targets, Digests()
 
-    def check() -> None:
+    def check() -> bool:
         name = f"{intent.dag}/{intent.task}"
-        ownership.check(project, root, targets, made, explained, digests, name)
+        return ownership.check(project, root, targets, made, explained, digests, name)
 
     publish.publish(root, project, targets, check)
     return True

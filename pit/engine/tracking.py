@@ -350,8 +350,8 @@ class Tracking:
             return
         scene, made = self._scene, self._provenance.of(task)
 
-        def check() -> None:
-            ownership.check(
+        def check() -> bool:
+            return ownership.check(
                 scene.project,
                 scene.root,
                 order.targets,
@@ -362,7 +362,7 @@ class Tracking:
                 self._code,
             )
 
-        check()  # before anything is written down, and again when all is ready to appear
+        again = check()  # before anything is written down; and when all is ready to appear
         places = {place: mark.digest for place, mark in products.items()}
         self._keeper.add_intent(
             Intent(
@@ -375,7 +375,7 @@ class Tracking:
                 params=current.params_key(task, self._params),
             )
         )
-        publish.publish(scene.root, scene.project, order.targets, check)
+        publish.publish(scene.root, scene.project, order.targets, check if again else None)
         publish.withdraw(scene.project, task.targets, self._outdated(task, products, made))
 
     @cached_property

@@ -47,13 +47,16 @@ def check(
     digests: Digests,
     task: str,
     code: Collection[str] = (),
-) -> None:
+) -> bool:
     """Refused if publishing these targets would remove or replace what is not the task's.
+
+    Returns whether anything stood there, or can come, that has to be looked at again.
 
     `products` is what the attempt has made, `task` how people name the task, `code` the resolved
     paths of files that the DAG is made of, which are nobody's target even through a link.
     """
     found: list[str] = []
+    doubtful = False
     literal = {target.rstrip("/") for target in targets}
     going = publish.destinations(project, publish.places(snapshot, targets))
     for place, path in going.items():
@@ -61,14 +64,17 @@ def check(
             shown = os.path.relpath(path, os.path.realpath(project))
             raise publish.Refused(f"{place} leads to {shown}, which the DAG is made of")
         there = _looked(path)
+        by_name = place in literal and _spelled(place) in products
+        if by_name and (there is None or stat.S_ISREG(there.st_mode)):
+            continue  # a file over a file, by its very name
+        doubtful = True
         if there is None:
             continue
-        if stat.S_ISREG(there.st_mode) and place in literal and _spelled(place) in products:
-            continue  # a file over a file, by its very name
         look = _Look(project, path, place, products, explained, digests)
         found.extend(look.strangers(there))
     if found:
         raise publish.Refused(_sentence(found, task))
+    return doubtful
 
 
 def _looked(path: str) -> os.stat_result | None:

@@ -92,7 +92,7 @@ def places(snapshot: Path, targets: Iterable[str]) -> tuple[str, ...]:
 
 
 def publish(
-    snapshot: Path, project: Path, targets: Iterable[str], check: Callable[[], None] | None = None
+    snapshot: Path, project: Path, targets: Iterable[str], check: Callable[[], object] | None = None
 ) -> None:
     """Makes the targets of a task that has succeeded appear in the project.
 
@@ -104,7 +104,7 @@ def publish(
     try:
         for place, destination in destinations(project, places(snapshot, targets)).items():
             made = os.path.join(snapshot, place)
-            staged.append(_Staged(made, str(snapshot), destination, str(project)))
+            staged.append(_Staged(made, str(snapshot), destination, project))
             staged[-1].fill()
         if check is not None:
             check()
@@ -210,19 +210,25 @@ def destinations(project: Path, places: Iterable[str]) -> dict[str, str]:
         raise OSError(errno.ENOENT, "the project's folder is gone", str(project))
     found = {}
     for place in places:
-        path = os.path.join(root, place)
-        found[place] = os.path.realpath(path) if os.path.islink(path) else selection.located(path)
-        if found[place] == root or not selection.lies_in(found[place], root):
-            raise Refused(_out_of(project, place, found[place]))
+        found[place] = path = _resolved(root, place)
+        if path == root or not selection.lies_in(path, root):
+            raise Refused(_out_of(project, place, path))
     return found
+
+
+def _resolved(root: str, place: str) -> str:
+    """A place in a resolved folder with the links below it resolved; mostly there are none."""
+    path = root
+    for name in place.split("/"):
+        path = f"{path}/{name}"
+        if os.path.islink(path):
+            return os.path.realpath(os.path.join(root, place))
+    return path
 
 
 def leading_out(project: Path, place: str) -> str:
     """The link at a place in the project, or on the way to it, that leads out; empty if none."""
     root = os.path.realpath(project)
-    path = os.path.join(root, place)
-    if selection.lies_in(selection.located(path), root) and not os.path.islink(path):
-        return ""
     above = [*reversed(list(ancestors(place.rstrip("/")))), place.rstrip("/")]
     for part in above:
         link = os.path.join(root, part)
@@ -270,14 +276,14 @@ class _Staged:
     such a name, as `new/<name>`; without an exchange the old one stands aside as `old/<name>`.
     """
 
-    def __init__(self, source: str, snapshot: str, destination: str, project: str) -> None:
+    def __init__(self, source: str, snapshot: str, destination: str, project: Path) -> None:
         self.destination = destination
         self.source = source
         self.snapshot = snapshot
         if not _leads_out(source, snapshot):
             self.source = os.path.realpath(source)
         parent, self._name = os.path.split(destination)
-        self.touched = [parent, *_make_folders(parent, os.path.realpath(project))]
+        self.touched = [parent, *_make_folders(parent, project)]
         plain = os.path.isfile(self.source) and not os.path.islink(self.source)
         self._plain = plain and not os.path.isdir(destination)
         self._path, self._lock = _claimed(parent, self._plain)
@@ -367,11 +373,13 @@ def _put_back(aside: str, destination: str) -> None:
         os.rename(aside, destination)
 
 
-def _make_folders(path: str, project: str) -> list[str]:
+def _make_folders(path: str, project: Path) -> list[str]:
     """Makes a folder and its missing parents up to the project, never that itself; the folders
     that got a new name by it."""
-    missing = []
-    while not os.path.isdir(path) and path != project:
+    if os.path.isdir(path):
+        return []
+    missing, root = [], os.path.realpath(project)
+    while not os.path.isdir(path) and path != root:
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
@@ -496,6 +504,6 @@ def _neighbourhoods(project: Path, targets: Iterable[str]) -> Iterator[str]:
     root = os.path.realpath(project)
     for target in staged:
         if not is_pattern(target):
-            folder = os.path.dirname(os.path.realpath(os.path.join(root, target)))
+            folder = os.path.dirname(_resolved(root, target))
             if selection.lies_in(folder, root):
                 yield folder
