@@ -47,9 +47,9 @@ OF_WORKSPACE = (f"{WORKSPACE}pit_config.toml", f"{WORKSPACE}secrets.toml")
 
 
 class Swallowed(NamedTuple):
-    """`target` of task number `index` is, holds or may match a `file` that the DAG is made of."""
+    """`target` of task number `task` is, holds or may match a `file` that the DAG is made of."""
 
-    index: int
+    task: int
     target: str
     file: str
 
