@@ -377,6 +377,7 @@ class Reason(StrEnum):
     UPSTREAM_FAILED = "upstream_failed"
     MISSING_INPUT = "missing_input"
     MISSING_TARGET = "missing_target"
+    TARGET_OCCUPIED = "target_occupied"
     MISSING_CONNECTION = "missing_connection"
     MISSING_SECRET = "missing_secret"
     INPUT_CHANGED = "input_changed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import click
 from msgspec.structs import replace
@@ -11,10 +12,14 @@ from pit.cli.complete import complete_target, param_option
 from pit.cli.console import count, size
 from pit.cli.options import Settings, command, json_option
 from pit.cli.target import Aim, Memory, aim, look
-from pit.engine import curate, current, owner
+from pit.engine import curate, current, owner, provenance
 from pit.engine.curate import Ground, Made
+from pit.engine.provenance import Provenance
 from pit.errors import BadArgument, Overlapping
 from pit.model import Record, TaskRecord
+from pit.project.digest import Digests
+from pit.state.history import LastSuccess
+from pit.state.makings import Making
 from pit.state.rundir import prepare
 from pit.state.store import Store
 from pit.work import baselines
@@ -184,6 +189,7 @@ def _known(found: Aim, store: Store, all_params: bool) -> dict[str, list[str]]:
 @param_option
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--unrecorded", is_flag=True, help="Also what no task is known to have made.")
 @json_option
 def clean(
     settings: Settings,
@@ -191,15 +197,17 @@ def clean(
     pairs: Sequence[str],
     dry_run: bool,
     yes: bool,
+    unrecorded: bool,
     as_json: bool,
 ) -> None:
     """Remove the targets of a DAG's tasks, or of one, and drop their records.
 
-    Only what pit.toml declares as targets goes, and only inside the project.
+    Only what pit.toml declares as targets goes, only inside the project, and only what is as the
+    task made it. What else stands there stays, unless --unrecorded is given.
     """
     found = aim(settings, target, pairs)
     ground = _ground(found)
-    plan = {task.name: curate.made(ground, task) for task in found.tasks()}
+    plan = _planned(found, ground, unrecorded)
     view = CleanView(
         dag=found.dag.name,
         dry_run=dry_run,
@@ -221,6 +229,30 @@ def clean(
         _say_cleaned(settings, view)
     if busy:
         raise Overlapping("\n".join(busy), "The rest has been cleaned.")
+
+
+def _planned(found: Aim, ground: Ground, unrecorded: bool) -> dict[str, Made]:
+    """What would go of each task, as far as the store knows who made it."""
+    with ExitStack() as stack:
+        store = Store.open_readonly(found.config.metadata_db)
+        memory: provenance.Memory = _Nothing() if store is None else stack.enter_context(store)
+        known = Provenance(found.dag, found.config.runs_dir, memory)
+        folders = (str(found.dag.project),)
+        digests = Digests(store.digests(*folders) if store is not None else None)
+        tasks = found.tasks()
+        return {t.name: curate.made(ground, t, known, digests, unrecorded) for t in tasks}
+
+
+class _Nothing:
+    """What there is to remember before the first run."""
+
+    def makings(self, dag: str, task: str | None = None, besides: str = "") -> tuple[Making, ...]:
+        """Nothing was made."""
+        return ()
+
+    def last_successes(self, dag: str) -> dict[str, LastSuccess]:
+        """Nothing has run."""
+        return {}
 
 
 def _confirm(settings: Settings, view: CleanView, yes: bool) -> None:

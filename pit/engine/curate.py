@@ -17,11 +17,14 @@ from msgspec.structs import replace
 from pit.engine import current
 from pit.engine.claims import claimed
 from pit.engine.look import Look
+from pit.engine.provenance import Provenance
 from pit.errors import BadArgument, Overlapping
 from pit.events import Event, TextsKept
 from pit.model import Dag, Record, Task, TaskRecord
-from pit.project import publish, selection
+from pit.project import ownership, publish, selection
+from pit.project.digest import Digests
 from pit.project.runners import table
+from pit.spec.dataflow import makes
 from pit.spec.patterns import ancestors
 from pit.state.files import remove_tree
 
@@ -52,6 +55,9 @@ class Keeper(Protocol):
 
     def forget_record(self, dag: str, task: str, params: str | None = None, note: str = "") -> int:
         """Drop the record of a task, or those for all its parameters."""
+
+    def drop_making(self, dag: str, task: str, params: str) -> None:
+        """Forget what a task is known to have published."""
 
 
 class Success(Protocol):
@@ -205,22 +211,36 @@ class Made(Record):
     kept: dict[str, str]
 
 
-def made(ground: Ground, task: Task) -> Made:
-    """What stands at the declared targets of a task inside the project."""
+def made(
+    ground: Ground, task: Task, known: Provenance, digests: Digests, unrecorded: bool = False
+) -> Made:
+    """What stands at the declared targets of a task inside the project: what is as it was made
+    goes, the rest only if what is `unrecorded` is to go too."""
     places: list[str] = []
     kept: dict[str, str] = {}
+    project, explained = ground.dag.project, known.of(task)
     for target in task.targets:
         if os.path.isabs(target) or target.startswith(selection.WORKSPACE):
             kept[target] = "it lies outside the project"
             continue
-        for place in selection.matching(str(ground.dag.project), target):
-            why = _why_not(ground, place)
-            if why:
+        for place in selection.matching(str(project), target):
+            if why := _why_not(ground, place):
                 kept[place] = why
-            else:
+                continue
+            own, rest = ownership.divided(project, place, explained, digests)
+            if unrecorded or not rest:
                 places.append(place)
-    total = sum(_size(ground.dag.project / place) for place in places)
+                continue
+            places += own
+            for other in rest:
+                if not selection.is_placeholder(other):
+                    was_made = bool(explained.digests(other))
+                    kept[other] = _CHANGED if was_made else f"{task.name} did not make it"
+    total = sum(_size(project / place) for place in places)
     return Made(task=task.name, places=tuple(places), bytes=total, kept=kept)
+
+
+_CHANGED = "it was changed after it was made"
 
 
 def clean(
@@ -237,14 +257,25 @@ def clean(
             claim = claimed(ground.locks, ground.dag.name, task.name, key)
             if not claims.enter_context(claim):
                 raise _busy(ground.dag.name, task.name)
-        gone = sum(
-            keeper.forget_record(ground.dag.name, task.name, key, "pit clean")
-            for key in sorted(keys | {ground.key(task)})
-        )
+        gone = 0
+        for key in sorted(keys | {ground.key(task)}):
+            gone += keeper.forget_record(ground.dag.name, task.name, key, "pit clean")
         for place in found.places:
             if not _why_not(ground, place):
                 remove_tree(ground.dag.project / place)
+                _remove_empty(ground.dag.project, task, place)
+        for key in sorted(keys | {ground.key(task)}):
+            keeper.drop_making(ground.dag.name, task.name, key)
     return gone
+
+
+def _remove_empty(project: Path, task: Task, place: str) -> None:
+    """Removes the folders in a folder target that hold nothing any more, up to the target."""
+    for folder in ancestors(place):
+        if not makes(task, folder):
+            return
+        with suppress(OSError):  # it holds something that stays
+            os.rmdir(project / folder)
 
 
 def _promises(record: TaskRecord, places: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@ in the store with that run; files are copied into the data folder of the run tha
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -131,7 +132,8 @@ def _copy(source: Path, target: Path) -> None:
         with open(source, "rb") as there, open(temporary, "wb") as here:
             info = os.fstat(there.fileno())
             copying.contents(there.fileno(), here.fileno(), info, lambda: None)
-        os.chmod(temporary, 0o600)
+        os.chmod(temporary, stat.S_IMODE(info.st_mode))
+        os.utime(temporary, ns=(info.st_atime_ns, info.st_mtime_ns))
         os.rename(temporary, target)
     except copying.SourceFailed as error:
         temporary.unlink(missing_ok=True)

@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from msgspec.structs import replace
 
-from pit.engine import current, handed
+from pit.engine import current, handed, provenance
 from pit.engine.claims import claim_of, let_go
 from pit.engine.compile import Job
 from pit.engine.executors import Finished
 from pit.engine.handed import Makings
 from pit.engine.place import locks
+from pit.engine.provenance import Provenance, Traced
 from pit.engine.staleness import planner
 from pit.engine.staleness.planner import Decision, Planner
 from pit.errors import PitError
@@ -33,18 +35,20 @@ from pit.model import (
     TaskRecord,
     TaskType,
 )
-from pit.project import publish
+from pit.project import ownership, publish
 from pit.project.digest import Digests
 from pit.project.snapshot import inputs
 from pit.project.snapshot.snapshot import Snapshot
 from pit.project.view import present, unspelled
 from pit.spec import graph
+from pit.spec.dataflow import OWN
+from pit.spec.patterns import is_pattern
 from pit.state.intents import Intent
 from pit.state.locks import Lock, signature
 from pit.work import operators
 
 
-class Keeper(planner.Memory, Protocol):
+class Keeper(planner.Memory, provenance.Memory, Protocol):
     """The store as this module needs it."""
 
     def recorded(self, dag: str) -> frozenset[str]:
@@ -88,6 +92,7 @@ class Tracking:
         self._fingerprints, self._live = planner.fingerprints, live
         self._makings, self._missing = makings, missing
         self._tasks = {task.name: task for task in self._dag.tasks}
+        self._provenance = Provenance(self._dag, scene.runs, keeper, scene.run)
         self._recorded = keeper.recorded(self._dag.name)
         self._claims: dict[str, Lock] = {}
         self._handing = threading.Lock()
@@ -238,6 +243,21 @@ class Tracking:
     def _publish(self, order: Order, task: Task, products: Mapping[str, FileMark]) -> None:
         if not task.targets:
             return
+        scene, made = self._scene, self._provenance.of(task)
+
+        def check() -> bool:
+            return ownership.check(
+                scene.project,
+                scene.root,
+                order.targets,
+                products,
+                made,
+                self._live,
+                f"{self._dag.name}/{task.name}",
+                self._code,
+            )
+
+        again = check()  # before anything is written down; and when all is ready to appear
         places = {place: mark.digest for place, mark in products.items()}
         self._keeper.add_intent(
             Intent(
@@ -247,23 +267,25 @@ class Tracking:
                 project=str(self._scene.project),
                 places=places,
                 targets=order.targets,
+                params=current.params_key(task, self._params),
             )
         )
-        publish.publish(self._scene.root, self._scene.project, order.targets)
-        publish.withdraw(self._scene.project, task.targets, self._outdated(task, products))
+        publish.publish(scene.root, scene.project, order.targets, check if again else None)
+        publish.withdraw(scene.project, task.targets, self._outdated(task, products, made))
 
-    def _outdated(self, task: Task, products: Mapping[str, FileMark]) -> list[str]:
-        """What the task's last success had made and this one has not, if nobody has changed it."""
-        decision = self._planner.decision(task.name)
-        if decision is None or decision.record is None:
+    @cached_property
+    def _code(self) -> frozenset[str]:
+        """The files of the project that the DAG is made of, which no link makes a target."""
+        root = os.path.realpath(self._scene.project)
+        files = {*OWN, *(task.script for task in self._dag.tasks if task.script)}
+        return frozenset(os.path.join(root, place) for place in files)
+
+    def _outdated(self, task: Task, products: Mapping[str, FileMark], made: Traced) -> list[str]:
+        """What the task made before and has not made now, if nobody has changed it."""
+        if not any(map(is_pattern, task.targets)):
             return []
-        recorded = decision.record.fingerprint.products
-        standing = self._planner.standing(task, decision.record)
-        return [
-            place
-            for place in recorded.keys() - products.keys()
-            if standing.get(place) == recorded[place]
-        ]
+        before = made.with_params(current.params_key(task, self._params))
+        return ownership.withdrawn(self._scene.project, before, products, self._live)
 
     def _record(
         self,

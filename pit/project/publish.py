@@ -10,6 +10,10 @@ places, a task that later appends to its file in the run would tear what is publ
 script run by hand that writes in place would change what the run's dependants read and what the
 history keeps. File systems that can (btrfs, XFS) share the blocks, so there the copy is free.
 
+What a publication would remove or replace is compared beforehand with what the task has made:
+`ownership.py`. A link never leads it out of the project, and a project that is gone is not made
+again. Files such as `.gitkeep`, by which people keep a folder in version control, stay in it.
+
 While it is being filled, a temporary file or folder is locked. What a killed run has left is
 therefore known for certain, and `sweep` removes it, whoever else is publishing at that moment.
 
@@ -22,29 +26,30 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from pit.fs import copying, kernel
 from pit.project import selection
+from pit.project.view import unspelled
 from pit.spec.patterns import ancestors, fixed_folder, is_pattern, matches
 from pit.state.files import remove_tree
 
 _NEW = "new"
 _OLD = "old"
 _TRIES = 8
-_LARGE = 64 << 20
-"""Bytes from which on a file that is handed on is linked instead of copied."""
 _CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Never wait for the other end of a FIFO that has taken a file's place.
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-_SPELLED = re.compile(rb"\\x([89a-f][0-9a-f])")
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+
+
+class Refused(OSError):
+    """What stands in the project keeps targets from being published; nothing has been touched."""
 
 
 def anchored(targets: Iterable[str], workspace: Path) -> tuple[str, ...]:
@@ -78,21 +83,30 @@ def missing(snapshot: Path, targets: Iterable[str]) -> tuple[str, ...]:
     return tuple(target for target in targets if not any(_made(str(snapshot), target)))
 
 
-def publish(snapshot: Path, project: Path, targets: Iterable[str]) -> None:
+def places(snapshot: Path, targets: Iterable[str]) -> tuple[str, ...]:
+    """The files and folders in the snapshot that are to appear at the same places in the
+    project."""
+    made = (place for target in _staged(targets) for place in _made(str(snapshot), target))
+    return tuple(dict.fromkeys(made))
+
+
+def publish(
+    snapshot: Path, project: Path, targets: Iterable[str], check: Callable[[], object] | None = None
+) -> None:
     """Makes the targets of a task that has succeeded appear in the project.
 
-    All are flushed to the disk before the first appears. OSError, with the path that it is
-    about, leaves the targets that have not appeared as they were.
+    All are flushed to the disk before the first appears; `check` is called in between, which may
+    take back the leave that it gave before. OSError, with the path that it is about, leaves the
+    targets that have not appeared as they were.
     """
-    places = dict.fromkeys(
-        place for target in _staged(targets) for place in _made(str(snapshot), target)
-    )
     staged: list[_Staged] = []
     try:
-        for place in places:
+        for place, destination in destinations(project, places(snapshot, targets)).items():
             made = os.path.join(snapshot, place)
-            staged.append(_Staged(made, str(snapshot), _destination(project, place)))
+            staged.append(_Staged(made, str(snapshot), destination, project))
             staged[-1].fill()
+        if check is not None:
+            check()
         for each in staged:
             each.appear()
         for folder in dict.fromkeys(folder for each in staged for folder in each.touched):
@@ -105,34 +119,31 @@ def publish(snapshot: Path, project: Path, targets: Iterable[str]) -> None:
 def hand_on(project: Path, snapshot: Path, places: Iterable[str]) -> None:
     """Puts what an earlier run published into the snapshot of this one, where it lacks it.
 
-    `places` are those of `digest.products`; one that ends with a slash is an empty folder. Large
-    files are linked, which is safe as long as tasks do not write into what they only read.
+    `places` are those of `digest.products`; one that ends with a slash is an empty folder. What a
+    task then writes into what it only reads stays in its run. OSError if a link in the snapshot
+    leads out of it.
     """
+    inside = os.path.realpath(snapshot)
+    leads_in: dict[str, bool] = {}
     for spelled in places:
-        place = _named(project, spelled)
+        place = unspelled(spelled)
         source, twin = os.path.join(project, place), os.path.join(snapshot, place)
         if os.path.isabs(place) or os.path.lexists(twin):
             continue
-        if place.endswith("/"):
-            os.makedirs(twin, exist_ok=True)
-            continue
-        os.makedirs(os.path.dirname(twin), exist_ok=True)
-        _hand_on_one(source, twin)
-
-
-def _named(project: Path, place: str) -> str:
-    """A place as it is on the disk: digests spell bytes that are not UTF-8 with backslashes."""
-    if "\\x" not in place or os.path.lexists(os.path.join(project, place)):
-        return place
-    return os.fsdecode(_SPELLED.sub(lambda byte: bytes.fromhex(byte[1].decode()), place.encode()))
+        folder = os.path.dirname(twin)
+        if folder not in leads_in:
+            leads_in[folder] = selection.lies_in(os.path.realpath(folder), inside)
+        if not leads_in[folder]:
+            raise OSError(0, "a link on the way leads out of the run's snapshot", folder)
+        os.makedirs(folder, exist_ok=True)
+        if not place.endswith("/"):
+            _hand_on_one(source, twin)
 
 
 def _hand_on_one(source: str, twin: str) -> None:
     info = os.lstat(source)
     if stat.S_ISLNK(info.st_mode):
         os.symlink(os.readlink(source), twin)
-    elif info.st_size > _LARGE and info.st_dev == os.stat(os.path.dirname(twin)).st_dev:
-        os.link(source, twin)
     else:
         target = os.open(twin, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -152,11 +163,11 @@ def withdraw(project: Path, targets: Iterable[str], places: Iterable[str]) -> No
         owned = [place, *ancestors(place)]
         while owned and not any(matches(pattern, owned[-1]) for pattern in patterns):
             owned.pop()
-        if owned:
+        if owned and not leading_out(project, place):
             with suppress(OSError):  # gone already, or a folder that still holds something
-                os.unlink(os.path.join(project, owned[0]))
+                os.unlink(os.path.join(project, unspelled(owned[0])))
                 for folder in owned[1:]:
-                    os.rmdir(os.path.join(project, folder))
+                    os.rmdir(os.path.join(project, unspelled(folder)))
 
 
 def sweep(project: Path, targets: Iterable[str]) -> None:
@@ -183,10 +194,49 @@ def _made(snapshot: str, target: str) -> Iterator[str]:
             yield place
 
 
-def _destination(project: Path, place: str) -> str:
-    """Where a target goes: through a link at its place, as a script run by hand would write."""
-    path = os.path.join(project, place)
-    return os.path.realpath(path) if os.path.islink(path) else path
+def destinations(project: Path, places: Iterable[str]) -> dict[str, str]:
+    """Where targets go, by place: through links inside the project, at the place or on the way,
+    as a script run by hand would write. Refused if one leads out, or if the project is gone."""
+    root = os.path.realpath(project)
+    if not os.path.isdir(root):
+        raise OSError(errno.ENOENT, "the project's folder is gone", str(project))
+    found = {}
+    for place in places:
+        found[place] = path = _resolved(root, place)
+        if path == root or not selection.lies_in(path, root):
+            raise Refused(_out_of(project, place, path))
+    return found
+
+
+def _resolved(root: str, place: str) -> str:
+    """A place in a resolved folder with the links below it resolved; mostly there are none."""
+    path = root
+    for name in place.split("/"):
+        path = f"{path}/{name}"
+        if os.path.islink(path):
+            return os.path.realpath(os.path.join(root, place))
+    return path
+
+
+def leading_out(project: Path, place: str) -> str:
+    """The link at a place in the project, or on the way to it, that leads out; empty if none."""
+    root = os.path.realpath(project)
+    above = [*reversed(list(ancestors(place.rstrip("/")))), place.rstrip("/")]
+    for part in above:
+        link = os.path.join(root, part)
+        if os.path.islink(link) and not selection.lies_in(os.path.realpath(link), root):
+            return part
+    return ""
+
+
+def _out_of(project: Path, place: str, destination: str) -> str:
+    link = leading_out(project, place)
+    if not link:
+        return f"{place} is a link to the project itself: nothing was published"
+    return (
+        f"{link} is a link that leads out of the project, to {destination}: nothing was published; "
+        'let the task write there itself: a target that is absolute or begins with "{workspace}/"'
+    )
 
 
 def _remove(path: str) -> None:
@@ -218,14 +268,14 @@ class _Staged:
     such a name, as `new/<name>`; without an exchange the old one stands aside as `old/<name>`.
     """
 
-    def __init__(self, source: str, snapshot: str, destination: str) -> None:
+    def __init__(self, source: str, snapshot: str, destination: str, project: Path) -> None:
         self.destination = destination
         self.source = source
         self.snapshot = snapshot
         if not _leads_out(source, snapshot):
             self.source = os.path.realpath(source)
         parent, self._name = os.path.split(destination)
-        self.touched = [parent, *_make_folders(parent)]
+        self.touched = [parent, *_make_folders(parent, project)]
         plain = os.path.isfile(self.source) and not os.path.islink(self.source)
         self._plain = plain and not os.path.isdir(destination)
         self._path, self._lock = _claimed(parent, self._plain)
@@ -237,7 +287,7 @@ class _Staged:
             _fill_file(self.source, self._lock, flush=True)
             return
         os.mkdir(os.path.dirname(self._new))
-        _Tree(self.source, self.snapshot).copy(self._new, self._lock)
+        _Tree(self.source, self.snapshot).copy(self._new, self._lock, self.destination)
 
     def appear(self) -> None:
         """Puts the target at its place, in one step unless a folder cannot be exchanged."""
@@ -315,14 +365,21 @@ def _put_back(aside: str, destination: str) -> None:
         os.rename(aside, destination)
 
 
-def _make_folders(path: str) -> list[str]:
-    """Makes a folder and its missing parents; the folders that got a new name by it."""
-    missing = []
-    while not os.path.isdir(path):
+def _make_folders(path: str, project: Path) -> list[str]:
+    """Makes a folder and its missing parents up to the project, never that itself; the folders
+    that got a new name by it."""
+    if os.path.isdir(path):
+        return []
+    missing, root = [], os.path.realpath(project)
+    while not os.path.isdir(path) and path != root:
         missing.append(path)
         path = os.path.dirname(path)
     for folder in reversed(missing):
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            if not os.path.isdir(folder):
+                raise
     return [os.path.dirname(folder) for folder in missing]
 
 
@@ -360,8 +417,9 @@ class _Tree:
         self._top = top
         self._snapshot = snapshot
 
-    def copy(self, to: str, disk: int) -> None:
-        """Copies all to the missing path `to`, flushed; `disk` is any open file beside it."""
+    def copy(self, to: str, disk: int, old: str) -> None:
+        """Copies all to the missing path `to`, flushed; `disk` is any open file beside it, `old`
+        what it takes the place of."""
         folders: list[tuple[str, os.stat_result]] = []
         todo = [(self._top, to)]
         while todo:
@@ -375,10 +433,26 @@ class _Tree:
                 self._link(path, twin)
             elif stat.S_ISREG(info.st_mode):
                 self._file(path, twin)
+        if folders:
+            self._keep_placeholders(old, to)
         for twin, info in reversed(folders):
             os.chmod(twin, stat.S_IMODE(info.st_mode))
             os.utime(twin, ns=(info.st_atime_ns, info.st_mtime_ns))
         kernel.flush(disk)
+
+    def _keep_placeholders(self, old: str, to: str) -> None:
+        """Takes over what people keep in a folder whatever it holds, from the old one."""
+        for folder, _, names in os.walk(old):
+            for name in selection.PLACEHOLDERS.intersection(names):
+                path = os.path.join(folder, name)
+                twin = os.path.join(to, os.path.relpath(path, old))
+                parent = os.path.dirname(twin)
+                if os.path.realpath(parent) != parent or os.path.lexists(twin):
+                    continue  # the task made a link of that folder, or has its own
+                if stat.S_ISREG(os.lstat(path).st_mode):
+                    with suppress(FileExistsError, NotADirectoryError):  # a file in its place
+                        os.makedirs(parent, exist_ok=True)
+                        self._file(path, twin)
 
     def _file(self, path: str, twin: str) -> None:
         target = os.open(twin, _CREATING, 0o600)
@@ -419,6 +493,9 @@ def _neighbourhoods(project: Path, targets: Iterable[str]) -> Iterator[str]:
     for folder in dict.fromkeys(map(os.path.dirname, staged)):
         for parent in selection.matching(str(project), folder) if folder else [""]:
             yield os.path.join(project, parent)
+    root = os.path.realpath(project)
     for target in staged:
         if not is_pattern(target):
-            yield os.path.dirname(_destination(project, target))
+            folder = os.path.dirname(_resolved(root, target))
+            if selection.lies_in(folder, root):
+                yield folder

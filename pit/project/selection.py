@@ -33,6 +33,8 @@ LEFT_OUT = frozenset(
         ".mypy_cache", ".ruff_cache", ".pytest_cache", ".tox", ".nox", ".ipynb_checkpoints",
     }
 )  # fmt: skip
+PLACEHOLDERS = frozenset({".gitkeep", ".keep", ".gitignore", ".gitattributes", ".DS_Store"})
+"""Files that people and their tools keep in a folder whatever else it holds."""
 _DATABASES = tuple(
     kind + journal
     for kind in (".duckdb", ".db", ".sqlite", ".sqlite3")
@@ -44,6 +46,11 @@ _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 def is_left_out(name: str) -> bool:
     """Whether a snapshot never takes a file or folder of this name."""
     return name in LEFT_OUT or name.startswith(TEMPORARY) or name.endswith(".pyc")
+
+
+def is_placeholder(path: str) -> bool:
+    """Whether a file, by its name, is one that its folder keeps whatever else it holds."""
+    return os.path.basename(path) in PLACEHOLDERS
 
 
 def is_database(name: str) -> bool:

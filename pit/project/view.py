@@ -582,10 +582,22 @@ def present(
             if is_pattern(target):
                 made = {place: mark for place, mark in made.items() if place in recorded}
             found |= made
+    _pass_over_placeholders(found, recorded)
     for place in recorded.keys() - found.keys():
         with suppress(OSError):
             found[place] = marked(os.path.join(project, unspelled(place)), digests, reads)
     return found
+
+
+def _pass_over_placeholders(found: dict[str, FileMark], recorded: Shown) -> None:
+    """What keeps a folder in version control is neither a product nor a stranger's; a folder that
+    holds nothing else is empty."""
+    for place in found.keys() - recorded.keys():
+        if selection.is_placeholder(place):
+            del found[place]
+            folder = f"{os.path.dirname(place)}/"
+            if folder in recorded and not any(other.startswith(folder) for other in found):
+                found[folder] = recorded[folder]
 
 
 def anchored(root: str, pattern: str, workspace: Path | None) -> tuple[str, str, str]:
@@ -609,7 +621,8 @@ def _made(
         path = f"{tree.root}/{place}"
         if os.path.isdir(path):
             below = tree_below(path, digests, tree.root or "/", reads)
-            found |= {spelled(f"{prefix}{place}/{name}"): mark for name, mark in below.items()}
+            top = spelled(prefix + place)
+            found |= {f"{top}/{name}": mark for name, mark in below.items()}
         elif not pattern.endswith("/"):
             _mark(tree, place, prefix, found, reads)
     return found
@@ -619,7 +632,7 @@ def tree_below(
     path: str | Path, digests: Digests, root: str | Path | None = None, reads: Reads | None = None
 ) -> dict[str, FileMark]:
     """What a folder holds, by relative name, hidden files too; an empty folder's name ends with
-    a slash, and its own is empty. Names are as they are on the disk.
+    a slash, and its own is empty.
 
     A link counts as the file that it leads to; one that leads to a folder or nowhere counts by
     where that is, relative to `root` (the folder itself by default) if inside.
@@ -636,15 +649,15 @@ def tree_below(
             if not entry.name.startswith(selection.TEMPORARY)
         ]
         if not entries:
-            found[folder] = kind_mark("folder")
+            found[spelled(folder)] = kind_mark("folder")
         for entry in entries:
             name = folder + entry.name
             if entry.is_dir(follow_symlinks=False):
                 folders.append(f"{name}/")
             elif os.path.isfile(entry.path):
-                found[name] = marked(entry.path, digests, reads)
+                found[spelled(name)] = marked(entry.path, digests, reads)
             elif entry.is_symlink():
-                found[name] = kind_mark("link", _aim(entry.path, base))
+                found[spelled(name)] = kind_mark("link", _aim(entry.path, base))
     return found
 
 

@@ -11,11 +11,19 @@ import msgspec
 
 from pit.errors import nearest
 from pit.model import Dag, MatrixSource, Task
-from pit.spec.dataflow import WORKSPACE, WORKSPACE_NAME, Link, clashes, links, unsettled
+from pit.spec.dataflow import (
+    WORKSPACE,
+    WORKSPACE_NAME,
+    Link,
+    clashes,
+    links,
+    swallowed,
+    unsettled,
+)
 from pit.spec.findings import Findings
 from pit.spec.graph import cycles, reached
 from pit.spec.instances import Expansion, expanded, listed
-from pit.spec.patterns import is_pattern
+from pit.spec.patterns import fixed_folder, is_pattern
 from pit.spec.placeholders import names_in
 from pit.spec.position import KeyPath
 from pit.spec.sqltasks import check_sql_tasks
@@ -280,12 +288,49 @@ def _check_targets(seen: Expansion, told: _Told) -> None:
             continue  # a repeat within one list, which its kind has reported
         sentence = _clash(tasks[first], earlier, tasks[index], target)
         told.add(index, "targets", target, sentence, _clash_hint(tasks[first], tasks[index]))
-    scripts = {task.script for task in tasks if task.script} | {"pit.toml"}
-    for index, task in enumerate(tasks):
+    for index, target, file in swallowed(seen.dag):
+        sentence = f'target "{target}" would overwrite a file that the DAG is made of'
+        hint = ""
+        if target != file:
+            verb = "may match" if is_pattern(target) else "holds"
+            sentence = f'target "{target}" {verb} {file}, which the DAG is made of'
+            hint = "Let the task write into a folder of its own, such as out/"
+        told.add(index, "targets", target, sentence, hint)
+    _check_links(seen, told)
+
+
+def _check_links(seen: Expansion, told: _Told) -> None:
+    """No link leads a target out of the project."""
+    project = os.path.realpath(seen.dag.project)
+
+    @cache
+    def link_above(place: str) -> str:
+        """The first link at a place or on the way to it that leads out; empty if none does."""
+        if not place:
+            return ""
+        if above := link_above(place.rpartition("/")[0]):
+            return above
+        path = f"{project}/{place}"
+        leads_out = os.path.islink(path) and not f"{os.path.realpath(path)}/".startswith(
+            f"{project}/"
+        )
+        return place if leads_out else ""
+
+    for index, task in enumerate(seen.dag.tasks):
         for target in task.targets:
-            if target in scripts:
-                sentence = f'target "{target}" would overwrite a file that the DAG is made of'
-                told.add(index, "targets", target, sentence)
+            if target.startswith(("/", WORKSPACE)):
+                continue
+            place = fixed_folder(target) if is_pattern(target) else target.rstrip("/")
+            if link := link_above(place):
+                told.add(index, "targets", target, *_link_out(project, target, link))
+
+
+def _link_out(project: str, target: str, link: str) -> tuple[str, str]:
+    aim = os.path.realpath(f"{project}/{link}")
+    sentence = f'target "{target}": {link} is a link that leads out of the project, to {aim}'
+    return sentence, (
+        f'Let the task write there itself: a target that is absolute or begins with "{WORKSPACE}"'
+    )
 
 
 def _clash(first: Task, earlier: str, task: Task, target: str) -> str:

@@ -41,6 +41,47 @@ def makes(task: Task, place: str) -> bool:
     )
 
 
+OWN = ("pit.toml", "pyproject.toml", "uv.lock", ".python-version", ".pitignore", "secrets.toml")
+"""What Pit and uv read of a project, beside its code."""
+OF_WORKSPACE = (f"{WORKSPACE}pit_config.toml", f"{WORKSPACE}secrets.toml")
+
+
+class Swallowed(NamedTuple):
+    """`target` of task number `task` is, holds or may match a `file` that the DAG is made of."""
+
+    task: int
+    target: str
+    file: str
+
+
+def swallowed(dag: Dag) -> Iterator[Swallowed]:
+    """The targets in whose place a file may stand that the DAG is made of."""
+    home = _home(dag)
+    code = dict.fromkeys((*OWN, *(task.script for task in dag.tasks if task.script), *OF_WORKSPACE))
+    held = {file: file for file in code}
+    project = f"{WORKSPACE}{dag.project.parent.name}/{dag.project.name}"
+    around = (project, *ancestors(project), *ancestors(f"{dag.project.parent.parent}/"))
+    held |= dict.fromkeys(around, "pit.toml")
+    for file in reversed(code):
+        held |= dict.fromkeys(ancestors(file), file)
+    known = sorted(held)
+    for index, task in enumerate(dag.tasks):
+        for target in task.targets:
+            place = home(target)
+            if place in held:
+                yield Swallowed(index, target, held[place])
+            elif is_pattern(place):
+                files = {held[each] for each in _beginning(place, known) if matches(place, each)}
+                if files:
+                    yield Swallowed(index, target, next(file for file in code if file in files))
+
+
+def _beginning(pattern: str, ordered: Sequence[str]) -> Sequence[str]:
+    """Of sorted paths those that begin as the pattern does."""
+    head = _head(pattern)
+    return ordered[bisect_left(ordered, head) : bisect_left(ordered, f"{head}\U0010ffff")]
+
+
 class Clash(NamedTuple):
     """Two targets that name one file, or one of which lies in the other; `later` is at fault."""
 

@@ -1,6 +1,7 @@
 """Intents: what a run is about to publish, so that a crash in the middle can be finished.
 
-An intent is durable before the first rename and goes in the commit that ends its task. One that
+An intent is durable before the first rename and goes in the commit that ends its task, which keeps
+what it says as what the task has made (`makings.py`). One that
 is left names a task that had succeeded: whoever recovers its run finishes the renames and ends it.
 """
 
@@ -13,11 +14,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from pit.events import Event
+from pit.state import makings
 from pit.state.database import Database
+from pit.state.records import unbroken
 
 _INSERT = """
-    INSERT OR REPLACE INTO intents (run, task, at, publishing)
-    VALUES ((SELECT seq FROM runs WHERE id = ?), ?, ?, ?)"""
+    INSERT OR REPLACE INTO intents (run, task, at, publishing, params)
+    VALUES ((SELECT seq FROM runs WHERE id = ?), ?, ?, ?, ?)"""
 _OUTRUN = """
     UPDATE intents SET outrun = 1 WHERE task = ?2 AND run IN (
         SELECT seq FROM runs WHERE id <> ?1 AND dag = (SELECT dag FROM runs WHERE id = ?1))"""
@@ -27,20 +30,22 @@ _DELETE = "DELETE FROM intents WHERE run = (SELECT seq FROM runs WHERE id = ?) A
 class Intent(Event, tag="intent"):
     """The places that a task's products are about to take, each with the digest of its content.
 
-    `project` is the folder that they are relative to, `targets` are what was declared. `dag` is
-    known when it is read back.
+    `project` is the folder that they are relative to, `targets` are what was declared, `params` is
+    the text of the parameters that the task got. `dag` is known when it is read back.
     """
 
     task: str
     project: str
     places: dict[str, str]
     targets: tuple[str, ...] = ()
+    params: str = ""
     dag: str = ""
 
 
 def write(connection: sqlite3.Connection, intents: Sequence[Intent]) -> None:
     """Keeps intents, within the caller's transaction."""
-    connection.executemany(_INSERT, [(e.run, e.task, e.at, _json(e)) for e in intents])
+    rows = [(e.run, e.task, e.at, _json(e), unbroken(e.params)) for e in intents]
+    connection.executemany(_INSERT, rows)
 
 
 def _json(intent: Intent) -> str:
@@ -55,24 +60,26 @@ def outrun(connection: sqlite3.Connection, tasks: Iterable[tuple[str, str]]) -> 
         connection.executemany(_OUTRUN, tasks)
 
 
-def end(connection: sqlite3.Connection, tasks: Iterable[tuple[str, str]]) -> None:
-    """Drops the intents of tasks (run id, task), within the caller's transaction."""
-    connection.executemany(_DELETE, tasks)
+def end(connection: sqlite3.Connection, ended: Sequence[tuple[str, str, bool]]) -> None:
+    """Turns the intents of tasks (run id, task, whether it ended well) into makings, within the
+    caller's transaction."""
+    makings.keep(connection, ended)
+    connection.executemany(_DELETE, [(run, task) for run, task, _ in ended])
 
 
 def left(database: Database, dag: str | None = None) -> tuple[Intent, ...]:
     """The intents that are there, of living runs too, in the order of their runs."""
     found = database.query(
-        """SELECT runs.id, intents.at, runs.dag, task, publishing
+        """SELECT runs.id, intents.at, runs.dag, task, intents.params, publishing
         FROM intents JOIN runs ON runs.seq = intents.run
         WHERE ?1 IS NULL OR runs.dag = ?1 ORDER BY runs.seq, intents.at""",
         (dag,),
     )
     return tuple(
         msgspec.convert(
-            {"run": run, "at": at, "dag": of, "task": task, "event": "intent"}
+            {"run": run, "at": at, "dag": of, "task": task, "params": params, "event": "intent"}
             | json.loads(publishing),
             Intent,
         )
-        for run, at, of, task, publishing in found
+        for run, at, of, task, params, publishing in found
     )

@@ -51,6 +51,10 @@ sources         the files of code that a record covers (msgpack, file to digest)
 texts           the text of those files, by digest, compressed with zlib. `at` is when it was last
                 kept, to the day: what no record needs goes, unless a run under way may need it.
 digests         the digest cache: absolute path, and the stat that the file had.
+makings         what tasks are known to have published, also after their records have died:
+                `places` as in intents, or the fingerprint of a record that is older than this
+                table. `run` is '' for the last success, else names a run that was cut short or
+                was not alone.
 notes           what people did to records, and why.
 owners          the workspace that a DAG belongs to, by its real path: see owners.py.
 counters        numbers that only grow: `snapshot` is the last one drawn. Each run has that of its
@@ -274,12 +278,27 @@ _WHOLE = (
     *standing_table.TABLES,
 )
 
+_MAKINGS = (
+    "ALTER TABLE intents ADD COLUMN params TEXT NOT NULL DEFAULT ''",
+    """CREATE TABLE makings (
+        dag TEXT NOT NULL,
+        task TEXT NOT NULL,
+        params TEXT NOT NULL,
+        run TEXT NOT NULL DEFAULT '',
+        places NOT NULL,
+        PRIMARY KEY (dag, task, params, run)
+    ) WITHOUT ROWID""",
+    """INSERT INTO makings (dag, task, params, places)
+        SELECT dag, task, params, fingerprint FROM records""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _RECORDS,
     (*_AUDIT, *_ORDER),
     (*_CANCELLED, *_OWNERS),
     _WHOLE,
+    _MAKINGS,
 )
 VERSION = len(MIGRATIONS)
 _WITH_AUDIT = 3

@@ -221,7 +221,8 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
     records.write(connection, [record for record, succeeded in brought if succeeded])
     records.renew(connection, [record for record, succeeded in brought if not succeeded])
     # Only what was attempted can have been published.
-    intents.end(connection, [(e.run, e.task) for e in events if e.attempts])
+    succeeded = TaskState.SUCCESS
+    intents.end(connection, [(e.run, e.task, e.state is succeeded) for e in events if e.attempts])
 
 
 def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from pit.model import Fingerprint, Record, TaskRecord
+from pit.state import makings
 from pit.state.database import Database
 
 ACCEPTED = "accepted"
@@ -177,6 +178,7 @@ def accept(database: Database, record: TaskRecord, note: str) -> None:
     noted = msgspec.structs.replace(record, note=note)
     with database.transaction() as connection:
         write(connection, (noted,))
+        makings.vouch(connection, record, unbroken(record.params))
         _write_note(connection, record.dag, record.task, ACCEPTED, note)
 
 

@@ -52,7 +52,7 @@ def standings(database: Database, dag: str) -> tuple[StandingRow, ...]:
     return rows(found)
 
 
-class Making(Record, frozen=True):
+class LastMade(Record, frozen=True):
     """The last success of a task, or of one of its instances, that reached the project."""
 
     task: str
@@ -60,7 +60,7 @@ class Making(Record, frozen=True):
     at: float | None
 
 
-def made(database: Database, dag: str, task: str) -> Making | None:
+def made(database: Database, dag: str, task: str) -> LastMade | None:
     """The last success of a task, of all instances if it has a matrix; None if there is none."""
     found = database.query(
         """SELECT task, made_by, made_at FROM standings
@@ -70,4 +70,4 @@ def made(database: Database, dag: str, task: str) -> Making | None:
         ORDER BY made_at DESC LIMIT 1""",
         (dag, task),
     )
-    return next((Making(task=name, run=run, at=at) for name, run, at in found), None)
+    return next((LastMade(task=name, run=run, at=at) for name, run, at in found), None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from pit.errors import StoreUnavailable
 from pit.events import Event, RunStarted
 from pit.model import RunState, TaskRecord
-from pit.state import audit, digests, history, intents, order, owners, records, standings
+from pit.state import audit, digests, history, intents, makings, order, owners, records, standings
 from pit.state.audit import Change, RequestRow, ValueRow
 from pit.state.database import Database, open_for_reading, open_for_writing
 from pit.state.digests import Seen
@@ -29,10 +29,11 @@ from pit.state.history import (
     TriedRow,
 )
 from pit.state.intents import Intent
+from pit.state.makings import Making
 from pit.state.recording import is_recorded
 from pit.state.records import NoteRow
 from pit.state.reserve import Reserve
-from pit.state.standings import Making, StandingRow
+from pit.state.standings import LastMade, StandingRow
 from pit.state.writer import Writer
 
 
@@ -200,7 +201,7 @@ class Store(AbstractContextManager["Store"]):
         """Every DAG that has a run with its last run and its recent ones, by name."""
         return history.summaries(self._database)
 
-    def made(self, dag: str, task: str) -> Making | None:
+    def made(self, dag: str, task: str) -> LastMade | None:
         """The last success of a task, or of one of its instances, that reached the project."""
         return standings.made(self._database, dag, task)
 
@@ -321,6 +322,16 @@ class Store(AbstractContextManager["Store"]):
         """
         return records.forget(self._database, dag, task, params, note)
 
+    def makings(self, dag: str, task: str | None = None, besides: str = "") -> tuple[Making, ...]:
+        """What the tasks of a DAG, or one of them, are known to have published, but for what run
+        `besides` is publishing."""
+        return makings.makings(self._database, dag, task, besides)
+
+    def drop_making(self, dag: str, task: str, params: str) -> None:
+        """Forgets what a task is known to have published: it has been removed."""
+        with self._database.transaction() as connection:
+            makings.drop(connection, dag, task, records.unbroken(params))
+
     def notes(
         self, dag: str | None = None, task: str | None = None, limit: int = 50
     ) -> tuple[NoteRow, ...]:
@@ -373,7 +384,7 @@ class Store(AbstractContextManager["Store"]):
         """The number of the snapshot that a run took; 0 if it is forgotten."""
         return order.drawn(self._database, run_id)
 
-    def end_intent(self, run_id: str, task: str) -> None:
-        """Drops the intent of a dead run, durably, once it has been finished."""
+    def end_intent(self, run_id: str, task: str, done: bool = False) -> None:
+        """Drops the intent of a dead run, durably, once it has been finished, or cannot be."""
         with self._database.transaction() as connection:
-            intents.end(connection, [(run_id, task)])
+            intents.end(connection, [(run_id, task, done)])

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from pit.errors import InvalidConnection
 from pit.model import Load, Order, Outcome, Reason, Record, Save
-from pit.project import publish
+from pit.project import outside, publish
 from pit.spec import durations
 from pit.work import process
 from pit.work.guardian import Guardian
@@ -63,9 +63,10 @@ def perform(order: Order, tools: Tools) -> Outcome:
         with TaskLog(order.log, order.task, tools.tap, tools.masks) as log:
             if order.attempt > 1:
                 log.separate(order.attempt, order.attempts)
+            before = outside.looks(order.targets)
             by_sql = order.sql or order.work is not None
             outcome = (_by_sql if by_sql else _by_process)(order, tools, log)
-            outcome = _with_targets(order, outcome)
+            outcome = _with_targets(order, outcome, before)
             if outcome.reason not in _SAID_BY_THE_TASK:
                 _note(log, outcome)
             return outcome
@@ -211,17 +212,23 @@ def _by_sql(order: Order, tools: Tools, log: TaskLog) -> Outcome:
     return tools.sessions().perform(order, log.line, tools.cancel, order.timeout)
 
 
-def _with_targets(order: Order, outcome: Outcome) -> Outcome:
-    """A success without all that it promised is none."""
+def _with_targets(order: Order, outcome: Outcome, before: outside.Looks) -> Outcome:
+    """A success without all that it promised is none, and what stood there before is no proof."""
     if outcome.reason is not None or not order.targets:
         return outcome
     missing = publish.missing(Path(order.cwd), order.targets)
-    if not missing:
-        return outcome
-    error = f"ended well but did not make {', '.join(missing)}"
-    if not all(map(os.path.isabs, missing)):
-        error += "; tasks work in a copy of the project, so write to relative paths"
-    return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
+    if missing:
+        error = f"ended well but did not make {', '.join(missing)}"
+        if not all(map(os.path.isabs, missing)):
+            error += "; tasks work in a copy of the project, so write to relative paths"
+        return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
+    if unwritten := outside.untouched(before):
+        error = (
+            f"ended well but did not write {', '.join(unwritten)}: what stands there is from "
+            "before; if it is right as it is, the task has to say so by touching it"
+        )
+        return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
+    return outcome
 
 
 _SAID_BY_THE_TASK = (None, Reason.EXIT, Reason.SQL_ERROR, Reason.CHECK_FAILED, Reason.MAX_CHANGE)
@@ -237,6 +244,9 @@ def _note(log: TaskLog, outcome: Outcome) -> None:
 
 def unpublished(outcome: Outcome, error: OSError) -> Outcome:
     """The outcome of a success whose targets could not appear in the project."""
+    if isinstance(error, publish.Refused):
+        occupied = Reason.TARGET_OCCUPIED
+        return replace(outcome, reason=occupied, error=str(error), retryable=False)
     return replace(
         outcome,
         reason=disk_reason(error) or Reason.MISSING_TARGET,

@@ -171,16 +171,51 @@ def test_nothing_outside_the_project_and_no_script_is_removed(
         (outside / name).write_text("precious")
     pit.project("p").toml(
         '[[tasks]]\nname = "a"\nscript = "tasks/a.sh"\n'
-        f'targets = ["link/linked.csv", "{outside}/absolute.csv", "out/", "tasks"]\n'
+        f'targets = ["in/*.csv", "{outside}/absolute.csv", "out/"]\n'
     )
     pit.file("tasks/a.sh", "true\n").file("out/deep/x", "1").file("out/.hidden", "2")
-    (pit.folder / "link").symlink_to(outside)
-    done = pit.run("clean", "p", "--yes").ok()
+    pit.file("in/x", "")
+    (pit.folder / "in/linked.csv").symlink_to(outside / "linked.csv")
+    done = pit.run("clean", "p", "--yes", "--unrecorded").ok()
     assert {path.name for path in outside.iterdir()} == {"linked.csv", "absolute.csv"}
     assert not (pit.folder / "out").exists()
     assert (pit.folder / "tasks/a.sh").exists()
-    assert "link/linked.csv of p/a stays: it lies outside the project" in done.err
-    assert "tasks of p/a stays: tasks/a.sh is part of it" in done.err
+    assert os.listdir(pit.folder / "in") == ["x"]
+    assert f"{outside}/absolute.csv of p/a stays: it lies outside the project" in done.err
+
+
+def test_what_nobody_is_known_to_have_made_stays(pit: Pit) -> None:
+    pit.project("p").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+        'targets = ["pat/*.csv", "folder", "own/", "file.txt"]\n'
+        '[[tasks]]\nname = "never"\nscript = "a.sh"\ntargets = ["notes.md"]\n'
+    ).file("notes.md", "written by hand")
+    made = ("pat/a.csv", "pat/b.csv", "folder/deep/a", "own/deep/a", "file.txt")
+    pit.file("a.sh", "mkdir -p pat folder/deep own/deep; for f in $FILES; do echo 1 > $f; done\n")
+    pit.run("run", "p/a", FILES=" ".join(made)).ok()
+    for place in ("pat/mine.csv", "pat/b.csv", "folder/mine", "file.txt"):
+        pit.file(place, "mine")
+    stays = {
+        "pat/mine.csv": "a did not make it",
+        "pat/b.csv": "it was changed after it was made",
+        "folder/mine": "a did not make it",
+        "file.txt": "it was changed after it was made",
+    }
+    dry = pit.run("clean", "p", "--dry-run", "--json").ok().json
+    assert {task["task"]: task["kept"] for task in dry["tasks"]} == {
+        "a": stays,
+        "never": {"notes.md": "never did not make it"},
+    }
+    done = pit.run("clean", "p", "--yes").ok()
+    assert done.out.startswith("removed 3 targets, 6 B")
+    for place in (*stays, "notes.md"):
+        assert f"{place} of p/" in done.err
+        assert (pit.folder / place).exists()
+    for gone in ("pat/a.csv", "folder/deep", "own"):
+        assert not (pit.folder / gone).exists()
+    pit.run("clean", "p", "--yes", "--unrecorded").ok()
+    for place in (*stays, "notes.md", "folder"):
+        assert not (pit.folder / place).exists()
 
 
 def test_cleaning_drops_every_record_that_promises_what_went(pit: Pit) -> None:

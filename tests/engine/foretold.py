@@ -66,13 +66,15 @@ class Foretold:
 
     def __init__(self) -> None:
         self._records: dict[tuple[str, str], Success] = {}
+        self._makings: dict[tuple[str, str], Tree] = {}
         self._last: dict[str, int] = {}
         self._runs = 0
 
     def run(self, pipeline: Pipeline, before: Tree, plan: Plan) -> Outcome:
         """What a run does to a project that looks like `before`; remembered as having happened."""
         self._runs += 1
-        return _Run(pipeline, before, plan, self._records, self._last, self._runs).outcome()
+        known = (self._records, self._makings, self._last)
+        return _Run(pipeline, before, plan, *known, self._runs).outcome()
 
 
 class _Run:
@@ -84,11 +86,12 @@ class _Run:
         before: Tree,
         plan: Plan,
         records: dict[tuple[str, str], Success],
+        makings: dict[tuple[str, str], Tree],
         last: dict[str, int],
         number: int,
     ) -> None:
         self.pipeline, self.before, self.plan = pipeline, before, plan
-        self.records, self.last, self.number = records, last, number
+        self.records, self.makings, self.last, self.number = records, makings, last, number
         self.chosen = [step for step in pipeline.steps if step.name in plan.chosen]
         self.view = {p: c for p, c in before.items() if not any(s.owns(p) for s in self.chosen)}
         self.after = dict(before)
@@ -139,7 +142,11 @@ class _Run:
             self.failed.add(step.name)
             return
         products = made_by(step, self.view, self.plan.mode)
-        self._publish(step, products, record)
+        if any(self._is_strange(step, place, products) for place in self.after):
+            self.failed.add(step.name)
+            return
+        self._publish(step, products)
+        self.makings[self._key(step)] = products
         self._has(step, products, self.number)
         self.last[step.name] = self.number
         if step.tracked and not (edited.startswith(LIVE) and edited in step.reads(self.view)):
@@ -180,11 +187,22 @@ class _Run:
             self.view[place] = content
         return place
 
-    def _publish(self, step: Step, products: Tree, record: Success | None) -> None:
-        old = record.products if record is not None else {}
+    def _is_strange(self, step: Step, place: str, products: Tree) -> bool:
+        """Whether what stands at a place would be lost, and nobody is known to have made it."""
+        inside = any(place.startswith(f"{made}/") for made in products)
+        goes = step.kind == "folder" or inside or (step.kind == "glob" and place in products)
+        if not step.owns(place) or not goes or place.endswith("/"):
+            return False
+        made = [m[place] for (n, _), m in self.makings.items() if n == step.name and place in m]
+        if made and place in products:
+            return False
+        return self.after[place] not in (*made, products.get(place))
+
+    def _publish(self, step: Step, products: Tree) -> None:
+        old = self.makings.get(self._key(step), {})
         for place in [place for place in self.after if step.owns(place)]:
             inside = any(place.startswith(f"{made}/") for made in products)
-            outdated = place in old and self.before.get(place) == old[place]
+            outdated = place in old and self.after.get(place) == old[place]
             if step.kind == "folder" or inside or (outdated and place not in products):
                 del self.after[place]
         self.after |= products

@@ -43,13 +43,15 @@ def test_a_folder_with_empty_folders_links_and_odd_names_is_current(two: Pit) ->
     assert (two.folder / "result.txt").read_bytes() == made
 
 
-def test_an_extra_file_in_a_folder_target_makes_it_stale(two: Pit) -> None:
+def test_an_extra_file_in_a_folder_target_makes_it_stale_and_is_kept(two: Pit) -> None:
     two.toml(MAKE_AND_USE.format(target="out/"))
     two.file("make.sh", "mkdir -p out; cp in.txt out/a\n").file("use.sh", "ls out > result.txt\n")
     two.run("run", "m").ok()
     two.file("out/extra", "")
+    two.run("run", "m").fails(1, "target_occupied: out/extra stands", "pit clean m/make")
+    assert sorted(os.listdir(two.folder / "out")) == ["a", "extra"]
+    (two.folder / "out/extra").unlink()
     assert ran(two) == {"make"}
-    assert os.listdir(two.folder / "out") == ["a"]
 
 
 def test_what_a_pattern_target_no_longer_matches_goes(two: Pit) -> None:
@@ -62,6 +64,24 @@ def test_what_a_pattern_target_no_longer_matches_goes(two: Pit) -> None:
     assert ran(two) == {"make", "use"}
     assert sorted(os.listdir(two.folder / "out")) == ["1.csv", "3.csv", "mine.csv"]
     assert (two.folder / "result.txt").read_text() == "1.csv\n"
+
+
+@pytest.mark.parametrize("target", ["x", "x/", "*"])
+def test_a_target_in_the_workspace_that_was_there_before_is_not_made(two: Pit, target: str) -> None:
+    two.toml(MAKE_AND_USE.format(target=f"{{workspace}}/shared/{target}"))
+    old = two.root / "shared" / ("x/deep" if target == "x/" else "x")
+    old.parent.mkdir(parents=True)
+    old.write_text("from last year")
+    shared = '"$PIT_WORKSPACE/shared"'
+    two.file("make.sh", "true\n").file("use.sh", f"ls {shared} > result.txt\n")
+    two.run("run", "m").fails(1, "missing_target: ended well but did not write", "from before")
+    for writes in ("touch x/deep x/deep/deep 2>/dev/null; touch -c x", 'cp -p "$OLDPWD/in.txt" y'):
+        if target == "x" and writes.endswith("y"):
+            continue
+        two.file("make.sh", f"cd {shared}; {writes}; [ -d x ] && touch x/new; true\n")
+        two.run("run", "m").ok()
+    two.file("make.sh", "true # again\n")
+    two.run("run", "m").fails(1, "missing_target")
 
 
 def test_a_target_in_the_workspace_is_no_changed_input(two: Pit) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import os
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -237,8 +239,8 @@ def test_a_target_that_is_a_link(run: Run, tmp_path: Path) -> None:
     assert os.readlink(run.project / "out.csv") == str(outside)
 
 
-def test_a_link_in_the_project_is_written_through(run: Run, tmp_path: Path, means: str) -> None:
-    big = tmp_path / "big-disk"
+def test_a_link_in_the_project_is_written_through(run: Run, means: str) -> None:
+    big = run.project / "big"
     _write(big / "out/old.csv", "old")
     _write(big / "a.csv", "old")
     (run.project / "out").symlink_to(big / "out")
@@ -251,6 +253,82 @@ def test_a_link_in_the_project_is_written_through(run: Run, tmp_path: Path, mean
     assert (big / "a.csv").read_text() == "new"
     assert os.listdir(big / "out") == ["new.csv"]
     assert sorted(os.listdir(big)) == ["a.csv", "out"]
+
+
+@pytest.mark.parametrize("target", ["file.csv", "folder", "on/the/way.csv", "nowhere", "chain"])
+def test_no_link_leads_out_of_the_project(run: Run, tmp_path: Path, target: str) -> None:
+    far = tmp_path / "far"
+    _write(far / "file.csv", "theirs")
+    _write(far / "folder/old.csv", "theirs")
+    _write(far / "the/way.csv", "theirs")
+    for name, aim in (("on", "."), ("folder", "folder"), ("nowhere", "x"), ("file.csv",) * 2):
+        (run.project / name).symlink_to(far / aim)
+    (run.project / "chain").symlink_to("folder")
+    run.made("first.csv")
+    run.made(f"{target}/new.csv" if target in ("folder", "chain") else target)
+    with pytest.raises(publish.Refused, match="leads out of the project"):
+        run.publish("first.csv", target)
+    assert not (run.project / "first.csv").exists()
+    assert sorted(path.name for path in far.rglob("*.csv")) == ["file.csv", "old.csv", "way.csv"]
+    publish.withdraw(run.project, ("on/*/*.csv",), ("on/the/way.csv",))
+    assert (far / "the/way.csv").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("target", ["a.csv", "deep/er/a.csv", "folder/"])
+def test_a_project_that_is_gone_is_not_made_again(run: Run, target: str) -> None:
+    run.made(f"{target}x" if target.endswith("/") else target)
+    run.project.rmdir()
+    with pytest.raises(OSError, match="the project's folder is gone"):
+        run.publish(target)
+    assert not run.project.exists()
+
+
+# ---------------------------------------------------------------- handing on
+
+
+def test_what_is_handed_on_is_the_same_and_shares_no_inode(run: Run) -> None:
+    large = run.live("out/large.bin")
+    os.truncate(large, 100 << 20)
+    live = [large, run.live("out/small.csv"), run.live("out/run.sh")]
+    live[2].chmod(0o754)
+    for path in live:
+        os.utime(path, ns=(5, 1_234_567_890_123_456_789))
+    publish.hand_on(run.project, run.snapshot, [str(p.relative_to(run.project)) for p in live])
+    for path in live:
+        here, there = path.stat(), (run.snapshot / path.relative_to(run.project)).stat()
+        assert here.st_ino != there.st_ino
+        assert here.st_nlink == there.st_nlink == 1
+        assert (here.st_size, here.st_mode, here.st_mtime_ns) == (
+            there.st_size,
+            there.st_mode,
+            there.st_mtime_ns,
+        )
+    assert (run.snapshot / "out/small.csv").read_text() == "old"
+    assert (run.snapshot / "out/large.bin").stat().st_blocks <= large.stat().st_blocks + 8
+
+
+def test_a_large_file_is_handed_on_without_being_held_in_memory(run: Run) -> None:
+    with (run.live("large.bin")).open("wb") as file:
+        for _ in range(200):
+            file.write(os.urandom(1 << 10) * (1 << 10))
+    code = (
+        "import resource, sys; from pathlib import Path; from pit.project import publish;"
+        "publish.hand_on(Path(sys.argv[1]), Path(sys.argv[2]), ['large.bin']);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    argv = [sys.executable, "-c", code, str(run.project), str(run.snapshot)]
+    done = subprocess.run(argv, capture_output=True, check=True)
+    assert int(done.stdout) < 150 << 10  # KiB
+    assert filecmp.cmp(run.project / "large.bin", run.snapshot / "large.bin", shallow=False)
+
+
+def test_handing_on_never_goes_through_a_link_that_leads_out(run: Run, tmp_path: Path) -> None:
+    run.live("data/x.csv")
+    (tmp_path / "far").mkdir()
+    (run.snapshot / "data").symlink_to(tmp_path / "far")
+    with pytest.raises(OSError, match="leads out of the run's snapshot"):
+        publish.hand_on(run.project, run.snapshot, ["data/x.csv"])
+    assert os.listdir(tmp_path / "far") == []
 
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
@@ -359,14 +437,17 @@ def test_the_sweep_leaves_what_is_being_published(run: Run) -> None:
 
 
 def test_the_sweep_reaches_folders_by_pattern_and_link(run: Run, tmp_path: Path) -> None:
-    far = tmp_path / "far"
-    _write(far / ".pit-dead", "x")
-    _write(far / "a.csv", "x")
-    (run.project / "a.csv").symlink_to(far / "a.csv")
+    outside, inside = tmp_path / "far", run.project / "far"
+    for far in (outside, inside):
+        _write(far / ".pit-dead", "x")
+        _write(far / "a.csv", "x")
+    (run.project / "a.csv").symlink_to(inside / "a.csv")
+    (run.project / "b.csv").symlink_to(outside / "a.csv")
     run.live("out/2024/.pit-dead")
-    publish.sweep(run.project, ("out/*/x.csv", "a.csv"))
+    publish.sweep(run.project, ("out/*/x.csv", "a.csv", "b.csv"))
     assert os.listdir(run.project / "out/2024") == []
-    assert os.listdir(far) == ["a.csv"]
+    assert os.listdir(inside) == ["a.csv"]
+    assert sorted(os.listdir(outside)) == [".pit-dead", "a.csv"]
 
 
 def test_many_publish_one_folder_while_others_sweep(tmp_path: Path, means: str) -> None:

@@ -111,3 +111,83 @@ def test_a_matrix_of_ten_thousand_is_checked_quickly(project: Path) -> None:
     start = time.process_time()
     assert problems(project, make, read) == ()
     assert time.process_time() - start < 10  # 0.2 s where nothing else runs
+
+
+@pytest.mark.parametrize(
+    ("target", "file"),
+    [
+        ("*", "pit.toml"),
+        ("**", "pit.toml"),
+        ("*.toml", "pit.toml"),
+        ("**/p?t.toml", "pit.toml"),
+        ("[p]*", "pit.toml"),
+        ("*.lock", "uv.lock"),
+        ("secrets.toml", ""),
+        ("secrets.*", "secrets.toml"),
+        ("pyproject.*", "pyproject.toml"),
+        (".p*", "pyproject"),
+        (".pitignore", ""),
+        (".python-*", ".python-version"),
+        ("tasks", "tasks/deep/b.sh"),
+        ("tasks/", "tasks/deep/b.sh"),
+        ("tasks/*", "tasks/deep/b.sh"),
+        ("tasks/deep", "tasks/deep/b.sh"),
+        ("t*", "tasks/deep/b.sh"),
+        ("**/*.sh", "tasks/deep/b.sh"),
+        ("{workspace}/projects/p/pit.toml", "pit.toml"),
+        ("{workspace}/projects/p/*.toml", "pit.toml"),
+        ("{workspace}/projects", "pit.toml"),
+        ("{workspace}/*.toml", "{workspace}/pit_config.toml"),
+        ("{workspace}/secrets.toml", ""),
+    ],
+)
+def test_no_target_swallows_what_the_dag_is_made_of(tmp_path: Path, target: str, file: str) -> None:
+    project = tmp_path / "projects/p"
+    (project / "tasks/deep").mkdir(parents=True)
+    for script in ("a.sh", "tasks/deep/b.sh"):
+        (project / script).touch()
+    others = tuple(Task(name=f"t{n}", script="a.sh", targets=(f"data/{n}.csv",)) for n in range(20))
+    tasks = (Task(name="b", script="tasks/deep/b.sh"), Task(name="a", script="a.sh"))
+    made = Task(name="m", script="a.sh", targets=(target,))
+    said = sentences(project, *tasks, made, *others)
+    if target == ".p*":
+        assert said == ['target ".p*" may match .python-version, which the DAG is made of']
+        return
+    sentence = said[-1]  # "**" overlaps the targets of the others as well
+    assert sentence.startswith(f'target "{target}" ')
+    assert sentence.endswith((f" {file}, which the DAG is made of", "that the DAG is made of"))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("out/*", "**/*.csv", "*.txt", "out/**", "out", "tasks/out/", "tasks/*.csv", "*/*.csv"),
+        *("data/pit.toml", "{workspace}/shared/*", "{workspace}/data", "[!p]*.json", "q*"),
+    ],
+)
+def test_a_target_that_swallows_nothing_is_accepted(tmp_path: Path, target: str) -> None:
+    project = tmp_path / "projects/p"
+    (project / "tasks/deep").mkdir(parents=True)
+    (project / "tasks/deep/b.sh").touch()
+    assert sentences(project, Task(name="a", script="tasks/deep/b.sh", targets=(target,))) == []
+
+
+def test_a_target_behind_a_link_that_leads_out(tmp_path: Path) -> None:
+    project = tmp_path / "projects/p"
+    for folder in (project / "real", tmp_path / "far"):
+        folder.mkdir(parents=True)
+    (project / "a.sh").touch()
+    for name, aim in (("in", "real"), ("far", tmp_path / "far"), ("f.csv", "../../far/gone")):
+        (project / name).symlink_to(aim)
+    tasks = [
+        Task(name=f"t{n}", script="a.sh", targets=(target,))
+        for n, target in enumerate(("in/a", "far/a.csv", "far/x/*.csv", "f.csv", "real/*", "new/a"))
+    ]
+    assert sentences(project, *tasks) == [
+        f'target "{target}": {link} is a link that leads out of the project, to {tmp_path}/{aim}'
+        for target, link, aim in (
+            ("far/a.csv", "far", "far"),
+            ("far/x/*.csv", "far", "far"),
+            ("f.csv", "f.csv", "far/gone"),
+        )
+    ]
