@@ -16,11 +16,9 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hypothesis import note
-
 from pit.cli.main import main
 from tests.engine import scripts, troubles
-from tests.engine.edits import Edits, lead
+from tests.engine.edits import Edits, lead, tell
 from tests.engine.foretold import (
     Foretold,
     Outcome,
@@ -177,9 +175,9 @@ class Bench:
             {event["task"]: event["state"] for event in ended},
             {event["task"]: event["why"] or event["error"] for event in ended},
         )
-        note(f"  pit {' '.join(arguments)} → {code}")
+        tell(f"  pit {' '.join(arguments)} → {code}")
         for task, state in seen.states.items():
-            note(f"      {state:<15} {task}: {seen.why[task]}")
+            tell(f"      {state:<15} {task}: {seen.why[task]}")
         return seen
 
     def check(self, due: Outcome, seen: Seen) -> None:

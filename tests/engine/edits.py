@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import note
+from hypothesis import currently_in_test_context, note
 
 from tests.engine.foretold import scan
 from tests.engine.pipelines import (
@@ -52,6 +52,14 @@ def known(learned: dict[str, bool]) -> list[str]:
     return [each for edits in found for each in edits]
 
 
+def tell(line: str) -> None:
+    """Say what is done, to be seen if the test fails."""
+    if currently_in_test_context():
+        note(line)
+    else:
+        print(line)
+
+
 class Edits:
     """The edits of one project."""
 
@@ -71,7 +79,7 @@ class Edits:
             told = self._target(what, which, value)
         else:
             told = self._source(what, which, value)
-        note(f"  {what}: {told or 'nothing to be done'}")
+        tell(f"  {what}: {told or 'nothing to be done'}")
 
     # ------------------------------------------------------------------ sources
 

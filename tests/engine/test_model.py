@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, note, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.engine import edits, troubles
-from tests.engine.bench import Edit, Turn, bench
+from tests.engine.bench import Turn, bench
+from tests.engine.edits import tell
 from tests.engine.pipelines import ALL_KINDS, LEARNED, Pipeline, pipelines
+from tests.engine.stories import STORIES, Story
 
 CASES = int(os.environ.get("PIT_TEST_CASES", "0"))
 
@@ -35,26 +37,6 @@ turns = st.builds(
 )
 
 
-def _turn(*edits: Edit, **more: object) -> Turn:
-    return Turn(list(edits), **more)  # type: ignore[arg-type]
-
-
-REST = ("rest", 0, 0)
-SUCCESS_WITHOUT_PRODUCTS = [_turn(), _turn(("salt", 3, 1))]
-SLY_EDIT_DURING_A_RUN = [_turn(trouble="edit"), _turn(REST)]
-LEFTOVER_THAT_A_PATTERN_MATCHES = [_turn(), _turn(("write", 0, 1), ("hand", 8, 0)), _turn()]
-UNTRACKED_FOR_A_RUN = [
-    _turn(),
-    _turn(("always", 2, 1), ("write", 0, 0)),
-    _turn(("always", 2, 0), ("write", 0, 0)),
-]
-LINK_TO_NOTHING = [
-    _turn(trouble="fail", victim=2),
-    _turn(("drop", 2, 0), selection="below", task=2),
-]
-SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _turn()]
-
-
 @pytest.mark.timeout(180 + 2 * CASES)
 @settings(
     max_examples=CASES or 50,
@@ -65,17 +47,21 @@ SEALED_THEN_FAILED = [_turn(), _turn(REST), _turn(force=True, trouble="fail"), _
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
-@example(ALL_KINDS, SUCCESS_WITHOUT_PRODUCTS)
-@example(ALL_KINDS, SLY_EDIT_DURING_A_RUN)
-@example(ALL_KINDS, SEALED_THEN_FAILED)
-@example(ALL_KINDS, LINK_TO_NOTHING)
-@example(ALL_KINDS, UNTRACKED_FOR_A_RUN)
-@example(ALL_KINDS, LEFTOVER_THAT_A_PATTERN_MATCHES)
 @given(st.one_of(pipelines(), st.just(ALL_KINDS)), st.lists(turns, min_size=1, max_size=6))
 def test_pit_does_what_the_model_foretells(pipeline: Pipeline, plan: list[Turn]) -> None:
     before = len(os.listdir("/dev/fd"))
+    play(pipeline, plan)
+    assert len(os.listdir("/dev/fd")) <= before + 2, "a run has left files open"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
+def test_a_story_goes_as_the_model_foretells(story: Story) -> None:
+    play(story.pipeline, story.turns)
+
+
+def play(pipeline: Pipeline, plan: list[Turn]) -> None:
+    """Turn by turn, in a workspace of its own; what is done is printed if it fails."""
     with bench(pipeline) as under_test:
         for number, turn in enumerate(plan):
-            note(f"turn {number}")
+            tell(f"turn {number}")
             under_test.turn(turn)
-    assert len(os.listdir("/dev/fd")) <= before + 2, "a run has left files open"
