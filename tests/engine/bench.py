@@ -128,6 +128,8 @@ class Bench:
 
     def has_run(self, turn: Turn, before: Tree) -> None:
         """`pit plan` and `pit run`, and all that must hold then."""
+        if led_out := self.edits.led_out():
+            return self.refuses(self.target(turn), led_out, before)
         pipeline = self.declared.expanded(before)
         chosen = self.chosen(pipeline, turn)
         trouble = troubles.of(self, pipeline, turn.trouble, turn.victim, turn.task, before)
@@ -157,6 +159,15 @@ class Bench:
         due = self.foretold.retry(before, trouble.failing)
         self.check(due, self.seen("retry", "m"))
 
+    def refuses(self, target: str, place: str, before: Tree) -> None:
+        """A target that is a link out of the project is an error of pit.toml."""
+        for command in ("plan", "run"):
+            code, out, err = self.pit(command, target)
+            tell(f"  pit {command} {target} → {code}")
+            assert 10 <= code < 20, (code, out, err)
+            assert place in out + err
+        assert scan(self.project) == before
+
     def planned(self, *target: str) -> dict[str, dict[str, Any]]:
         """What `pit plan` says of each task."""
         code, out, err = self.pit("plan", *target, "--json")
@@ -173,11 +184,11 @@ class Bench:
         seen = Seen(
             {event["task"] for event in events if event["event"] == "attempt_started"},
             {event["task"]: event["state"] for event in ended},
-            {event["task"]: event["why"] or event["error"] for event in ended},
+            {event["task"]: event["why"] for event in ended},
         )
         tell(f"  pit {' '.join(arguments)} → {code}")
-        for task, state in seen.states.items():
-            tell(f"      {state:<15} {task}: {seen.why[task]}")
+        for event in ended:
+            tell(f"      {event['state']:<15} {event['task']}: {event['error'] or event['why']}")
         return seen
 
     def check(self, due: Outcome, seen: Seen) -> None:
@@ -240,8 +251,8 @@ def agree(planned: Mapping[str, Mapping[str, Any]], due: Outcome, seen: Seen) ->
     left = sure - seen.ran - due.failed - due.held_up
     assert not left, _unlike("planned to run, but did not", left)
     for name in sure & seen.ran:
-        if not planned[name]["after"]:
-            assert planned[name]["why"] == seen.why[name], name
+        if not planned[name]["after"] and seen.why[name]:  # one that always runs needs no reason
+            assert seen.why[name] == planned[name]["why"], f"{name} ran for another reason"
 
 
 def _unlike(what: str, *names: Iterable[str]) -> str:

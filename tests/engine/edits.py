@@ -34,10 +34,13 @@ LISTS = ("a\n", "a\nb\n", "b\nc\n", "a\n# x\n\nc\n")
 _EDITS = {
     "": (
         *("write", "sly", "replace", "touch", "delete", "rename", "add"),
-        *("hand", "sly hand", "drop", "touch target", "folder"),
+        *("hand", "sly hand", "drop", "touch target"),
         *("salt", "salt", "comment", "env", "timeout", "always", "rest"),
     ),
-    "strangers": ("stranger", "stranger", "stranger leads out", "strangers gone", "strangers gone"),
+    "strangers": (
+        *("stranger", "stranger", "stranger matches", "stranger leads out", "folder"),
+        *("strangers gone",) * 3,
+    ),
     "links": ("flip", "flip", "hard link", "write kept", "sly kept"),
     "swaps": ("swap",),
     "journals": ("row",),
@@ -185,6 +188,8 @@ class Edits:
 
     def _forget(self, which: int, value: int) -> str:
         """Drop what is known of a task."""
+        if self.led_out():
+            return ""
         steps = self._bench.declared.expanded(scan(self._project)).steps
         name, mode = steps[which % len(steps)].name, "12"[value % 2]
         code, _, err = self._bench.pit("forget", f"m/{name}", "-p", f"mode={mode}")
@@ -197,7 +202,7 @@ class Edits:
         made = sorted(p for p in scan(self._project) if p.startswith("o/") and p[-1] != "/")
         made = [place for place in made if self._is_plain(place)]
         if what == "folder":  # the scripts read no link to a folder, and there is one to `all`
-            made = [place for place in made if not place.endswith("/all")]
+            made = [place for place in made if not place.endswith(("/all", "/x"))]
         if not made:
             return ""
         place = made[which % len(made)]
@@ -217,6 +222,11 @@ class Edits:
         """The folders that are targets."""
         targets = [target for step in self._bench.declared.steps for target in step.targets]
         return sorted(target for target in targets if target.endswith("/"))
+
+    def led_out(self) -> str:
+        """A folder among the targets that is a link to somebody else's; empty if none is."""
+        folders = (folder.rstrip("/") for folder in self._folders())
+        return next((each for each in folders if (self._project / each).is_symlink()), "")
 
     def _stranger(self, which: int, value: int) -> str:
         """A file in a folder that a task makes."""
@@ -242,9 +252,26 @@ class Edits:
         path.symlink_to("../../../ext")
         return str(path)
 
+    def _stranger_matches(self, which: int, value: int) -> str:
+        """A file that a pattern among the targets matches, and perhaps what the task will make."""
+        steps = [step.name for step in self._bench.declared.steps if step.kind == "glob"]
+        if not steps:
+            return ""
+        place = f"o/{steps[which % len(steps)]}-{('all', 'n5', 'extra')[value % 3]}.txt"
+        if (self._project / place).is_dir():
+            return ""
+        self._bench.put(place, f"{value}\n")
+        return place
+
     def _strangers_gone(self, which: int, _value: int) -> str:
-        """All that the two above have done is undone."""
+        """All that strangers have put among the targets goes."""
         gone = []
+        found = [*self._project.glob("o/**/x"), *self._project.glob("o/*-extra.txt")]
+        for path in filter(Path.is_file, found):
+            gone.append(path.relative_to(self._project).as_posix())
+            path.unlink()
+            if path.name == "x":
+                path.parent.rmdir()
         for folder in self._folders():
             path = self._project / folder.rstrip("/")
             if path.is_symlink():

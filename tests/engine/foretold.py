@@ -16,7 +16,6 @@ from tests.engine.pipelines import (
     BEYOND,
     DANGLING,
     KEPT,
-    LEARNED,
     SOURCES,
     VALUE,
     Pipeline,
@@ -125,12 +124,15 @@ def first_sources() -> Tree:
 
 
 class Foretold:
-    """All that has happened to a pipeline's tasks so far."""
+    """All that has happened to a pipeline's tasks so far.
+
+    A record goes with a failure, or when somebody says so; `made`, what was published last, stays.
+    """
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], Success] = {}
         self.last: dict[str, tuple[int, Tree]] = {}
-        self.published: dict[str, set[str]] = {}
+        self.made: dict[tuple[str, str], Tree] = {}
         self.runs = 0
         self._latest: _Run | None = None
 
@@ -250,11 +252,11 @@ class _Run:
         moved = self._meddle(step)
         products = made_by(step, self.view, self.plan.mode)
         self._put_back(step)
-        if step.name in self.plan.failing or self._strangers(step):
+        if step.name in self.plan.failing or self._occupied(step, products):
             self.failed.add(step.name)
             return
         self.done.add(step.name)
-        self._publish(step, products, record)
+        self._publish(step, products)
         self._has(step, products, self.number)
         self.past.last[step.name] = (self.number, _values_of(products))
         watched = {place for place in step.reads(self.view) if is_live(place)}
@@ -287,12 +289,29 @@ class _Run:
         whole = step.kind == "folder"
         return not whole or all(p in products for p in self.before if step.owns(p))
 
-    def _strangers(self, step: Step) -> list[str]:
-        """What stands in a folder that is its target, and was never made by it."""
-        if step.kind != "folder" or not LEARNED["strangers"]:
-            return []
-        known = self.past.published.get(step.name, set())
-        return [p for p in self.after if step.owns(p) and p not in known and p[-1] != "/"]
+    def _occupied(self, step: Step, products: Tree) -> list[str]:
+        """What stands where its targets go and is not its own: none of it may be lost."""
+        going = [p for p in products if _is_file(p)]
+        found = [
+            place
+            for place in self.after
+            if step.owns(place)
+            and place[-1] != "/"
+            and (
+                step.kind == "folder"
+                or any(place.startswith(f"{target}/") for target in going)
+                or (step.kind == "glob" and place in going)
+            )
+        ]
+        return [place for place in found if self._is_strange(step, place, products)]
+
+    def _is_strange(self, step: Step, place: str, products: Tree) -> bool:
+        """Whether it was neither made before, as it is or to be made anew, nor just now."""
+        made = self.past.made.items()
+        known = {tree[place] for (name, _), tree in made if name == step.name and place in tree}
+        if known and place in products:
+            return False
+        return self.after[place] not in known | {products.get(place)}
 
     def _meddle(self, step: Step) -> set[str]:
         """What the running task does to the live project; what is read live changes for it."""
@@ -311,16 +330,17 @@ class _Run:
             if meddling.over:
                 self.view[meddling.over] += "over\n"
 
-    def _publish(self, step: Step, products: Tree, record: Success | None) -> None:
-        old = record.products if record is not None else {}
+    def _publish(self, step: Step, products: Tree) -> None:
+        """The targets appear; what it made before with these parameters, and not now, goes."""
+        old = self.past.made.get(self._key(step), {})
         products = {place: content for place, content in products.items() if _is_file(place)}
         for place in [place for place in self.after if step.owns(place)]:
             inside = any(place.startswith(f"{made}/") for made in products)
-            outdated = place in old and self.before.get(place) == old[place]
+            outdated = place in old and self.after[place] == old[place]
             if step.kind == "folder" or inside or (outdated and place not in products):
                 del self.after[place]
         self.after |= products
-        self.past.published.setdefault(step.name, set()).update(products)
+        self.past.made[self._key(step)] = products
 
 
 def _is_file(place: str) -> bool:

@@ -119,6 +119,31 @@ _STRANGERS = [
         [turn(), turn(("forget", 0, 0), ("write", 0, 7)), turn()],
     ),
     (
+        "a file that the task makes no more, edited",
+        _FOLDER,
+        [turn(), turn(("hand", 1, 5), ("write", 0, 7)), turn(("drop", 1, 0)), turn()],
+    ),
+    (
+        "a stranger's folder in place of a file",
+        ALL_KINDS,
+        [turn(), turn(("folder", 0, 0)), turn(("folder", 0, 0)), _GONE, turn()],
+    ),
+    (
+        "a stranger's file in place of one that a pattern matches",
+        ALL_KINDS,
+        [turn(("stranger matches", 0, 0)), turn(), turn(("drop", 1, 0)), turn()],
+    ),
+    (
+        "a stranger's file that a pattern matches",
+        ALL_KINDS,
+        [turn(), turn(("stranger matches", 0, 2)), turn(("write", 4, 8)), turn()],
+    ),
+    (
+        "what a pattern matched before a failure",
+        ALL_KINDS,
+        [turn(), turn(("write", 4, 8), trouble="fail", victim=2), turn(), turn()],
+    ),
+    (
         "a folder for two values of a parameter",
         steps(Step("t0", "folder", ("s/a",), mode=True)),
         [turn(), turn(mode="2"), turn(), turn(mode="2")],
