@@ -149,10 +149,15 @@ class Foretold:
         self._latest = self._latest.again(before, failing)
         return self._latest.outcome()
 
-    def latest(self) -> Pipeline | None:
-        """The pipeline of the latest run, if that can be gone on with."""
+    def latest(self, before: Tree) -> Pipeline | None:
+        """The pipeline of the latest run, if that can be gone on with: it has failed, and what it
+        was handed by earlier ones stands."""
         run = self._latest
-        return run.pipeline if run is not None and (run.failed or run.held_up) else None
+        if run is None or not (run.failed or run.held_up):
+            return None
+        handed = [run.made[name] for name in run.done - run.made_here]
+        stands = all(before.get(p) == c for made in handed for p, c in made.items() if _is_file(p))
+        return run.pipeline if stands else None
 
     def forget(self, name: str, mode: str) -> None:
         """Drop the record of a task."""
@@ -177,6 +182,7 @@ class _Run:
         self.made: dict[str, Tree] = {}
         self.runs: dict[str, int] = {}
         self.done: set[str] = set()
+        self.made_here: set[str] = set()
         self.ran: set[str] = set()
         self.failed: set[str] = set()
         self.held_up: set[str] = set()
@@ -191,7 +197,7 @@ class _Run:
             for place, content in self.view.items()
             if not is_live(place) and not any(step.owns(place) for step in left)
         } | {place: content for place, content in before.items() if is_live(place)}
-        run.done = set(self.done)
+        run.done, run.made_here = set(self.done), set(self.made_here)
         run.made = {name: self.made[name] for name in self.done}
         run.runs = {name: self.runs[name] for name in self.done}
         return run
@@ -256,6 +262,7 @@ class _Run:
             self.failed.add(step.name)
             return
         self.done.add(step.name)
+        self.made_here.add(step.name)
         self._publish(step, products)
         self._has(step, products, self.number)
         self.past.last[step.name] = (self.number, _values_of(products))
