@@ -43,9 +43,8 @@ def contents(source: int, target: int, info: os.stat_result, checkpoint: Callabl
     sparse = info.st_blocks * 512 < info.st_size - _SMALL and hasattr(os, "SEEK_DATA")
     extents = _extents(source, info.st_size) if sparse else [(0, info.st_size)]
     for start, end in extents:
-        if start:
-            os.lseek(source, start, os.SEEK_SET)
-            os.lseek(target, start, os.SEEK_SET)
+        os.lseek(source, start, os.SEEK_SET)  # looking for the hole has moved it
+        os.lseek(target, start, os.SEEK_SET)
         for piece in _pieces(source, target, end - start):
             copied += piece
             if copied < info.st_size:

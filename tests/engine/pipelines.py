@@ -2,7 +2,10 @@
 
 A pipeline's scripts are functions of what they declare: every target is a digest of the names and
 contents that the task's inputs match, so what a build from scratch would make is computed here,
-without Pit. `Pipeline.write` puts the same thing on the disk.
+without Pit. `scripts.py` puts the same thing on the disk.
+
+Places are relative to the project, or begin with `{workspace}/`. The content of a database is its
+rows, that of a huge file its first line, its size and its end.
 """
 
 from __future__ import annotations
@@ -10,44 +13,106 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
 Tree = dict[str, str]
 """Files by place, with their contents; an empty folder's place ends with a slash."""
 
+LEARNED = {
+    "strangers": True,  # files that the task has not made, in folders that are its targets
+    "links": True,  # links within the project and out of it, flipped; hard links
+    "written over": True,  # a task appends to what it was handed
+    "swaps": True,  # a folder in place of another: the same names, sizes and times
+    "journals": True,  # rows that a database keeps beside its file
+    "matrices": True,  # tasks that come and go with the values in a file, or with files
+    "code": True,  # PYTHONPATH, -m, a program after `$`, Python by another suffix
+    "selections": True,  # retry and forget, and values of tasks that are not selected
+    "plan": True,  # what `pit plan` says is what `pit run` does
+}
+"""What the model knows of; what is switched off here is not generated, nor asserted."""
+
 SOURCES = ("s/a", "s/b", "s/c.x", "s/d.x", "f/p", "f/q/r", "big/u", "big/v")
 """Where sources may lie. `big` is in .pitignore, so runs read it live."""
+BEYOND = "{workspace}/"
+LIVE = ("big/", BEYOND)
+"""How the places begin that runs read as they are, and not as they were."""
+DATABASE = f"{BEYOND}ext/ref.db"
+KEPT = {
+    **{"k/1": "1k\n", "k/2": "2k\n", "k/d1/x": "3k\n", "k/d2/x": "4k\n"},
+    **{f"{BEYOND}ext/1": "5k\n", f"{BEYOND}ext/d/x": "6k\n"},
+    **{f"{BEYOND}ext/d1/x": "7k\n", f"{BEYOND}ext/d2/x": "8k\n"},
+    **{f"{BEYOND}ext/precious": "0\n"},
+    **{f"{at}/list.txt": "a\nb\n" for at in ("v", f"{BEYOND}ext/v")},
+    **{f"{at}/{value}.v": f"{value}v\n" for at in ("v", f"{BEYOND}ext/v") for value in "ab"},
+}
+"""Sources that are written but not deleted: links lead to them, values come from them."""
+FLIPS = {
+    "l/file": ("../k/1", "../k/2", "../../../ext/1"),
+    "l/dir": ("../k/d1", "../k/d2", "../../../ext/d"),
+    f"{BEYOND}ext/cur": ("d1", "d2"),
+}
+"""Links, and where each may lead: the first at the beginning."""
+AXES = {
+    "file": "v/list.txt",
+    "file beyond": f"{BEYOND}ext/v/list.txt",
+    "glob": "v/*.v",
+    "glob beyond": f"{BEYOND}ext/v/*.v",
+}
+"""Where the values of a matrix may come from."""
+
 INPUTS = ("s/a", "s/b", "s/*.x", "s/*", "f", "big/*", "big/u", "s/missin[g]")
+LINKED = ("l/file", "l/dir", "l/dir/x", "l/dir/*", "k/1", f"{BEYOND}ext/cur/x", f"{BEYOND}ext/1")
 KINDS = ("file", "folder", "folder", "glob", "pair", "none", "none")
-LIVE = "big/"
+CODES = ("lib", "path", "suffix", "module", "text")
+"""How a Python task comes by its code: a module beside the script, one by PYTHONPATH, one beside a
+script with another suffix, `-m` in a list, `-m` in a string."""
 DANGLING = "\0dangling"
 """The content of a link to nothing, which no script reads."""
+HUGE = 70_000_000
+"""The bytes of a target of the kind `huge`: more than is copied without a thought."""
+VALUE = "value:"
+"""How the places of values begin, which tasks hand on beside files."""
 
 
 class Step(NamedTuple):
-    """One task: `kind` is what sort of targets it has, `salt` what its script adds."""
+    """One task, or a matrix of them: `kind` is what sort of targets it has, `salt` what its script
+    adds, `code` what its script is, `axis` where its values come from, `value` that of an instance.
+    """
 
     name: str
     kind: str
     inputs: tuple[str, ...] | None
-    depends_on: tuple[str, ...]
+    depends_on: tuple[str, ...] = ()
     salt: int = 0
     comment: int = 0
     env: int = 0
     timeout: int = 60
-    python: bool = False
+    code: str = "shell"
     always: bool = False
     mode: bool = False
+    axis: str = ""
+    value: str = "{k}"
+
+    def __repr__(self) -> str:
+        return brief(self, 3)
+
+    @property
+    def base(self) -> str:
+        """The name of the task that pit.toml declares."""
+        return self.name.partition(":")[0]
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The targets as pit.toml has them."""
-        name = self.name
+        name = self.base
+        if self.axis:
+            return (f"o/{name}.{self.value}.out",)
         return {
             "file": (f"o/{name}.txt",),
+            "value": (f"o/{name}.txt",),
+            "huge": (f"o/{name}.huge",),
             "pair": (f"o/{name}.1", f"o/deep/{name}.2"),
             "folder": (f"o/{name}/",),
             "glob": (f"o/{name}-*.txt",),
@@ -60,14 +125,14 @@ class Step(NamedTuple):
         return self.inputs is not None and not self.always
 
     @property
-    def script(self) -> str:
-        """Where its script lies."""
-        return f"code/{self.name}.{'py' if self.python else 'sh'}"
+    def python(self) -> bool:
+        """Whether Pit runs it as Python."""
+        return self.code in CODES
 
     def owns(self, place: str) -> bool:
         """Whether a place is one of its targets or lies in one."""
         parts = place.split("/")
-        return any(
+        return place == f"{VALUE}{self.name}" or any(
             fnmatchcase("/".join(parts[: target.rstrip("/").count("/") + 1]), target.rstrip("/"))
             for target in self.targets
         )
@@ -80,20 +145,42 @@ class Step(NamedTuple):
         return found
 
 
+def brief(record: Any, always: int) -> str:
+    """A call that makes the record, without what is as usual."""
+    usual = record._field_defaults
+    parts = [repr(value) for value in record[:always]]
+    for name, value in zip(record._fields[always:], record[always:], strict=True):
+        parts += [] if value == usual[name] else [f"{name}={value!r}"]
+    return f"{type(record).__name__}({', '.join(parts)})"
+
+
 def matching(pattern: str, tree: Iterable[str]) -> list[str]:
     """The places that a pattern names, in the order of their bytes."""
     folder = pattern.rstrip("/")
+    literal = BEYOND if pattern.startswith(BEYOND) else ""
+    inside = pattern.removeprefix(literal)
     return sorted(
         place
         for place in tree
-        if (fnmatchcase(place, pattern) and place.count("/") == pattern.count("/"))
+        if place.startswith(literal)
+        if (
+            fnmatchcase(place.removeprefix(literal), inside)
+            and place.count("/") == pattern.count("/")
+        )
         or place.startswith(f"{folder}/")
     )
+
+
+def is_live(place: str) -> bool:
+    """Whether runs read it as it is."""
+    return place.startswith(LIVE)
 
 
 def made_by(step: Step, tree: Mapping[str, str], mode: str) -> Tree:
     """What a task makes of a tree: the function that its script computes."""
     lines = [str(step.salt), f"{step.env or ''}{mode if step.mode else ''}"]
+    lines += [step.value] if step.axis else []
+    lines += [tree.get(f"{VALUE}{name}", "none") for name in step.depends_on if _values(name)]
     heads: Tree = {}
     for pattern in step.inputs or ():
         for place in matching(pattern, tree):
@@ -101,11 +188,16 @@ def made_by(step: Step, tree: Mapping[str, str], mode: str) -> Tree:
                 lines += [place, tree[place].rstrip("\n")]
                 heads[tree[place][:1]] = place
     text = "".join(f"{line}\n" for line in lines)
-    summary = f"{hashlib.md5(text.encode()).hexdigest()}  -\n"
+    digest = hashlib.md5(text.encode()).hexdigest()
+    summary = f"{digest}  -\n"
     name = step.name
     match step.kind:
         case "file":
-            return {f"o/{name}.txt": summary}
+            return {step.targets[0]: summary}
+        case "value":
+            return {step.targets[0]: "v\n", f"{VALUE}{name}": digest}
+        case "huge":
+            return {step.targets[0]: f"{summary}{HUGE}\n"}
         case "pair":
             return {f"o/{name}.1": summary, f"o/deep/{name}.2": summary}
         case "folder":
@@ -118,87 +210,12 @@ def made_by(step: Step, tree: Mapping[str, str], mode: str) -> Tree:
     return {}
 
 
-# ---------------------------------------------------------------- on the disk
+def _values(name: str) -> bool:
+    """Whether a task of this name sets a value: the name says so, for scripts to know it too."""
+    return name.startswith("val")
 
 
-_SHELL = """\
-# {comment}
-set -e
-export LC_ALL=C
-files() {{
-  {files}
-}}
-summary() {{
-  {{
-    printf '%s\\n' {salt} "$EXTRA$MODE"
-    files | while read -r f; do printf '%s\\n' "$f"; cat "$f"; done
-  }} | md5sum
-}}
-MODE={mode}
-{spoil}
-control=$PIT_WORKSPACE/control/{name}
-if [ -e "$control" ]; then . "$control"; fi
-{make}
-"""
-
-_MAKE = {
-    "file": "summary > o/{n}.txt",
-    "pair": "summary > o/{n}.1\nsummary > o/deep/{n}.2",
-    "folder": "rm -f o/{n}/all\nmkdir -p o/{n}/empty\nsummary > o/{n}/all\nln -s all o/{n}/link\n"
-    'files | while read -r f; do read -r c < "$f"; '
-    'printf "%s\\n" "$f" > "o/{n}/n${{c%"${{c#?}}"}}"; done',
-    "glob": "summary > o/{n}-all.txt\n"
-    'files | while read -r f; do read -r c < "$f"; '
-    'printf "%s\\n" "$f" > "o/{n}-n${{c%"${{c#?}}"}}.txt"; done',
-    "none": "summary",
-}
-_SPOIL = {
-    "file": "echo half > o/{n}.txt",
-    "pair": "echo half > o/{n}.1",
-    "folder": "mkdir -p o/{n}; echo half > o/{n}/all",
-    "glob": "echo half > o/{n}-all.txt",
-    "none": ":",
-}
-
-_PYTHON = """\
-# {comment}
-import glob, hashlib, os
-from lib_{name} import SALT
-lines = [str(SALT), os.environ.get("EXTRA", "") + {mode}]
-for pattern in {patterns!r}:
-    found = glob.glob(pattern)
-    if os.path.isdir(pattern):
-        found = [os.path.join(at, name) for at, _, names in os.walk(pattern) for name in names]
-    for place in sorted(found):
-        if os.path.isfile(place):
-            lines += [place, open(place).read().rstrip("\\n")]
-text = "".join(line + "\\n" for line in lines)
-for place in {targets!r}:
-    open(place, "w").write(hashlib.md5(text.encode()).hexdigest() + "  -\\n")
-"""
-
-
-def _files(patterns: Iterable[str]) -> str:
-    """A shell function's body that prints the files that the patterns match, in order."""
-    found = [
-        f'for f in {pattern}; do if [ -f "$f" ]; then echo "$f"; '
-        f'elif [ -d "{pattern}" ]; then find -L "${{f%/}}" -type f | sort; fi; done'
-        for pattern in patterns
-    ]
-    return "\n  ".join(found) or ":"
-
-
-def shell_script(step: Step) -> str:
-    """The script of a task; it spoils its target first, then does what its control says."""
-    return _SHELL.format(
-        comment=step.comment,
-        files=_files(step.inputs or ()),
-        salt=step.salt,
-        mode="$PIT_PARAM_MODE" if step.mode else "",
-        spoil=_SPOIL[step.kind].format(n=step.name),
-        name=step.name,
-        make=_MAKE[step.kind].format(n=step.name),
-    )
+# ---------------------------------------------------------------- pipelines
 
 
 class Pipeline(NamedTuple):
@@ -206,45 +223,26 @@ class Pipeline(NamedTuple):
 
     steps: tuple[Step, ...]
 
-    def write(self, project: Path) -> None:
-        """pit.toml and the scripts, where they are not as they should be."""
-        _put(project / "pit.toml", self.toml(project))
-        _put(project / ".pitignore", LIVE + "\n")
-        for step in self.steps:
-            if not step.python:
-                _put(project / step.script, shell_script(step))
-                continue
-            mode = 'os.environ["PIT_PARAM_MODE"]' if step.mode else '""'
-            text = _PYTHON.format(
-                comment=step.comment,
-                name=step.name,
-                mode=mode,
-                patterns=step.inputs or (),
-                targets=step.targets,
-            )
-            _put(project / step.script, text)
-            lib = f"# {step.comment}\nSALT  =  {step.salt}\n"
-            _put(project / f"code/lib_{step.name}.py", lib)
-
-    def toml(self, project: Path) -> str:
-        """The project's pit.toml."""
-        tasks = "".join(self._task(step) for step in self.steps)
-        params = '[dag.params]\nmode = { type = "string", default = "1" }\n'
-        return f'[dag]\nname = "m"\n[dag.env]\nLIVE = "{project}"\n{params}{tasks}'
-
-    def _task(self, step: Step) -> str:
-        lines = ["[[tasks]]", f'name = "{step.name}"', f'script = "{step.script}"']
-        lines += [] if step.inputs is None else [f"inputs = {_listed(step.inputs)}"]
-        lines += [f"targets = {_listed(step.targets)}"] if step.targets else []
-        lines += [f"depends_on = {_listed(step.depends_on)}"] if step.depends_on else []
-        lines += ["always = true"] if step.always else []
-        lines += [f'timeout = "{step.timeout}s"', f"params = {_listed(_params(step))}"]
-        lines += [f'env = {{ EXTRA = "{step.env}" }}'] if step.env else []
-        return "\n".join(lines) + "\n"
-
     def step(self, name: str) -> Step:
         """A step by its name."""
         return next(step for step in self.steps if step.name == name)
+
+    def named(self, name: str) -> list[Step]:
+        """The steps that a name in `depends_on` or in a selection means: all of a matrix."""
+        return [step for step in self.steps if name in (step.name, step.base)]
+
+    def expanded(self, tree: Tree) -> Pipeline:
+        """With an instance in place of a matrix for each value that its source has."""
+        steps: list[Step] = []
+        for step in self.steps:
+            for value in values(step.axis, tree) if step.axis else (step.value,):
+                name = f"{step.name}:{value}" if step.axis else step.name
+                inputs = step.inputs and tuple(p.replace("{k}", value) for p in step.inputs)
+                upstream = [up.name for up in steps if {up.name, up.base} & {*step.depends_on}]
+                steps.append(
+                    step._replace(name=name, value=value, inputs=inputs, depends_on=tuple(upstream))
+                )
+        return Pipeline(tuple(steps))
 
     def makers(self, step: Step) -> list[Step]:
         """The steps that it depends on, by its inputs or in so many words."""
@@ -267,22 +265,20 @@ class Pipeline(NamedTuple):
         return {step.name for step in self.steps if name in self.above(step.name)}
 
 
+def values(axis: str, tree: Tree) -> list[str]:
+    """The values of a matrix."""
+    source = AXES[axis]
+    if "*" in source:
+        head, tail = source.split("*")
+        return [place.removeprefix(head).removesuffix(tail) for place in matching(source, tree)]
+    lines = [line.strip() for line in tree[source].splitlines()]
+    return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+
+
 def _meets(path: str, target: str) -> bool:
-    return path.rstrip("/") == target.rstrip("/") or path.startswith(target.rstrip("/") + "/")
-
-
-def _params(step: Step) -> tuple[str, ...]:
-    return ("mode",) if step.mode else ()
-
-
-def _listed(texts: Iterable[str]) -> str:
-    return "[" + ", ".join(f'"{text}"' for text in texts) + "]"
-
-
-def _put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+    if path.rstrip("/") == target.rstrip("/") or path.startswith(target.rstrip("/") + "/"):
+        return True
+    return "*" not in target and fnmatchcase(target, path) and target.count("/") == path.count("/")
 
 
 # ---------------------------------------------------------------- strategies
@@ -290,6 +286,9 @@ def _put(path: Path, text: str) -> None:
 
 def _readable(step: Step) -> Iterator[str]:
     """The inputs by which another step may read what this one makes."""
+    if step.axis:
+        yield f"o/{step.name}.*.out"
+        return
     yield from step.targets
     if step.kind == "folder":
         yield f"o/{step.name}/n*"
@@ -300,26 +299,46 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
     """Up to five steps of all kinds, from any sources and earlier steps."""
     steps: list[Step] = []
     for index in range(draw(st.integers(1, 5))):
-        python = draw(st.integers(0, 7)) == 0
-        kind = draw(st.sampled_from(("file", "pair") if python else KINDS))
-        paths = [*INPUTS, *(path for step in steps for path in _readable(step))]
-        inputs = tuple(draw(st.lists(st.sampled_from(paths), max_size=3, unique=True)))
-        patterns = {path for step in steps if step.kind == "glob" for path in step.targets}
-        written = [step.name for step in steps if patterns.intersection(inputs) & {*step.targets}]
-        others = [step.name for step in steps]
-        more = draw(st.lists(st.sampled_from(others), max_size=2, unique=True)) if others else []
-        steps.append(
-            Step(
-                name=f"t{index}",
-                kind=kind,
-                inputs=None if draw(st.integers(0, 7)) == 0 else inputs,
-                depends_on=tuple(dict.fromkeys([*written, *more])),
-                python=python,
-                always=draw(st.integers(0, 9)) == 0,
-                mode=draw(st.integers(0, 3)) == 0,
-            )
-        )
+        steps.append(draw(_steps(index, tuple(steps))))
     return Pipeline(tuple(steps))
+
+
+@st.composite
+def _steps(draw: st.DrawFn, index: int, steps: tuple[Step, ...]) -> Step:
+    code = "shell"
+    if draw(st.integers(0, 5)) == 0:
+        code = draw(st.sampled_from(CODES if LEARNED["code"] else ("lib",)))
+    elif LEARNED["code"] and draw(st.integers(0, 9)) == 0:
+        code = "runner"
+    kind = draw(st.sampled_from(("file", "pair") if code in CODES else KINDS))
+    axis = ""
+    if code == "shell" and LEARNED["matrices"] and draw(st.integers(0, 5)) == 0:
+        kind, axis = "file", draw(st.sampled_from(sorted(AXES)))
+    elif code == "lib" and LEARNED["selections"] and draw(st.booleans()):
+        kind = "value"
+    paths = [*INPUTS, *(path for step in steps for path in _readable(step))]
+    if LEARNED["links"]:
+        paths += LINKED
+    if LEARNED["journals"]:
+        paths.append(DATABASE)
+    inputs = tuple(draw(st.lists(st.sampled_from(paths), max_size=3, unique=True)))
+    if "glob" in axis:
+        inputs = (*inputs, AXES[axis].replace("*", "{k}"))
+    patterns = {path for step in steps if step.kind == "glob" for path in step.targets}
+    written = [step.name for step in steps if patterns.intersection(inputs) & {*step.targets}]
+    others = [step.name for step in steps]
+    more = draw(st.lists(st.sampled_from(others), max_size=2, unique=True)) if others else []
+    return Step(
+        name=f"{'val' if kind == 'value' else 't'}{index}",
+        kind=kind,
+        inputs=None if not axis and draw(st.integers(0, 7)) == 0 else inputs,
+        depends_on=tuple(dict.fromkeys([*written, *more])),
+        code=code,
+        axis=axis,
+        always=draw(st.integers(0, 9)) == 0,
+        # "When it last succeeded" and "its last value" are not said of one value of a parameter.
+        mode=kind not in ("none", "value") and draw(st.integers(0, 3)) == 0,
+    )
 
 
 ALL_KINDS = Pipeline(

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.builder import Pit
+from tests.engine import scripts
 from tests.engine.foretold import first_sources, from_scratch, scan
 from tests.engine.pipelines import ALL_KINDS, SOURCES, Step, Tree
 from tests.engine.test_run import rows
@@ -36,7 +37,7 @@ def _prepare(pit: Pit) -> None:
         pit.file(place, content)
     for step in ALL_KINDS.steps:
         pit.file(f"../../control/{step.name}", "sleep 0.03\n")
-    ALL_KINDS.write(pit.folder)
+    scripts.write(ALL_KINDS, pit.folder)
     pit.run("run", "m").ok()
 
 

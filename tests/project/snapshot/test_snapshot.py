@@ -159,6 +159,18 @@ def test_holes_stay_holes(place: Place) -> None:
         assert file.read(7) == b"middle\0"
 
 
+@pytest.mark.parametrize("at", [[0], [0, 8 << 20], [4096, 63 << 20], [(64 << 20) - 5], []])
+def test_what_lies_between_holes_is_copied(place: Place, at: list[int]) -> None:
+    path = place.file("sparse.bin", "")
+    with path.open("r+b") as file:
+        for start in at:
+            file.seek(start)
+            file.write(b"begin")
+        file.truncate(64 << 20)
+    place.take()
+    assert (place.copy / "sparse.bin").read_bytes() == path.read_bytes()
+
+
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
 def test_across_file_systems(place: Place) -> None:
     content = os.urandom(3 << 20)
