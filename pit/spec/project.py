@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pit.errors import nearest
 from pit.model import Dag, Output, Task, TaskType
 from pit.spec import toml
 from pit.spec.check import check
 from pit.spec.findings import Findings, label, printable
-from pit.spec.keys import DAG, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
+from pit.spec.keys import DAG, FILE_LISTS, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
 from pit.spec.movement import fold, with_saves
 from pit.spec.position import KeyPath
+from pit.spec.scripts import RUNNER_BY_EXTENSION, extension_of
 from pit.spec.sqltasks import check_source
 from pit.spec.sqlvalues import TABLE
 from pit.spec.values import NAME_HINT, name_problem, shown, suggestion
 
 FILE = "pit.toml"
-
-RUNNER_BY_EXTENSION = {".py": "python", ".sh": "bash", ".sql": "sql", ".sql.j2": "sql"}
 
 _NAME_LINE = re.compile(
     r"""^[ \t]*\[[ \t]*dag[ \t]*\](?:(?!^[ \t]*\[).)*?^[ \t]*name[ \t]*=[ \t]*(["'])([^"'\n]+)\1""",
@@ -43,7 +42,7 @@ class Project(NamedTuple):
 def read_project(folder: Path, root: Path) -> Project:
     """Read and check one project of the workspace at `root`; never raises for what it holds."""
     findings = Findings(label(folder / FILE, root))
-    data = toml.read(folder / FILE, findings)
+    data = toml.read(folder / FILE, findings, FILE_LISTS)
     if data is None:
         found = _NAME_LINE.search(findings.text)
         return Project(folder, found[2] if found else None, None, findings)
@@ -112,14 +111,24 @@ def _task(table: Any, at: KeyPath, findings: Findings) -> Task:
     fields = TASK.read(table, at, findings)
     fields.setdefault("name", f"#{at[-1]}")
     script = fields.setdefault("script", "")
+    _take_as_meant(table, fields)
     if fields.get("type", TaskType.SCRIPT) and "runner" not in table:
         fields["runner"] = "sql"
     elif script and "runner" not in table:
-        fields["runner"] = _runner(script, at, findings)
+        fields["runner"] = RUNNER_BY_EXTENSION.get(extension_of(script))
     check_source(table, at, findings)
     fold(table, fields, at, findings)
     _divide_targets(fields, at, findings)
     return Task(**fields)
+
+
+def _take_as_meant(table: dict[str, Any], fields: dict[str, Any]) -> None:
+    """A misspelt type is read as the one that it is near, so that it is one mistake."""
+    kind = table.get("type")
+    if isinstance(kind, str) and "type" not in fields:
+        near = nearest(kind, [one for one in TaskType if one])
+        if near:
+            fields["type"] = TaskType(near)
 
 
 def _divide_targets(fields: dict[str, Any], at: KeyPath, findings: Findings) -> None:
@@ -132,22 +141,6 @@ def _divide_targets(fields: dict[str, Any], at: KeyPath, findings: Findings) -> 
         findings.shorten(key, [int(str(findings.entry(key, place)[-1])) for place in places])
         fields["targets"] = tuple(targets[place] for place in places)
         fields["tables"] = tables
-
-
-def extension_of(script: str) -> str:
-    """What a script's name ends with; that of a template are its last two parts: `.sql.j2`."""
-    stem, extension = os.path.splitext(script)
-    return f"{os.path.splitext(stem)[1]}{extension}" if extension == ".j2" else extension
-
-
-def _runner(script: str, at: KeyPath, findings: Findings) -> str | None:
-    extension = extension_of(script)
-    runner = RUNNER_BY_EXTENSION.get(extension)
-    if runner is None:
-        what = f"for {extension} scripts" if extension else "for a script without extension"
-        hint = 'Set runner to "python", "bash", "sql", or a command: runner = "$ node"'
-        findings.add((*at, "script"), f"there is no runner {what}", hint)
-    return runner
 
 
 def _outputs(data: dict[str, Any], findings: Findings) -> tuple[Output, ...]:
