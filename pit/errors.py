@@ -214,6 +214,10 @@ class SecretsUnreadable(SecretsError):
     exit_code = 30
 
 
+class SecretsAbsent(SecretsUnreadable):
+    """The secrets file that is named is not there, or is no file."""
+
+
 class SecretsInvalid(SecretsError):
     """The secrets file is not TOML of strings and tables of strings."""
 
@@ -264,9 +268,23 @@ class NoSecrets(SecretsError):
     def __init__(self, key: str) -> None:
         super().__init__(
             f'secret "{key}" is not to be had: there is no secrets file',
-            "Give one with --secrets FILE, or set secrets_dir in pit_config.toml",
+            "Give one with --secrets FILE, or put secrets.toml into the workspace",
         )
         self.key = key
+
+
+class StubRefused(SecretsError):
+    """SQL would not be executed for want of a secrets file, and `stub = false` forbids that."""
+
+    exit_code = 35
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        more = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
+        super().__init__(
+            f"there is no secrets file, so the SQL of {tasks[0]}{more} cannot be executed",
+            "Begin one with: pit secrets set global NAME   (or name one: --secrets, secrets_dir in "
+            "pit_config.toml). stub = false there makes such a run fail; stub = true shows the SQL",
+        )
 
 
 class CannotDecrypt(SecretsError):

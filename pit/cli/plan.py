@@ -182,15 +182,22 @@ def _view(found: Aim, seen: Look, memory: Memory, outlooks: list[Outlook]) -> Pl
         tasks=tuple(_task(outlook, causes) for outlook in outlooks),
         forecast=forecast(found.dag, outlooks, found.dag.concurrency),
         gaps=tuple(lacking),
-        stub=found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks()),
+        stub=found.config.stub and _is_stub(found),
         meets=tuple(_meets(found, memory)),
         unmet=seen.unmet(outlooks),
     )
 
 
+def _is_stub(found: Aim) -> bool:
+    """Whether there is SQL to execute and no secrets file."""
+    return found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks())
+
+
 def _meets(found: Aim, memory: Memory) -> Iterator[str]:
     """What a run would meet before its first task, as far as the store knows."""
     dag, store = found.dag, memory.store
+    if not found.config.stub and _is_stub(found):
+        yield "there is no secrets file, and stub = false in pit_config.toml"
     if dag.overlap is not Overlap.ALLOW and store is not None:
         others = [
             run.id

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pit.cli.console import STATE_STYLES, Cell, Column, Console, count, duration, fit, printable
 from pit.cli.folding import folded
-from pit.cli.progress import reasoned, told
+from pit.cli.progress import NO_SQL, reasoned, told
 from pit.events import AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
 from pit.model import Reason, RunState, TaskState
 from pit.state.rundir import RunDir
@@ -85,12 +85,12 @@ class Summary:
         self._console.out()
         self._headline(started, ended, failed)
         self._list(started)
-        if ended.stub:
-            self._stub()
         self._tails(started, failed)
         step = self._next(started, ended, failed)
         if step:
             self._console.out(f"\n{self._console.paint('Next:', 'bold')} {step}")
+        if ended.stub:
+            self._stub()
 
     def _headline(self, started: RunStarted, ended: RunEnded, failed: list[TaskEnded]) -> None:
         state = self._console.paint(ended.state, STATE_STYLES[ended.state])
@@ -161,9 +161,14 @@ class Summary:
         ]
 
     def _stub(self) -> None:
-        text = "Stub run: the SQL was only written to the logs, because there is no secrets file."
-        self._console.out(f"\n  {self._console.paint(text, 'yellow')}")
-        self._console.out("  Give one with --secrets FILE, or secrets_dir in pit_config.toml.")
+        self._console.out(
+            "\n  The SQL is in the logs. Give a secrets file with --secrets FILE, or put"
+        )
+        self._console.out(
+            "  secrets.toml into the workspace; stub = false in pit_config.toml makes such"
+        )
+        self._console.out("  a run fail.")
+        self._console.out(self._console.paint(f"Stub run: {NO_SQL}.", "yellow"))
 
     def _tails(self, started: RunStarted, failed: list[TaskEnded]) -> None:
         for task in failed[:_TAILS]:

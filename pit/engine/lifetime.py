@@ -132,7 +132,16 @@ class Lifetime:
             pid_started=_start_of_this_process(),
             boot_id=tree.boot_id(),
             pit_version=request.pit_version,
+            stub=bool(self.shown_only()),
         )
+
+    def shown_only(self) -> tuple[str, ...]:
+        """The tasks whose SQL would be shown and not executed, for want of a secrets file."""
+        if self.request.config.secrets_file is not None:
+            return ()
+        done = self.request.again.done if self.request.again else {}
+        tasks = (task for task in self.resolved.tasks if task.name not in done)
+        return tuple(task.name for task in tasks if operators.runner_of(task) == "sql")
 
     def _stop(self, level: int) -> None:
         self.cancel.request(level, Reason.CANCELLED)

@@ -29,6 +29,7 @@ from pit.engine.schedule import Scheduler
 from pit.engine.sessions import OnDemand
 from pit.engine.tally import Tally
 from pit.engine.tracking import Scene, Tracking
+from pit.errors import StubRefused
 from pit.events import SetupStep, TaskEnded
 from pit.model import (
     Order,
@@ -59,6 +60,7 @@ def execute(request: Request, services: Services) -> Finale:
     life = Lifetime(request, services, resolve(request))
     with life.place(), life.opened():
         run = _Run(life)
+        run.refuse_stub()
         run.take_over()
         run.check_requirements()
         run.freeze()
@@ -86,6 +88,12 @@ class _Run:
         self.learning: Learning | None = None
 
     # ------------------------------------------------------------------ 1 to 3: before a task
+
+    def refuse_stub(self) -> None:
+        """A run whose SQL would only be shown does not begin where the workspace forbids that."""
+        shown = () if self.config.stub else self.life.shown_only()
+        if shown:
+            raise StubRefused(shown)
 
     def take_over(self) -> None:
         """What the run that this one continues has left."""

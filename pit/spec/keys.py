@@ -639,7 +639,17 @@ CONFIG = Table(
     WorkspaceConfig,
     Key("runs_dir", ConfigPath(), "Folder of the runs; runs if absent."),
     Key("metadata_db", ConfigPath(), "File of the run history; pit_metadata.db if absent."),
-    Key("secrets_dir", ConfigPath(), "The secrets file (not a folder).", "secrets_file"),
+    Key(
+        "secrets_dir",
+        ConfigPath(),
+        "The secrets file (not a folder); secrets.toml or secrets.toml.age if absent.",
+        "secrets_file",
+    ),
+    Key(
+        "stub",
+        Truth(),
+        "Whether a run without a secrets file only shows its SQL and succeeds; else it fails.",
+    ),
     Key(
         "secrets_recipients",
         ConfigPath(),

@@ -254,8 +254,9 @@ def test_sql_needs_secrets_and_says_so_without(pit: Pit) -> None:
         """)
     ).file("load.sql", "create table t as select 42 as answer; select * from t;\n")
     pit.file("after.sh", "echo done\n")
-    (pit.root / "secrets.toml").write_text('[global]\nwarehouse = "duckdb://db/w.duckdb"\n')
-    (pit.root / "secrets.toml").chmod(0o600)
+    secrets = pit.root / "conf.toml"
+    secrets.write_text('[global]\nwarehouse = "duckdb://db/w.duckdb"\n')
+    secrets.chmod(0o600)
     pit.run("run", "mart").ok()
     assert rows(pit, "select task, state, reason from tasks order by task") == [
         ("after", "skipped", "upstream_skipped"),
@@ -263,11 +264,11 @@ def test_sql_needs_secrets_and_says_so_without(pit: Pit) -> None:
     ]
     assert rows(pit, "select state, stub from runs") == [("success", 1)]
     assert "create table t" in pit.log("load")
-    pit.run("run", "mart", "--secrets", str(pit.root / "secrets.toml")).ok()
+    pit.run("run", "mart", "--secrets", str(secrets)).ok()
     assert "42" in pit.log("load")
     assert (pit.root / "db" / "w.duckdb").exists()
-    (pit.root / "secrets.toml").write_text('[global]\nother = "duckdb://db/w.duckdb"\n')
-    result = pit.run("run", "mart", "--secrets", str(pit.root / "secrets.toml"))
+    secrets.write_text('[global]\nother = "duckdb://db/w.duckdb"\n')
+    result = pit.run("run", "mart", "--secrets", str(secrets))
     result.fails(1, "missing_connection", "warehouse")
     pit.run("run", "mart", "--secrets", str(pit.root / "none.toml")).fails(30, "none.toml")
     assert rows(pit, "select state, reason from runs order by seq desc limit 1") == [

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from pit.cli.secrets.exposure import exposed
 from pit.engine import wanted
-from pit.errors import SecretsError, SecretsInvalid, nearest
+from pit.errors import SecretsAbsent, SecretsError, SecretsInvalid, nearest
 from pit.model import Dag, Problem, Reason, WorkspaceConfig
 from pit.spec.config import Workspace
 from pit.spec.findings import Findings, label
 from pit.spec.position import KeyPath
 from pit.spec.project import FILE
+from pit.spec.settings import CONFIG_FILE, load_workspace_config
 from pit.state import secretfile
 from pit.state.identities import Source
 from pit.state.recipients import file_for
@@ -35,17 +36,20 @@ class Found(NamedTuple):
 def check(config: WorkspaceConfig, workspace: Workspace) -> Found:
     """What there is to say of the secrets file.
 
-    A file that cannot be opened here, as on a machine without the key, is a note.
+    One that is named and is not there is a problem; one that cannot be opened here, as on a machine
+    without the key, a note.
     """
     path = config.secrets_file
     if path is None:
-        return Found()
+        return Found(notes=tuple(_of_stubs(config, workspace)))
     try:
         content = secretfile.read(path, Source.of(config))
         found = secretfile.structure(path, secretfile.parse(path, content.plain))
     except SecretsInvalid as error:
         told = Problem(path=str(path), sentence=_without(str(error), path), hint=error.hint)
         return Found(problems=(told,))
+    except SecretsAbsent as error:
+        return Found(problems=_at_its_name(config, path, error))
     except SecretsError as error:
         return Found(notes=(f"the secrets were not checked: {error}",))
     secrets = Secrets(path, found.scopes, found.acl)
@@ -58,6 +62,25 @@ def check(config: WorkspaceConfig, workspace: Workspace) -> Found:
             remarks.append(f"{path} lies in the project of {dag.name}, whose tasks can read it")
         warnings += _unmet(secrets, dag, config.root)
     return Found(warnings=tuple(warnings), notes=tuple(remarks))
+
+
+def _of_stubs(config: WorkspaceConfig, workspace: Workspace) -> Iterator[str]:
+    """What becomes of SQL where there is no secrets file."""
+    dags = [n for n, dag in workspace.dags.items() if any(t.runner == "sql" for t in dag.tasks)]
+    if dags:
+        but = "is not executed, only shown" if config.stub else "cannot be executed (stub = false)"
+        yield f"there is no secrets file, so the SQL of {', '.join(sorted(dags))} {but}"
+
+
+def _at_its_name(config: WorkspaceConfig, path: Path, error: SecretsAbsent) -> tuple[Problem, ...]:
+    """The problem of a secrets file that is not there, at the line that names it."""
+    file = config.root / CONFIG_FILE
+    named = load_workspace_config(config.root).secrets_file
+    if config.secrets_found or named != path:
+        return (Problem(path=str(path), sentence=str(error), hint=error.hint),)
+    findings = Findings(CONFIG_FILE, file.read_text("utf-8", "replace"))
+    findings.add(("secrets_dir",), str(error), error.hint)
+    return findings.problems()
 
 
 def _without(sentence: str, path: object) -> str:
