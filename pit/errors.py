@@ -16,11 +16,12 @@ PitError
 │   └── DiskFull              25
 ├── SecretsError              30–39
 │   ├── SecretsUnreadable     30
+│   │   └── SecretsAbsent     30  (the file that is named is not there)
 │   ├── SecretsInvalid        31
 │   ├── SecretNotFound        32
 │   ├── InvalidConnection     33
 │   ├── SecretRefused         34
-│   ├── NoSecrets             35
+│   ├── NoSecrets · StubRefused  35
 │   ├── CannotDecrypt         36  (no key, the wrong one, or a damaged file)
 │   ├── CannotEncrypt         37  (no recipients, or nobody here could read it again)
 │   └── SecretsNotWritten     38
@@ -119,15 +120,24 @@ class ConfigError(PitError):
 
 
 class NoProjects(ConfigError):
-    """The workspace holds no `projects/*/pit.toml`; `around` is one that it lies in, if any."""
+    """The workspace holds no `projects/*/pit.toml`, or is none; `around` is one that it lies in, if
+    any. `misplaced` is a sentence about a pit.toml that lies where none is looked for, and what to
+    type."""
 
     exit_code = 10
 
-    def __init__(self, root: Path, around: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, around: Path | None = None, misplaced: tuple[str, str] | None = None
+    ) -> None:
+        sentence = f"no projects found in {root / 'projects'}"
+        if not ((root / "projects").exists() or (root / "pit_config.toml").exists()):
+            sentence = f"no workspace here or above: {root} has no projects"
         hint = "Make one with: pit init my_project   (or point at a workspace with --project-dir)"
         if around is not None:
             hint = f"This is inside of the workspace {around}: go there, or give --project-dir"
-        super().__init__(f"no projects found in {root / 'projects'}", hint)
+        elif misplaced is not None:
+            sentence, hint = misplaced
+        super().__init__(sentence, hint)
         self.root, self.around = root, around
 
 

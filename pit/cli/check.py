@@ -17,6 +17,7 @@ from pit.errors import InvalidConfig, nearest
 from pit.model import Dag, Problem, Record, Task, TaskType, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec.config import Workspace
+from pit.spec.misplaced import misplaced
 from pit.spec.project import FILE
 
 if TYPE_CHECKING:
@@ -89,9 +90,16 @@ def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
 
 
 def _no_projects(root: Path) -> Iterator[str]:
-    """The folders beside the projects that are none."""
+    """The folders beside the projects that are none, and projects where none is looked for."""
+    strays = tuple(misplaced(root))
+    for stray in strays:
+        yield f"{stray.sentence} ({stray.command})"
+    told = {stray.file.parent for stray in strays}
+    above = {folder.parent for folder in told}
     for folder in sorted((root / spec.PROJECTS).iterdir()):
         if folder.name.startswith((".", "_")) or not folder.is_dir() or (folder / FILE).exists():
+            continue
+        if folder in above or folder.parent in told:
             continue
         near = None
         with suppress(OSError):

@@ -89,13 +89,15 @@ def test_a_workspace_that_is_not_there_is_named(pit: Pit) -> None:
 
 def test_a_workspace_without_projects_says_how_to_begin(pit: Pit) -> None:
     for command in (("validate",), ("status",), ("run", "sales"), ("runs", "sales")):
-        pit.run(*command).fails(10, "no projects found", "pit init my_project")
+        pit.run(*command).fails(10, "no workspace here or above", "pit init my_project")
 
 
 def test_from_a_folder_inside_of_a_workspace_the_workspace_is_named(sales: Pit) -> None:
     inside = sales.root / "projects" / "sales"
     said = f"inside of the workspace {sales.root}: go there"
-    sales.run("run", "sales", "--project-dir", str(inside)).fails(10, "no projects found", said)
+    sales.run("run", "sales", "--project-dir", str(inside)).fails(
+        10, "no workspace here or above", said
+    )
 
 
 def test_a_folder_inside_of_a_workspace_belongs_to_it(sales: Pit) -> None:

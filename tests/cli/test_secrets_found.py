@@ -100,7 +100,7 @@ def test_a_run_that_had_nothing_to_do_sees_that_there_are_secrets_now(tmp_path: 
     put(pit, "secrets.toml", "broken")
     pit.run("run", "p").fails(31, "secrets.toml")
     put(pit, "secrets.toml")
-    assert "nothing to do" in pit.run("run", "p").ok().out
+    assert "1 task is current" in pit.run("run", "p").ok().out
 
 
 def test_every_path_that_decides_the_configuration_is_listed(tmp_path: Path) -> None:
