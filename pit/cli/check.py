@@ -21,6 +21,7 @@ from pit.spec.misplaced import misplaced
 from pit.spec.project import FILE
 
 if TYPE_CHECKING:
+    from pit.cli.foreseen import Foreseen
     from pit.cli.secrets.checks import Found
 
 
@@ -44,7 +45,14 @@ def validate(settings: Settings, as_json: bool) -> None:
     if not workspace.projects:
         raise spec.no_projects(config.root)
     of_secrets, warnings, remarks = _of_secrets(config, workspace)
-    problems = (*workspace.problems, *_of_matrices(workspace.dags.values()), *of_secrets)
+    ahead = _of_files(workspace)
+    problems = (
+        *workspace.problems,
+        *_of_matrices(workspace.dags.values()),
+        *ahead.problems,
+        *of_secrets,
+    )
+    warnings = (*ahead.warnings, *warnings)
     report = Report(
         valid=not problems,
         projects=workspace.projects,
@@ -53,6 +61,7 @@ def validate(settings: Settings, as_json: bool) -> None:
         warnings=warnings,
         notes=(
             *(note for dag in workspace.dags.values() for note in notes(dag)),
+            *ahead.notes,
             *remarks,
             *_no_projects(config.root),
         ),
@@ -75,6 +84,13 @@ def _of_secrets(config: WorkspaceConfig, workspace: Workspace) -> Found:
     from pit.cli.secrets.checks import check
 
     return check(config, workspace)
+
+
+def _of_files(workspace: Workspace) -> Foreseen:
+    """What there is to say of the files and programs that the tasks name."""
+    from pit.cli.foreseen import foreseen
+
+    return foreseen(list(workspace.dags.values()), workspace.config.root)
 
 
 def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:

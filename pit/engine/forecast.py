@@ -11,6 +11,7 @@ from pit.engine.look import Action, Outlook
 from pit.model import Dag, Record, Task
 from pit.spec import graph
 from pit.spec.dataflow import WORKSPACE, links
+from pit.spec.nearby import meant
 from pit.spec.patterns import is_pattern, matches
 from pit.spec.placeholders import names_in
 
@@ -83,16 +84,21 @@ def _critical(seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]]) 
 
 # ---------------------------------------------------------------- what is missing
 
+_SUGGESTIONS = 10
+"""So many gaps get the file that was probably meant; more would take too long."""
+
 
 class Gap(Record):
     """A literal input that is not there, and that nothing in the run will make.
 
-    `maker` is the task that could: `load` of this DAG, or `raw/extract` of another.
+    `maker` is the task that could: `load` of this DAG, or `raw/extract` of another. `meant` is a
+    file of a like name, where nobody could.
     """
 
     task: str
     input: str
     maker: str = ""
+    meant: str = ""
 
 
 def gaps(dag: Dag, chosen: Iterable[str], workspace: Path, others: Iterable[Dag]) -> list[Gap]:
@@ -111,7 +117,12 @@ def gaps(dag: Dag, chosen: Iterable[str], workspace: Path, others: Iterable[Dag]
                 place = _place(path, dag.project, workspace)
                 if not os.path.lexists(place):
                     maker = next(iter(made_by), "") or _elsewhere(place, others, workspace)
-                    found.append(Gap(task=task.name, input=path, maker=maker))
+                    near = (
+                        ""
+                        if maker or len(found) >= _SUGGESTIONS
+                        else meant(task.name, path, dag, str(workspace))
+                    )
+                    found.append(Gap(task=task.name, input=path, maker=maker, meant=near))
     return found
 
 

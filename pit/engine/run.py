@@ -41,7 +41,7 @@ from pit.model import (
 )
 from pit.project.snapshot.digest import Digests
 from pit.project.snapshot.frozen import Frozen
-from pit.spec import durations, graph
+from pit.spec import durations, graph, nearby
 from pit.state import memory
 from pit.state.files import remove_tree
 from pit.state.identities import has_key
@@ -181,7 +181,8 @@ class _Run:
     def _order(self, name: str, attempt: int) -> Order | Refusal:
         """What a task is told to do, or why it cannot: as in make, what it reads must be there."""
         if lacking := self.tracking.lacking(name):
-            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(lacking))
+            near = nearby.meant(name, lacking[0], self.dag, str(self.config.root))
+            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(lacking, near))
         return self.orders.order(name, attempt)
 
     def _params_of(self, task: Task) -> str | None:

@@ -170,6 +170,14 @@ def _check_requirements(projects: list[Project]) -> None:
     for project in projects:
         for name in project.dag.requires if project.dag else ():
             if name not in known:
-                near = suggestion(name, sorted(known - {project.name}))
+                others = sorted(known - {project.name})
+                near = suggestion(name, others)
                 sentence = f'requires unknown DAG "{name}"{near}'
-                project.findings.add(("dag", "requires", name), sentence, on_key=True)
+                here = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+                hint = f"The other DAGs here: {here}" if here else "There is no other DAG here"
+                at = ("dag", "requires", name)
+                project.findings.add(at, sentence, "" if near else hint, on_key=True)
+
+
+_NAMED = 10
+"""So many DAGs are named in the place of one that is not there."""

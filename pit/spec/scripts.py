@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from pit.errors import nearest
 from pit.model import Dag, Task
 from pit.spec.findings import Findings
+from pit.spec.nearby import files, nearest_file
 from pit.spec.values import RUNNERS, command_told, is_command, shown
 
 RUNNER_BY_EXTENSION = {".py": "python", ".sh": "bash", ".sql": "sql", ".sql.j2": "sql"}
 
 SUGGESTIONS = 20
 """So many missing scripts get a suggestion; more would take too long."""
-
-FILES_SEEN = 5_000
-"""So many files of a project are looked at for suggestions."""
 
 _MISSING = "not found"
 
@@ -113,32 +110,14 @@ def _check_runner(task: Task, index: int, findings: Findings) -> None:
 
 def _add_missing(dag: Dag, missing: Sequence[int], findings: Findings) -> None:
     """Scripts that are not there: mistyped, or commands where a file should stand."""
-    files = list(_files(str(dag.project))) if missing else []
+    known = list(files(str(dag.project))) if missing else []
     for count, index in enumerate(missing):
         task, at = dag.tasks[index], ("tasks", index, "script")
-        near = _nearest_file(task.script, files) if count < SUGGESTIONS else None
+        near = nearest_file(task.script, known) if count < SUGGESTIONS else None
         if is_command(task.script) and not (near and is_command(near)):
-            findings.add(at, *command_told(task.script, files))
+            findings.add(at, *command_told(task.script, known))
             continue
         meant = f'; did you mean "{near}"?' if near else ""
         findings.add(at, f'script "{task.script}" {_MISSING}{meant}')
         if not near:
             _check_runner(task, index, findings)
-
-
-def _nearest_file(script: str, files: Sequence[str]) -> str | None:
-    name = os.path.basename(script).lower()
-    moved = [path for path in files if os.path.basename(path).lower() == name]
-    return moved[0] if len(moved) == 1 else nearest(script, files)
-
-
-def _files(project: str) -> Iterator[str]:
-    """Paths of files in the project, hidden folders left out, at most `FILES_SEEN`."""
-    seen = 0
-    for folder, folders, names in os.walk(project):
-        folders[:] = sorted(name for name in folders if name[0] != "." and name[:2] != "__")
-        for name in sorted(names):
-            seen += 1
-            if seen > FILES_SEEN:
-                return
-            yield os.path.relpath(os.path.join(folder, name), project)

@@ -23,6 +23,7 @@ from pit.work import process
 from pit.work.guardian import Guardian
 from pit.work.masking import Masks
 from pit.work.tasklog import Tap, TaskLog
+from pit.work.written import written
 
 if TYPE_CHECKING:
     from pit.work.broker import Sessions
@@ -204,6 +205,7 @@ def _ending(order: Order, done: process.Exit, cancel: process.Cancel) -> tuple[R
     if done.ending is None:
         reason, error = _exit(done)
         told = _line_endings(order) if reason is Reason.EXIT else ""
+        told += _without(order) if told else ""
         return reason, "; ".join(filter(None, (error, told)))
     if cancel.level and done.ending is cancel.reason:
         return done.ending, "ended because the run was ending"
@@ -230,6 +232,12 @@ def _line_endings(order: Order) -> str:
     return ""
 
 
+def _without(order: Order) -> str:
+    """How to be rid of those line endings."""
+    script = os.path.relpath(order.argv[1], order.cwd)
+    return f", take them out: sed -i 's/\\r$//' {shlex.quote(script)}"
+
+
 _EXIT_HINTS = {126: " (cannot be executed)", 127: " (command not found)"}
 
 
@@ -246,8 +254,13 @@ def _with_targets(order: Order, outcome: Outcome) -> Outcome:
     if not missing:
         return outcome
     error = f"ended well but did not make {', '.join(missing)}"
-    if not all(map(os.path.isabs, missing)):
+    made = written(Path(order.cwd), outcome.started_at)
+    if endings := _line_endings(order):
+        error += f"; {endings}{_without(order)}"
+    elif not made and not all(map(os.path.isabs, missing)):
         error += "; tasks work in a copy of the project, so write to relative paths"
+    if made:
+        error += f"; new or changed since it began: {made}"
     return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pit.cli.secrets.exposure import exposed
-from pit.engine import wanted
-from pit.errors import SecretsAbsent, SecretsError, SecretsInvalid, nearest
-from pit.model import Dag, Problem, Reason, WorkspaceConfig
+from pit.engine import databases, wanted
+from pit.errors import InvalidConnection, SecretsAbsent, SecretsError, SecretsInvalid, nearest
+from pit.model import Dag, Problem, Reason, Task, WorkspaceConfig
 from pit.spec.config import Workspace
 from pit.spec.findings import Findings, label
 from pit.spec.position import KeyPath
@@ -116,12 +116,34 @@ def _unmet(secrets: Secrets, dag: Dag, root: Path) -> tuple[Problem, ...]:
     told: set[str] = set()
     for index, task in enumerate(dag.tasks):
         for lack in wanted.lacks(secrets, dag, task):
-            place: KeyPath = ("tasks", index, "connection")
+            place = _connection_at(task, index)
             if lack.reason is Reason.MISSING_SECRET:
                 place = ("tasks", index, "secrets", (task.secrets or ()).index(lack.name))
-            elif not task.connection:
-                place = ("dag", "sql", "connection")
             if lack.name not in told:
                 told.add(lack.name)
                 findings.add(place, wanted.sentence(lack.error, secrets, dag), lack.error.hint)
+        name = databases.connection(dag, task)
+        if name is not None and name not in told:
+            told.add(name)
+            if error := _unusable(secrets, dag, name, root):
+                sentence = f'secret "{name}" is no usable database URL: {error}'
+                findings.add(_connection_at(task, index), sentence, error.hint)
     return findings.problems()
+
+
+def _connection_at(task: Task, index: int) -> KeyPath:
+    """Where pit.toml names the connection of a task."""
+    return ("tasks", index, "connection") if task.connection else ("dag", "sql", "connection")
+
+
+def _unusable(secrets: Secrets, dag: Dag, name: str, root: Path) -> InvalidConnection | None:
+    """What is wrong with the URL of a connection, which the text never has in it."""
+    from pit.sql import connect
+
+    try:
+        connect.parse(secrets.connection_url(dag.name, name), root)
+    except InvalidConnection as error:
+        return error
+    except SecretsError:
+        return None  # it is not there, which has been told
+    return None
