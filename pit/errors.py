@@ -130,7 +130,8 @@ class NoProjects(ConfigError):
         self, root: Path, around: Path | None = None, misplaced: tuple[str, str] | None = None
     ) -> None:
         sentence = f"no projects found in {root / 'projects'}"
-        if not ((root / "projects").exists() or (root / "pit_config.toml").exists()):
+        begun = (root / "projects").exists() or (root / "pit_config.toml").exists()
+        if not begun and around is None:
             sentence = f"no workspace here or above: {root} has no projects"
         hint = "Make one with: pit init my_project   (or point at a workspace with --project-dir)"
         if around is not None:

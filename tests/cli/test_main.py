@@ -95,9 +95,7 @@ def test_a_workspace_without_projects_says_how_to_begin(pit: Pit) -> None:
 def test_from_a_folder_inside_of_a_workspace_the_workspace_is_named(sales: Pit) -> None:
     inside = sales.root / "projects" / "sales"
     said = f"inside of the workspace {sales.root}: go there"
-    sales.run("run", "sales", "--project-dir", str(inside)).fails(
-        10, "no workspace here or above", said
-    )
+    sales.run("run", "sales", "--project-dir", str(inside)).fails(10, "no projects found", said)
 
 
 def test_a_folder_inside_of_a_workspace_belongs_to_it(sales: Pit) -> None:

@@ -289,7 +289,7 @@ def test_a_broken_project_is_told_and_stops_no_other(sales: Pit) -> None:
     shutil.rmtree(sales.root / "projects/sales")
     doit(sales.root, "list").fails(11, 'unknown key "retrys"')
     shutil.rmtree(sales.root / "projects/broken")
-    doit(sales.root, "list").fails(10, "no workspace here or above")
+    doit(sales.root, "list").fails(10, "no projects found")
 
 
 def test_missing_parameters_are_told(sales: Pit) -> None:

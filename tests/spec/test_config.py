@@ -227,7 +227,7 @@ def test_the_workspace_around_is_looked_for_where_the_error_is_raised(tmp_path: 
     project(tmp_path, "sales")
     inside = tmp_path / "projects/sales"
     assert NoProjects(inside).around is None
-    with pytest.raises(NoProjects, match="no workspace here or above") as caught:
+    with pytest.raises(NoProjects, match="no projects found") as caught:
         found(inside).dag("x")
     assert caught.value.around == tmp_path
     assert "inside of the workspace" in caught.value.hint
