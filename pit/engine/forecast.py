@@ -107,7 +107,7 @@ def gaps(dag: Dag, chosen: Iterable[str], workspace: Path, others: Iterable[Dag]
     makers: dict[tuple[str, str], list[str]] = {}
     for link in links(dag):
         makers.setdefault((link.reader, link.input), []).append(link.maker)
-    found = []
+    found: list[Gap] = []
     for task in dag.tasks:
         if task.name not in among:
             continue

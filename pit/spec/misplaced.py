@@ -65,8 +65,8 @@ def misplaced(root: Path) -> Iterator[Misplaced]:
         for name in _names(above):
             is_place = above == root and name in (_PROJECTS, *_OURS)
             if not is_place and (above / name / _FILE).is_file():
-                folder = _free(name, taken)
-                yield Misplaced(root=root, file=above / name / _FILE, folder=folder)
+                place = _free(name, taken)
+                yield Misplaced(root=root, file=above / name / _FILE, folder=place)
 
 
 def _names(folder: Path) -> list[str]:
