@@ -66,7 +66,7 @@ def test_a_failure_says_what_when_and_what_next(pit: Pit) -> None:
     )
     result = pit.run("run", "sales").fails(1, "exit code 3", "no such table", "upstream_failed")
     assert "pit" in result.out.splitlines()[-1]
-    assert "logs sales/first" in result.out.splitlines()[-1]
+    assert "retry sales --code new" in result.out.splitlines()[-1]
     assert rows(pit, "select task, state, reason from tasks order by task") == [
         ("first", "failed", "exit"),
         ("second", "upstream_failed", "upstream_failed"),
