@@ -16,11 +16,12 @@ PitError
 │   └── DiskFull              25
 ├── SecretsError              30–39
 │   ├── SecretsUnreadable     30
+│   │   └── SecretsAbsent     30  (the file that is named is not there)
 │   ├── SecretsInvalid        31
 │   ├── SecretNotFound        32
 │   ├── InvalidConnection     33
 │   ├── SecretRefused         34
-│   ├── NoSecrets             35
+│   ├── NoSecrets · StubRefused  35
 │   ├── CannotDecrypt         36  (no key, the wrong one, or a damaged file)
 │   ├── CannotEncrypt         37  (no recipients, or nobody here could read it again)
 │   └── SecretsNotWritten     38
@@ -121,15 +122,25 @@ class ConfigError(PitError):
 
 
 class NoProjects(ConfigError):
-    """The workspace holds no `projects/*/pit.toml`; `around` is one that it lies in, if any."""
+    """The workspace holds no `projects/*/pit.toml`, or is none; `around` is one that it lies in, if
+    any. `misplaced` is a sentence about a pit.toml that lies where none is looked for, and what to
+    type."""
 
     exit_code = 10
 
-    def __init__(self, root: Path, around: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, around: Path | None = None, misplaced: tuple[str, str] | None = None
+    ) -> None:
+        sentence = f"no projects found in {root / 'projects'}"
+        begun = (root / "projects").exists() or (root / "pit_config.toml").exists()
+        if not begun and around is None:
+            sentence = f"no workspace here or above: {root} has no projects"
         hint = "Make one with: pit init my_project   (or point at a workspace with --project-dir)"
         if around is not None:
             hint = f"This is inside of the workspace {around}: go there, or give --project-dir"
-        super().__init__(f"no projects found in {root / 'projects'}", hint)
+        elif misplaced is not None:
+            sentence, hint = misplaced
+        super().__init__(sentence, hint)
         self.root, self.around = root, around
 
 
@@ -216,6 +227,10 @@ class SecretsUnreadable(SecretsError):
     exit_code = 30
 
 
+class SecretsAbsent(SecretsUnreadable):
+    """The secrets file that is named is not there, or is no file."""
+
+
 class SecretsInvalid(SecretsError):
     """The secrets file is not TOML of strings and tables of strings."""
 
@@ -266,9 +281,23 @@ class NoSecrets(SecretsError):
     def __init__(self, key: str) -> None:
         super().__init__(
             f'secret "{key}" is not to be had: there is no secrets file',
-            "Give one with --secrets FILE, or set secrets_dir in pit_config.toml",
+            "Give one with --secrets FILE, or put secrets.toml into the workspace",
         )
         self.key = key
+
+
+class StubRefused(SecretsError):
+    """SQL would not be executed for want of a secrets file, and `stub = false` forbids that."""
+
+    exit_code = 35
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        more = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
+        super().__init__(
+            f"there is no secrets file, so the SQL of {tasks[0]}{more} cannot be executed",
+            "Begin one with: pit secrets set global NAME   (or name one: --secrets, secrets_dir in "
+            "pit_config.toml). stub = false there makes such a run fail; stub = true shows the SQL",
+        )
 
 
 class CannotDecrypt(SecretsError):

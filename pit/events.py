@@ -19,7 +19,8 @@ class Event(Record, tag_field="event", tag=str.lower):
 class RunStarted(Event, tag="run_started"):
     """A run exists: its folder is made and its lock is held, nothing else has happened yet.
 
-    `whole` says that it is about every task of its DAG.
+    `whole` says that it is about every task of its DAG, `stub` that it has SQL which it will not
+    execute, as there is no secrets file.
     """
 
     dag: str
@@ -37,6 +38,7 @@ class RunStarted(Event, tag="run_started"):
     boot_id: str = ""
     concurrency: int = 1
     pit_version: str = ""
+    stub: bool = False
 
 
 class SetupStep(Event, tag="setup_step"):

@@ -300,18 +300,22 @@ class WorkspaceConfig(Record):
     """pit_config.toml with every path absolute and every default applied.
 
     `secrets_file` and `identity` are those of the command line where it names them; an `identity`
-    comes before the environment, `age_identity` after it.
+    comes before the environment, `age_identity` after it. `secrets_found` says that the secrets
+    file is named nowhere and was found. Without one SQL is only shown, or with `stub` false a run
+    fails.
     """
 
     root: Path
     runs_dir: Path
     metadata_db: Path
     secrets_file: Path | None = None
+    secrets_found: bool = False
     secrets_recipients: Path | None = None
     age_identity: Path | None = None
     identity: Path | None = None
     keep_artifacts: tuple[str, ...] = ("logs", "project", "data")
     retention: Retention = Retention()
+    stub: bool = True
 
     @property
     def settings(self) -> Path:

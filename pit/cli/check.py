@@ -17,9 +17,11 @@ from pit.errors import InvalidConfig, nearest
 from pit.model import Dag, Problem, Record, Task, TaskType, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec.config import Workspace
+from pit.spec.misplaced import misplaced
 from pit.spec.project import FILE
 
 if TYPE_CHECKING:
+    from pit.cli.foreseen import Foreseen
     from pit.cli.secrets.checks import Found
 
 
@@ -43,7 +45,14 @@ def validate(settings: Settings, as_json: bool) -> None:
     if not workspace.projects:
         raise spec.no_projects(config.root)
     of_secrets, warnings, remarks = _of_secrets(config, workspace)
-    problems = (*workspace.problems, *_of_matrices(workspace.dags.values()), *of_secrets)
+    ahead = _of_files(workspace)
+    problems = (
+        *workspace.problems,
+        *_of_matrices(workspace.dags.values()),
+        *ahead.problems,
+        *of_secrets,
+    )
+    warnings = (*ahead.warnings, *warnings)
     report = Report(
         valid=not problems,
         projects=workspace.projects,
@@ -52,6 +61,7 @@ def validate(settings: Settings, as_json: bool) -> None:
         warnings=warnings,
         notes=(
             *(note for dag in workspace.dags.values() for note in notes(dag)),
+            *ahead.notes,
             *remarks,
             *_no_projects(config.root),
         ),
@@ -76,6 +86,13 @@ def _of_secrets(config: WorkspaceConfig, workspace: Workspace) -> Found:
     return check(config, workspace)
 
 
+def _of_files(workspace: Workspace) -> Foreseen:
+    """What there is to say of the files and programs that the tasks name."""
+    from pit.cli.foreseen import foreseen
+
+    return foreseen(list(workspace.dags.values()), workspace.config.root)
+
+
 def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
     """What is wrong with matrices that take their values from files."""
     from pit.project.selection import Places
@@ -89,9 +106,16 @@ def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
 
 
 def _no_projects(root: Path) -> Iterator[str]:
-    """The folders beside the projects that are none."""
+    """The folders beside the projects that are none, and projects where none is looked for."""
+    strays = tuple(misplaced(root))
+    for stray in strays:
+        yield f"{stray.sentence} ({stray.command})"
+    told = {stray.file.parent for stray in strays}
+    above = {folder.parent for folder in told}
     for folder in sorted((root / spec.PROJECTS).iterdir()):
         if folder.name.startswith((".", "_")) or not folder.is_dir() or (folder / FILE).exists():
+            continue
+        if folder in above or folder.parent in told:
             continue
         near = None
         with suppress(OSError):

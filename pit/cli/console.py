@@ -56,6 +56,10 @@ class Cell(NamedTuple):
     style: str = ""
 
 
+_WIDEST = 100
+"""Cells of a column where nothing is cut: one long text does not pad the lines of all others."""
+
+
 class Column(NamedTuple):
     """A table column; of the flexible ones the widest is cut first when the window is narrow."""
 
@@ -232,6 +236,8 @@ class Console:
         ]
         if self.width is not None:
             _narrow(widths, columns, self.width)
+        else:
+            widths = [min(width, _WIDEST) for width in widths]
         titles = [Cell(column.title, "dim") for column in columns]
         head = [titles] if any(column.title for column in columns) else []
         self.out("\n".join(self._row(columns, widths, row) for row in [*head, *grid]))
@@ -239,7 +245,7 @@ class Console:
     def _row(self, columns: Sequence[Column], widths: Sequence[int], row: Sequence[Cell]) -> str:
         parts = []
         for column, width, cell in zip(columns, widths, row, strict=True):
-            text = fit(cell.text, width)
+            text = cell.text if self.width is None else fit(cell.text, width)
             space = " " * (width - cells(text))
             painted = self.paint(text, cell.style)
             parts.append(space + painted if column.right else painted + space)

@@ -22,6 +22,7 @@ from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError
 from pit.model import Dag, Record
 from pit.spec import graph as dependencies
 from pit.spec.layers import ordered, reduced
+from pit.spec.naming import tasks_named
 from pit.spec.picture import Picture, Shape, Standing, dot, mermaid
 
 _MOST_BOXES = 40
@@ -321,7 +322,8 @@ def _lines(console: Console, picture: Picture, edges: Mapping[str, Sequence[str]
     rows = []
     for name, rail in found or [(name, marks[name]) for name in ordered(edges)]:
         shape = shapes[name]
-        after = f"after {', '.join(edges[name])}" if edges[name] and not found else shape.why
+        upstream = f"after {tasks_named(edges[name])}" if edges[name] else ""
+        after = shape.why if found else upstream or shape.why
         word = Cell(shape.word, _SIGNS[shape.standing][2])
         rows.append((rail, Cell(_name(console, shape), "bold"), word, after))
     columns = (Column(""), Column("", flexible=True), Column(""), Column("", flexible=True))

@@ -103,6 +103,10 @@ class Lazy(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def instead(self, name: str) -> str:
+        """What to do in the place of a command that there is not, where that is known."""
+        return ""
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -111,8 +115,8 @@ class Lazy(click.Group):
         if name in self.entries or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         near = nearest(name, self.entries)
-        hint = f"List the commands with: pit {self.words}--help"
-        if near:
+        hint = self.instead(name) or f"List the commands with: pit {self.words}--help"
+        if near and not self.instead(name):
             hint = f'Did you mean "{self.words}{near}"?'
         raise UsageError(f'there is no command "{self.words}{name}"', hint)
 
@@ -121,6 +125,24 @@ class Program(Lazy):
     """`pit` itself."""
 
     entries = COMMANDS
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of the commands in the list, or of the two that are options as well."""
+        return _ALSO.get(cmd_name) or super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with."""
+        if args[0] in _ALSO:
+            return args[0], _ALSO[args[0]], args[1:]
+        return super().resolve_command(ctx, args)
+
+    def instead(self, name: str) -> str:
+        """What to do in the place of a command of another tool."""
+        from pit.cli import meant
+
+        return meant.command(name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader that went away ends it quietly, before click answers with 1."""
@@ -171,6 +193,24 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
+@click.command("version", add_help_option=False)
+@click.pass_obj
+def _version(given: Given) -> None:
+    """Show the version, as --version does."""
+    given.console.out(f"pit {version()}")
+
+
+@click.command("help", add_help_option=False)
+@click.argument("words", nargs=-1)
+@click.pass_obj
+def _help(given: Given, words: tuple[str, ...]) -> None:
+    """Show what --help shows after the same words."""
+    program.main([*words, "--help"], prog_name="pit", obj=given, standalone_mode=False)
+
+
+_ALSO = {"help": _help, "version": _version}
+"""Commands that are not in the list, for those who expect them."""
+
 program = Program(
     name="pit",
     help="Run pipelines of plain scripts and SQL files, and know how each run went.",
@@ -179,7 +219,7 @@ program = Program(
     params=[
         *global_options(),
         click.Option(
-            ["--version"],
+            ["-V", "--version"],
             is_flag=True,
             expose_value=False,
             is_eager=True,
@@ -221,7 +261,7 @@ def _guarded(given: Given, arguments: list[str]) -> int:
     except PitError as error:
         return failed(given.console, error)
     except click.ClickException as error:
-        return _misused(given.console, error)
+        return _misused(given, error, arguments)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except SystemExit as error:  # a signal has ended a program that had the terminal to itself
@@ -242,13 +282,18 @@ def failed(console: Console, error: PitError) -> int:
     return error.exit_code
 
 
-def _misused(console: Console, error: click.ClickException) -> int:
+def _misused(given: Given, error: click.ClickException, arguments: Sequence[str]) -> int:
     """A command line that click cannot read, in the same words as every other error."""
+    console = given.console
     near = getattr(error, "possibilities", None)
     ctx = getattr(error, "ctx", None)
     hint = f"Help: {ctx.command_path if ctx else 'pit'} --help"
     if near:
         hint = f"Did you mean {' or '.join(near)}?"
+    if isinstance(error, click.NoSuchOption):
+        from pit.cli import meant
+
+        hint = meant.parameter(given, error.option_name, arguments) or hint
     message = error.message if near else error.format_message()
     more = _offered(error, ctx) if isinstance(error, click.UsageError) and ctx else ""
     console.error(message[:1].lower() + message[1:].rstrip("."), f"{more}{hint}")

@@ -16,6 +16,7 @@ import msgspec
 
 from pit.cli.options import Settings, command
 from pit.errors import BadArgument, ProjectExists
+from pit.spec.settings import CONFIG_FILE, SECRETS_FILES, load_workspace_config
 
 _SCAFFOLD = Path(__file__).parent / "scaffold"
 _PACKAGE = Path(__file__).parents[1]
@@ -24,7 +25,7 @@ _FACES = _SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent / "dodo_templates"
 _FIRST = "sample_pipeline"
 _NAME = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 _RESERVED = ("global", "acl", "pit")
-_SECRETS_OFF = '# secrets_dir = "secrets.toml"'
+_STUB_OFF = "\n# stub = false  "
 _LABELS = {"python": "Python", "sql": "SQL", "shell": "shell"}
 
 type_option = click.option(
@@ -56,6 +57,8 @@ def new(settings: Settings, path: str, kind: str) -> None:
         _copy_project(kind, made / "projects" / _FIRST, _FIRST)
         if kind == "sql":
             _wire_secrets(made)
+        elif here and _secrets_of(root):
+            _forbid_stubs(made / CONFIG_FILE)
         kept = _join(made, root) if here else []
         if not here:
             made.rename(root)
@@ -248,19 +251,29 @@ def _write_schema(root: Path) -> None:
 def _wire_secrets(root: Path) -> bool:
     """Give the workspace a secrets file with the connection `warehouse`, unless it has its own.
 
-    Only a configuration as `pit new` wrote it is changed; any other is the user's.
+    Of its configuration a line that `pit new` wrote is changed, and nothing else.
     """
-    secrets, config = root / "secrets.toml", root / "pit_config.toml"
+    config = root / CONFIG_FILE
     if not config.exists():
-        config.write_text((_SCAFFOLD / "workspace/pit_config.toml").read_text("utf-8"), "utf-8")
-    text = config.read_text("utf-8")
-    if secrets.exists() or f"\n{_SECRETS_OFF}" not in text:
+        config.write_text((_SCAFFOLD / "workspace" / CONFIG_FILE).read_text("utf-8"), "utf-8")
+    if _secrets_of(root):
         return False
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with open(os.open(secrets, flags, 0o600), "w", encoding="utf-8") as file:
+    with open(os.open(root / SECRETS_FILES[0], flags, 0o600), "w", encoding="utf-8") as file:
         file.write((_SCAFFOLD / "sql/secrets.toml").read_text("utf-8"))
-    config.write_text(text.replace(f"\n{_SECRETS_OFF}", f"\n{_SECRETS_OFF[2:]}  ", 1), "utf-8")
+    _forbid_stubs(config)
     return True
+
+
+def _secrets_of(root: Path) -> bool:
+    """Whether a workspace has a secrets file, or names one."""
+    return load_workspace_config(root).secrets_file is not None
+
+
+def _forbid_stubs(config: Path) -> None:
+    """Where there are secrets, SQL that is not executed is a failure."""
+    text = config.read_text("utf-8")
+    config.write_text(text.replace(_STUB_OFF, f"\n{_STUB_OFF[3:]}  ", 1), "utf-8")
 
 
 def _git_init(root: Path) -> bool:

@@ -65,8 +65,9 @@ class Settings:
         config = load_workspace_config(self.root)
         if self.secrets is None and self.identity is None:
             return config
-        file = self.secrets or config.secrets_file
-        return replace(config, secrets_file=file, identity=self.identity)
+        if self.secrets is not None:
+            config = replace(config, secrets_file=self.secrets, secrets_found=False)
+        return replace(config, identity=self.identity)
 
     def workspace(self) -> Workspace:
         """Every project of the workspace, the broken ones as problems."""
@@ -174,7 +175,7 @@ def global_options() -> list[click.Option]:
             ["--secrets"],
             metavar="FILE",
             type=click.Path(),
-            help="The secrets file (default: secrets_dir of pit_config.toml).",
+            help="The secrets file (default: secrets_dir of pit_config.toml, else secrets.toml).",
             **shared,
         ),
         click.Option(

@@ -27,6 +27,7 @@ from pit.engine.wanted import Unmet
 from pit.errors import BadArgument, InvalidConfig, PitError, RequirementNotMet
 from pit.model import Dag, Overlap, Problem, Record, TaskRecord
 from pit.spec import config as spec
+from pit.spec.naming import tasks_named
 from pit.state.rundir import RunDir
 
 _LINES = 50
@@ -190,7 +191,12 @@ def _view(found: Aim, seen: Look, memory: Memory, decisions: Sequence[Decision])
         dags = spec.discover(found.config).dags.values()
         return [dag for dag in dags if dag.name != found.dag.name]
 
-    lacking = gaps(decisions, found.dag.project, found.config.root, others)
+    lacking = gaps(
+        [gap for decision in decisions for gap in decision.gaps],
+        found.dag,
+        found.config.root,
+        others,
+    )
     return PlanView(
         dag=found.dag.name,
         selection=found.selection,
@@ -199,15 +205,22 @@ def _view(found: Aim, seen: Look, memory: Memory, decisions: Sequence[Decision])
         tasks=tuple(_task(decision, causes) for decision in decisions),
         forecast=forecast(found.dag, decisions, found.dag.concurrency),
         gaps=lacking,
-        stub=found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks()),
+        stub=found.config.stub and _is_stub(found),
         meets=tuple(_meets(found, memory)),
         unmet=seen.unmet(decisions),
     )
 
 
+def _is_stub(found: Aim) -> bool:
+    """Whether there is SQL to execute and no secrets file."""
+    return found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks())
+
+
 def _meets(found: Aim, memory: Memory) -> Iterator[str]:
     """What a run would meet before its first task, as far as the store knows."""
     dag, store = found.dag, memory.store
+    if not found.config.stub and _is_stub(found):
+        yield "there is no secrets file, and stub = false in pit_config.toml"
     if dag.overlap is not Overlap.ALLOW and store is not None:
         others = [
             run.id
@@ -311,21 +324,30 @@ def _row(name: str, tasks: Sequence[TaskPlan]) -> list[Cell]:
 
 def _times(view: PlanView) -> list[str]:
     told, lines = view.forecast, []
-    if told.seconds:
+    if told.seconds and told.at_least < _NOTHING and told.unknown:
+        lines.append(
+            f"How long it takes is not known yet: {tasks_named(told.unknown)} never "
+            "succeeded before."
+        )
+    elif told.seconds:
         text = f"Takes about {duration(told.at_least)}"
         if told.seconds - told.at_least >= 0.05:
             text += f", or {duration(told.seconds)} if all that is deferred has to run"
         lines.append(f"{text}, {view.concurrency} at a time, going by the last times.")
     if len(told.critical) > 1:
         lines.append(f"Critical path: {_path(told.critical)}")
-    if told.unknown and told.seconds:
-        names = ", ".join(told.unknown[:5]) + (" …" if len(told.unknown) > 5 else "")
+    if told.unknown and told.at_least >= _NOTHING:
+        names = tasks_named(told.unknown)
         lines.append(f"Not counted, because they never succeeded before: {names}")
     if told.saved >= 0.05:
         lines.append(f"Skipping what is current saves {duration(told.saved)} of work.")
     if view.stub:
         lines.append("There is no secrets file: SQL tasks would be shown, and not executed.")
     return lines
+
+
+_NOTHING = 0.001
+"""Seconds; less is no time that was taken."""
 
 
 def _path(names: Sequence[str]) -> str:
@@ -338,7 +360,7 @@ def _told(settings: Settings, view: PlanView) -> tuple[str, str]:
     """What is missing, and what to run for it."""
     lines = [
         f"{view.dag}/{gap.task} needs {gap.input}, which is not there"
-        + (f"; {gap.maker} makes it" if gap.maker else ", and no task makes it")
+        + (f"; {gap.maker} makes it" if gap.maker else f", and no task makes it{_meant(gap)}")
         for gap in view.gaps[:10]
     ]
     if len(view.gaps) > 10:
@@ -351,6 +373,10 @@ def _told(settings: Settings, view: PlanView) -> tuple[str, str]:
     )
     hints = [f"Run first: {settings.again(f'run {maker}')}" for maker in list(makers)[:3]]
     return "\n".join(lines), "\n".join(hints)
+
+
+def _meant(gap: Gap) -> str:
+    return f'; did you mean "{gap.meant}"?' if gap.meant else ""
 
 
 # ---------------------------------------------------------------- every DAG

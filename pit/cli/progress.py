@@ -211,7 +211,8 @@ def sentence(event: Event, room: int = 0) -> str:
         case Warned():
             return f"warning: {warning(event)}"
         case RunStarted():
-            return f"run {event.run} started: {_extent(event)}"
+            stub = f" as a stub: {NO_SQL}" if event.stub else ""
+            return f"run {event.run} started{stub}: {_extent(event)}"
         case RunEnded():
             why = "" if event.reason is Reason.EXIT else told(event.reason, event.error)
             why = why.removeprefix(event.state).removeprefix(": ")
@@ -286,6 +287,10 @@ def _which(attempt: int, attempts: int) -> str:
     return f" (attempt {attempt} of {attempts})" if attempt > 1 else ""
 
 
+NO_SQL = "SQL is not executed, because there is no secrets file"
+"""What a run says first and last that only shows its SQL."""
+
+
 def _extent(event: RunStarted) -> str:
     tasks = count(len(event.tasks), "task")
     chosen = f"{event.selection} of {tasks}" if event.selection else tasks
@@ -349,6 +354,8 @@ class LiveView:
             self._picture.take(event, time.monotonic())
             if isinstance(event, AttemptEnded):
                 self._scroll(self._lines.rest(event.task))
+            if isinstance(event, RunStarted) and event.stub:
+                self._above.append(self._console.paint(f"Stub run: {NO_SQL}.", "yellow"))
             if isinstance(event, Warned):
                 label = self._console.paint("warning:", "yellow")
                 self._above.append(self._console.broken(f"{label} {warning(event)}", " " * 9))

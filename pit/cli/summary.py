@@ -9,13 +9,16 @@ from pathlib import Path
 
 from pit.cli.console import STATE_STYLES, Cell, Column, Console, count, duration, fit, printable
 from pit.cli.folding import folded
-from pit.cli.progress import reasoned, told
+from pit.cli.progress import NO_SQL, reasoned, told
 from pit.events import AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
 from pit.model import Reason, RunState, TaskState
+from pit.spec.naming import tasks_named
 from pit.state.rundir import RunDir
 
 _TASK_LINES = 50
 _TAILS = 3
+_COMPARED = 50
+"""So many logs are held against each other, to show those that end alike only once."""
 _TAIL_LINES = 10
 _TAIL_BYTES = 16384
 _OURS = ("[pit] ", "--- attempt ")
@@ -87,12 +90,12 @@ class Summary:
         self._console.out()
         self._headline(started, ended, failed)
         self._list(started)
-        if ended.stub:
-            self._stub()
         self._tails(started, failed)
         step = self._next(started, ended, failed)
         if step:
             self._console.out(f"\n{self._console.paint('Next:', 'bold')} {step}")
+        if ended.stub:
+            self._stub()
 
     def _headline(self, started: RunStarted, ended: RunEnded, failed: list[TaskEnded]) -> None:
         state = self._console.paint(ended.state, STATE_STYLES[ended.state])
@@ -163,21 +166,42 @@ class Summary:
         ]
 
     def _stub(self) -> None:
-        text = "Stub run: the SQL was only written to the logs, because there is no secrets file."
-        self._console.out(f"\n  {self._console.paint(text, 'yellow')}")
-        self._console.out("  Give one with --secrets FILE, or secrets_dir in pit_config.toml.")
+        self._console.out(
+            "\n  The SQL is in the logs. Give a secrets file with --secrets FILE, or put"
+        )
+        self._console.out(
+            "  secrets.toml into the workspace; stub = false in pit_config.toml makes such"
+        )
+        self._console.out("  a run fail.")
+        self._console.out(self._console.paint(f"Stub run: {NO_SQL}.", "yellow"))
 
     def _tails(self, started: RunStarted, failed: list[TaskEnded]) -> None:
-        for task in failed[:_TAILS]:
-            lines = self._tail(started, task)
+        tails = [(task, self._tail(started, task)) for task in failed[:_COMPARED]]
+        shown: list[list[str]] = []
+        for task, lines in tails:
+            if len(shown) == _TAILS or (lines and lines in shown):
+                continue
+            shown.append(lines)
             about = ": the end of its log" if lines else ""
             self._console.out(f"\n{self._console.paint(task.task + about, 'bold')}")
             for line in lines:
                 self._console.out(f"  | {line}")
+            alike = [other.task for other, same in tails if other is not task and same == lines]
+            if lines and alike:
+                self._console.prose(f"  The same in {len(alike)} more: {tasks_named(alike)}", "  ")
+            self._advise(started, task, lines)
             if not lines:
                 self._console.prose(f"  {told(task.reason, task.error)}", "  ")
                 if task.attempts:
                     self._console.out("  It wrote nothing to its log.")
+
+    def _advise(self, started: RunStarted, task: TaskEnded, lines: list[str]) -> None:
+        """What the log of a failed task cannot know: how a module that is missing is got."""
+        from pit.cli.modules import advice  # few runs fail
+
+        told = advice(lines, Path(started.project)) if lines else ""
+        if told:
+            self._console.prose(f"  {told}", "  ")
 
     def _tail(self, started: RunStarted, task: TaskEnded) -> list[str]:
         """The last lines of a failed task's log; none if it holds no word of its own."""
@@ -189,12 +213,16 @@ class Summary:
             some, most = self._again("prune"), self._again("prune --all-finished")
             return f"make room ({some}, or {most}), then {self._again(f'run {started.dag}')}"
         worded = [task for task in failed if self._tail(started, task)]
+        again = self._again(f"retry {started.dag} --code new")
         if worded:
-            return self._again(f"logs {started.dag}/{worded[0].task}")
+            first = worded[0].task
+            if is_whole(self._log_file(started, first)):
+                return f"fix it, then {again}"
+            return f"{self._again(f'logs {started.dag}/{first}')}, and when it is fixed {again}"
         if ended.state is RunState.SUCCESS or ended.reason in (Reason.SETUP, Reason.REQUIREMENT):
             return ""  # what stopped the set-up says itself what to do
         if failed:
-            return f"mend it, then {self._again(f'retry {started.dag} --code new')}"
+            return f"fix it, then {again}"
         if ended.state is RunState.CANCELLED:
             part = f"/{started.selection}" if started.selection else ""
             return self._again(f"run {started.dag}{part}")
@@ -223,6 +251,16 @@ def own_words(path: Path, width: int = 200) -> list[str]:
     """The last lines of a log; none if there is no word in it but Pit's own."""
     lines = tail(path, width=width)
     return lines if any(not line.startswith(_OURS) for line in lines) else []
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a log is so short that its last lines are all of it."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(_TAIL_BYTES + 1)
+    except OSError:
+        return True
+    return len(text) <= _TAIL_BYTES and text.rstrip().count(b"\n") < _TAIL_LINES
 
 
 def tail(path: Path, lines: int = _TAIL_LINES, width: int = 200) -> list[str]:

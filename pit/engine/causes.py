@@ -17,6 +17,7 @@ from pit.engine.staleness.planner import Action, Decision
 from pit.model import Dag, Record, Task, TaskRecord
 from pit.spec import graph
 from pit.spec.dataflow import makes
+from pit.spec.naming import tasks_named
 
 _DEEPEST = 40
 _DIFF_LINES = 12
@@ -149,7 +150,8 @@ class Causes:
         """Why a task would run, or may, in one line."""
         decision = self._decisions[name]
         if decision.action is Action.DEFER and decision.after:
-            return f"depends on what {_listed(decision.after)} makes"
+            verb = "makes" if len(decision.after) == 1 else "make"
+            return f"depends on what {tasks_named(decision.after, 3)} {verb}"
         changes = explain.ordered(decision.changes)
         return explain.listed([self._words(decision, change)[0] for change in changes])
 
@@ -303,11 +305,6 @@ def _with(cause: Cause, sentence: str = "", causes: tuple[Cause, ...] = ()) -> C
         sentence=sentence or cause.sentence,
         causes=causes,
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _names(why: str, task: str) -> bool:

@@ -160,11 +160,12 @@ def environment(change: Change, moved: Sequence[str]) -> str:
     return packages or "its Python environment changed"
 
 
-def absent(inputs: Sequence[str]) -> str:
-    """What a task that failed had been promised, and did not find."""
+def absent(inputs: Sequence[str], meant: str = "") -> str:
+    """What a task that failed had been promised, and did not find; `meant` if one is like it."""
     more = f" and {len(inputs) - _REASONS} more" if len(inputs) > _REASONS else ""
     noun, verb = ("input", "is") if len(inputs) == 1 else ("inputs", "are")
-    return f"its {noun} {', '.join(inputs[:_REASONS])}{more} {verb} not there"
+    near = f'; did you mean "{meant}"?' if meant else ""
+    return f"its {noun} {', '.join(inputs[:_REASONS])}{more} {verb} not there{near}"
 
 
 # ---------------------------------------------------------------- files

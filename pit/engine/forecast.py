@@ -13,6 +13,7 @@ from pit.engine.staleness.planner import Action, Decision, Gap
 from pit.model import Dag, Record, Task
 from pit.spec import graph
 from pit.spec.dataflow import WORKSPACE
+from pit.spec.nearby import meant
 from pit.spec.patterns import matches
 
 
@@ -84,25 +85,26 @@ def _critical(seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]]) 
 
 # ---------------------------------------------------------------- what is missing
 
+_SUGGESTIONS = 10
+"""So many gaps get the file that was probably meant; more would take too long."""
+
 
 def gaps(
-    decisions: Iterable[Decision],
-    project: Path,
-    workspace: Path,
-    others: Callable[[], Iterable[Dag]],
+    lacking: Sequence[Gap], dag: Dag, workspace: Path, others: Callable[[], Iterable[Dag]]
 ) -> tuple[Gap, ...]:
-    """The inputs that the tasks of a plan lack; `others` gives the DAGs whose targets fill them,
-    maybe, if there is anything to fill."""
-    lacking = [gap for decision in decisions for gap in decision.gaps]
+    """The inputs that are lacking, with who could make them, or what was meant; `others` gives the
+    DAGs whose targets fill them, maybe."""
     if not any(not gap.maker for gap in lacking):
         return tuple(lacking)
     dags = list(others())
-    return tuple(
-        gap
-        if gap.maker
-        else replace(gap, maker=_elsewhere(_place(gap.input, project, workspace), dags, workspace))
-        for gap in lacking
-    )
+    found: list[Gap] = []
+    for gap in lacking:
+        place = _place(gap.input, dag.project, workspace)
+        maker = gap.maker or _elsewhere(place, dags, workspace)
+        told = maker or len(found) >= _SUGGESTIONS
+        near = "" if told else meant(gap.task, gap.input, dag, str(workspace))
+        found.append(replace(gap, maker=maker, meant=near))
+    return tuple(found)
 
 
 def _place(path: str, project: Path, workspace: Path) -> str:

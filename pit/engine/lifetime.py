@@ -25,9 +25,10 @@ from pit.errors import (
 )
 from pit.events import RunEnded, RunStarted, SetupStep, TaskEnded, Warned
 from pit.model import Output, Overlap, Reason, RunState, TaskState
+from pit.project.runners import table
 from pit.spec import graph
 from pit.state.rundir import RunDir, prepare
-from pit.work import operators, process, tree
+from pit.work import process, tree
 from pit.work.guardian import Guardian
 from pit.work.masking import Masks
 
@@ -143,7 +144,16 @@ class Lifetime:
             pid_started=_start_of_this_process(),
             boot_id=tree.boot_id(),
             pit_version=request.pit_version,
+            stub=bool(self.shown_only()),
         )
+
+    def shown_only(self) -> tuple[str, ...]:
+        """The tasks whose SQL would be shown and not executed, for want of a secrets file."""
+        if self.request.config.secrets_file is not None:
+            return ()
+        done = self.request.again.done if self.request.again else {}
+        tasks = (task for task in self.resolved.tasks if task.name not in done)
+        return tuple(task.name for task in tasks if table.of(task).is_sql)
 
     def _stop(self, level: int) -> None:
         self.cancel.request(level, Reason.CANCELLED)

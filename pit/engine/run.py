@@ -30,7 +30,7 @@ from pit.engine.stale_upstream import StaleUpstream
 from pit.engine.staleness.planner import Decision, Planner, target_of
 from pit.engine.tally import Tally
 from pit.engine.tracking import Scene, Tracking
-from pit.errors import PitError
+from pit.errors import PitError, StubRefused
 from pit.events import SetupStep, TaskEnded
 from pit.model import (
     Order,
@@ -42,7 +42,7 @@ from pit.model import (
 )
 from pit.project.digest import Digests
 from pit.project.view import frozen_view
-from pit.spec import durations, graph
+from pit.spec import durations, graph, nearby
 from pit.state import memory
 from pit.state.files import remove_tree
 from pit.state.identities import has_key
@@ -61,6 +61,7 @@ def execute(request: Request, services: Services) -> Finale:
     life = Lifetime(request, services, resolve(request))
     with life.place(), life.opened():
         run = _Run(life)
+        run.refuse_stub()
         run.take_over()
         run.check_requirements()
         run.freeze()
@@ -88,6 +89,12 @@ class _Run:
         self.learning: Learning | None = None
 
     # ------------------------------------------------------------------ 1 to 3: before a task
+
+    def refuse_stub(self) -> None:
+        """A run whose SQL would only be shown does not begin where the workspace forbids that."""
+        shown = () if self.config.stub else self.life.shown_only()
+        if shown:
+            raise StubRefused(shown)
 
     def take_over(self) -> None:
         """What the run that this one continues has left."""
@@ -178,7 +185,8 @@ class _Run:
         """What a task is told to do, or why it cannot: as in make, what it reads must be there."""
         if lacking := self.planner.missing(name):
             names = [gap.input for gap in lacking]
-            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(names))
+            near = nearby.meant(name, names[0], self.dag, str(self.config.root))
+            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(names, near))
         return self.orders.order(name, attempt)
 
     def _params_of(self, task: Task) -> str | None:

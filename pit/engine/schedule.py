@@ -35,6 +35,7 @@ from pit.events import (
     Warned,
 )
 from pit.model import Order, Reason, TaskState
+from pit.spec.naming import tasks_named
 
 
 class Cancellation(Protocol):
@@ -229,10 +230,10 @@ class Scheduler:
         """Launch a task, or end it at once when it cannot or need not run."""
         node, job = entry.node, entry.job
         if node.bad_deps:
-            failed = ", ".join(sorted(dep.task.meta["job"].name for dep in node.bad_deps))
+            failed = tasks_named(sorted(dep.task.meta["job"].name for dep in node.bad_deps))
             self._end(entry, TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, f"after {failed}")
         elif node.ignored_deps:
-            skipped = ", ".join(sorted(dep.task.meta["job"].name for dep in node.ignored_deps))
+            skipped = tasks_named(sorted(dep.task.meta["job"].name for dep in node.ignored_deps))
             self._end(entry, TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, f"after {skipped}")
         elif job.stub is not None:
             self._show_stub(job)
@@ -478,7 +479,7 @@ class Scheduler:
             and dep.state in (TaskState.FAILED, TaskState.UPSTREAM_FAILED)
         ]
         if failed:
-            after = f"after {', '.join(sorted(failed))}"
+            after = f"after {tasks_named(sorted(failed))}"
             return TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, after
         return TaskState.SKIPPED, self._stopping, ""
 

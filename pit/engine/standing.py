@@ -9,6 +9,7 @@ from pit.engine.staleness.planner import Action, Decision
 from pit.errors import PitError
 from pit.model import Dag, Record, WorkspaceConfig
 from pit.spec import matrix
+from pit.spec.naming import tasks_named
 
 CURRENT, RUN, DEFERRED, ERROR = "up-to-date", "run", "deferred", "error"
 """What doit calls the state of a task; `deferred` is Pit's own, shown as D."""
@@ -92,7 +93,7 @@ def _status(decision: Decision) -> Status:
         case Action.SKIP:
             return Status(status=CURRENT)
         case Action.DEFER:
-            made = f"it depends on what {', '.join(decision.after)} will produce"
+            made = f"it depends on what {tasks_named(decision.after)} will produce"
             unknown = [explain.sentence(change) for change in decision.changes]
             reasons = unknown if not decision.after else [made, *unknown]
             return Status(status=DEFERRED, reasons=tuple(reasons))

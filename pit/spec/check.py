@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
@@ -26,20 +25,18 @@ from pit.spec.instances import Expansion, expanded, listed
 from pit.spec.patterns import fixed_folder, is_pattern
 from pit.spec.placeholders import names_in
 from pit.spec.position import KeyPath
+from pit.spec.scripts import check_scripts
 from pit.spec.sqltasks import check_sql_tasks
 from pit.spec.values import suggestion
 
 SUGGESTIONS = 20
-"""So many missing scripts or tasks get a suggestion; more would take too long."""
+"""So many unknown tasks get a suggestion; more would take too long."""
 
 LONGEST_CYCLE = 12
 """So many members of a cycle are named."""
 
 NEAR = 0.8
 """How like a known name one in braces in `env` must be, from 0 to 1, to be taken for a mistake."""
-
-FILES_SEEN = 5_000
-"""So many files of a project are looked at for suggestions."""
 
 
 def check(dag: Dag, findings: Findings) -> None:
@@ -48,7 +45,7 @@ def check(dag: Dag, findings: Findings) -> None:
     A matrix whose values pit.toml lists is seen as its instances, any other as one task.
     """
     _check_names(dag, findings)
-    _check_scripts(dag, findings)
+    check_scripts(dag, findings)
     _check_params(dag, findings)
     _check_outputs(dag, findings)
     check_sql_tasks(dag, findings)
@@ -94,68 +91,6 @@ def _repeats(names: Iterable[str]) -> Iterator[tuple[int, str, str]]:
             yield index, seen[name.lower()], name
         else:
             seen[name.lower()] = name
-
-
-# ---------------------------------------------------------------- scripts
-
-
-def _check_scripts(dag: Dag, findings: Findings) -> None:
-    project = str(dag.project)
-    known: dict[str, str] = {"": ""}
-    missing: list[tuple[int, str]] = []
-    for index, task in enumerate(dag.tasks):
-        if not task.script:
-            continue
-        if task.script not in known:
-            known[task.script] = _file_problem(f"{project}/{task.script}")
-        if known[task.script] == _MISSING:
-            missing.append((index, task.script))
-        elif known[task.script]:
-            sentence = f'script "{task.script}" {known[task.script]}'
-            findings.add(("tasks", index, "script"), sentence)
-    _add_missing(project, missing, findings)
-
-
-_MISSING = "not found"
-
-
-def _file_problem(path: str) -> str:
-    """What keeps a path from being a script, as the end of a sentence; empty if nothing does."""
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return "is a link that leads nowhere" if os.path.islink(path) else _MISSING
-    except OSError as error:
-        return f"cannot be looked at: {error.strerror}"
-    if stat.S_ISREG(mode):
-        return ""
-    return "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
-
-
-def _add_missing(project: str, missing: list[tuple[int, str]], findings: Findings) -> None:
-    files = list(_files(project)) if missing else []
-    for count, (index, script) in enumerate(missing):
-        near = _nearest_file(script, files) if count < SUGGESTIONS else None
-        meant = f'; did you mean "{near}"?' if near else ""
-        findings.add(("tasks", index, "script"), f'script "{script}" {_MISSING}{meant}')
-
-
-def _nearest_file(script: str, files: Sequence[str]) -> str | None:
-    name = os.path.basename(script).lower()
-    moved = [path for path in files if os.path.basename(path).lower() == name]
-    return moved[0] if len(moved) == 1 else nearest(script, files)
-
-
-def _files(project: str) -> Iterator[str]:
-    """Paths of files in the project, hidden folders left out, at most `FILES_SEEN`."""
-    seen = 0
-    for folder, folders, names in os.walk(project):
-        folders[:] = sorted(name for name in folders if name[0] != "." and name[:2] != "__")
-        for name in sorted(names):
-            seen += 1
-            if seen > FILES_SEEN:
-                return
-            yield os.path.relpath(os.path.join(folder, name), project)
 
 
 # ---------------------------------------------------------------- dependencies and parameters

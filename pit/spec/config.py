@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from pit.errors import InvalidConfig, NoProjects, ProjectsUnreadable, UnknownDag
 from pit.model import Dag, Problem, Record, WorkspaceConfig
 from pit.spec import compiled
 from pit.spec.findings import printable
+from pit.spec.misplaced import misplaced
 from pit.spec.project import FILE, Project
 from pit.spec.settings import load_workspace_config as load_workspace_config
 from pit.spec.values import suggestion
@@ -47,12 +49,30 @@ class Workspace(Record, frozen=True):
         folder = self.config.root / PROJECTS / name
         if folder.is_dir() and not (folder / FILE).exists():
             error.hint = f"{PROJECTS}/{name} has no {FILE}"
+        for each in misplaced(self.config.root):
+            if name in (each.folder, each.file.parent.name):
+                error.hint = f"{each.sentence}\n{each.command}"
         raise error
 
 
 def no_projects(root: Path) -> NoProjects:
     """The error for a workspace without projects, with the one around it where there is one."""
-    return NoProjects(root, next((each for each in root.parents if _has_projects(each)), None))
+    around = next((each for each in root.parents if _has_projects(each)), None)
+    return NoProjects(root, around, None if around else _misplaced(root))
+
+
+def _misplaced(root: Path) -> tuple[str, str] | None:
+    """What is said of a pit.toml that lies at the top of a folder, or too deep for it."""
+    above = [each.parent for each in root.parents if each.name == PROJECTS]
+    for folder in (*above, root):
+        for each in misplaced(folder):
+            if folder == root or root.is_relative_to(each.file.parent):
+                here = folder == Path.cwd()
+                command = (
+                    each.command if here else f"cd {shlex.quote(str(folder))} && {each.command}"
+                )
+                return each.sentence, f"Put it there: {command}"
+    return None
 
 
 def _has_projects(folder: Path) -> bool:
@@ -150,6 +170,14 @@ def _check_requirements(projects: list[Project]) -> None:
     for project in projects:
         for name in project.dag.requires if project.dag else ():
             if name not in known:
-                near = suggestion(name, sorted(known - {project.name}))
+                others = sorted(known - {project.name})
+                near = suggestion(name, others)
                 sentence = f'requires unknown DAG "{name}"{near}'
-                project.findings.add(("dag", "requires", name), sentence, on_key=True)
+                here = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+                hint = f"The other DAGs here: {here}" if here else "There is no other DAG here"
+                at = ("dag", "requires", name)
+                project.findings.add(at, sentence, "" if near else hint, on_key=True)
+
+
+_NAMED = 10
+"""So many DAGs are named in the place of one that is not there."""

@@ -37,6 +37,7 @@ class Findings:
         self.text = text
         self._found: list[_Finding] = []
         self._kept: dict[KeyPath, list[int]] = {}
+        self._touched: set[KeyPath] = set()
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -44,10 +45,21 @@ class Findings:
     def add(self, at: KeyPath, sentence: str, hint: str = "", *, on_key: bool = False) -> None:
         """Note a problem with the value at a key path, or with the key itself."""
         self._found.append(_Finding(at, sentence, hint, on_key, None))
+        self._touched.update(at[:length] for length in range(1, len(at) + 1))
 
     def add_at(self, spot: Spot | None, sentence: str, hint: str = "") -> None:
         """Note a problem whose line and column are known, or that has none."""
         self._found.append(_Finding((), sentence, hint, False, spot or (0, 0)))
+
+    def doubt(self, at: KeyPath) -> None:
+        """Note that the value at a key path is not what the file meant to say, as when its key is
+        misspelt; the problem is told elsewhere."""
+        self._touched.add(at)
+
+    def doubts(self, at: KeyPath) -> bool:
+        """Whether something is wrong at a key path or below it: what follows from that is not
+        another mistake."""
+        return at in self._touched
 
     def shorten(self, at: KeyPath, kept: list[int]) -> None:
         """Note that of a list in the file only the entries at these places are used."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
+from pit.errors import nearest
 from pit.model import (
     CsvFormat,
     Dag,
@@ -60,7 +62,6 @@ from pit.spec.values import (
     Truth,
     Whole,
     shown,
-    suggestion,
 )
 
 RESERVED_NAMES = ("global", "acl", "pit")
@@ -69,10 +70,26 @@ RESERVED_NAMES = ("global", "acl", "pit")
 ARTIFACTS = ("logs", "project", "data")
 
 
-_MEANT = {"retry": "retries", "needs": "depends_on", "deps": "depends_on", "cron": "schedule"}
-"""Keys by names that other tools have for them."""
+_MEANT = {
+    "retry": "retries",
+    "needs": "depends_on",
+    "deps": "depends_on",
+    "upstream": "depends_on",
+    "cron": "schedule",
+}
+"""Keys by names that other tools have for them, used where the table has the key that is meant."""
 
-_COMMANDS = ("command", "cmd", "run", "shell", "bash", "exec")
+_MEANT_OF_FILES = {
+    "outputs": "targets",
+    "produces": "targets",
+    "outs": "targets",
+    "sources": "inputs",
+    "input": "inputs",
+}
+"""The same of a task without a type: a load has a source of its own, a save an output."""
+
+COMMANDS = ("command", "cmd", "run", "shell", "bash", "exec")
+"""Keys by which other tools take a command."""
 
 
 class Key(NamedTuple):
@@ -107,27 +124,37 @@ class Table:
         for name, value in table.items():
             key = keys.get(name)
             if key is None:
-                self._unknown(name, at, findings)
+                self._unknown(name, table, at, findings)
                 continue
             read = key.kind.read(value, (*at, name), findings)
             if read is not UNFIT:
                 fields[key.field or name] = read
         for name in self._required:
-            if name not in table:
+            if name not in table and not findings.doubts((*at, name)):
                 findings.add(at, f'{self.title} has no "{name}"', on_key=True)
         return fields
 
-    def _unknown(self, name: str, at: KeyPath, findings: Findings) -> None:
+    def _unknown(
+        self, name: str, table: Mapping[str, Any], at: KeyPath, findings: Findings
+    ) -> None:
         if name in self.later:
             sentence = f"key {shown(name)} is not yet supported by this version of Pit"
         elif self.is_open:
             return
         else:
-            meant = suggestion(_MEANT.get(name, name), tuple(self.keys))
-            if name in _COMMANDS and "script" in self.keys:
-                meant = '; write the command into a script: script = "a.sh"'
+            near, meant = self._meant(name, table)
+            findings.doubt((*at, near))
             sentence = f"unknown key {shown(name)} in {self.title}{meant}"
         findings.add((*at, name), sentence, on_key=True)
+
+    def _meant(self, name: str, table: Mapping[str, Any]) -> tuple[str, str]:
+        """The key that an unknown one stands for, or "", and the end of a sentence about it."""
+        if name in COMMANDS and "script" in self.keys:
+            return "script", '; write the command into a script: script = "a.sh"'
+        of_files = {} if "type" in table else _MEANT_OF_FILES
+        usual = (_MEANT | of_files).get(name.lower(), name)
+        near = nearest(usual if usual in self.keys else name, self.keys)
+        return near or "", f'; did you mean "{near}"?' if near else ""
 
     def defaults(self) -> dict[str, Any]:
         """Default values by key, as the file would write them; keys without one are absent."""
@@ -613,7 +640,17 @@ CONFIG = Table(
     WorkspaceConfig,
     Key("runs_dir", ConfigPath(), "Folder of the runs; runs if absent."),
     Key("metadata_db", ConfigPath(), "File of the run history; pit_metadata.db if absent."),
-    Key("secrets_dir", ConfigPath(), "The secrets file (not a folder).", "secrets_file"),
+    Key(
+        "secrets_dir",
+        ConfigPath(),
+        "The secrets file (not a folder); secrets.toml or secrets.toml.age if absent.",
+        "secrets_file",
+    ),
+    Key(
+        "stub",
+        Truth(),
+        "Whether a run without a secrets file only shows its SQL and succeeds; else it fails.",
+    ),
     Key(
         "secrets_recipients",
         ConfigPath(),
@@ -640,6 +677,9 @@ CONFIG = Table(
 
 FILE_TABLES = ("dag", "tasks", "outputs")
 """The tables at the top of pit.toml."""
+
+FILE_LISTS = ("tasks", "outputs")
+"""Those of them that come once for each entry, in two brackets."""
 
 TABLES = (DAG, TASK, MATRIX, CSV, EXPECT, OUTPUT, PARAM, REQUIRE, SQL, CONFIG, RETENTION)
 """All tables of both files, for whoever documents them."""

@@ -151,10 +151,11 @@ def fold(table: Mapping[str, Any], fields: dict[str, Any], at: KeyPath, findings
     `table` is the task as pit.toml has it.
     """
     kind = fields.get("type", TaskType.SCRIPT)
+    doubtful = findings.doubts((*at, "type"))
     own = {key: fields.pop(key) for key in (*LOAD_KEYS, "output") if key in fields}
     for key in (*LOAD_KEYS, "output"):
         wanted = TaskType.SAVE if key == "output" else TaskType.LOAD
-        if key in table and kind is not wanted:
+        if key in table and kind is not wanted and not doubtful:
             findings.add((*at, key), f'{key} is only for type = "{wanted}"', on_key=True)
     if kind is TaskType.LOAD:
         _check_load(table, own, at, findings)
@@ -162,7 +163,7 @@ def fold(table: Mapping[str, Any], fields: dict[str, Any], at: KeyPath, findings
             own.pop("output", None)
             fields["load"] = Load(**own)
     elif kind is TaskType.SAVE:
-        if "output" not in table:
+        if "output" not in table and not findings.doubts((*at, "output")):
             hint = 'Name the file in the data folder: output = "claims.parquet"'
             findings.add(at, "a save has no output", hint, on_key=True)
         if "output" in own:
@@ -173,7 +174,7 @@ def _check_load(
     table: Mapping[str, Any], own: Mapping[str, Any], at: KeyPath, findings: Findings
 ) -> None:
     for key in ("source", "table"):
-        if key not in table:
+        if key not in table and not findings.doubts((*at, key)):
             findings.add(at, f"a load has no {key}", on_key=True)
     for key in ("script", "query"):
         if key in table:

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pit.errors import nearest
 from pit.model import Dag, Output, Task, TaskType
 from pit.spec import runners, toml
 from pit.spec.check import check
 from pit.spec.findings import Findings, label, printable
-from pit.spec.keys import DAG, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
+from pit.spec.keys import DAG, FILE_LISTS, FILE_TABLES, OUTPUT, RESERVED_NAMES, TASK
 from pit.spec.movement import fold, with_saves
 from pit.spec.position import KeyPath
 from pit.spec.sqltasks import check_source
@@ -40,7 +41,7 @@ class Project(NamedTuple):
 def read_project(folder: Path, root: Path) -> Project:
     """Read and check one project of the workspace at `root`; never raises for what it holds."""
     findings = Findings(label(folder / FILE, root))
-    data = toml.read(folder / FILE, findings)
+    data = toml.read(folder / FILE, findings, FILE_LISTS)
     if data is None:
         found = _NAME_LINE.search(findings.text)
         return Project(folder, found[2] if found else None, None, findings)
@@ -109,14 +110,24 @@ def _task(table: Any, at: KeyPath, findings: Findings) -> Task:
     fields = TASK.read(table, at, findings)
     fields.setdefault("name", f"#{at[-1]}")
     script = fields.setdefault("script", "")
+    _take_as_meant(table, fields)
     if fields.get("type", TaskType.SCRIPT) and "runner" not in table:
         fields["runner"] = runners.SQL
     elif script and "runner" not in table:
-        fields["runner"] = _runner(script, at, findings)
+        fields["runner"] = runners.implied_by(script)
     check_source(table, at, findings)
     fold(table, fields, at, findings)
     _divide_targets(fields, at, findings)
     return Task(**fields)
+
+
+def _take_as_meant(table: dict[str, Any], fields: dict[str, Any]) -> None:
+    """A misspelt type is read as the one that it is near, so that it is one mistake."""
+    kind = table.get("type")
+    if isinstance(kind, str) and "type" not in fields:
+        near = nearest(kind, [one for one in TaskType if one])
+        if near:
+            fields["type"] = TaskType(near)
 
 
 def _divide_targets(fields: dict[str, Any], at: KeyPath, findings: Findings) -> None:
@@ -129,16 +140,6 @@ def _divide_targets(fields: dict[str, Any], at: KeyPath, findings: Findings) -> 
         findings.shorten(key, [int(str(findings.entry(key, place)[-1])) for place in places])
         fields["targets"] = tuple(targets[place] for place in places)
         fields["tables"] = tables
-
-
-def _runner(script: str, at: KeyPath, findings: Findings) -> str | None:
-    runner = runners.implied_by(script)
-    if runner is None:
-        extension = runners.extension_of(script)
-        what = f"for {extension} scripts" if extension else "for a script without extension"
-        hint = 'Set runner to "python", "bash", "sql", or a command: runner = "$ node"'
-        findings.add((*at, "script"), f"there is no runner {what}", hint)
-    return runner
 
 
 def _outputs(data: dict[str, Any], findings: Findings) -> tuple[Output, ...]:

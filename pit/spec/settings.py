@@ -13,6 +13,8 @@ from pit.errors import InvalidConfig
 from pit.model import WorkspaceConfig
 
 CONFIG_FILE = "pit_config.toml"
+SECRETS_FILES = ("secrets.toml", "secrets.toml.age")
+"""The names by which a secrets file in the workspace is found; the first that is there is used."""
 
 
 def load_workspace_config(root: Path) -> WorkspaceConfig:
@@ -23,7 +25,7 @@ def load_workspace_config(root: Path) -> WorkspaceConfig:
     )
     path = root / CONFIG_FILE
     if not os.path.lexists(path):
-        return defaults
+        return _with_found(defaults)
     from pit.spec import toml
     from pit.spec.findings import Findings
     from pit.spec.keys import CONFIG
@@ -35,12 +37,36 @@ def load_workspace_config(root: Path) -> WorkspaceConfig:
         raise InvalidConfig(findings.problems())
     paths = {key: root / fields.pop(key) for key in _PATHS if key in fields}
     given = {**paths, **fields}
-    return WorkspaceConfig(
-        root=root,
-        runs_dir=given.pop("runs_dir", defaults.runs_dir),
-        metadata_db=given.pop("metadata_db", defaults.metadata_db),
-        **given,
+    return _with_found(
+        WorkspaceConfig(
+            root=root,
+            runs_dir=given.pop("runs_dir", defaults.runs_dir),
+            metadata_db=given.pop("metadata_db", defaults.metadata_db),
+            **given,
+        )
     )
+
+
+def _with_found(config: WorkspaceConfig) -> WorkspaceConfig:
+    """With the secrets file that lies in the workspace, if none is named."""
+    if config.secrets_file is not None:
+        return config
+    for name in SECRETS_FILES:
+        if os.path.lexists(config.root / name):
+            from msgspec.structs import replace
+
+            return replace(config, secrets_file=config.root / name, secrets_found=True)
+    return config
+
+
+def settings_files(config: WorkspaceConfig) -> tuple[Path, ...]:
+    """Every path, there or not, whose coming, going or change can change the configuration."""
+    files = [config.root / CONFIG_FILE]
+    if config.secrets_file is None or config.secrets_found:
+        files += [config.root / name for name in SECRETS_FILES]
+    else:
+        files.append(config.secrets_file)
+    return tuple(files)
 
 
 _PATHS = ("runs_dir", "metadata_db", "secrets_file", "secrets_recipients", "age_identity")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from pit.model import Dag, Task, TaskType
+from pit.spec.dataflow import WORKSPACE
 from pit.spec.findings import Findings
 from pit.spec.placeholders import names_in
 from pit.spec.position import KeyPath
@@ -27,21 +28,27 @@ _EMPTY = msgspec.structs.asdict(Task(name=""))
 
 
 def check_sql_tasks(dag: Dag, findings: Findings) -> None:
-    """Add every problem with the keys of SQL tasks."""
+    """Add every problem with the keys of SQL tasks.
+
+    Where a task's type, script or runner is in doubt, what follows from it is left out.
+    """
     for index, task in enumerate(dag.tasks):
         at = ("tasks", index)
+        doubtful = any(findings.doubts((*at, key)) for key in ("type", "script", "runner"))
         _check_script(task, index, findings)
-        for key, sentence in _misplaced(task):
-            findings.add((*at, key), sentence, on_key=True)
-        if task.type and task.runner != SQL:
-            findings.add((*at, "runner"), f'runner must be "sql" with type = "{task.type}"')
-        _check_connection(dag, task, index, findings)
+        if not doubtful:
+            for key, sentence in _misplaced(task):
+                findings.add((*at, key), sentence, on_key=True)
+            if task.type and task.runner != SQL:
+                findings.add((*at, "runner"), f'runner must be "sql" with type = "{task.type}"')
+            _check_targets(task, index, findings)
         _check_names(dag, task, index, findings)
         for place, path in enumerate(task.inputs or ()):
             if path.startswith(TABLE):
                 hint = 'Watch it by its content: fingerprint = "select max(changed_at) from …"'
                 where = findings.entry((*at, "inputs"), place)
                 findings.add(where, f"{shown(path)}: inputs are files, not tables", hint)
+    _check_connections(dag, findings)
 
 
 def check_source(table: Mapping[str, Any], at: KeyPath, findings: Findings) -> None:
@@ -49,6 +56,8 @@ def check_source(table: Mapping[str, Any], at: KeyPath, findings: Findings) -> N
     kind = table.get("type")
     queries = kind in TYPES_OF["query"]
     if "script" in table or kind == TaskType.LOAD or (queries and "query" in table):
+        return
+    if any(findings.doubts((*at, key)) for key in ("type", "script", "query")):
         return
     what = '"script" or "query"' if queries else '"script"'
     findings.add(at, f"[[tasks]] has no {what}", on_key=True)
@@ -97,14 +106,84 @@ def _check_names(dag: Dag, task: Task, index: int, findings: Findings) -> None:
                 break
 
 
-def _check_connection(dag: Dag, task: Task, index: int, findings: Findings) -> None:
-    """What is asked of a database needs one."""
-    if task.connection or (task.runner == SQL and dag.connection):
+def _check_targets(task: Task, index: int, findings: Findings) -> None:
+    """A load, a save and a check make no file in the project."""
+    if not task.type:
         return
-    hint = "Name one on the task: connection = …, or in [dag.sql]"
+    for place, target in enumerate(task.targets):
+        outside = target.startswith(("/", WORKSPACE))  # a file database may lie there
+        if outside and task.type is not TaskType.SAVE:
+            continue
+        at = findings.entry(("tasks", index, "targets"), place)
+        sentence = f'a {task.type} cannot make the target "{target}"'
+        findings.add(at, f"{sentence}: {_MAKES[task.type]}", _instead(task, target))
+        return
+
+
+_MAKES = {
+    TaskType.LOAD: "it makes a table",
+    TaskType.SAVE: "its output lies in the run's data folder",
+    TaskType.CHECK: "it makes nothing",
+}
+
+
+def _instead(task: Task, target: str) -> str:
+    """What to write in the place of a target that a SQL task cannot make."""
+    if task.type is TaskType.LOAD:
+        table = task.load.table if task.load else "orders"
+        return f'Write targets = ["{TABLE}{table}"]'
+    if task.type is TaskType.CHECK:
+        return "Leave targets out"
+    output = task.save.output if task.save else "report.csv"
+    place = target.replace(WORKSPACE, "$PIT_WORKSPACE/")
+    return (
+        f'To publish it, add a shell task with targets = ["{target}"] and depends_on = '
+        f'["{task.name}"], whose script is: cp "$PIT_DATA_DIR/{output}" "{place}"'
+    )
+
+
+def _check_connections(dag: Dag, findings: Findings) -> None:
+    """What is asked of a database needs a connection; where none is named, that is one mistake."""
+    if findings.doubts(("dag", "sql")):
+        return
+    lacking: list[tuple[int, Task]] = []
+    for index, task in enumerate(dag.tasks):
+        is_sql = task.runner == "sql"
+        keys = ("connection", "runner") if is_sql else ("connection", "runner", "script", "type")
+        doubtful = any(findings.doubts(("tasks", index, key)) for key in keys)
+        if task.connection or (is_sql and dag.connection) or doubtful:
+            continue
+        if is_sql:
+            lacking.append((index, task))
+        else:
+            _check_asked(task, index, findings)
+    if lacking:
+        _add_lacking(lacking, findings)
+
+
+def _check_asked(task: Task, index: int, findings: Findings) -> None:
+    """What a task that is no SQL asks of a database."""
     if task.fingerprint:
         at = ("tasks", index, "fingerprint")
-        findings.add(at, "there is no connection to ask this of", hint, on_key=True)
+        findings.add(at, "there is no connection to ask this of", _NAME_ONE, on_key=True)
     if task.tables:
         sentence = f'there is no connection that the table "{task.tables[0]}" is in'
-        findings.add(("tasks", index, "targets"), sentence, hint, on_key=True)
+        findings.add(("tasks", index, "targets"), sentence, _NAME_ONE, on_key=True)
+
+
+_NAME_ONE = "Name one on the task: connection = …"
+
+
+def _add_lacking(lacking: Sequence[tuple[int, Task]], findings: Findings) -> None:
+    """All SQL tasks without a connection, at the first of them."""
+    index, first = lacking[0]
+    key = next(key for key in ("script", "query", "type", "name") if _written(first, key))
+    others = len(lacking) - 1
+    who = f'tasks "{first.name}" and {others} more run' if others else f'task "{first.name}" runs'
+    sentence = f"{who} SQL, and no connection says in which database"
+    hint = 'Name the secret with its URL, for all in [dag.sql]: connection = "…", or on the task'
+    findings.add(("tasks", index, key), sentence, hint, on_key=key in ("type", "name"))
+
+
+def _written(task: Task, key: str) -> bool:
+    return bool(getattr(task, key))

@@ -40,8 +40,11 @@ _SENTENCES = (
 )
 
 
-def read(path: Path, findings: Findings) -> dict[str, Any] | None:
-    """The tables of a TOML file, or None with the reason among the findings."""
+def read(path: Path, findings: Findings, lists: tuple[str, ...] = ()) -> dict[str, Any] | None:
+    """The tables of a TOML file, or None with the reason among the findings.
+
+    `lists` are the tables at the top that may come several times, as in `[[tasks]]`.
+    """
     try:
         raw = _bytes(path, findings)
     except OSError as error:
@@ -50,7 +53,7 @@ def read(path: Path, findings: Findings) -> dict[str, Any] | None:
     if raw is None:
         return None
     text = _text(raw, findings)
-    return None if text is None else _parsed(text, findings)
+    return None if text is None else _parsed(text, findings, lists)
 
 
 def _bytes(path: Path, findings: Findings) -> bytes | None:
@@ -93,12 +96,12 @@ def _text(raw: bytes, findings: Findings) -> str | None:
         return None
 
 
-def _parsed(text: str, findings: Findings) -> dict[str, Any] | None:
+def _parsed(text: str, findings: Findings, lists: tuple[str, ...] = ()) -> dict[str, Any] | None:
     findings.text = text
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        _add_syntax_error(error, findings)
+        _add_syntax_error(error, findings, lists)
     except RecursionError:
         findings.add_at(None, "arrays or tables are nested too deeply")
     except ValueError as error:  # a number with more digits than Python converts
@@ -106,9 +109,13 @@ def _parsed(text: str, findings: Findings) -> dict[str, Any] | None:
     return None
 
 
-def _add_syntax_error(error: tomli.TOMLDecodeError, findings: Findings) -> None:
+def _add_syntax_error(
+    error: tomli.TOMLDecodeError, findings: Findings, lists: tuple[str, ...]
+) -> None:
     line, column = error.lineno, error.colno
     if re.match(r"Cannot (overwrite|mutate|declare)", error.msg):
+        if _add_single_brackets(findings, lists):
+            return
         again = repeated(findings.text, line)
         if again:
             path, earlier, later = again
@@ -116,6 +123,27 @@ def _add_syntax_error(error: tomli.TOMLDecodeError, findings: Findings) -> None:
             findings.add_at(later.key, sentence, "Keep one of the two")
             return
     findings.add_at(_shown(findings.text, line, column), f"not TOML: {_said(error.msg)}")
+
+
+def _add_single_brackets(findings: Findings, lists: tuple[str, ...]) -> bool:
+    """Whether a table that may come several times is written with one pair of brackets."""
+    for name in lists:
+        header = rf"^[ \t]*\[[ \t]*({name}|{name.removesuffix('s')})[ \t]*(\.[^\]\n]+)?\]"
+        found = re.search(header, findings.text, re.MULTILINE)
+        whole = re.search(rf"^[ \t]*\[\[[ \t]*{name}[ \t]*\]\]", findings.text, re.MULTILINE)
+        if not found or (found[2] and (whole is None or whole.start() < found.start())):
+            continue
+        line = findings.text.count("\n", 0, found.start()) + 1
+        spot = (line, found.start(1) - findings.text.rfind("\n", 0, found.start(1)))
+        if found[2]:
+            hint = f"Write it below the [[{name}]] that it is for"
+            findings.add_at(spot, f"[{found[1]}{found[2]}] comes before any [[{name}]]", hint)
+        else:
+            what = name.removesuffix("s")
+            sentence = f"write [[{name}]], with two brackets, before each {what}"
+            findings.add_at(spot, f"[{found[1]}] is one table: {sentence}")
+        return True
+    return False
 
 
 def _named(path: KeyPath) -> str:

@@ -380,6 +380,9 @@ class Script(Kind):
         path, sentence = relative(value)
         if not sentence and (path.startswith(("/", WORKSPACE)) or path == "."):
             sentence = f"script {shown(value)} is not inside the project"
+        if sentence and is_command(value):
+            findings.add(at, *command_told(value))
+            return ""
         if sentence:
             hint = "A run executes a frozen copy of the project, so its scripts must lie in it"
             findings.add(at, sentence, hint if "project" in sentence else "")
@@ -388,6 +391,31 @@ class Script(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
+
+
+_COMMAND = re.compile(r"[\s|;&<>]")
+
+
+def is_command(script: str) -> bool:
+    """Whether the text for a script looks like a line for a shell: it has a blank, a pipe, …"""
+    return _COMMAND.search(script.strip()) is not None
+
+
+def command_told(script: str, files: Sequence[str] = ()) -> tuple[str, str]:
+    """A sentence about a command in the place of a script, and what to write instead.
+
+    One of its words may be the script that was meant, if it is among the project's `files`.
+    """
+    sentence = f"script is one file, not a command: {shown(script)}"
+    words = script.split()
+    meant = next((word for word in words if word in files and "." in word), None)
+    if meant is None or _COMMAND.search(script.strip().replace(" ", "")):
+        return sentence, 'Put the line into tasks/x.sh, and write script = "tasks/x.sh"'
+    line = " ".join("$0" if word == meant else word for word in words)
+    hint = f'Write script = "{meant}"'
+    if words.index(meant) < len(words) - 1 and "'" not in line and '"' not in line:
+        hint += f", and for its arguments runner = \"$ sh -c '{line}'\""
+    return sentence, hint
 
 
 class DataPath(Kind):

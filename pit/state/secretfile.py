@@ -15,7 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pit.errors import CannotDecrypt, CannotEncrypt, SecretsInvalid, SecretsUnreadable, nearest
+from pit.errors import (
+    CannotDecrypt,
+    CannotEncrypt,
+    SecretsAbsent,
+    SecretsInvalid,
+    SecretsUnreadable,
+    nearest,
+)
 from pit.state import age, memory, recipients
 from pit.state import replace as replacing
 from pit.state.identities import Identity, Source
@@ -83,11 +90,11 @@ def read(path: Path, source: Source) -> Content:
 def absent(path: Path) -> Content:
     """The content of a file that is yet to be made.
 
-    SecretsUnreadable where it was encrypted into another, whose secrets a new one would hide.
+    SecretsAbsent where it was encrypted into another, whose secrets a new one would hide.
     """
     encrypted = path.with_name(f"{path.name}.age")
     if encrypted.exists():
-        raise SecretsUnreadable(
+        raise SecretsAbsent(
             f"the secrets file {path} does not exist, but {encrypted} does",
             f'Set secrets_dir = "{encrypted.name}" in pit_config.toml, or give --secrets',
         )
@@ -101,21 +108,15 @@ def read_raw(path: Path) -> tuple[bytes, int]:
         mode = os.stat(path).st_mode
         # Opening a FIFO could wait for ever, but for the shell's own `--secrets <(command)`.
         if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and path.is_relative_to("/dev/fd")):
-            raise SecretsUnreadable(
-                f"the secrets file {path} is not a regular file",
-                "Name a file with --secrets, or with secrets_dir in pit_config.toml",
-            )
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise SecretsAbsent(f"the secrets file {path} is {kind}", _instead(path))
         with open(path, "rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
         trouble = error
-    if isinstance(trouble, FileNotFoundError):
+    if isinstance(trouble, FileNotFoundError | NotADirectoryError):
         absent(path)
-        raise SecretsUnreadable(
-            f"the secrets file {path} does not exist",
-            "Begin it with: pit secrets set global NAME   (or name another: --secrets, secrets_dir "
-            "in pit_config.toml)",
-        )
+        raise SecretsAbsent(f"the secrets file {path} does not exist", _instead(path))
     if trouble is not None:
         reason = (trouble.strerror or type(trouble).__name__).lower()
         raise SecretsUnreadable(
@@ -124,6 +125,55 @@ def read_raw(path: Path) -> tuple[bytes, int]:
     if len(content) > LARGEST:
         raise SecretsUnreadable(f"{path} is larger than 16 MB, which is no secrets file")
     return content, mode
+
+
+def _instead(path: Path) -> str:
+    """What to name in the place of a secrets file that is not there."""
+    near = _near(path)
+    if near is not None:
+        return f'Did you mean "{near}"? It is named by --secrets, or secrets_dir in pit_config.toml'
+    if path.is_dir():
+        return "Name a file with --secrets, or with secrets_dir in pit_config.toml"
+    return (
+        "Begin it with: pit secrets set global NAME   (or name another: --secrets, secrets_dir in "
+        "pit_config.toml)"
+    )
+
+
+def _near(path: Path) -> Path | None:
+    """The file that was probably meant: one of a like name beside it, or of its name close by."""
+    inside = [path / name for name in _USUAL] if path.is_dir() else []
+    around = path.parent if path.parent.is_dir() else path.parent.parent
+    close = [folder / path.name for folder in _folders(around)]
+    close += [path.parent.parent / path.name]
+    for each in (*inside, *close):
+        if each.is_file():
+            return each
+    beside = {each.name: each for each in _listed(path.parent) if _may_be_meant(each, path)}
+    near = nearest(path.name, beside)
+    if near is None:
+        near = next((name for name in _USUAL if name in beside), None)
+    return beside[near] if near is not None else None
+
+
+def _may_be_meant(each: Path, path: Path) -> bool:
+    kinds = (".toml", ".age", path.suffix)
+    return each.suffix in kinds and each.name not in _NO_SECRETS and each.is_file()
+
+
+_NO_SECRETS = ("pit.toml", "pit_config.toml", "pyproject.toml")
+_USUAL = ("secrets.toml", "secrets.toml.age")
+
+
+def _folders(parent: Path) -> list[Path]:
+    return [each for each in _listed(parent) if each.is_dir() and not each.name.startswith(".")]
+
+
+def _listed(parent: Path) -> list[Path]:
+    try:
+        return sorted(parent.iterdir())
+    except OSError:  # not there, or not ours to read
+        return []
 
 
 def parse(path: Path, plain: bytes) -> dict[str, Any]:

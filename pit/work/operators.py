@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from pit.work import process
 from pit.work.guardian import Guardian
 from pit.work.masking import Masks
 from pit.work.tasklog import Tap, TaskLog
+from pit.work.written import written
 
 if TYPE_CHECKING:
     from pit.work.broker import Sessions
@@ -178,6 +180,7 @@ def _ending(order: Order, done: process.Exit, cancel: process.Cancel) -> tuple[R
     if done.ending is None:
         reason, error = _exit(done)
         told = _line_endings(order) if reason is Reason.EXIT else ""
+        told += _without(order) if told else ""
         return reason, "; ".join(filter(None, (error, told)))
     if cancel.level and done.ending is cancel.reason:
         return done.ending, "ended because the run was ending"
@@ -204,6 +207,12 @@ def _line_endings(order: Order) -> str:
     return ""
 
 
+def _without(order: Order) -> str:
+    """How to be rid of those line endings."""
+    script = os.path.relpath(order.argv[1], order.cwd)
+    return f", take them out: sed -i 's/\\r$//' {shlex.quote(script)}"
+
+
 _EXIT_HINTS = {126: " (cannot be executed)", 127: " (command not found)"}
 
 
@@ -218,10 +227,9 @@ def _with_targets(order: Order, outcome: Outcome, before: outside.Looks) -> Outc
         return outcome
     missing = publish.missing(Path(order.cwd), order.targets)
     if missing:
-        error = f"ended well but did not make {', '.join(missing)}"
-        if not all(map(os.path.isabs, missing)):
-            error += "; tasks work in a copy of the project, so write to relative paths"
-        return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
+        return replace(
+            outcome, reason=Reason.MISSING_TARGET, error=_lacking(order, outcome, missing)
+        )
     if unwritten := outside.untouched(before):
         error = (
             f"ended well but did not write {', '.join(unwritten)}: what stands there is from "
@@ -229,6 +237,19 @@ def _with_targets(order: Order, outcome: Outcome, before: outside.Looks) -> Outc
         )
         return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
     return outcome
+
+
+def _lacking(order: Order, outcome: Outcome, missing: Sequence[str]) -> str:
+    """What to say of targets that are not there: what was written instead, and why maybe."""
+    error = f"ended well but did not make {', '.join(missing)}"
+    made = written(Path(order.cwd), outcome.started_at)
+    if endings := _line_endings(order):
+        error += f"; {endings}{_without(order)}"
+    elif not made and not all(map(os.path.isabs, missing)):
+        error += "; tasks work in a copy of the project, so write to relative paths"
+    if made:
+        error += f"; new or changed since it began: {made}"
+    return error
 
 
 _SAID_BY_THE_TASK = (None, Reason.EXIT, Reason.SQL_ERROR, Reason.CHECK_FAILED, Reason.MAX_CHANGE)

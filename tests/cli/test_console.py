@@ -89,6 +89,15 @@ def test_a_table_is_aligned_and_has_no_trailing_space() -> None:
     assert out.getvalue() == "NAME    TOOK\na         1s\nlonger   12s\n"
 
 
+def test_in_a_pipe_one_long_text_is_whole_and_pads_no_other_line() -> None:
+    shown, out, _ = plain()
+    shown.table((Column("KEY"), Column("RUN")), [("k" * 5000, "a"), ("k", "b")])
+    title, long, short = out.getvalue().splitlines()
+    assert long == "k" * 5000 + "  a"
+    assert short.split() == ["k", "b"]
+    assert len(title) == len(short) + 2 < 120
+
+
 def test_on_a_terminal_the_widest_flexible_column_is_cut() -> None:
     shown, out, _ = lit(NO_COLOR="1")
     shown.table(

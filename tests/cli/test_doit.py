@@ -95,7 +95,7 @@ def test_global_options_count_for_what_doit_carries_out(pit: Pit) -> None:
 
 
 def test_problems_end_it_with_the_exit_code_of_pit(pit: Pit) -> None:
-    pit.run("doit", "list").fails(10, "no projects found")
+    pit.run("doit", "list").fails(10, "no workspace here or above")
     pit.project("sales").toml("[dag")
     result = pit.run("doit", "list").fails(11, "projects/sales/pit.toml:1:")
     assert "Traceback" not in result.err

@@ -89,7 +89,7 @@ def test_a_workspace_that_is_not_there_is_named(pit: Pit) -> None:
 
 def test_a_workspace_without_projects_says_how_to_begin(pit: Pit) -> None:
     for command in (("validate",), ("status",), ("run", "sales"), ("runs", "sales")):
-        pit.run(*command).fails(10, "no projects found", "pit init my_project")
+        pit.run(*command).fails(10, "no workspace here or above", "pit init my_project")
 
 
 def test_from_a_folder_inside_of_a_workspace_the_workspace_is_named(sales: Pit) -> None:
@@ -261,3 +261,57 @@ def test_a_current_folder_that_is_gone_is_told(pit: Pit, tmp_path: Path) -> None
     Result(done.returncode, done.stdout, done.stderr).fails(
         2, "the current folder does not exist any more"
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("serve", "let cron or a timer call pit run"),
+        ("ls", "pit status"),
+        ("list", "pit status"),
+        ("test", "pit validate"),
+        ("build", "pit run DAG"),
+        ("stop", "Ctrl-C"),
+        ("ps", "pit status"),
+        ("backfill", "-p day=$day"),
+        ("watch", "watch pit run"),
+        ("stats", 'Did you mean "status"?'),
+        ("zzzz", "pit --help"),
+    ],
+)
+def test_a_word_of_another_tool_gets_the_way_to_do_it_here(pit: Pit, word: str, hint: str) -> None:
+    told = pit.run(word).fails(2, f'there is no command "{word}"', hint)
+    assert len(told.err.splitlines()) == 2
+
+
+def test_help_and_version_are_commands_as_well(pit: Pit) -> None:
+    assert pit.run("help").ok().out == pit.run("--help").ok().out
+    assert pit.run("help", "run").ok().out == pit.run("run", "--help").ok().out
+    words = ("secrets", "set")
+    assert pit.run("help", *words).ok().out == pit.run(*words, "--help").ok().out
+    pit.run("help", "rnu").fails(2, 'Did you mean "run"?')
+    version = pit.run("--version").ok().out
+    assert version.startswith("pit ")
+    assert pit.run("-V").ok().out == pit.run("version").ok().out == version
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("run", "shop", "--day", "2026-01-01"), "-p day=2026-01-01"),
+        (("run", "shop/a", "--day=2026-01-01"), "-p day=2026-01-01"),
+        (("run", "--load-id", "a b", "shop"), "-p 'load_id=a b'"),
+        (("plan", "shop", "--load_id", "7"), "-p load_id=7"),
+        (("run", "shop", "--forse"), "Did you mean --force"),
+        (("run", "shop", "--quux", "1"), "Help: pit run --help"),
+        (("run", "none", "--day", "1"), "Help: pit run --help"),
+    ],
+)
+def test_a_parameter_as_an_option_is_told_how_it_is_written(
+    pit: Pit, words: tuple[str, ...], meant: str
+) -> None:
+    pit.project("shop").toml(
+        "[dag.params]\nday = {}\nload_id = {}\n" + '[[tasks]]\nname = "a"\nscript = "a.sh"\n'
+    ).file("a.sh", "true\n")
+    told = pit.run(*words).fails(2, "no such option", meant)
+    assert ("-p " in told.err) == meant.startswith("-p ")

@@ -52,7 +52,9 @@ def test_a_workspace_has_its_files_and_editors_find_the_schema(pit: Pit) -> None
     first = (demo / "projects/sample_pipeline/pit.toml").read_text().splitlines()[0]
     assert first == "#:schema ../../pit.schema.json"
     assert stat.S_IMODE((demo / "secrets.toml").stat().st_mode) == 0o600
-    assert '\nsecrets_dir = "secrets.toml"' in (demo / "pit_config.toml").read_text()
+    config = (demo / "pit_config.toml").read_text()
+    assert "\nstub = false" in config
+    assert '\n# secrets_dir = "secrets.toml"' in config
     assert "secrets.toml" in (demo / ".gitignore").read_text()
 
 

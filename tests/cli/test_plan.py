@@ -224,3 +224,45 @@ def test_concurrency_and_what_failed_can_be_planned(chain: Pit) -> None:
     assert (
         planned.json["concurrency"] != chain.run("plan", "sales", "--json").ok().json["concurrency"]
     )
+
+
+def test_times_that_nobody_knows_are_not_told_as_none(pit: Pit) -> None:
+    pit.project("p").file("a.sh", "true\n").file("in", "1")
+    pit.toml(
+        '[[tasks]]\nname = "known"\nscript = "a.sh"\ninputs = ["in"]\n'
+        '[[tasks]]\nname = "new"\nscript = "a.sh"\n'
+    )
+    assert "Takes about" not in pit.run("plan", "p").ok().out
+    pit.run("run", "p/known").ok()
+    out = pit.run("plan", "p").ok().out
+    assert "0ms" not in out
+    pit.file("in", "2")
+    out = pit.run("plan", "p").ok().out
+    assert re.search(r"Takes about \d+ms, 4 at a time", out)
+    assert "Not counted, because they never succeeded before: new" in out
+
+
+def test_what_several_tasks_make_is_said_in_the_plural_and_instances_are_counted(pit: Pit) -> None:
+    pit.project("p").file("m.sh", "cat in > o_$PIT_MATRIX_K\n").file("in", "1")
+    pit.file("one.sh", "cat in > one\n").file("two.sh", "cat in > two\n").file("all.sh", "true\n")
+    make = '[[tasks]]\nname = "{0}"\nscript = "{0}.sh"\ninputs = ["in"]\ntargets = ["{1}"]\n'
+    pit.toml(
+        make.format("one", "one")
+        + make.format("two", "two")
+        + make.format("m", "o_{k}")
+        + 'matrix = { k = ["a", "b", "c"] }\n'
+        + '[[tasks]]\nname = "pair"\nscript = "all.sh"\ninputs = ["one", "two"]\n'
+        + '[[tasks]]\nname = "all"\nscript = "all.sh"\ninputs = ["o_*"]\n'
+        + '[[tasks]]\nname = "single"\nscript = "all.sh"\ninputs = ["one"]\n'
+    )
+    pit.run("run", "p").ok()
+    pit.file("in", "2")
+    out = pit.run("plan", "p").ok().out
+    assert "depends on what one, two make" in out
+    assert "depends on what m ×3 make" in out
+    assert "depends on what one makes" in out
+    pit.file("m.sh", "exit 3\n")
+    failed = pit.run("run", "p").fails(1).out
+    assert "upstream_failed" in failed
+    assert "after m ×3" in failed
+    assert "The same in 2 more" not in failed  # they wrote nothing

@@ -182,7 +182,10 @@ def test_who_may_have_a_global_entry(ws: Inside) -> None:
 
 
 def test_without_a_secrets_file_the_first_secret_makes_one(bare: Inside) -> None:
-    bare.run("secrets", "list").fails(30, "no secrets file is named", "secrets_dir")
+    bare.run("secrets", "list").fails(30, "secrets.toml does not exist", "pit secrets set global")
+    piped(bare, "v", "set", "global", "k").ok()
+    assert (bare.root / "secrets.toml").read_text() == '[global]\nk = "v"\n'
+    assert bare.run("secrets", "get", "global", "k").ok().out == "v\n"
     for name in ("one.toml", "two.toml"):
         file = bare.root / name
         option = ("--secrets", name)
@@ -387,7 +390,7 @@ def test_validate_looks_at_the_secrets_file(ws: Inside) -> None:
     ws.file("secrets.toml", "[global]\nkey = 5\n", 0o600)
     ws.run("validate").fails(11, '"key" in [global] must be a string')
     (ws.root / "secrets.toml").unlink()
-    assert "the secrets were not checked: " in ws.run("validate").ok().out
+    ws.run("validate").fails(11, "pit_config.toml:1:15: the secrets file", "does not exist")
 
 
 def test_validate_tells_a_table_without_quotes_from_a_dag_with_a_dot(ws: Inside) -> None:

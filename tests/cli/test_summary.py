@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
+
 from pit.cli.console import Console
 from pit.cli.summary import Summary, tail
 from pit.events import Event, RunEnded, RunStarted
@@ -66,7 +68,7 @@ def test_a_failure_ends_with_its_log_and_the_command_to_type(tmp_path: Path) -> 
         *(f"  | line {n}" for n in range(21, 30)),
         "  | ValueError: bäd",
         "",
-        "Next: pit logs sales/load",
+        "Next: pit logs sales/load, and when it is fixed pit retry sales --code new",
     ]
 
 
@@ -194,7 +196,7 @@ def test_a_log_without_a_word_is_not_advised(tmp_path: Path) -> None:
         ],
     }.items():
         text = summary(tmp_path, failed, end=over(RunState.FAILED), tasks=("load",))
-        step = "Next: mend it, then pit retry sales --code new"
+        step = "Next: fix it, then pit retry sales --code new"
         assert text.splitlines()[5:] == [*told, "", step]
 
 
@@ -209,3 +211,78 @@ def test_instances_of_which_the_same_is_to_be_said_share_a_line(tmp_path: Path) 
         "",
         "  120 tasks: 1 failed, 119 success",
     ]
+
+
+def failing(tmp_path: Path, project: Path, **logs: str) -> str:
+    """The summary of a run of a project in which tasks failed, with these logs."""
+    folder = tmp_path / RUN / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in logs.items():
+        (folder / f"{name}.log").write_text(text)
+    out = io.StringIO()
+    sink = Summary(Console(out, io.StringIO(), {}))
+    begin = RunStarted(
+        run=RUN,
+        at=AT,
+        dag="sales",
+        run_dir=str(tmp_path / RUN),
+        project=str(project),
+        tasks=tuple(logs),
+        params={},
+    )
+    fails = [ended(name, TaskState.FAILED, Reason.EXIT, "exit code 1", 1) for name in logs]
+    for event in (begin, *fails, over(RunState.FAILED, reason=Reason.EXIT)):
+        sink.emit(event)
+    sink.close()
+    return out.getvalue()
+
+
+def test_logs_that_end_alike_are_shown_once(tmp_path: Path) -> None:
+    logs = dict.fromkeys(("a", "b", "c", "d"), "boom\n") | {"e": "bang\n", "f": "bong\n"}
+    text = failing(tmp_path, tmp_path, **logs)
+    assert text.count("| boom") == 1
+    assert "a: the end of its log\n  | boom\n  The same in 3 more: b, c, d\n" in text
+    assert "  | bang" in text
+    assert "  | bong" in text
+
+
+def test_a_log_that_was_shown_whole_need_not_be_looked_at(tmp_path: Path) -> None:
+    again = "pit retry sales --code new"
+    whole = failing(tmp_path, tmp_path, a="".join(f"{n}\n" for n in range(10)))
+    assert whole.endswith(f"Next: fix it, then {again}\n")
+    long = failing(tmp_path, tmp_path, a="".join(f"{n}\n" for n in range(11)))
+    assert long.endswith(f"Next: pit logs sales/a, and when it is fixed {again}\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "files", "told"),
+    [
+        ("polars", (), "uv init --bare {project} && uv add --project {project} polars"),
+        ("sklearn.svm", (), "uv add --project {project} scikit-learn"),
+        (
+            "polars",
+            ("requirements.txt",),
+            "uv add --project {project} -r {project}/requirements.txt",
+        ),
+        (
+            "polars",
+            ("pyproject.toml", "requirements.txt"),
+            "environment: uv add --project {project} ",
+        ),
+        ("lib", ("lib/__init__.py",), '"lib" lies in the project'),
+        ("tools", ("code/tools.py",), '"tools" lies in the project'),
+    ],
+)
+def test_a_missing_module_is_told_with_the_way_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, files: tuple[str, ...], told: str
+) -> None:
+    project = tmp_path / "projects" / "shop"
+    for name in files:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
+    project.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    log = f"Traceback\nModuleNotFoundError: No module named '{module}'\n"
+    text = failing(tmp_path, project, a=log)
+    assert told.format(project="projects/shop") in text
+    assert ("uv init" in text) == ("pyproject.toml" not in files and "lies in" not in told)

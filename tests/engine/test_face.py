@@ -253,7 +253,9 @@ def test_it_works_from_a_folder_below(sales: Pit) -> None:
     assert doit(below, "list", "-k").ok().out == "sales   Sales of the day\n"
     sales.scripts(load="echo no; exit 1\n")
     result = doit(below, "run", "-k", "sales:load").fails(1)
-    assert result.out.endswith("Next: pit logs sales/load\n")  # which works there as well
+    assert result.out.endswith(
+        "Next: fix it, then pit retry sales --code new\n"
+    )  # which works there as well
 
 
 def test_a_project_has_a_face_of_its_own(sales: Pit) -> None:

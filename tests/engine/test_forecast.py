@@ -90,7 +90,7 @@ def found_gaps(dag: Dag, *chosen: str, others: tuple[Dag, ...] = ()) -> tuple[Ga
     with Store.open(config.metadata_db) as store:
         target = target_of(dag, config, {}, chosen)
         decisions = Look(target, None, store, process.capture).decisions()
-    return gaps(decisions, dag.project, root, lambda: others)
+    return gaps([gap for each in decisions for gap in each.gaps], dag, root, lambda: others)
 
 
 def test_a_missing_input_is_a_gap_unless_the_run_makes_it(project: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_failure_says_what_when_and_what_next(pit: Pit) -> None:
     )
     result = pit.run("run", "sales").fails(1, "exit code 3", "no such table", "upstream_failed")
     assert "pit" in result.out.splitlines()[-1]
-    assert "logs sales/first" in result.out.splitlines()[-1]
+    assert "retry sales --code new" in result.out.splitlines()[-1]
     assert rows(pit, "select task, state, reason from tasks order by task") == [
         ("first", "failed", "exit"),
         ("second", "upstream_failed", "upstream_failed"),
@@ -185,7 +185,8 @@ def test_runners_and_scripts_with_faults(pit: Pit) -> None:
 def test_a_script_with_windows_line_endings_is_told(pit: Pit) -> None:
     pit.project("crlf").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n')
     pit.file("a.sh", b"if true; then\r\n  echo hi\r\nfi\r\n")
-    pit.run("run", "crlf").fails(1, "Windows line endings (CRLF)")
+    remedy = "line endings (CRLF), take them out: sed -i 's/\\r$//' a.sh"
+    pit.run("run", "crlf").fails(1, remedy)
     assert "CRLF" in pit.run("validate").ok().out
     pit.file("a.sh", b"echo hi\r\n")
     done = pit.run("run", "crlf").ok().out
@@ -199,6 +200,72 @@ def test_a_target_written_past_the_run_is_missing_in_it(pit: Pit) -> None:
     told = "did not make x.csv; tasks work in a copy of the project, so write to relative paths"
     pit.run("run", "d").fails(1, told)
     assert told in pit.log("a")
+
+
+def test_a_target_that_a_script_with_windows_line_endings_did_not_make(pit: Pit) -> None:
+    pit.project("d").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\ntargets = ["out/x.csv"]\n')
+    pit.file("a.sh", b"echo 1 > out/x.csv\r\n")
+    pit.run("run", "d").fails(
+        1, "did not make out/x.csv; its script has Windows line endings (CRLF)"
+    )
+    assert "new or changed since it began: out/x.csv" in pit.log("a")
+    pit.file("a.sh", "echo 1 > out/x.csv\n").run("run", "d").ok()
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo 1 > out/y.csv", "out/y.csv"),
+        ("echo 1 > data/old.csv", "data/old.csv"),
+        ("cp -p data/old.csv out/kept.csv", "out/kept.csv"),
+        ("mkdir new; for n in 1 2 3 4 5; do echo > new/$n; done", "new/1, new/2, new/3 and 2 more"),
+        ("mkdir __pycache__; touch __pycache__/x a.pyc; echo 2 > z", "z"),
+    ],
+)
+def test_what_was_written_in_the_place_of_a_target_is_told(
+    pit: Pit, script: str, told: str
+) -> None:
+    pit.project("d").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\ntargets = ["out/x.csv"]\n')
+    pit.file("data/old.csv", "1\n").file("a.sh", f"{script}\n")
+    error = pit.run("run", "d", "--json").fails(1).events
+    ended = next(each for each in error if each["event"] == "task_ended")
+    assert ended["error"] == (
+        f"ended well but did not make out/x.csv; new or changed since it began: {told}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("out/a.tx", "out/a.txt"),
+        ("a.txt", "out/a.txt"),
+        ("data/in.cvs", "data/in.csv"),
+        ("dta/in.csv", "data/in.csv"),
+        ("{workspace}/shared/ref.cvs", "{workspace}/shared/ref.csv"),
+        ("qqqq/zzzzzz", ""),
+    ],
+)
+def test_an_input_that_is_not_there_is_told_with_the_one_that_was_meant(
+    pit: Pit, path: str, meant: str
+) -> None:
+    pit.file("shared/ref.csv", "")
+    pit.project("d").file("data/in.csv", "").file("a.sh", "echo > out/a.txt\n").file("b.sh", "true")
+    pit.toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ntargets = ["out/a.txt"]\n'
+        f'[[tasks]]\nname = "b"\nscript = "b.sh"\ninputs = ["{path}"]\n'
+    )
+    hint = f'; did you mean "{meant}"?' if meant else ""
+    pit.run("run", "d").fails(1, f"its input {path} is not there{hint}")
+    pit.run("plan", "d").fails(
+        1, f"d/b needs {path}, which is not there, and no task makes it{hint}"
+    )
+    checked = pit.run("validate").ok()
+    if meant:
+        assert (
+            f'projects/d/pit.toml:8:11: warning: input "{path}" is not there{hint}' in checked.err
+        )
+    else:
+        assert f"note: d/b reads {path}, which is not there, and no task makes it" in checked.out
 
 
 def test_closed_standard_streams_do_no_harm(pit: Pit) -> None:
@@ -254,8 +321,9 @@ def test_sql_needs_secrets_and_says_so_without(pit: Pit) -> None:
         """)
     ).file("load.sql", "create table t as select 42 as answer; select * from t;\n")
     pit.file("after.sh", "echo done\n")
-    (pit.root / "secrets.toml").write_text('[global]\nwarehouse = "duckdb://db/w.duckdb"\n')
-    (pit.root / "secrets.toml").chmod(0o600)
+    secrets = pit.root / "conf.toml"
+    secrets.write_text('[global]\nwarehouse = "duckdb://db/w.duckdb"\n')
+    secrets.chmod(0o600)
     pit.run("run", "mart").ok()
     assert rows(pit, "select task, state, reason from tasks order by task") == [
         ("after", "skipped", "upstream_skipped"),
@@ -263,11 +331,11 @@ def test_sql_needs_secrets_and_says_so_without(pit: Pit) -> None:
     ]
     assert rows(pit, "select state, stub from runs") == [("success", 1)]
     assert "create table t" in pit.log("load")
-    pit.run("run", "mart", "--secrets", str(pit.root / "secrets.toml")).ok()
+    pit.run("run", "mart", "--secrets", str(secrets)).ok()
     assert "42" in pit.log("load")
     assert (pit.root / "db" / "w.duckdb").exists()
-    (pit.root / "secrets.toml").write_text('[global]\nother = "duckdb://db/w.duckdb"\n')
-    result = pit.run("run", "mart", "--secrets", str(pit.root / "secrets.toml"))
+    secrets.write_text('[global]\nother = "duckdb://db/w.duckdb"\n')
+    result = pit.run("run", "mart", "--secrets", str(secrets))
     result.fails(1, "missing_connection", "warehouse")
     pit.run("run", "mart", "--secrets", str(pit.root / "none.toml")).fails(30, "none.toml")
     assert rows(pit, "select state, reason from runs order by seq desc limit 1") == [

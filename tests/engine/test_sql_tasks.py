@@ -190,6 +190,7 @@ def test_expectations_are_read_as_they_are_written(pit: Pit) -> None:
 def test_without_secrets_a_check_is_shown_and_not_made(pit: Pit) -> None:
     pit.toml(f'{_HEAD}{_CHECK}query = "SELECT 42"\n')
     (pit.root / "pit_config.toml").write_text("")
+    (pit.root / "secrets.toml").unlink()
     done = pit.run("run", "d", "--json").ok()
     assert ended(done)["c"][:2] == ("skipped", "no_secrets")
     assert "SELECT 42" in pit.log("c")

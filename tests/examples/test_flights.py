@@ -357,7 +357,9 @@ def test_data_that_breaks_a_rule_publishes_and_loads_nothing(flights: Pit, marts
         failed = flights.run("run", "flights_ingest", timeout=300)
     finally:
         tables.write_text(good)
-    failed.fails(1, "336,776 rows, expected at least 336,777", "pit logs flights_ingest/validate")
+    failed.fails(
+        1, "336,776 rows, expected at least 336,777", "pit retry flights_ingest --code new"
+    )
     assert {path.name: path.stat().st_ino for path in (project / "out").iterdir()} == before
     shown = flights.run("status", "flights_ingest", "--json").ok().out
     assert "upstream_failed" in shown

@@ -107,7 +107,7 @@ def test_no_typing_error_is_too_odd(tmp_path: Path, data: st.DataObject) -> None
 
 def test_without_a_runner_the_extension_rules(tmp_path: Path) -> None:
     scripts = {"a.py": "python", "b.sh": "bash", "c.sql": "sql"}
-    text = ""
+    text = '[dag.sql]\nconnection = "db"\n'
     for name in scripts:
         (tmp_path / name).touch()
         text += f'[[tasks]]\nname = "{name}"\nscript = "{name}"\n'

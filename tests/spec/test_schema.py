@@ -53,7 +53,7 @@ def test_defaults_are_those_of_the_records() -> None:
         (MATRIX, MatrixSource, set()),
         (OUTPUT, Output, {"extra"}),
         (PARAM, Param, {"name"}),
-        (CONFIG, WorkspaceConfig, {"root", "identity"}),
+        (CONFIG, WorkspaceConfig, {"root", "identity", "secrets_found"}),
     ],
 )
 def test_every_field_has_a_key(table: Table, record: type[Record], others: set[str]) -> None:

@@ -125,6 +125,8 @@ def test_whose_secrets(pit: Pit) -> None:
     pit.run("sql", "narrow", "SELECT 1", "--dag", "other").fails(34, "is not for DAG")
     pit.run("sql", "nope", "SELECT 1").fails(32, 'secret "nope" not found')
     Path(pit.root, "pit_config.toml").write_text("")
+    pit.run("sql", "duck", "SELECT 1").ok()  # found by its name
+    Path(pit.root, "secrets.toml").unlink()
     pit.run("sql", "duck", "SELECT 1").fails(35, "no secrets file")
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pit.cli.secrets.exposure import exposed
-from pit.engine import wanted
-from pit.errors import SecretsError, SecretsInvalid, nearest
-from pit.model import Dag, Problem, Reason, WorkspaceConfig
+from pit.engine import databases, wanted
+from pit.errors import InvalidConnection, SecretsAbsent, SecretsError, SecretsInvalid, nearest
+from pit.model import Dag, Problem, Reason, Task, WorkspaceConfig
 from pit.spec.config import Workspace
 from pit.spec.findings import Findings, label
 from pit.spec.position import KeyPath
 from pit.spec.project import FILE
+from pit.spec.settings import CONFIG_FILE, load_workspace_config
 from pit.state import secretfile
 from pit.state.identities import Source
 from pit.state.recipients import file_for
@@ -35,17 +36,20 @@ class Found(NamedTuple):
 def check(config: WorkspaceConfig, workspace: Workspace) -> Found:
     """What there is to say of the secrets file.
 
-    A file that cannot be opened here, as on a machine without the key, is a note.
+    One that is named and is not there is a problem; one that cannot be opened here, as on a machine
+    without the key, a note.
     """
     path = config.secrets_file
     if path is None:
-        return Found()
+        return Found(notes=tuple(_of_stubs(config, workspace)))
     try:
         content = secretfile.read(path, Source.of(config))
         found = secretfile.structure(path, secretfile.parse(path, content.plain))
     except SecretsInvalid as error:
         told = Problem(path=str(path), sentence=_without(str(error), path), hint=error.hint)
         return Found(problems=(told,))
+    except SecretsAbsent as error:
+        return Found(problems=_at_its_name(config, path, error))
     except SecretsError as error:
         return Found(notes=(f"the secrets were not checked: {error}",))
     secrets = Secrets(path, found.scopes, found.acl)
@@ -58,6 +62,25 @@ def check(config: WorkspaceConfig, workspace: Workspace) -> Found:
             remarks.append(f"{path} lies in the project of {dag.name}, whose tasks can read it")
         warnings += _unmet(secrets, dag, config.root)
     return Found(warnings=tuple(warnings), notes=tuple(remarks))
+
+
+def _of_stubs(config: WorkspaceConfig, workspace: Workspace) -> Iterator[str]:
+    """What becomes of SQL where there is no secrets file."""
+    dags = [n for n, dag in workspace.dags.items() if any(t.runner == "sql" for t in dag.tasks)]
+    if dags:
+        but = "is not executed, only shown" if config.stub else "cannot be executed (stub = false)"
+        yield f"there is no secrets file, so the SQL of {', '.join(sorted(dags))} {but}"
+
+
+def _at_its_name(config: WorkspaceConfig, path: Path, error: SecretsAbsent) -> tuple[Problem, ...]:
+    """The problem of a secrets file that is not there, at the line that names it."""
+    file = config.root / CONFIG_FILE
+    named = load_workspace_config(config.root).secrets_file
+    if config.secrets_found or named != path:
+        return (Problem(path=str(path), sentence=str(error), hint=error.hint),)
+    findings = Findings(CONFIG_FILE, file.read_text("utf-8", "replace"))
+    findings.add(("secrets_dir",), str(error), error.hint)
+    return findings.problems()
 
 
 def _without(sentence: str, path: object) -> str:
@@ -93,12 +116,34 @@ def _unmet(secrets: Secrets, dag: Dag, root: Path) -> tuple[Problem, ...]:
     told: set[str] = set()
     for index, task in enumerate(dag.tasks):
         for lack in wanted.lacks(secrets, dag, task):
-            place: KeyPath = ("tasks", index, "connection")
+            place = _connection_at(task, index)
             if lack.reason is Reason.MISSING_SECRET:
                 place = ("tasks", index, "secrets", (task.secrets or ()).index(lack.name))
-            elif not task.connection:
-                place = ("dag", "sql", "connection")
             if lack.name not in told:
                 told.add(lack.name)
                 findings.add(place, wanted.sentence(lack.error, secrets, dag), lack.error.hint)
+        name = databases.connection(dag, task)
+        if name is not None and name not in told:
+            told.add(name)
+            if error := _unusable(secrets, dag, name, root):
+                sentence = f'secret "{name}" is no usable database URL: {error}'
+                findings.add(_connection_at(task, index), sentence, error.hint)
     return findings.problems()
+
+
+def _connection_at(task: Task, index: int) -> KeyPath:
+    """Where pit.toml names the connection of a task."""
+    return ("tasks", index, "connection") if task.connection else ("dag", "sql", "connection")
+
+
+def _unusable(secrets: Secrets, dag: Dag, name: str, root: Path) -> InvalidConnection | None:
+    """What is wrong with the URL of a connection, which the text never has in it."""
+    from pit.sql import connect
+
+    try:
+        connect.parse(secrets.connection_url(dag.name, name), root)
+    except InvalidConnection as error:
+        return error
+    except SecretsError:
+        return None  # it is not there, which has been told
+    return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from pit.cli.options import Settings
 from pit.errors import PitError, SecretsUnreadable
 from pit.model import WorkspaceConfig
+from pit.spec.settings import SECRETS_FILES
 from pit.state import recipients
 from pit.state.audit import Change
 from pit.state.identities import PASSPHRASE, Source
@@ -32,13 +33,16 @@ class Context:
 
     @property
     def path(self) -> Path:
-        """The secrets file, there or not; SecretsUnreadable if none is named."""
-        if self.config.secrets_file is None:
+        """The secrets file, there or not; SecretsUnreadable where none is named, nor a workspace
+        in which it would have its usual name."""
+        if self.config.secrets_file is not None:
+            return self.config.secrets_file
+        if not self._has_history():
             raise SecretsUnreadable(
-                "no secrets file is named",
-                'Set secrets_dir = "secrets.toml" in pit_config.toml, or give --secrets FILE',
+                f"{self.config.root} is no workspace, and no secrets file is named",
+                "Go to the workspace, or give --secrets FILE",
             )
-        return self.config.secrets_file
+        return self.config.root / SECRETS_FILES[0]
 
     @property
     def source(self) -> Source:

@@ -12,6 +12,8 @@ from pit.cli.options import Settings, command
 from pit.cli.secrets.context import Context, structured
 from pit.cli.secrets.keys import exists, put
 from pit.errors import CannotEncrypt, SecretsInvalid
+from pit.model import WorkspaceConfig
+from pit.spec.settings import SECRETS_FILES
 from pit.state import age, recipients, replace
 from pit.state.secretfile import Content, Place, read_raw, sealed
 
@@ -102,11 +104,18 @@ def _next_steps(
     settings: Settings, context: Context, plain: Path, target: Path, removed: bool
 ) -> None:
     note = settings.console.note
-    if context.config.secrets_file == plain:
+    used = context.config.secrets_file == plain and not _is_found(context.config, target)
+    if used:
         name = os.path.relpath(target, context.config.root)
         note(f'Next: set secrets_dir = "{name}" in pit_config.toml, or give --secrets {name}')
     if not removed:
-        note(f"The plain file {plain} is still there; when all works: rm {plain}")
+        until = "" if used else ", and used until it is gone"
+        note(f"The plain file {plain} is still there{until}; when all works: rm {plain}")
+
+
+def _is_found(config: WorkspaceConfig, target: Path) -> bool:
+    """Whether a file is found without its name once the plain one is gone."""
+    return config.secrets_found and target in [config.root / name for name in SECRETS_FILES]
 
 
 @command("decrypt", short_help="Show or write an encrypted file as plain text.")

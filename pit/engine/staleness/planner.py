@@ -63,12 +63,14 @@ class Action(StrEnum):
 class Gap(Record):
     """A literal input that is not there, and that nothing in the run will make.
 
-    `maker` is the task that could: `load` of this DAG, or `raw/extract` of another.
+    `maker` is the task that could: `load` of this DAG, or `raw/extract` of another. `meant` is a
+    file of a like name, where nobody could.
     """
 
     task: str
     input: str
     maker: str = ""
+    meant: str = ""
 
 
 class Decision(Record):
