@@ -168,10 +168,10 @@ class Ignore:
 
         OSError and ValueError (a rule that makes no sense) are the caller's.
         """
-        from pathspec import GitIgnoreSpec
+        from pit.project import gitignore  # most projects have no such file
 
         lines = Path(path).read_text("utf-8", "surrogateescape").splitlines()
-        return Ignore(above, folder, GitIgnoreSpec.from_lines(lines))
+        return Ignore(above, folder, gitignore.read(lines))
 
     def covers(self, place: str) -> bool:
         """Whether `place` is ignored; a folder's place ends with a slash.
@@ -226,8 +226,8 @@ def files(root: str, pattern: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=256)
-def _entering(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    return reaching(pattern).fullmatch
+def _entering(pattern: str) -> Callable[[str], bool]:
+    return reaching(pattern)
 
 
 def _below(
