@@ -31,6 +31,7 @@ from pit.model import (
 from pit.project import publish, selection
 from pit.project.python import environment
 from pit.project.snapshot import digest
+from pit.project.snapshot.databases import journals
 from pit.project.snapshot.digest import Digests
 from pit.spec import params
 from pit.spec.patterns import fixed_folder, is_pattern
@@ -167,6 +168,7 @@ def _sealed(
     settings = [config.root / "pit_config.toml", *_choosing(project)]
     settings += [*(config.root / "projects").glob("*/pit.toml")]
     settings += [config.secrets_file] if config.secrets_file else []
+    settings += [Path(path) for asked in digests.asked for path in journals(asked)]
     there = [str(path) for path in settings if path.exists()]
     below = [*seal.folders(str(project), selection.LEFT_OUT), str(config.root / "projects")]
     below += _left_out(tasks, project, config.root)

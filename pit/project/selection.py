@@ -34,7 +34,7 @@ LEFT_OUT = frozenset(
 )  # fmt: skip
 _DATABASES = tuple(
     kind + journal
-    for kind in (".duckdb", ".db", ".sqlite", ".sqlite3")
+    for kind in (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
     for journal in ("", "-wal", "-shm", "-journal", ".wal")
 )
 _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from pit.model import FileMark
 from pit.project import selection
+from pit.project.snapshot.databases import belongs, database_mark
 from pit.spec.patterns import is_pattern
 
 if TYPE_CHECKING:
@@ -330,7 +331,7 @@ def tree(path: str | Path, digests: Digests, root: str | Path | None = None) -> 
         entries = [
             entry
             for entry in _entries(os.path.join(path, folder))
-            if not entry.name.startswith(selection.TEMPORARY)
+            if not entry.name.startswith(selection.TEMPORARY) and not belongs(entry.path)
         ]
         if not entries:
             found[folder] = _kind_mark("folder")
@@ -339,7 +340,7 @@ def tree(path: str | Path, digests: Digests, root: str | Path | None = None) -> 
             if entry.is_dir(follow_symlinks=False):
                 folders.append(f"{name}/")
             elif os.path.isfile(entry.path):
-                found[_spelled(name)] = digests.of(entry.path)
+                found[_spelled(name)] = database_mark(entry.path, digests)
             elif entry.is_symlink():
                 found[_spelled(name)] = _kind_mark("link", _aim(entry.path, base))
     return found
@@ -393,7 +394,7 @@ def _marked_file(
     if not _IS_FILE(info.st_mode):
         return False
     try:
-        found[_spelled(prefix + pattern)] = digests.of(path, info)
+        found[_spelled(prefix + pattern)] = database_mark(path, digests, info)
     except FileNotFoundError:
         return False
     return True
@@ -403,6 +404,8 @@ def _inputs_marks(top: str, pattern: str, prefix: str, digests: Digests) -> dict
     found: dict[str, FileMark] = {}
     for place in _inputs(top, pattern):
         path = f"{top}/{place}"
+        if belongs(path):
+            continue
         if os.path.isdir(path):
             found[_spelled(prefix + place)] = _kind_mark(
                 "link", _aim(path, os.path.realpath(top or "/"))
@@ -415,7 +418,7 @@ def _inputs_marks(top: str, pattern: str, prefix: str, digests: Digests) -> dict
 def _database_marks(live: str, pattern: str, digests: Digests) -> dict[str, FileMark]:
     found: dict[str, FileMark] = {}
     for place in _inputs(live, pattern):
-        if selection.is_database(place):
+        if selection.is_database(place) and not belongs(f"{live}/{place}"):
             _mark(f"{live}/{place}", place, digests, found)
     return found
 
@@ -459,7 +462,7 @@ def _mark(path: str, place: str, digests: Digests, found: dict[str, FileMark]) -
         found[_spelled(place)] = dangling()
         return
     if _IS_FILE(info.st_mode):
-        found[_spelled(place)] = digests.of(path, info)
+        found[_spelled(place)] = database_mark(path, digests, info)
 
 
 def _spelled(place: str) -> str:

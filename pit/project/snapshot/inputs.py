@@ -13,9 +13,10 @@ from pathlib import Path
 from pit.model import Record
 from pit.project import selection
 from pit.project.selection import Excluded, shown
+from pit.project.snapshot import databases
 
 Stat = tuple[int, int, int, int, int]
-"""Device, inode, size, and modification and change time in nanoseconds."""
+"""Device, inode, size, and modification and change time in nanoseconds; a journal has no last."""
 
 
 class Watch(Record):
@@ -63,6 +64,8 @@ def link(
         path, twin = os.path.join(live, place), os.path.join(into, place)
         if excluded.contains(place) or os.path.exists(twin) or not os.path.isfile(path):
             continue
+        if databases.belongs(path):  # watched with its database
+            continue
         if excluded.is_private(path):  # by another name
             continue
         if selection.is_database(place):
@@ -93,7 +96,8 @@ def _expanded(root: str, pattern: str) -> Iterator[str]:
 
 
 def _stats(paths: Iterable[str]) -> dict[str, Stat]:
-    return {path: key for path in paths if (key := _stat(path)) is not None}
+    found = {part: _stat(part) for path in paths for part in databases.parts(path)}
+    return {path: key for path, key in found.items() if key is not None}
 
 
 def _stat(path: str) -> Stat | None:
@@ -101,4 +105,6 @@ def _stat(path: str) -> Stat | None:
         info = os.stat(path)
     except OSError:
         return None
-    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    # SQLite gives a journal its owner whenever root opens it, though only to read.
+    changed = 0 if databases.belongs(path) else info.st_ctime_ns
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, changed)
