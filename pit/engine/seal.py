@@ -21,7 +21,7 @@ import msgspec
 
 from pit.model import Record, WorkspaceConfig
 
-FORMAT = 1
+FORMAT = 2
 _SECOND = 1_000_000_000
 _YOUNG, _YOUNG_BY_SECONDS = 100_000_000, 2 * _SECOND
 """Nanoseconds in which two changes may bear the same time, generously; where times are whole
@@ -35,7 +35,7 @@ class Seal(Record):
     """What stood when all was current; `mark` is how far the store had come, `tasks` how many.
 
     `requires` are the DAG's requirements, which age, so they are checked each time. `databases`
-    are files of which only device and inode count, for their content is not looked at. `asked`: a
+    are files of which only the identity counts, for their content is not looked at. `asked`: a
     database had to be asked as well, whose answer no file tells, so it is good for once.
     """
 
@@ -51,7 +51,7 @@ class Seal(Record):
     paths: list[str]
     stats: list[Stat]
     absent: list[str]
-    databases: dict[str, tuple[int, int]]
+    databases: dict[str, tuple[int, int, int]]
     asked: bool = False
 
 
@@ -95,8 +95,9 @@ def unbroken(path: Path, version: str, mark: tuple[int, int]) -> Seal | None:
             ):  # fmt: skip
                 return None
         for name, file in seal.databases.items():
-            info = stat(name)
-            if file != (info.st_dev, info.st_ino):
+            from pit.fs.identity import file_identity  # most projects have none
+
+            if file != file_identity(name):
                 return None
     except OSError:
         return None

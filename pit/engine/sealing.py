@@ -21,6 +21,7 @@ from pit.engine.questions import asks
 from pit.engine.seal import Seal
 from pit.engine.select import prepared, selected
 from pit.errors import PitError
+from pit.fs.identity import file_identity
 from pit.model import (
     Dag,
     FileMark,
@@ -103,7 +104,9 @@ def _looked(question: Question, memory: Marked, capture: Capture) -> Seal | None
         return None
     if not _is_frozen(view.environment, dag.project):
         return None
-    databases = {path: _file(path) for task in tasks for path in view.fingerprints.files(task)}
+    databases = {
+        path: file_identity(path) for task in tasks for path in view.fingerprints.files(task)
+    }
     found = _sealed(question, digests, mark, tasks, values)
     asked = any(asks(task) for task in tasks)
     return None if found is None else replace(found, databases=databases, asked=asked)
@@ -128,11 +131,6 @@ def _is_frozen(env: environment.Environment | None, project: Path) -> bool:
     for word in own:
         text = text.replace(word, b"")
     return not env.unfrozen and not any(word in text for word in local)
-
-
-def _file(path: str) -> tuple[int, int]:
-    info = os.stat(path)
-    return info.st_dev, info.st_ino
 
 
 def _choosing(project: Path) -> Iterator[Path]:
