@@ -11,6 +11,7 @@ from pit.engine.look import Action, Outlook
 from pit.model import Dag, Record, Task
 from pit.spec import graph
 from pit.spec.dataflow import WORKSPACE, links
+from pit.spec.movement import may_be_handed_on
 from pit.spec.patterns import is_pattern, matches
 from pit.spec.placeholders import names_in
 
@@ -107,6 +108,8 @@ def gaps(dag: Dag, chosen: Iterable[str], workspace: Path, others: Iterable[Dag]
             continue
         for path in task.inputs or ():
             made_by = makers.get((task.name, path), [])
+            if may_be_handed_on(task, path):
+                continue
             if _is_literal(path) and among.isdisjoint(made_by):
                 place = _place(path, dag.project, workspace)
                 if not os.path.lexists(place):

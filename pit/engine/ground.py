@@ -16,6 +16,7 @@ from pit.project import publish
 from pit.project.python import environment
 from pit.project.snapshot import snapshot
 from pit.project.snapshot.digest import Digests
+from pit.spec.movement import read_by
 from pit.state.files import remove_tree
 from pit.state.identities import private_files
 from pit.work import operators
@@ -84,7 +85,7 @@ class Ground:
         if self.env is None:
             self._make_environment()
         self.snapshot = snapshot.again(
-            [pattern for task in self._resolved.tasks for pattern in task.inputs or ()],
+            [pattern for task in self._resolved.tasks for pattern in read_by(task)],
             self._config.root,
         )
         self.taken = (again.taken_at, again.taken_at)
@@ -133,7 +134,7 @@ class Ground:
         publish.sweep(self._project, [t for task in self._resolved.dag.tasks for t in task.targets])
         self.number = self._history.draw(life.dir.id)
         began = life.clock.now()
-        patterns = {pattern for task in tasks for pattern in task.inputs or ()}
+        patterns = {pattern for task in tasks for pattern in read_by(task)}
         self.snapshot = snapshot.take(
             self._project,
             life.dir.project,

@@ -27,6 +27,7 @@ from pit.project.python import environment
 from pit.project.snapshot.digest import Digests
 from pit.spec import graph
 from pit.spec.dataflow import makes
+from pit.spec.movement import may_be_handed_on
 from pit.spec.patterns import is_pattern
 from pit.state.digests import Seen
 from pit.state.identities import private_files
@@ -310,6 +311,7 @@ def _lost(task: Task, made: set[str], root: Path) -> Sequence[str]:
         path
         for path in task.inputs or ()
         if not any(sign in path for sign in "*?[{")
+        and not may_be_handed_on(task, path)
         and not _is_made(path.rstrip("/"), made)
         and not os.path.lexists(root / path)
     ]

@@ -11,16 +11,18 @@ from fnmatch import fnmatchcase
 from pit.errors import UnknownTask
 from pit.model import Dag
 from pit.project.selection import matching
-from pit.spec import graph, matrix
+from pit.spec import graph, matrix, movement
 from pit.spec.dataflow import makes
 
 
 def prepared(dag: Dag, params: Mapping[str, str]) -> Dag:
-    """The DAG with its matrix tasks expanded and its parameters put into paths.
+    """The DAG with its matrix tasks expanded, its parameters put into paths, and what its loads
+    read among their inputs.
 
     InvalidConfig or BadParameter if that does not work out.
     """
-    return matrix.with_params(matrix.expand(dag, dag.project, matching), params)
+    expanded = matrix.expand(dag, dag.project, matching)
+    return movement.reading_sources(matrix.with_params(expanded, params))
 
 
 def selected(dag: Dag, text: str) -> frozenset[str]:

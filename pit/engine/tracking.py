@@ -41,6 +41,7 @@ from pit.project.snapshot import inputs
 from pit.project.snapshot.digest import Digests
 from pit.project.snapshot.snapshot import Snapshot
 from pit.spec import graph
+from pit.spec.movement import may_be_handed_on
 from pit.spec.patterns import is_pattern
 from pit.state.intents import Intent
 from pit.state.locks import Lock, signature
@@ -259,7 +260,12 @@ class Tracking:
     def lacking(self, name: str) -> list[str]:
         """The files and folders among a task's inputs that are not there, now that it may start;
         what skipped tasks have made is, though it has not been handed on yet."""
-        literal = [path for path in self._tasks[name].inputs or () if not is_pattern(path)]
+        task = self._tasks[name]
+        literal = [
+            path
+            for path in task.inputs or ()
+            if not is_pattern(path) and not may_be_handed_on(task, path)
+        ]
         if not literal:
             return []
         places = publish.anchored(literal, self._scene.workspace)
