@@ -151,7 +151,8 @@ class MatrixSource(Record):
 class Bounds(Record):
     """A range of numbers as somebody wrote it: `>0`, `10..20`; None is no bound.
 
-    Both ends belong to it unless it is `open`, which ranges with one bound may be.
+    Both ends belong to it unless it is `open`, which ranges with one bound may be. What is left of
+    a division by zero, NaN or infinity, lies in none.
     """
 
     text: str
@@ -161,6 +162,8 @@ class Bounds(Record):
 
     def holds(self, number: float) -> bool:
         """Whether a number is within it."""
+        if number - number != 0:  # NaN or infinity
+            return False
         if self.least is not None and (number < self.least or (self.open and number == self.least)):
             return False
         if self.most is None:

@@ -125,8 +125,8 @@ def compare(old: TaskRecord, new: Fingerprint, text: Callable[[str], bytes | Non
         *_marks(Kind.INPUT, was.inputs, new.inputs),
         *_upstream(was, new),
         *_values(Kind.SUCCESS, was.successes, new.successes),
-        *_one(Kind.DATABASE, was.database, new.database),
-        *_values(Kind.DATABASE, was.databases, new.databases),
+        *_databases({"": was.database}, {"": new.database}),
+        *_databases(was.databases, new.databases),
         *_one(Kind.WATCHED, was.watched, new.watched),
     ]
 
@@ -188,6 +188,14 @@ def _values(kind: Kind, was: Mapping[str, str], now: Mapping[str, str]) -> Itera
     for key in _all(was, now):
         if was.get(key) != now.get(key):
             yield Change(kind=kind, subject=key, was=was.get(key, ""), now=now.get(key, ""))
+
+
+def _databases(was: Mapping[str, str], now: Mapping[str, str]) -> Iterable[Change]:
+    for change in _values(Kind.DATABASE, was, now):
+        from pit.sql.connect import same_identity  # most tasks have the very same databases
+
+        if not same_identity(change.was, change.now):
+            yield change
 
 
 def _one(kind: Kind, was: str, now: str) -> Iterable[Change]:

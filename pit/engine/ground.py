@@ -19,6 +19,7 @@ from pit.project.digest import Digests
 from pit.project.python import environment
 from pit.project.runners import table
 from pit.project.snapshot import snapshot
+from pit.spec.movement import read_by
 from pit.state.files import remove_tree
 
 
@@ -93,7 +94,7 @@ class Ground:
         if self.env is None:
             self._make_environment()
         self.snapshot = snapshot.again(
-            [pattern for task in self._resolved.tasks for pattern in task.inputs or ()],
+            [pattern for task in self._resolved.tasks for pattern in read_by(task)],
             self._config.root,
             manifest.read(self._life.dir.manifest),
         )
@@ -144,7 +145,7 @@ class Ground:
         publish.sweep(self._project, [t for task in self._resolved.dag.tasks for t in task.targets])
         self.number = self._history.draw(life.dir.id)
         self.taken_at = life.clock.now()
-        patterns = {pattern for task in tasks for pattern in task.inputs or ()}
+        patterns = {pattern for task in tasks for pattern in read_by(task)}
         self.rules = rules_of(self.target, self._orphans())
         self.snapshot = snapshot.take(
             self._project,

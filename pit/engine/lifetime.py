@@ -28,7 +28,7 @@ from pit.model import Output, Overlap, Reason, RunState, TaskState
 from pit.project.runners import table
 from pit.spec import graph
 from pit.state.rundir import RunDir, prepare
-from pit.work import process, tree
+from pit.work import operators, process, tree
 from pit.work.guardian import Guardian
 from pit.work.masking import Masks
 

@@ -14,6 +14,7 @@ from pit.fs.reads import Reads
 from pit.model import Dag, TaskRecord
 from pit.project.digest import Digests
 from pit.project.view import Rules, marked, unspelled
+from pit.spec.movement import read_by
 from pit.spec.patterns import matches
 from pit.state.identities import private_files
 
@@ -56,7 +57,7 @@ def rules_of(target: Target, orphans: frozenset[str]) -> Rules:
         project,
         (config.runs_dir, *(project / place for place in (*own, *map(unspelled, orphans)))),
         private_files(config),
-        [path for task in target.dag.tasks for path in task.inputs or ()],
+        [path for task in target.dag.tasks for path in read_by(task)],
     )
 
 

@@ -12,18 +12,20 @@ from pit.errors import UnknownTask
 from pit.fs.reads import Reads
 from pit.model import Dag
 from pit.project.selection import Places
-from pit.spec import graph, matrix
+from pit.spec import graph, matrix, movement
 from pit.spec.dataflow import makes
 
 
 def prepared(dag: Dag, params: Mapping[str, str], reads: Reads | None = None) -> Dag:
-    """The DAG with its matrix tasks expanded and its parameters put into paths.
+    """The DAG with its matrix tasks expanded, its parameters put into paths, and what its loads
+    read among their inputs.
 
     InvalidConfig or BadParameter if that does not work out. What matrices take their values from
     is written down in `reads`.
     """
     places = Places(Reads() if reads is None else reads)
-    return matrix.with_params(matrix.expand(dag, dag.project, places), params)
+    expanded = matrix.expand(dag, dag.project, places)
+    return movement.reading_sources(matrix.with_params(expanded, params))
 
 
 def selected(dag: Dag, text: str) -> frozenset[str]:

@@ -17,9 +17,9 @@ class Reads:
     """What one look depended on.
 
     `files` and `folders` are paths by how they looked when they were read; `absent` are paths at
-    which nothing was; `identities` are files of which device and inode alone count, because their
-    content is not looked at: databases. `facts` are named values such as the day. `unwatched` says
-    what was read that nobody could watch; empty if there was nothing of the kind.
+    which nothing was; `identities` are databases, of which counts only which files they are.
+    `facts` are named values such as the day. `unwatched` says what was read that nobody could
+    watch; empty if there was nothing of the kind.
     """
 
     __slots__ = ("absent", "facts", "files", "folders", "identities", "unwatched")
@@ -28,7 +28,7 @@ class Reads:
         self.files: dict[str, Signature] = {}
         self.folders: dict[str, Signature] = {}
         self.absent: dict[str, None] = {}
-        self.identities: dict[str, tuple[int, int]] = {}
+        self.identities: dict[str, tuple[int, int, int]] = {}
         self.facts: dict[str, str] = {}
         self.unwatched = ""
 
@@ -61,11 +61,12 @@ class Reads:
 
     def identity(self, path: str) -> None:
         """Which file a path leads to counts, and nothing else of it."""
-        found = look(path)
-        if found is None:
+        from pit.fs.identity import file_identity  # most looks meet none
+
+        try:
+            self.identities[path] = file_identity(path)
+        except OSError:
             self.absent[path] = None
-        else:
-            self.identities[path] = (found.device, found.inode)
 
     def seen(self) -> Iterator[tuple[str, Signature]]:
         """All files and folders, and how they looked."""

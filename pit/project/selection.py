@@ -37,7 +37,7 @@ PLACEHOLDERS = frozenset({".gitkeep", ".keep", ".gitignore", ".gitattributes", "
 """Files that people and their tools keep in a folder whatever else it holds."""
 _DATABASES = tuple(
     kind + journal
-    for kind in (".duckdb", ".db", ".sqlite", ".sqlite3")
+    for kind in (".duckdb", ".ddb", ".db", ".sqlite", ".sqlite3")
     for journal in ("", "-wal", "-shm", "-journal", ".wal")
 )
 _VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
@@ -176,10 +176,10 @@ class Ignore:
 
         OSError and ValueError (a rule that makes no sense) are the caller's.
         """
-        from pathspec import GitIgnoreSpec
+        from pit.project import gitignore  # most projects have no such file
 
         lines = Path(path).read_text("utf-8", "surrogateescape").splitlines()
-        return Ignore(above, folder, GitIgnoreSpec.from_lines(lines))
+        return Ignore(above, folder, gitignore.read(lines))
 
     def covers(self, place: str) -> bool:
         """Whether `place` is ignored; a folder's place ends with a slash.
@@ -263,8 +263,8 @@ def files(root: str, pattern: str, entries: Entries | None = None) -> Iterator[s
 
 
 @lru_cache(maxsize=256)
-def _entering(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    return reaching(pattern).fullmatch
+def _entering(pattern: str) -> Callable[[str], bool]:
+    return reaching(pattern)
 
 
 def below(

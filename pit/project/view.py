@@ -24,7 +24,7 @@ from typing import Protocol
 
 from pit.fs.reads import Reads
 from pit.model import FileMark
-from pit.project import selection
+from pit.project import databases, selection
 from pit.project.digest import Digests, digest_bytes
 from pit.project.files import Files, Names
 from pit.project.manifest import Manifest
@@ -74,7 +74,9 @@ def marked(
         reads.path(path)
         return digests.of(path)  # which says what is wrong
     reads.file(path, info)
-    return digests.of(path, info)
+    for journal in databases.journals(path):
+        reads.path(journal)
+    return databases.database_mark(path, digests, info)
 
 
 # ---------------------------------------------------------------- the two ends
@@ -397,7 +399,9 @@ class ProjectView:
         """The live databases that a pattern names, for no snapshot takes one."""
         found: dict[str, FileMark] = {}
         for place in _inputs(self._live, pattern):
-            if selection.is_database(place) and self._live.has(place):
+            if not selection.is_database(place) or not self._live.has(place):
+                continue
+            if not databases.belongs(f"{self._live.root}/{place}"):
                 _mark(self._live, place, "", found, self.reads)
         return found
 
@@ -646,7 +650,7 @@ def tree_below(
         entries = [
             entry
             for entry in _entries(os.path.join(path, folder), reads)
-            if not entry.name.startswith(selection.TEMPORARY)
+            if not entry.name.startswith(selection.TEMPORARY) and not databases.belongs(entry.path)
         ]
         if not entries:
             found[spelled(folder)] = kind_mark("folder")
@@ -741,6 +745,8 @@ def _through(tree: Tree, folder: str) -> Iterator[str]:
 
 def _mark(tree: Tree, place: str, prefix: str, found: dict[str, FileMark], reads: Reads) -> None:
     path = f"{tree.root}/{place}"
+    if databases.belongs(path):
+        return
     try:
         info = os.stat(path)
     except OSError:

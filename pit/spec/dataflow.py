@@ -230,7 +230,7 @@ class _Targets:
         yield from (folder for folder in above if folder in self.makers)
         yield from self._literal.matching(pattern)
         if self._folders:
-            may_hold = reaching(pattern).fullmatch
+            may_hold = reaching(pattern)
             yield from (folder for folder in self._folders if may_hold(folder))
 
     def _readers_by_target_pattern(self, dag: Dag) -> dict[str, list[str]]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 
-from pit.model import ColumnRule, Load, LoadMode, Save, Task, TaskType
+from pit.model import ColumnRule, Dag, Load, LoadMode, Save, Task, TaskType
+from pit.spec.dataflow import WORKSPACE
 from pit.spec.findings import Findings
+from pit.spec.patterns import matches
 from pit.spec.placeholders import NAMED
 from pit.spec.position import KeyPath
 from pit.spec.values import BRACES, UNFIT, DataPath, Kind, shown
@@ -131,10 +133,47 @@ def with_saves(tasks: Sequence[Task]) -> Iterator[Task]:
             yield task
             continue
         source = _opened(task.load.source)
-        makers = [name for path, name in made if path == source or fnmatchcase(path, source)]
+        makers = [name for path, name in made if _leads_to(path, source)]
         new = [name for name in makers if name not in (*task.depends_on, task.name)]
         depends_on = (*task.depends_on, *dict.fromkeys(new))
         yield msgspec.structs.replace(task, depends_on=depends_on) if new else task
+
+
+def _leads_to(made: str, source: str) -> bool:
+    """Whether what a task makes is a source, or holds it, or is a pattern that may mean it."""
+    holds = source.startswith(f"{made.rstrip('/')}/")
+    return holds or fnmatchcase(made, source) or matches(made, source)
+
+
+def reading_sources(dag: Dag) -> Dag:
+    """The DAG in which the source of each tracked load is among its inputs, as it is of make's."""
+    tasks = tuple(
+        msgspec.structs.replace(task, inputs=read_by(task)) if _adds(task) else task
+        for task in dag.tasks
+    )
+    return msgspec.structs.replace(dag, tasks=tasks) if any(map(_adds, dag.tasks)) else dag
+
+
+def _adds(task: Task) -> bool:
+    return (
+        task.load is not None and task.inputs is not None and len(read_by(task)) > len(task.inputs)
+    )
+
+
+def read_by(task: Task) -> tuple[str, ...]:
+    """All the files that a task declares to read: its inputs, and the source of a load, which
+    belongs to them though a task before may have put it into the data folder."""
+    inputs, load = task.inputs or (), task.load
+    return inputs if load is None or load.source in inputs else (*inputs, load.source)
+
+
+def may_be_handed_on(task: Task, path: str) -> bool:
+    """Whether a path that a task reads need not be in the project, for it is a load's source, and
+    a task before it may leave it in the data folder."""
+    is_inside = not path.startswith(("/", WORKSPACE))
+    return (
+        is_inside and task.load is not None and path == task.load.source and bool(task.depends_on)
+    )
 
 
 def _opened(path: str) -> str:

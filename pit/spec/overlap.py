@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from pit.spec.patterns import compiled
+from pit.spec.patterns import compiled, parts
 
 _TOKEN = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 _SAMPLES = [chr(code) for code in range(1, 0x250) if chr(code) != "/"]
@@ -20,8 +20,8 @@ def may_meet(one: str, other: str) -> bool:
 
 
 def _parts(pattern: str) -> tuple[str, ...]:
-    parts = tuple(pattern.rstrip("/").split("/"))
-    return (*parts, "*") if parts[-1] == "**" else parts  # at the end, it is at least one name
+    names = tuple(parts(pattern))
+    return (*names, "*") if names[-1] == "**" else names  # at the end, it is at least one name
 
 
 def _paths(one: Sequence[str], other: Sequence[str]) -> bool:
@@ -36,7 +36,7 @@ def _paths(one: Sequence[str], other: Sequence[str]) -> bool:
             if a == len(one) and b == len(other):
                 meet[b] = True
             else:
-                meet[b] = _step(one[a:], other[b:], below, meet, b)
+                meet[b] = _step(one[a : a + 1], other[b : b + 1], below, meet, b)
         below = meet
     return below[0]
 
@@ -44,12 +44,13 @@ def _paths(one: Sequence[str], other: Sequence[str]) -> bool:
 def _step(
     one: Sequence[str], other: Sequence[str], below: list[bool], meet: list[bool], b: int
 ) -> bool:
-    """Whether what is left meets, from what is known of less; `below` is without one[0]."""
+    """Whether what is left meets, from what is known of less; `one` and `other` are the next name
+    of each, if there is one, and `below` is without it."""
     if one and one[0] == "**":
         return below[b] or (bool(other) and _is_open(other[0]) and meet[b + 1])
     if other and other[0] == "**":
         return meet[b + 1] or (bool(one) and _is_open(one[0]) and below[b])
-    return bool(one and other) and _names(one[0], other[0]) and below[b + 1]
+    return bool(one and other) and below[b + 1] and _names(one[0], other[0])
 
 
 def _is_open(name: str) -> bool:
@@ -57,6 +58,7 @@ def _is_open(name: str) -> bool:
     return not name.startswith(".")
 
 
+@lru_cache(maxsize=4096)
 def _names(one: str, other: str) -> bool:
     """Whether there may be a name that both match, by the same table, over their characters."""
     if (one[:1] in "*?[" and other[:1] == ".") or (other[:1] in "*?[" and one[:1] == "."):
@@ -72,13 +74,14 @@ def _names(one: str, other: str) -> bool:
             elif right and right[0].startswith("*"):
                 meet[b] = meet[b + 1] or (bool(left) and below[b])
             elif left and right:
-                meet[b] = _characters(left[0], right[0]) and below[b + 1]
+                meet[b] = below[b + 1] and _characters(left[0], right[0])
             else:
                 meet[b] = not left and not right
         below = meet
     return below[0]
 
 
+@lru_cache(maxsize=4096)
 def _characters(one: str, other: str) -> bool:
     """Whether a character, `?` or set in brackets has anything in common with another."""
     if one == other or "?" in (one, other):

@@ -2,17 +2,23 @@
 
 `*`, `?` and `[…]` stay within one folder, `**` crosses folders, and as in a shell none of
 them matches a name that begins with a dot.
+
+To hold a path against a pattern costs at most the length of the one times that of the other: what
+stands between two wildcards is kept where it is first found. A later place could not help, since
+the wildcard behind it takes whatever lies between the two.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 _WILD = re.compile(r"[*?\[]")
 _WILDCARD = re.compile(r"\*+|\?|\[!?\]?[^\]/]*\]")
-_FOLDERS = r"(?:(?!\.)[^/]+/)*"
+_FOLDER = r"(?:(?!\.)[^/]+/)"
+_STARS = re.compile(r"\*+")
 _HIGHEST = "\U0010ffff"
 
 
@@ -28,9 +34,18 @@ def matches(pattern: str, path: str) -> bool:
     return matcher(pattern)(path.rstrip("/"))
 
 
+@lru_cache(maxsize=1024)
 def compiled(pattern: str) -> re.Pattern[str]:
     """A regular expression whose `fullmatch` tells whether a path matches the pattern."""
-    return re.compile(_translated(pattern.rstrip("/").split("/")), re.DOTALL)
+    return re.compile(_translated(parts(pattern)), re.DOTALL)
+
+
+def parts(pattern: str) -> list[str]:
+    """The names that a pattern consists of; `**` after `**` adds nothing."""
+    names = pattern.rstrip("/").split("/")
+    return [
+        name for at, name in enumerate(names) if name != "**" or at == 0 or names[at - 1] != "**"
+    ]
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -50,12 +65,34 @@ def _matches_star(path: str, head: str, end: str) -> bool:
     return "/" not in middle and not hidden
 
 
-def reaching(pattern: str) -> re.Pattern[str]:
-    """A regular expression that matches every folder below which the pattern may match."""
-    parts = pattern.rstrip("/").split("/")
-    longest = len(parts) if parts[-1] == "**" else len(parts) - 1
-    prefixes = [_translated(parts[:length]) for length in range(1, longest + 1)]
-    return re.compile("|".join(prefixes) or r"(?!)", re.DOTALL)
+def reaching(pattern: str) -> Callable[[str], bool]:
+    """A predicate on folders: whether the pattern may match anything below one."""
+    names = parts(pattern)
+    fits = [_fits(name) for name in names]
+    deepest = len(names) if names[-1] == "**" else len(names) - 1
+
+    def reaches(folder: str) -> bool:
+        # How many names of the pattern may be used up, each folder on the way having one of them.
+        used, next_ = set[int](), _onwards(names, {0})
+        for name in folder.split("/"):
+            used = {at + 1 for at in next_ if at < len(names) and fits[at](name)}
+            next_ = _onwards(names, used)
+        return any(count <= deepest for count in used)
+
+    return reaches
+
+
+def _onwards(names: Sequence[str], used: Iterable[int]) -> set[int]:
+    """Which names of a pattern may come next: `**` stands for another folder too, or for none."""
+    found = set(used)
+    found |= {count - 1 for count in found if count and names[count - 1] == "**"}
+    return found | {at + 1 for at in found if at < len(names) and names[at] == "**"}
+
+
+def _fits(part: str) -> Callable[[str], object]:
+    if part == "**":
+        return lambda name: name != "" and not name.startswith(".")
+    return re.compile(_component(part), re.DOTALL).fullmatch
 
 
 def fixed_folder(pattern: str) -> str:
@@ -109,22 +146,51 @@ def _starting(ordered: list[str], prefix: str) -> list[str]:
     return ordered[bisect_left(ordered, prefix) : bisect_left(ordered, prefix + _HIGHEST)]
 
 
-def _translated(parts: list[str]) -> str:
-    *folders, last = parts
-    head = "".join(_FOLDERS if part == "**" else f"{_component(part)}/" for part in folders)
-    return head + (f"{_FOLDERS}(?!\\.)[^/]+" if last == "**" else _component(last))
+def _translated(names: Sequence[str]) -> str:
+    """A pattern as a regular expression that never looks for anything twice.
+
+    A name matches either hidden folders or others, so what the first `**` passes over, or what
+    follows it matches, the next one may pass over too: the first place where the names between
+    them are found is as good as any.
+    """
+    first, *others = _split(names)
+    if not others:
+        return "/".join(map(_component, first))
+    *middle, last = others
+    head = "".join(f"{_component(name)}/" for name in first)
+    for block in middle:
+        head += f"(?>{_FOLDER}*?{''.join(f'{_component(name)}/' for name in block)})"
+    return head + f"{_FOLDER}*" + ("/".join(map(_component, last)) or r"(?!\.)[^/]+")
+
+
+def _split(names: Sequence[str]) -> list[list[str]]:
+    """The names before, between and after each `**`."""
+    found: list[list[str]] = [[]]
+    for name in names:
+        if name == "**":
+            found.append([])
+        else:
+            found[-1].append(name)
+    return found
 
 
 def _component(part: str) -> str:
     """One name of a pattern as a regular expression that never crosses a slash."""
     hidden = r"(?!\.)" if part[:1] in "*?[" and part else ""
-    pieces = re.split(r"(\*+|\?|\[!?\]?[^\]]*\])", part)
-    return hidden + "".join(_piece(piece) for piece in pieces)
+    texts = [""]
+    for piece in re.split(r"(\*+|\?|\[!?\]?[^\]]*\])", part):
+        if _STARS.fullmatch(piece):
+            texts.append("")
+        else:
+            texts[-1] += _piece(piece)
+    if len(texts) == 1:
+        return hidden + texts[0]
+    first, *middle, last = texts
+    between = "".join(f"(?>[^/]*?{text})" for text in middle)
+    return f"{hidden}{first}{between}(?>[^/]*{last})"
 
 
 def _piece(piece: str) -> str:
-    if piece.startswith("*"):
-        return "[^/]*"
     if piece == "?":
         return "[^/]"
     if len(piece) > 2 and piece[0] == "[" and piece[-1] == "]":

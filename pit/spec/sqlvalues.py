@@ -102,6 +102,9 @@ class CheckedValue(Kind):
     def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
         if not isinstance(value, str | int | float):
             return self.refuse(value, at, findings)
+        if value != value:  # nan, which TOML has
+            findings.add(at, f"{at[-1]} is nan, which equals nothing, so the check always fails")
+            return UNFIT
         found = bounds(value) if isinstance(value, str) else None
         return value if found is None else _possible(found, at, findings)
 

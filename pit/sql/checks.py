@@ -6,6 +6,7 @@ way for every database. Only a check that fails keeps it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -151,8 +152,16 @@ def found(expect: Expect | None, kept: Kept) -> Iterator[Finding]:
         yield Finding(sentence=f"{_rows(kept.count)}, expected {expect.rows.text}")
     if expect.value is not None:
         yield from _value(expect.value, kept)
+    if expect.max_null and expect.rows is None and not kept.count:
+        yield Finding(sentence=_NO_SHARE)
     for column, share in expect.max_null.items():
         yield from _nulls(column, share, kept)
+
+
+_NO_SHARE = (
+    "no rows, so there is no share of NULLs for max_null to bound; "
+    'if that is right, say so: rows = ">=0"'
+)
 
 
 def _value(wanted: Bounds | str | int | float | bool, kept: Kept) -> Iterator[Finding]:
@@ -166,7 +175,18 @@ def _value(wanted: Bounds | str | int | float | bool, kept: Kept) -> Iterator[Fi
     if not _meets(wanted, text, number):
         shown = "NULL" if text is None else table.clip(table.visible(text), table.CELL)
         told = wanted.text if isinstance(wanted, Bounds) else _told(wanted)
+        if isinstance(wanted, Bounds):
+            shown = _unbounded(number) or shown
         yield Finding(sentence=f"{kept.columns[0]} is {shown}, expected {told}")
+
+
+def _unbounded(number: float | None) -> str:
+    """What to say of a number that no range has in it, whatever its bounds; empty for others."""
+    if number is None or math.isfinite(number):
+        return ""
+    if math.isnan(number):
+        return "NaN: no number, as when nothing is divided by nothing"
+    return f"{'-' if number < 0 else ''}infinity: in no range, as when something is divided by zero"
 
 
 def _meets(wanted: Bounds | str | int | float | bool, text: str | None, number: Any) -> bool:

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import field
 
 from pit.errors import InvalidConnection, nearest
+from pit.fs.identity import file_identity
 from pit.model import Record
 from pit.sql import odbc_string
 from pit.sql.address import Address, parse_address, parse_options
@@ -302,8 +303,8 @@ def _shown_keywords(database: Database) -> str:
 def identity(database: Database) -> str:
     """Which database it is, for telling one from another: never its options, never a password.
 
-    A file is known by its path, device and inode, so that one that was made anew is another; a
-    database on a server by host, port, name and user.
+    A file is known by its path, device, inode and time of birth, so that one that was made anew is
+    another; a database on a server by host, port, name and user.
     """
     if database.kind == "odbc":
         user = database.options.get("uid", "")
@@ -315,7 +316,23 @@ def identity(database: Database) -> str:
     if database.in_memory:
         return f"{database.kind} {MEMORY}"
     try:
-        info = os.stat(database.path)
+        device, inode, birth = file_identity(database.path)
     except OSError:
         return f"{database.kind} {database.path} (absent)"
-    return f"{database.kind} {database.path} {info.st_dev}:{info.st_ino}"
+    return f"{database.kind} {database.path} {device}:{inode}{f':{birth}' if birth else ''}"
+
+
+def same_identity(one: str, other: str) -> bool:
+    """Whether two identities are of one database, as far as both tell.
+
+    A file's has no time of birth where its file system knows none, nor from an earlier release.
+    """
+    if one == other:
+        return True
+    first, second = _FILE.fullmatch(one), _FILE.fullmatch(other)
+    if first is None or second is None or first["file"] != second["file"]:
+        return False
+    return not first["birth"] or not second["birth"]
+
+
+_FILE = re.compile(r"(?P<file>(?:duckdb|sqlite) .* \d+:\d+)(?::(?P<birth>\d+))?", re.DOTALL)

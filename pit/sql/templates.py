@@ -18,12 +18,11 @@ from typing import Any
 import jinja2
 import jinja2.sandbox
 
+from pit.sql import textsizes
 from pit.sql.dialect import BadName, Dialect
 from pit.sql.driver import CANCELLED, Failure, SqlFailure
 from pit.sql.wire import Template
 
-_LARGEST = 64 * 1024**2
-"""How long a rendered text may be, in characters."""
 _LONGEST_TEXT = 10_000_000
 _WAIT = 1.0
 
@@ -90,6 +89,7 @@ class Renderer:
             extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
             finalize=_written,
         )
+        environment.filters |= textsizes.guarded(environment.filters)
         environment.filters["sqlstr"] = lambda value: literal(value, self._dialect)
         environment.filters["ident"] = lambda value: identifier(value, self._dialect)
         for name_ in ("format", "center"):  # they make texts of any length, in one step
@@ -100,9 +100,9 @@ class Renderer:
         size = 0
         for part in template.generate(self._scope()):
             size += len(part)
-            if size > _LARGEST:
+            if size > textsizes.LARGEST:
                 raise jinja2.TemplateRuntimeError(
-                    f"the rendered text has more than {_LARGEST // 1024**2} MB"
+                    f"the rendered text has more than {textsizes.LARGEST // 1024**2} MB"
                 )
             parts.append(part)
         return "".join(parts)
@@ -143,7 +143,14 @@ class _Names(dict[str, Any]):
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     """A sandbox in which no single step takes long, and names come before methods."""
 
-    intercepted_binops = frozenset(("*", "**", "%"))
+    intercepted_binops = frozenset(("+", "*", "**", "%"))
+    code_generator_class = textsizes.Code
+    concat = staticmethod(textsizes.joined)
+
+    def call(self, context: jinja2.runtime.Context, obj: Any, *args: Any, **named: Any) -> Any:
+        """Refuse a method that would make a text that is far too long."""
+        textsizes.called(obj, args)
+        return super().call(context, obj, *args, **named)
 
     def call_binop(
         self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any
@@ -153,6 +160,8 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
             sizes = (abs(left), abs(right)) if _are_numbers(left, right) else (0, 0)
             if sizes[0] > 1e6 or sizes[1] > 1e3:
                 raise jinja2.TemplateRuntimeError("the numbers of ** are too large here")
+        elif operator == "+":
+            textsizes.added(left, right)
         elif operator == "*":
             for text, number in ((left, right), (right, left)):
                 if isinstance(text, str | list | tuple) and isinstance(number, int):

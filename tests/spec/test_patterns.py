@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pit.spec.patterns import (
@@ -19,6 +20,7 @@ from pit.spec.patterns import (
     reaching,
     wild_span,
 )
+from tests.bounded import ends
 
 TREE = (
     "a.csv",
@@ -85,7 +87,7 @@ def test_the_index_finds_what_matching_one_by_one_finds(known: list[str], patter
 def test_a_pattern_reaches_every_folder_above_what_it_matches(path: str, pattern: str) -> None:
     if compiled(pattern).fullmatch(path):
         for folder in ancestors(path):
-            assert reaching(pattern).fullmatch(folder)
+            assert reaching(pattern)(folder)
 
 
 def test_an_index_narrows_by_the_end_of_a_pattern_too() -> None:
@@ -107,11 +109,11 @@ def test_parts_of_a_pattern() -> None:
 
 
 def test_folders_that_a_pattern_reaches() -> None:
-    reach = reaching("data/**/*.csv").fullmatch
+    reach = reaching("data/**/*.csv")
     assert reach("data")
     assert reach("data/a/b")
     assert not reach("other")
-    assert not reaching("*.csv").fullmatch("data")
+    assert not reaching("*.csv")("data")
 
 
 @pytest.mark.parametrize(
@@ -128,3 +130,99 @@ def test_folders_that_a_pattern_reaches() -> None:
 )
 def test_what_stands_around_the_wildcards(pattern: str, span: tuple[str, str] | None) -> None:
     assert wild_span(pattern) == span
+
+
+# ---------------------------------------------------------------- what a match costs
+
+
+def _plainly(pattern: str) -> re.Pattern[str]:
+    """The plain reading of a pattern, which tries every division of a path among its wildcards."""
+    folders, names = r"(?:(?!\.)[^/]+/)*", pattern.rstrip("/").split("/")
+    *above, last = [_plain_name(name) if name != "**" else folders for name in names]
+    head = "".join(each if each == folders else f"{each}/" for each in above)
+    tail = rf"{folders}(?!\.)[^/]+" if names[-1] == "**" else last
+    return re.compile(head + tail, re.DOTALL)
+
+
+def _plain_name(name: str) -> str:
+    pieces = re.split(r"(\*+|\?|\[[^\]]+\])", name)
+    read = {"?": "[^/]", "[!a]": "(?!/)[^a]", "[ab]": "(?!/)[ab]"}
+    text = "".join(
+        "[^/]*" if piece.startswith("*") else read.get(piece) or re.escape(piece)
+        for piece in pieces
+    )
+    return (r"(?!\.)" if name[:1] in "*?[" and name else "") + text
+
+
+_pieces = st.sampled_from(["a", "b", ".", "*", "?", "[ab]", "[!a]", "**", "a*"])
+_wild_names = st.just("**") | st.lists(_pieces, min_size=1, max_size=6).map("".join)
+_wild_patterns = st.lists(_wild_names, min_size=1, max_size=6).map("/".join)
+_hidden_too = st.sampled_from(["a", "b", "ab", "ba", "aab", ".a", ".", "a.b", "abab"])
+_deep_paths = st.lists(_hidden_too, min_size=1, max_size=7).map("/".join)
+
+
+@settings(max_examples=400)
+@given(_wild_patterns, st.lists(_deep_paths, min_size=15, max_size=15))
+def test_a_pattern_means_what_it_means_when_every_division_is_tried(
+    pattern: str, known: list[str]
+) -> None:
+    plain, match = _plainly(pattern).fullmatch, compiled(pattern).fullmatch
+    for path in known:
+        assert bool(match(path)) == bool(plain(path)), path
+    above = re.sub(r"/?[^/]+/?$", "", pattern)
+    reach = reaching(pattern)
+    for path in known:
+        prefixes = [above[: found.start()] for found in re.finditer("/|$", above) if above]
+        prefixes += [pattern] if f"/{pattern}".endswith("/**") else []
+        assert reach(path) == any(_plainly(each).fullmatch(path) for each in prefixes), path
+
+
+_NASTY = [
+    ("*a" * 60 + "*b", "a" * 200),
+    ("*a" * 60 + "*", "a" * 59 + "b" * 150),
+    ("data/" + "*_" * 40 + "*.csv", "data/" + "_" * 200),
+    ("?*" * 80 + "b", "a" * 200),
+    ("*[ab]" * 60 + "c", "ab" * 100),
+    ("*" * 4000 + "b", "a" * 200),
+    ("**/" * 60 + "x", "a/" * 60 + "y"),
+    ("**/a/" * 40 + "x", "a/" * 100 + "y"),
+    ("**/*a/" * 40 + "x", "aaaa/" * 100 + "y"),
+    ("**/*/" * 40 + "x", "aaaa/" * 100 + "y"),
+    ("**/*/" * 40 + "**", "aaaa/" * 39),
+    ("**/*a*a*/**/" * 20 + "*b*b*c", "aaaa/" * 60 + "b" * 200),
+    ("a/" * 1500 + "*", "a/" * 1500 + ".x"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "path"), _NASTY, ids=range(len(_NASTY)))
+def test_a_pattern_costs_what_it_matches(pattern: str, path: str) -> None:
+    code = "; ".join(
+        (
+            "import sys",
+            "from pit.project.selection import Excluded",
+            "from pit.spec.patterns import PathIndex, matches, reaching",
+            "from pit.spec.overlap import may_meet",
+            "from pathlib import Path",
+            "pattern, path = sys.argv[1:]",
+            "known = [path, *(f'{path}{n}' for n in range(100))]",
+            "assert not any(matches(pattern, each) for each in known)",
+            "assert not PathIndex(known).matching(pattern)",
+            "many = Excluded(Path('/p'), [Path(f'/p/{pattern}'), Path(f'/p/{pattern}z')])",
+            "assert not any(map(many.covers, known))",
+            "reach = reaching(pattern); print([reach(each) for each in known][0])",
+            "print(may_meet(pattern, path), may_meet(pattern, pattern))",
+        )
+    )
+    assert ends(code, pattern, path).splitlines()[1] == "False True"
+
+
+def test_a_pattern_that_matches_much_is_cheap_too() -> None:
+    code = "; ".join(
+        (
+            "from pit.spec.patterns import compiled",
+            "assert compiled('*a' * 60 + '*').fullmatch('a' * 200)",
+            "assert compiled('**/' * 60 + 'x').fullmatch('a/' * 60 + 'x')",
+            "assert compiled('**/*a/' * 40 + 'x').fullmatch('aaa/' * 100 + 'x')",
+        )
+    )
+    ends(code)

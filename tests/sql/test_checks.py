@@ -139,6 +139,61 @@ def test_a_share_of_nulls(bench: Bench) -> None:
     assert "1 row\n" in bench.talk.log(), "only the row that shows it is previewed"
 
 
+_RANGES = [
+    bounds(">= 0.95", 0.95, None),
+    bounds("<= 0.05", None, 0.05),
+    bounds("0.95..1", 0.95, 1),
+    bounds("> 0", 0, None, open=True),
+    bounds("< 9", None, 9, open=True),
+]
+
+
+@pytest.mark.parametrize("wanted", _RANGES, ids=lambda wanted: wanted.text)
+@pytest.mark.parametrize("written", ["'NaN'", "'-nan'", "'nan'"])
+def test_nan_lies_in_no_range(bench: Bench, written: str, wanted: Bounds) -> None:
+    message = bench.finds(f"SELECT {written} AS share", Expect(value=wanted))
+    assert message.startswith(f"share is NaN: no number, as when nothing is divided by nothing, "
+                              f"expected {wanted.text}; see")  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", _RANGES, ids=lambda wanted: wanted.text)
+def test_a_share_of_no_rows_at_all_is_not_as_expected(bench: Bench, wanted: Bounds) -> None:
+    zero = {"duckdb": "count(*)", "sqlite": "nullif(count(*), 0)"}
+    of = zero.get(bench.url.partition(":")[0], "nullif(count(*), 0)")
+    good = "count(*) FILTER (i > 0)" if "duckdb" in bench.url else "sum(CAST(i > 0 AS INTEGER))"
+    message = bench.finds(f"SELECT {good} / {of} AS share FROM t WHERE i > 9", Expect(value=wanted))
+    assert message.startswith("share is NaN" if "duckdb" in bench.url else "share is NULL")
+    # Of some rows it is.
+    share = f"SELECT {good} / count(*) AS share FROM t"
+    bench.passes(share, Expect(value=bounds(">= 0.95", 0.95, None)))
+
+
+@pytest.mark.parametrize("written", ["'infinity'", "'-infinity'"])
+@pytest.mark.parametrize("wanted", _RANGES, ids=lambda wanted: wanted.text)
+def test_infinity_lies_in_no_range(bench: Bench, written: str, wanted: Bounds) -> None:
+    message = bench.finds(f"SELECT {written} AS share", Expect(value=wanted))
+    assert message.startswith(f"share is {written.strip(chr(39))}: in no range")
+
+
+def test_nan_of_a_column_of_floats(bench: Bench) -> None:
+    if "sqlite" in bench.url:
+        pytest.skip("SQLite has no NaN")
+    kind = "DOUBLE" if "duckdb" in bench.url else "float8"
+    wanted = Expect(value=bounds(">= 0.95", 0.95, None))
+    assert bench.finds(f"SELECT CAST('NaN' AS {kind}) AS share", wanted).startswith("share is NaN")
+    bench.passes(f"SELECT CAST('0.96' AS {kind}) AS share", wanted)
+
+
+def test_no_rows_have_no_share_of_nulls(bench: Bench) -> None:
+    nothing, share = "SELECT * FROM t WHERE i > 9", {"name": 0.4}
+    message = bench.finds(nothing, Expect(max_null=share))
+    assert message.startswith("no rows, so there is no share of NULLs for max_null to bound")
+    message = bench.finds(nothing, Expect(rows=bounds(">0", 0, None, True), max_null=share))
+    assert message == "no rows, expected >0"
+    bench.passes(nothing, Expect(rows=bounds(">=0", 0, None), max_null=share))
+    bench.passes("SELECT * FROM t", Expect(max_null=share))
+
+
 @pytest.mark.parametrize(
     ("query", "expect", "told"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from pit.errors import InvalidConnection
 from pit.sql import odbc_string
-from pit.sql.connect import identity, parse
+from pit.sql.connect import identity, parse, same_identity
 from pit.state.secrets import _url
 
 
@@ -202,6 +202,25 @@ def test_the_password_tells_keys_but_not_identities_apart(tmp_path: Path) -> Non
     assert identity(one) == identity(two) == "postgres h:5432/d u"
     assert identity(parse("postgresql://u@h/d", tmp_path)) == identity(one)
     assert parse("mssql://h/d", tmp_path).key == parse("sqlserver://h/d", tmp_path).key
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("duckdb /w.duckdb 1:2", "duckdb /w.duckdb 1:2:99", True),  # as an earlier release had it
+        ("duckdb /w.duckdb 1:2:99", "duckdb /w.duckdb 1:2", True),
+        ("duckdb /w.duckdb 1:2:99", "duckdb /w.duckdb 1:2:99", True),
+        ("duckdb /w.duckdb 1:2:99", "duckdb /w.duckdb 1:2:98", False),
+        ("duckdb /w.duckdb 1:2", "duckdb /w.duckdb 1:3:99", False),
+        ("duckdb /w.duckdb 1:2", "sqlite /w.duckdb 1:2:99", False),
+        ("sqlite /w 1:2.db (absent)", "sqlite /w 1:2.db 1:2:99", False),
+        ("postgres h:5432/d 1:2", "postgres h:5432/d 1:2:9", False),
+        ("postgres h:5432/d", "postgres h:5432/d:9", False),
+    ],
+)
+def test_identities_of_one_database(one: str, other: str, same: bool) -> None:
+    assert same_identity(one, other) is same
+    assert same_identity(other, one) is same
 
 
 def test_a_file_made_anew_is_another_database(tmp_path: Path) -> None:

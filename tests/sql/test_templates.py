@@ -154,3 +154,43 @@ def test_a_filter_that_makes_a_list_is_written_out_or_refused(tmp_path: Path) ->
     assert render(tmp_path, "{{ ['a', 'b'] | map('upper') | join(', ') }}") == "A, B"
     assert render(tmp_path, "{{ ['a', 'b'] | map('upper') | sqlstr }}") == "'A', 'B'"
     assert render(tmp_path, "{{ ['a', 'b'] | map('upper') | ident }}") == '"A", "B"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% set x = namespace(t='abcdefgh') %}{% for i in range(60) %}"
+        "{% set x.t = x.t ~ x.t %}{% endfor %}",
+        "{% set x = namespace(t='abcdefgh') %}{% for i in range(60) %}"
+        "{% set x.t = x.t + x.t %}{% endfor %}",
+        "{% set x = namespace(t=[1]) %}{% for i in range(60) %}"
+        "{% set x.t = x.t + x.t %}{% endfor %}",
+        "{% set x = namespace(t='abcdefgh') %}{% for i in range(60) %}"
+        "{% set t %}{{ x.t }}{{ x.t }}{% endset %}{% set x.t = t %}{% endfor %}",
+        "{% set x = 'a' * 9000000 %}{% set y = [1] * 9 %}{{ y | join(x) }}",
+        "{{ 'x' | indent(10 ** 10) }}",
+        "{{ 'x' | indent(width=10 ** 10, first=true) }}",
+        "{% set x = 'a' * 9000000 %}{{ x | replace('a', x) }}",
+        "{% set x = 'a' * 9000000 %}{{ x.replace('a', x) }}",
+        "{% set x = 'a' * 9000000 %}{{ x.join(['b'] * 9) }}",
+        "{% set x = 'a' * 9000000 %}{{ x | wordwrap(1, wrapstring=x) }}",
+        "{{ [1] | batch(10 ** 10, 'x') | list }}",
+        "{{ [1] | slice(10 ** 10) | list }}",
+    ],
+)
+def test_no_step_makes_a_text_of_any_length(tmp_path: Path, text: str) -> None:
+    assert "more than 64 million characters" in fails(tmp_path, text).message
+
+
+def test_texts_of_moderate_length_are_made_as_ever(tmp_path: Path) -> None:
+    text = (
+        "{{ 'a\nb' | indent(2) }} {{ ['a', 'b'] | join(', ') }} {{ 'aa' | replace('a', 'b') }} "
+        "{{ 'x' ~ 1 ~ none }} {{ ', '.join(['a', 'b']) }} {{ 'a'.replace('a', 'c') }} "
+        "{{ [1, 2, 3] | batch(2, 0) | list }} {{ [1] + [2] }} {{ 1 + 2 }} "
+        "{% set x %}{{ 'a' ~ 'b' }}{% endset %}{{ x }} {{ [1, 2] | join }}"
+        " {{ [{'n': 'a'}, {'n': 'b'}] | join('-', attribute='n') }}"
+    )
+    assert render(tmp_path, text) == (
+        "a\n  b a, b bb x1None a, b c [[1, 2], [3, 0]] [1, 2] 3 ab 12 a-b"
+    )
+    assert "'zz' is undefined" in fails(tmp_path, "{{ 'a' ~ zz }}").message

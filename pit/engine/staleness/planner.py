@@ -24,6 +24,7 @@ from pit.project.python.environment import Environment
 from pit.project.view import ProjectView
 from pit.spec import graph
 from pit.spec.dataflow import makes
+from pit.spec.movement import may_be_handed_on
 from pit.spec.patterns import is_pattern
 
 _MANY = 256
@@ -373,7 +374,11 @@ class Planner:
     def missing(self, name: str) -> tuple[Gap, ...]:
         """The literal inputs of a task that are not there, and that nothing makes before it."""
         task = self._tasks[name]
-        literal = [path for path in task.inputs or () if not is_pattern(path)]
+        literal = [
+            path
+            for path in task.inputs or ()
+            if not is_pattern(path) and not may_be_handed_on(task, path)
+        ]
         return tuple(
             Gap(task=name, input=path, maker=self._maker(task, path))
             for path in literal

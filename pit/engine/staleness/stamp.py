@@ -46,7 +46,7 @@ class Stamp(Record):
     paths: list[str]
     signatures: list[Signature]
     absent: list[str]
-    identities: dict[str, tuple[int, int]]
+    identities: dict[str, tuple[int, int, int]]
     whole: bool
 
 
@@ -130,8 +130,9 @@ def holds(stamp: Stamp, facts: Mapping[str, str], mark: tuple[int, int]) -> bool
             ):  # fmt: skip
                 return False
         for name, identity in stamp.identities.items():
-            info = stat(name)
-            if identity != (info.st_dev, info.st_ino):
+            from pit.fs.identity import file_identity  # most projects have none
+
+            if identity != file_identity(name):
                 return False
     except OSError:
         return False

@@ -103,14 +103,20 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-# What both Postgres and DuckDB reserve, so that it names nothing unless it follows AS or a dot.
-_KEYWORDS = frozenset(
+# What Postgres, DuckDB and SQLite reserve, so that it names nothing but after AS or a dot, or where
+# something says that it is a name, as in `f(select := 1)` and `{select: 1}`.
+_RESERVED = frozenset(
     """
-    all and as asc case create cross desc distinct else end except from full group having in inner
-    intersect into is join left like limit natural not null on or order outer primary right select
-    table then union unique using when where with
+    all and as case create distinct else except from group having in intersect into limit not null
+    on or order primary select table then union unique using when where
     """.split()  # noqa: SIM905
 )
+# What one of them lets be a name, whose case may be that of a column. What stands around it says
+# for certain that it is none, or it counts.
+_JOINING = frozenset(("cross", "full", "inner", "left", "natural", "outer", "right"))
+_BEFORE_JOIN = _JOINING | {"anti", "asof", "positional", "semi"}
+_AFTER_IS = frozenset(("distinct", "false", "not", "null", "true"))
+_CLAUSES = frozenset(("from", "group", "having", "limit", "order", "select", "where"))
 
 
 class _Token(NamedTuple):
@@ -146,28 +152,90 @@ def _sql_tokens(data: bytes) -> list[_Token] | None:
             continue
         tokens.extend(_token(tokens, kind, found, gap))
         gap = ""
-    return tokens
+    return list(_folded(tokens))
 
 
 def _token(before: list[_Token], kind: str, found: re.Match[str], gap: str) -> Iterator[_Token]:
-    previous = before[-1] if before else _Token("", "")
     text = found[0]
-    if kind == "quoted" and previous.kind == "quoted":
+    if kind == "quoted" and before and before[-1].kind == "quoted":
         # Two strings are one if a line ends between them.
         yield _Token("gap", "\n" if "\n" in gap else gap[:1])
-    elif kind == "word" and _is_keyword(text.lower(), previous):
-        text = text.lower()
     elif kind == "word" and text.lower() == "go":
         text = _line_around(found)  # alone on its line it ends a batch of SQL Server
     yield _Token(kind, text)
 
 
-def _is_keyword(word: str, previous: _Token) -> bool:
+class _Inside:
+    """What is known inside of one pair of parentheses: the clause, and how many CASE are open."""
+
+    def __init__(self) -> None:
+        self.clause = ""
+        self.cases = 0
+
+    def see(self, word: str) -> None:
+        """A word that is a keyword for certain."""
+        if word in _CLAUSES:
+            self.clause = word
+        elif word in ("case", "end"):
+            self.cases += 1 if word == "case" else -1
+
+
+def _folded(tokens: list[_Token]) -> Iterator[_Token]:
+    """The tokens with the words in small letters that are keywords and nothing else."""
+    levels = [_Inside()]
+    for at, token in enumerate(tokens):
+        if token.kind == "mark":
+            for mark in token.text:
+                if mark == "(":
+                    levels.append(_Inside())
+                elif mark == ")" and len(levels) > 1:
+                    levels.pop()
+                elif mark == ";":
+                    levels = [_Inside()]
+        word = token.text.lower()
+        if token.kind == "word" and _is_keyword(word, tokens, at, levels[-1]):
+            levels[-1].see(word)
+            token = _Token("word", word)
+        yield token
+
+
+_NOTHING = _Token("", "")
+
+
+def _is_keyword(word: str, tokens: list[_Token], at: int, inside: _Inside) -> bool:
     """Whether a word cannot be a name, whose case would be that of a column."""
-    if word == "by":
-        return previous.text in ("group", "order")
-    may_name = previous.text.lower() == "as" or previous.text.endswith((".", ":", "{"))
-    return word in _KEYWORDS and not may_name
+    previous = tokens[at - 1] if at else _NOTHING
+    following = tokens[at + 1] if at + 1 < len(tokens) else _NOTHING
+    before, after = previous.text.lower(), following.text.lower()
+    if before == "as" or before.endswith((".", ":", "{")):
+        return False
+    match word:
+        case "by":
+            return before in ("group", "order")
+        case "end":
+            return inside.cases > 0
+        case "asc" | "desc":
+            return inside.clause == "order"
+        case "with":
+            return before in ("", ";", "(") and following.kind in ("word", "quoted")
+        case "is":
+            return after in _AFTER_IS
+        case "like":
+            return before == "not" or following.kind == "quoted"
+        case "join":
+            names = previous.kind in ("word", "quoted", "exact") or before == ")"
+            return names and (following.kind in ("word", "quoted", "exact") or after == "(")
+    if word in _JOINING:
+        return _leads_to_join(tokens, at)
+    is_named = after.startswith(("=", ":")) and not after.startswith("::")
+    return word in _RESERVED and not is_named
+
+
+def _leads_to_join(tokens: list[_Token], at: int) -> bool:
+    """Whether only words that say which join it is stand before JOIN."""
+    while at < len(tokens) and tokens[at].text.lower() in _BEFORE_JOIN:
+        at += 1
+    return at < len(tokens) and tokens[at].text.lower() == "join"
 
 
 def _line_around(found: re.Match[str]) -> str:

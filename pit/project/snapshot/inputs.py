@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pit.fs.stat import Signature, look, signature
 from pit.model import Record
-from pit.project import selection
+from pit.project import databases, selection
 from pit.project.selection import shown
 from pit.project.view import LiveTree
 from pit.spec.patterns import ancestors
@@ -72,6 +72,8 @@ def link(
         path, twin = os.path.join(live.root, place), os.path.join(into, place)
         if os.path.exists(twin) or not os.path.isfile(path) or not live.has(place):
             continue
+        if databases.belongs(path):  # watched with its database
+            continue
         if selection.is_database(place):
             warnings.append(
                 f'input "{shown(place)}" is a database, which no snapshot takes: open it by its '
@@ -102,7 +104,16 @@ def _expanded(root: str, pattern: str) -> Iterator[str]:
 
 
 def _looks(paths: Iterable[str]) -> dict[str, Signature]:
-    return {path: found for path in paths if (found := look(path)) is not None}
+    found = {part: _look(part) for path in paths for part in databases.parts(path)}
+    return {path: seen for path, seen in found.items() if seen is not None}
+
+
+def _look(path: str) -> Signature | None:
+    found = look(path)
+    if found is None or not databases.belongs(path):
+        return found
+    # SQLite gives a journal its owner whenever root opens it, though only to read.
+    return found._replace(ctime=0)
 
 
 # ---------------------------------------------------------------- the way to a file

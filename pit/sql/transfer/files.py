@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 
 from pit.sql.driver import Failure, SqlFailure
@@ -28,13 +29,16 @@ FORMATS = {
 """What a file is by the end of its name."""
 
 
+_TWICE = re.compile(r"(?<![^/])(?:\*\*/){2,}")
+"""Folders of any depth, in folders of any depth: `glob` would look at each again and again."""
+
 _PACKED = (".zst", ".bz2", ".xz", ".zip", ".7z", ".lz4")
 
 
 def find(source: str, roots: Sequence[str]) -> list[str]:
     """The files that a source names, absolute and sorted; raises SqlFailure if there is none."""
     for root in dict.fromkeys(roots if not os.path.isabs(source) else ("/",)):
-        path = os.path.join(root, source)
+        path = os.path.join(root, _TWICE.sub("**/", source))
         if os.path.isfile(path):
             return [path]
         if os.path.isdir(path):
