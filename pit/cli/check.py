@@ -113,6 +113,7 @@ def _of_task(dag: Dag, task: Task) -> Iterator[str]:
             "has targets but no inputs, so it always runs; with inputs, or inputs = [], Pit skips "
             "it when it is current"
         )
+    yield from _out_of_sight(dag, task)
     if _leaves_nothing(task):
         yield (
             'is tracked and names nothing that it makes; with targets = ["table:…"], or a file, '
@@ -123,6 +124,21 @@ def _of_task(dag: Dag, task: Task) -> Iterator[str]:
             yield (
                 f"writes {target} itself: outside of the project Pit checks that a target is "
                 "there, and cannot make it appear whole"
+            )
+
+
+def _out_of_sight(dag: Dag, task: Task) -> Iterator[str]:
+    """What a tracked task starts that no record holds."""
+    if task.runner in (PYTHON, SQL) or task.inputs is None or task.always:
+        return
+    from pit.project.runners.hidden import hidden  # heavy, and most tasks are Python or SQL
+
+    with suppress(OSError):
+        for script, found in hidden(dag, task):
+            names = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
+            yield (
+                f"starts Python in {script}, where Pit does not follow it: a change in {names} "
+                'leaves the task current; name it in inputs, or run it with runner = "python"'
             )
 
 

@@ -269,7 +269,7 @@ class _Reader:
         if id(node) in self._joined:
             return
         text, parts = _composed(node)
-        self._joined.update(map(id, parts))
+        self._joined.update(id(part) for part in parts if part is not node)
         if text.strip(f"{words.GAP}/"):
             self._said(node, text)
 
@@ -338,6 +338,7 @@ class _Reader:
 
     def _word(self, node: ast.expr | ast.stmt, word: str) -> None:
         self._seen.add(word)
+        self._starts |= word == "executable"
         if word in _ELSEWHERE:
             self._elsewhere.append((node.lineno, f"a program that starts elsewhere ({word})"))
         if word in _COLLECTING_NAMES:
