@@ -18,9 +18,13 @@ from pit.model import Dag, Problem, Record, Task, TaskType, WorkspaceConfig
 from pit.spec import config as spec
 from pit.spec.config import Workspace
 from pit.spec.project import FILE
+from pit.spec.runners import BASH, PYTHON, SQL
 
 if TYPE_CHECKING:
     from pit.cli.secrets.checks import Found
+
+_NAMED = 3
+"""How many files a remark names."""
 
 
 class Report(Record):
@@ -106,7 +110,7 @@ def notes(dag: Dag) -> list[str]:
 
 
 def _of_task(dag: Dag, task: Task) -> Iterator[str]:
-    if task.runner == "bash" and _has_crlf(dag.project / task.script):
+    if task.runner == BASH and _has_crlf(dag.project / task.script):
         yield f"runs {task.script}, which has Windows line endings (CRLF); bash cannot read them"
     if task.targets and task.inputs is None:
         yield (
@@ -144,7 +148,7 @@ def _out_of_sight(dag: Dag, task: Task) -> Iterator[str]:
 
 def _leaves_nothing(task: Task) -> bool:
     """Whether a tracked SQL script has no target that could be looked for."""
-    is_script = task.runner == "sql" and task.type is TaskType.SCRIPT
+    is_script = task.runner == SQL and task.type is TaskType.SCRIPT
     is_tracked = task.inputs is not None and not task.always
     return is_script and is_tracked and not (task.targets or task.tables)
 
