@@ -17,6 +17,7 @@ _AS_MODULE = re.compile(rf"{_FLAG}\s*['\"]?([A-Za-z_][\w.]*)")
 _AS_MADE_UP_MODULE = re.compile(rf"{_FLAG}\s*['\"]?[\w.]*\0")
 _IS_FLAG = re.compile(rf"{_FLAG}").fullmatch
 _INTERPRETER = re.compile(r"(?<![\w.-])(?:python|pypy|ipython|graalpy)[\d.]*w?(?![\w-])")
+_CALL = re.compile(_INTERPRETER.pattern + r"['\"]?\s+\S")
 _NAME = r"[A-Za-z_][\w.]*"
 _IMPORT = re.compile(rf"\bimport\s+({_NAME}(?:\s+as\s+\w+)?(?:\s*,\s*{_NAME}(?:\s+as\s+\w+)?)*)")
 _FROM = re.compile(rf"\bfrom\s+({_NAME})\s+import\s+\(?\s*([\w\s,*]+)")
@@ -70,8 +71,8 @@ def is_plain(text: str) -> bool:
 
 def modules(text: str) -> Iterator[str]:
     """The modules that a command line names, its other words included."""
-    yield from _AS_MODULE.findall(text)
-    if starts_python(text):
+    yield from (found := _AS_MODULE.findall(text))
+    if found or _CALL.search(text):
         yield from (word for word in re.split(r"[\s'\";]+", text) if _DOTTED.fullmatch(word))
 
 
