@@ -78,6 +78,8 @@ _RESOURCE_NAMES = frozenset(
     """.split()  # noqa: SIM905
 )
 """Names that read the data of a package that is named by text."""
+_SIGNS = (ast.expr_context, ast.operator, ast.cmpop)
+"""What stands in a tree and says nothing."""
 _LONGEST = 10_000
 _LONGEST_CHAIN = 100
 """Of how many parts a text may be put together that is read as one."""
@@ -145,7 +147,7 @@ class _Reader:
         self._starts = False
         self._around = False
         self._aliases = {name: name for name in _WATCHED}
-        nodes = list(ast.walk(tree))
+        nodes = [node for node in ast.walk(tree) if not isinstance(node, _SIGNS)]
         self._ignored = {id(text) for node in nodes if (text := _docstring(node)) is not None}
         self._joined: set[int] = set()
         self._compared = {id(each) for node in nodes for each in _compared(node)}
@@ -289,8 +291,9 @@ class _Reader:
         if text in self._texts:
             return
         self._texts[text] = None
-        self._modules |= dict.fromkeys(words.modules(text))
-        self._starts |= words.starts_python(text) or words.is_module_flag(text)
+        if words.starts_python(text):
+            self._starts = True
+            self._modules |= dict.fromkeys(words.modules(text))
         if words.goes_elsewhere(text):
             self._elsewhere.append((node.lineno, "a program that starts elsewhere"))
         made_up = "" if id(node) in self._joined else words.made_up(text)
