@@ -80,6 +80,8 @@ _RESOURCE_NAMES = frozenset(
 """Names that read the data of a package that is named by text."""
 _SIGNS = (ast.expr_context, ast.operator, ast.cmpop)
 """What stands in a tree and says nothing."""
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_COMPARING = (ast.Compare, ast.Subscript, ast.MatchValue)
 _LONGEST = 10_000
 _LONGEST_CHAIN = 100
 """Of how many parts a text may be put together that is read as one."""
@@ -148,12 +150,20 @@ class _Reader:
         self._around = False
         self._aliases = {name: name for name in _WATCHED}
         nodes = [node for node in ast.walk(tree) if not isinstance(node, _SIGNS)]
-        self._ignored = {id(text) for node in nodes if (text := _docstring(node)) is not None}
+        of_kind: dict[type[ast.AST], list[ast.AST]] = {}
+        for node in nodes:
+            of_kind.setdefault(type(node), []).append(node)
+
+        def among(kinds: Iterable[type[ast.AST]]) -> Iterable[ast.AST]:
+            return (node for kind in kinds for node in of_kind.get(kind, ()))
+
+        texts = map(_docstring, among(_DOCUMENTED))
+        self._ignored = {id(text) for text in texts if text is not None}
         self._joined: set[int] = set()
-        self._compared = {id(each) for node in nodes for each in _compared(node)}
-        for node in nodes:
+        self._compared = {id(each) for node in among(_COMPARING) for each in _compared(node)}
+        for node in among((ast.Import, ast.ImportFrom)):
             self._statement(node)
-        for node in nodes:
+        for node in among((ast.Call,)):
             self._call(node)
         for node in nodes:
             self._use(node)
