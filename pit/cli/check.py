@@ -19,10 +19,14 @@ from pit.spec import config as spec
 from pit.spec.config import Workspace
 from pit.spec.misplaced import misplaced
 from pit.spec.project import FILE
+from pit.spec.runners import BASH, PYTHON, SQL
 
 if TYPE_CHECKING:
     from pit.cli.foreseen import Foreseen
     from pit.cli.secrets.checks import Found
+
+_NAMED = 3
+"""How many files a remark names."""
 
 
 class Report(Record):
@@ -130,13 +134,14 @@ def notes(dag: Dag) -> list[str]:
 
 
 def _of_task(dag: Dag, task: Task) -> Iterator[str]:
-    if task.runner == "bash" and _has_crlf(dag.project / task.script):
+    if task.runner == BASH and _has_crlf(dag.project / task.script):
         yield f"runs {task.script}, which has Windows line endings (CRLF); bash cannot read them"
     if task.targets and task.inputs is None:
         yield (
             "has targets but no inputs, so it always runs; with inputs, or inputs = [], Pit skips "
             "it when it is current"
         )
+    yield from _out_of_sight(dag, task)
     if _leaves_nothing(task):
         yield (
             'is tracked and names nothing that it makes; with targets = ["table:…"], or a file, '
@@ -150,9 +155,24 @@ def _of_task(dag: Dag, task: Task) -> Iterator[str]:
             )
 
 
+def _out_of_sight(dag: Dag, task: Task) -> Iterator[str]:
+    """What a tracked task starts that no record holds."""
+    if task.runner in (PYTHON, SQL) or task.inputs is None or task.always:
+        return
+    from pit.project.runners.hidden import hidden  # heavy, and most tasks are Python or SQL
+
+    with suppress(OSError):
+        for script, found in hidden(dag, task):
+            names = ", ".join(found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
+            yield (
+                f"starts Python in {script}, where Pit does not follow it: a change in {names} "
+                'leaves the task current; name it in inputs, or run it with runner = "python"'
+            )
+
+
 def _leaves_nothing(task: Task) -> bool:
     """Whether a tracked SQL script has no target that could be looked for."""
-    is_script = task.runner == "sql" and task.type is TaskType.SCRIPT
+    is_script = task.runner == SQL and task.type is TaskType.SCRIPT
     is_tracked = task.inputs is not None and not task.always
     return is_script and is_tracked and not (task.targets or task.tables)
 

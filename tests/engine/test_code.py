@@ -115,7 +115,7 @@ NAMED = {
     "flags": "import subprocess\nsubprocess.check_call('python3 -um pk', shell=True)",
     "over_lines": "import os\nassert not os.system('python3 '\n    '-m p'\n    'k')",
     "added": "import os\nassert not os.system('python3 -m ' + 'pk')",
-    "inline": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import pk.__main__'])",  # noqa: E501
+    "inline": "import sys, os\nos.execl(sys.executable, 'x', '-c', 'import pk.__main__')",
     "of_bytes": "import os\nassert not os.system(b'python3 -c \"import pk.__main__\"')",
     "parts": "import os\nname = 'pk'\nassert not os.system(f'python3 -m {name}')",
     "runs": "import runpy\nrunpy.run_module('pk', run_name='__main__')",
@@ -260,6 +260,25 @@ def test_what_bash_reads_before_a_script_is_code(pit: Pit) -> None:
     pit.scripts(env="WORD=2")
     assert ran(pit) == {"t"}
     assert pit.log("t") == "2\n"
+
+
+def test_validate_remarks_on_python_that_is_started_out_of_sight(pit: Pit) -> None:
+    tasks(
+        pit,
+        ("sh", "tasks/t.sh", ""),
+        ("command", "conf.ini", 'runner = "$ bash tasks/t.sh"'),
+        ("plain", "tasks/plain.sh", ""),
+    )
+    pit.scripts(t="# runs m\npython3 tools/x.py --fast\n", plain="echo python3 is there\n")
+    put(pit, tools__x="import near\n", tools__near="", tools__other="")
+    pit.file("conf.ini", "")
+    out = pit.run("validate").ok().out
+    for name in ("sh", "command"):
+        assert f"m/{name} starts Python in tasks/t.sh" in out
+    assert "a change in tools/near.py, tools/x.py leaves" in out
+    assert "m/plain" not in out
+    pit.toml((pit.folder / "pit.toml").read_text().replace("inputs = []", 'inputs = ["tools"]'))
+    assert "starts Python" not in pit.run("validate").ok().out
 
 
 # ---------------------------------------------------------------- the project's environment

@@ -453,9 +453,14 @@ def _contents(folder: Path) -> Iterator[bytes]:
     places = sorted(selection.files(str(folder), ""))
     packages = {place.removesuffix("__init__.py") for place in places}
     for place in places:
-        if not _BUILT(place) or f"{place.partition('/')[0]}/" in packages:
-            yield os.fsencode(place)
-            yield (folder / place).read_bytes()
+        if _BUILT(place) and f"{place.partition('/')[0]}/" not in packages:
+            continue
+        yield os.fsencode(place)
+        path = folder / place
+        if not path.is_dir():
+            yield path.read_bytes() if path.exists() else b""
+        elif not folder.resolve().is_relative_to(path.resolve()):  # a link, but in no circle
+            yield from _contents(path)
 
 
 # ---------------------------------------------------------------- running

@@ -78,6 +78,10 @@ _RESOURCE_NAMES = frozenset(
     """.split()  # noqa: SIM905
 )
 """Names that read the data of a package that is named by text."""
+_SIGNS = (ast.expr_context, ast.operator, ast.cmpop)
+"""What stands in a tree and says nothing."""
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_COMPARING = (ast.Compare, ast.Subscript, ast.MatchValue)
 _LONGEST = 10_000
 _LONGEST_CHAIN = 100
 """Of how many parts a text may be put together that is read as one."""
@@ -145,13 +149,21 @@ class _Reader:
         self._starts = False
         self._around = False
         self._aliases = {name: name for name in _WATCHED}
-        nodes = list(ast.walk(tree))
-        self._ignored = {id(text) for node in nodes if (text := _docstring(node)) is not None}
+        nodes = [node for node in ast.walk(tree) if not isinstance(node, _SIGNS)]
+        of_kind: dict[type[ast.AST], list[ast.AST]] = {}
+        for node in nodes:
+            of_kind.setdefault(type(node), []).append(node)
+
+        def among(kinds: Iterable[type[ast.AST]]) -> Iterable[ast.AST]:
+            return (node for kind in kinds for node in of_kind.get(kind, ()))
+
+        texts = map(_docstring, among(_DOCUMENTED))
+        self._ignored = {id(text) for text in texts if text is not None}
         self._joined: set[int] = set()
-        self._compared = {id(each) for node in nodes for each in _compared(node)}
-        for node in nodes:
+        self._compared = {id(each) for node in among(_COMPARING) for each in _compared(node)}
+        for node in among((ast.Import, ast.ImportFrom)):
             self._statement(node)
-        for node in nodes:
+        for node in among((ast.Call,)):
             self._call(node)
         for node in nodes:
             self._use(node)
@@ -269,7 +281,7 @@ class _Reader:
         if id(node) in self._joined:
             return
         text, parts = _composed(node)
-        self._joined.update(map(id, parts))
+        self._joined.update(id(part) for part in parts if part is not node)
         if text.strip(f"{words.GAP}/"):
             self._said(node, text)
 
@@ -289,8 +301,9 @@ class _Reader:
         if text in self._texts:
             return
         self._texts[text] = None
-        self._modules |= dict.fromkeys(words.modules(text))
-        self._starts |= words.starts_python(text) or words.is_module_flag(text)
+        if words.starts_python(text):
+            self._starts = True
+            self._modules |= dict.fromkeys(words.modules(text))
         if words.goes_elsewhere(text):
             self._elsewhere.append((node.lineno, "a program that starts elsewhere"))
         made_up = "" if id(node) in self._joined else words.made_up(text)
@@ -338,6 +351,7 @@ class _Reader:
 
     def _word(self, node: ast.expr | ast.stmt, word: str) -> None:
         self._seen.add(word)
+        self._starts |= word == "executable"
         if word in _ELSEWHERE:
             self._elsewhere.append((node.lineno, f"a program that starts elsewhere ({word})"))
         if word in _COLLECTING_NAMES:

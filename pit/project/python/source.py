@@ -44,6 +44,8 @@ _AT_START = ("sitecustomize", "usercustomize")
 """Modules that Python imports by itself, from any folder of PYTHONPATH."""
 _LONGEST_SCRIPT = 1 << 20
 """Bytes up to which a file is looked at that need not be Python."""
+_COMMAND = "runner"
+"""In place of a file, where the words of a command say something."""
 _HIDDEN_BY_US = sys.stdlib_module_names.union(_AT_START)
 
 Roots = tuple[str, ...]
@@ -157,8 +159,13 @@ class Finder:
         while True:
             first = start | self._told(said, "", roots)
             reached = self._reached(first, roots, entries)
-            dynamic, moved = self._saying(reached, entries, said)
-            wider, more = self._wider(reached, entries, said), set(start)
+            codes = [
+                (each, code) for each in sorted(reached) if (code := self._code(each, entries))
+            ]
+            codes.append((_COMMAND, said))
+            dynamic = [f"{place}: {code.dynamic}" for place, code in codes if code.dynamic]
+            moved = [f"{place}: {code.moved}" for place, code in codes if code.moved]
+            wider, more = self._wider(codes, entries), set(start)
             if moved:
                 wider = (*wider, *self._all_folders())
                 more |= self._on_any_path()
@@ -172,27 +179,15 @@ class Finder:
         files = (script, *sorted(reached - {script}))
         return Sources(files=files, dynamic=bool(because), because=because)
 
-    def _saying(
-        self, reached: Iterable[str], entries: Iterable[str], said: Imports
-    ) -> tuple[list[str], list[str]]:
-        """Which of the files are dynamic, and which move the import path, in words."""
-        texts = [(place, self._code(place, entries)) for place in sorted(reached)]
-        texts.append(("runner", said))
-        return (
-            [f"{place}: {code.dynamic}" for place, code in texts if code and code.dynamic],
-            [f"{place}: {code.moved}" for place, code in texts if code and code.moved],
-        )
-
-    def _wider(self, reached: Iterable[str], entries: Iterable[str], said: Imports) -> Roots:
+    def _wider(self, codes: Iterable[tuple[str, Imports]], entries: Iterable[str]) -> Roots:
         """Where Pythons look for modules that these files start: where they are started, and
         beside what they are started with."""
-        found: dict[str, None] = {"": None} if said.starts else {}
-        for place in sorted(reached):
-            code = self._code(place, entries)
-            if code is not None and code.starts:
+        found: dict[str, None] = {}
+        for place, code in codes:
+            if code.starts:
                 found[""] = None
-            for script in self._starts(place, entries):
-                if self._is_program(script):
+            if code.scripts:
+                for script in filter(self._is_program, self._starts(place, entries)):
                     found |= dict.fromkeys(self._around(script))
         return tuple(found)
 

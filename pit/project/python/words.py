@@ -16,7 +16,8 @@ _FLAG = r"(?<![\w-])-[bBdEiIOPqRsSuvx]*m"
 _AS_MODULE = re.compile(rf"{_FLAG}\s*['\"]?([A-Za-z_][\w.]*)")
 _AS_MADE_UP_MODULE = re.compile(rf"{_FLAG}\s*['\"]?[\w.]*\0")
 _IS_FLAG = re.compile(rf"{_FLAG}").fullmatch
-_INTERPRETER = re.compile(r"(?<![\w.-])(?:python|pypy|ipython|graalpy)[\d.]*w?(?![\w-])")
+_INTERPRETER = re.compile(r"(?<![\w.-])(?:i?python|pypy|graalpy)[\d.]*w?(?![\w-])")
+_CALL = re.compile(_INTERPRETER.pattern + r"['\"]?\s+\S")
 _NAME = r"[A-Za-z_][\w.]*"
 _IMPORT = re.compile(rf"\bimport\s+({_NAME}(?:\s+as\s+\w+)?(?:\s*,\s*{_NAME}(?:\s+as\s+\w+)?)*)")
 _FROM = re.compile(rf"\bfrom\s+({_NAME})\s+import\s+\(?\s*([\w\s,*]+)")
@@ -38,13 +39,15 @@ _CODE = re.compile(
 
 
 def starts_python(text: str) -> bool:
-    """Whether a text speaks of an interpreter, or of a module that one is to run."""
-    return _AS_MODULE.search(text) is not None or _INTERPRETER.search(text) is not None
+    """Whether a text speaks of an interpreter, or of a module that one is to run, or is `-m`."""
+    if "-" in text and (_AS_MODULE.search(text) or _IS_FLAG(text)):
+        return True
+    return "py" in text and _INTERPRETER.search(text) is not None
 
 
 def goes_elsewhere(text: str) -> bool:
     """Whether a command line has something start in another folder."""
-    return _ELSEWHERE.search(text) is not None
+    return ("cd" in text or "-" in text) and _ELSEWHERE.search(text) is not None
 
 
 def is_python_line(beginning: bytes) -> bool:
@@ -70,8 +73,8 @@ def is_plain(text: str) -> bool:
 
 def modules(text: str) -> Iterator[str]:
     """The modules that a command line names, its other words included."""
-    yield from _AS_MODULE.findall(text)
-    if starts_python(text):
+    yield from (found := _AS_MODULE.findall(text))
+    if found or _CALL.search(text):
         yield from (word for word in re.split(r"[\s'\";]+", text) if _DOTTED.fullmatch(word))
 
 
@@ -86,7 +89,7 @@ def imports(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 def made_up(text: str) -> str:
     """What in a text is Python by a name made at run time, in words; empty for nothing."""
     filled = _PLACEHOLDER.sub(GAP, text) if "%" in text or "{" in text else text
-    if _MADE_UP_FILE.search(filled):
+    if ".py" in filled and _MADE_UP_FILE.search(filled):
         return "a .py file by a name made at run time"
     if GAP in filled and (_AS_MADE_UP_MODULE.search(filled) or _MADE_UP_IMPORT.search(filled)):
         return "a module by a name made at run time"
@@ -95,7 +98,7 @@ def made_up(text: str) -> str:
 
 def collects(text: str) -> str:
     """The program that a text names which looks for modules by itself, as test runners do."""
-    found = _COLLECTOR.search(text)
+    found = _COLLECTOR.search(text) if "test" in text or "nose" in text or "disc" in text else None
     if found is None or not (starts_python(text) or found.start() == 0):
         return ""
     return found[0]

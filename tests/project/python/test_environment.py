@@ -383,9 +383,61 @@ def test_local_packages_belong_to_the_digest(tmp_path: Path) -> None:
     before = interpreter.digest(environment._contents(folder))
     _write(tmp_path / "lib/build/lib.py", "what building leaves")
     _write(tmp_path / "lib/lib.egg-info/PKG-INFO", "what building leaves")
+    _write(tmp_path / "lib/src/lib.egg-info/PKG-INFO", "what building leaves")
+    _write(tmp_path / "lib/dist/lib.whl", "what building leaves")
     assert (name, interpreter.digest(environment._contents(folder))) == ("lib", before)
     _write(tmp_path / "lib/lib.py", "two = 2\n")
     assert interpreter.digest(environment._contents(folder)) != before
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "lib/build/core.py",
+        "src/lib/dist/core.py",
+        "lib/data.egg-info/x",
+        "build/__init__.py",
+        "build",
+    ],
+)
+def test_what_only_looks_like_left_by_building_belongs_to_the_digest(
+    tmp_path: Path, place: str
+) -> None:
+    before = interpreter.digest(environment._contents(tmp_path))
+    _write(tmp_path / place, "one = 1\n")
+    between = interpreter.digest(environment._contents(tmp_path))
+    _write(tmp_path / place, "two = 2\n")
+    assert len({before, between, interpreter.digest(environment._contents(tmp_path))}) == 3
+
+
+def test_links_in_a_local_package_are_followed_once(tmp_path: Path) -> None:
+    _write(tmp_path / "shared/core.py", "one = 1\n")
+    (tmp_path / "lib/inner").mkdir(parents=True)
+    (tmp_path / "lib/shared").symlink_to("../shared")
+    (tmp_path / "lib/inner/round").symlink_to("..")
+    (tmp_path / "lib/gone").symlink_to("nowhere")
+    before = interpreter.digest(environment._contents(tmp_path / "lib"))
+    _write(tmp_path / "shared/core.py", "two = 2\n")
+    assert interpreter.digest(environment._contents(tmp_path / "lib")) != before
+
+
+def test_a_tasks_own_path_comes_behind_the_projects(tmp_path: Path) -> None:
+    made = Environment(python="p", prefix="/env", digest="", hashes={})
+    project = tmp_path / "project"
+    (project / "out").mkdir(parents=True)
+    (project / "linked").symlink_to("/opt/mine")
+    given = {"PYTHONPATH": "/inherited", "PATH": "/usr/bin", "PYTHONHOME": "/usr"}
+    own = {"PYTHONPATH": f"lib:./a/../b:linked:{project}/out::/opt/x", "PATH": "/bin"}
+    variables = environment.task_variables(made, project, Path("/snap"), given, own, ("/sdk",))
+    assert variables == {
+        "PYTHONPATH": "/sdk:/snap/src:/snap/lib:/snap/b:/snap/linked:/snap/out:/opt/x",
+        "PATH": "/env/bin:/bin",
+        "VIRTUAL_ENV": "/env",
+        "PYTHONHOME": "",
+    }
+    assert environment.task_variables(None, project, Path("/snap"), given, {}, ("/sdk",)) == {
+        "PYTHONPATH": "/sdk:/inherited"
+    }
 
 
 def test_the_lock_of_a_uv_workspace_serves_its_members(tmp_path: Path) -> None:

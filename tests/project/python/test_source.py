@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pit.project.files import DiskFiles
-from pit.project.python import imports, source
+from pit.project.python import imports, source, words
 from pit.project.python.source import Finder, Sources
 
 
@@ -178,6 +178,20 @@ def test_a_module_that_hides_one_of_the_standard_library_always_counts(project: 
         "import numpy\nnumpy.load(x, allow_pickle=True)",
         "import pandas as pd\npd.read_pickle(x)",
         "from importlib.metadata import entry_points",
+        "run(f'tasks/s_{n}.py')",
+        "run('tasks/s_' + n + '.py')",
+        "run('tasks/s_%s.py' % n)",
+        "run('tasks/s_{}.py'.format(n))",
+        "Path('tasks').glob('*.py')",
+        "path.with_suffix('.py')",
+        "import pytest\npytest.main(['tests'])",
+        "run([exe, '-m', 'pytest'])",
+        "unittest.TestLoader().discover('tests')",
+        "os.system('python3 -m unittest discover -s tests')",
+        "run([exe, '-m', name])",
+        "run(f'{exe} -m {name}')",
+        "run([exe, '-c', f'import {name}'])",
+        "run([exe, '-c', 'import pickle'])",
         "this is no Python",
         "x = '\0'",
     ],
@@ -218,6 +232,18 @@ def test_code_that_may_load_anything_uses_all_that_there_is(project: Project, co
         "run(['python', 'src/plugin.py'])",
         "run('python plugin.py --fast')",
         "run(f'{here}/plugin.py')",
+        "load = 'plugin'",
+        "load(['plugin', 'other_'])",
+        "f'{exe} -m plugin --fast'",
+        "os.system('python3 '\n    '-m plugin')",
+        "os.system(b'python3 -mplugin')",
+        "run([exe, '-c', 'import json, plugin; plugin.main()'])",
+        "run('bash -c \"python3 -c \\'from plugin import (main)\\'\"', shell=True)",
+        "run([exe, '-c', '__import__(\"plugin\")'])",
+        "run([exe, HERE / 'src' / 'plugin.py'])",
+        "run([exe, os.path.join(HERE, 'plugin.py')])",
+        "run([exe, '../src/plugin.py'])",
+        "run(['uvicorn', 'plugin:app'])",
     ],
 )
 def test_a_module_that_is_named_by_text_counts(project: Project, code: str) -> None:
@@ -255,6 +281,46 @@ def test_what_looks_like_loading_but_is_not_uses_nothing(project: Project, code:
     project.file("src/other.py")
 
     assert project.sources() == Sources(files=("tasks/run.py",))
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("run(['bash', 'tools/run.sh'])", "tools/run.sh"),
+        ("ctypes.CDLL('./tools/fast.so')", "tools/fast.so"),
+        ("run('tools/job --fast')", "tools/job"),
+        ("run([exe, 'tools'])\nrun([exe, './tools'])", "tools/__main__.py"),
+        ("exec(open('tools/job.txt').read())", "tools/job.txt"),
+        ("runpy.run_path('tools/job.txt')", "tools/job.txt"),
+        ("Path(__file__).with_name('x.yml')", "tasks/x.yml"),
+        ("(Path(__file__).parents[1] / 'tools/x.yml').read_text()", "tools/x.yml"),
+        ("import sys, zipimport\nsys.path.append('x.zip')", "tools/x.zip"),
+        ("site.addsitedir('tools')", "tools/x.pth"),
+        ("site.addsitedir('tools')", "src/named.py"),
+        ("run([exe, '-m', 'lib.tool'])", "lib/near.py"),
+        ("run([exe, 'tools/main.py'])", "tools/beside.py"),
+        ("run([exe, '-m', 'beside'], cwd='tools')", "tools/beside.py"),
+    ],
+)
+def test_what_is_started_counts_with_what_it_starts(
+    project: Project, code: str, found: str
+) -> None:
+    project.file("tasks/run.py", code)
+    project.file("tasks/x.yml")
+    for name in ("run.sh", "fast.so", "job", "job.txt", "x.yml", "x.zip", "beside.py"):
+        project.file(f"tools/{name}", "x = 1")
+    project.file("tools/__main__.py")
+    project.file("tools/main.py", "import beside\n")
+    project.file("tools/x.pth", "import named\n")
+    project.file("src/named.py")
+    project.file("lib/tool.py", "import lib.near\n")
+    project.file("lib/near.py")
+    project.file("data/elsewhere.csv")
+
+    files = project.files()
+
+    assert found in files
+    assert "data/elsewhere.csv" not in files
 
 
 @pytest.mark.parametrize(
@@ -415,6 +481,21 @@ def test_a_damaged_cache_is_no_matter(tmp_path: Path) -> None:
     kept.write_bytes(b"\x93garbage")
     imports.load(kept)
     imports.save(tmp_path / "missing" / "imports")
+
+
+def test_what_another_reader_has_read_is_not_believed(project: Project, tmp_path: Path) -> None:
+    project.file("tasks/run.py", "import plugin_of_old\n")
+    project.sources()
+    kept = tmp_path / "imports"
+    imports.save(kept)
+    code = (
+        "import sys; from pathlib import Path; from pit.project.python import imports, words;"
+        "words.__file__ = sys.argv[2]; imports.load(Path(sys.argv[1])); print(len(imports._known))"
+    )
+    for reader, known in ((words.__file__, True), (source.__file__, False)):
+        argv = [sys.executable, "-c", code, str(kept), reader]
+        found = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+        assert (found != "0") == known
 
 
 # ---------------------------------------------------------------- against Python itself
