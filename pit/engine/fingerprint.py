@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from pit.engine import current
 from pit.model import Dag, FileMark, Fingerprint, Record, Task
 from pit.project import digest
+from pit.project.places import is_named
 from pit.project.python import environment
 from pit.project.python.source import Finder
 from pit.project.runners import table
 from pit.project.runners.runner import Way
-from pit.project.view import ProjectView, Shown, is_named
+from pit.project.view import ProjectView, Shown
 from pit.spec import graph
 from pit.spec.patterns import is_pattern
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from pit.fs.reads import Reads
 from pit.model import Dag, TaskRecord
 from pit.project.digest import Digests
-from pit.project.view import Rules, marked, unspelled
+from pit.project.marks import marked
+from pit.project.places import unspelled
+from pit.project.trees import Rules
 from pit.spec.movement import read_by
 from pit.spec.patterns import matches
 from pit.state.identities import private_files

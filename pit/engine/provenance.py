@@ -19,7 +19,7 @@ from pit.errors import PitError
 from pit.model import Dag, Task
 from pit.project import selection
 from pit.project.digest import Digests
-from pit.project.view import products_below
+from pit.project.products import products_below
 from pit.spec.dataflow import makes
 from pit.state.makings import Making
 from pit.state.rundir import RunDir

@@ -14,7 +14,7 @@ from typing import Protocol
 from pit.errors import PitError
 from pit.project import ownership, publish
 from pit.project.digest import Digests
-from pit.project.view import products_below
+from pit.project.products import products_below
 from pit.state.intents import Intent
 from pit.state.makings import Making
 from pit.state.rundir import RunDir

@@ -37,9 +37,10 @@ from pit.model import (
 )
 from pit.project import ownership, publish
 from pit.project.digest import Digests
+from pit.project.places import unspelled
+from pit.project.products import present
 from pit.project.snapshot import inputs
 from pit.project.snapshot.snapshot import Snapshot
-from pit.project.view import present, unspelled
 from pit.spec import graph
 from pit.spec.dataflow import OWN
 from pit.spec.patterns import is_pattern

@@ -22,7 +22,8 @@ from typing import Protocol
 from pit.model import FileMark
 from pit.project import publish, selection
 from pit.project.digest import Digests
-from pit.project.view import spelled, tree_below, unspelled
+from pit.project.places import spelled, unspelled
+from pit.project.products import tree_below
 from pit.spec.patterns import ancestors
 
 NAMED = 3

@@ -34,7 +34,7 @@ from pathlib import Path
 
 from pit.fs import copying, kernel
 from pit.project import selection
-from pit.project.view import unspelled
+from pit.project.places import unspelled
 from pit.spec.patterns import ancestors, fixed_folder, is_pattern, matches
 from pit.state.files import remove_tree
 

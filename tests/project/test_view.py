@@ -14,19 +14,13 @@ from hypothesis import strategies as st
 from pit.model import FileMark
 from pit.project import publish
 from pit.project.digest import Digests
+from pit.project.marks import dangling
+from pit.project.places import spelled, unspelled
+from pit.project.products import products_below, tree_below
 from pit.project.snapshot import snapshot
 from pit.project.snapshot.snapshot import Snapshot
-from pit.project.view import (
-    ProjectView,
-    Rules,
-    dangling,
-    frozen_view,
-    live_view,
-    products_below,
-    spelled,
-    tree_below,
-    unspelled,
-)
+from pit.project.trees import Rules
+from pit.project.view import ProjectView, frozen_view, live_view
 
 
 def content(data: bytes) -> FileMark:

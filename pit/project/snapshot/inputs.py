@@ -15,7 +15,7 @@ from pit.fs.stat import Signature, look, signature
 from pit.model import Record
 from pit.project import databases, selection
 from pit.project.selection import shown
-from pit.project.view import LiveTree
+from pit.project.trees import LiveTree
 from pit.spec.patterns import ancestors
 
 

@@ -35,7 +35,7 @@ from pit.project.selection import Excluded, Ignore, shown
 from pit.project.snapshot import inputs as live_inputs
 from pit.project.snapshot.inputs import Watch
 from pit.project.snapshot.listing import FOLDER, YOUNG, Listing, kind, listing
-from pit.project.view import LiveTree, Rules
+from pit.project.trees import LiveTree, Rules
 from pit.state.files import FULL, MAKE_ROOM, remove_tree
 
 LARGE = 1_000_000_000

@@ -19,7 +19,7 @@ from pit.errors import DiskFull, SnapshotFailed
 from pit.project.snapshot import snapshot
 from pit.project.snapshot.inputs import changed
 from pit.project.snapshot.snapshot import Snapshot
-from pit.project.view import Rules
+from pit.project.trees import Rules
 from pit.state.files import remove_tree
 
 
