@@ -34,7 +34,7 @@ class Rules:
     ) -> None:
         self._project, self._paths, self._private = project, tuple(excluded), tuple(private)
         self.excluded = Excluded(project, self._paths, self._private)
-        self._named = tuple(dict.fromkeys(named))
+        self.named = tuple(each for each in dict.fromkeys(named) if not _is_elsewhere(each))
 
     def without(self, path: Path) -> Excluded:
         """What is left out if that path is as well."""
@@ -42,7 +42,11 @@ class Rules:
 
     def is_linked(self, place: str) -> bool:
         """Whether an ignored file is there after all."""
-        return is_named(place, self._named)
+        return is_named(place, self.named)
+
+
+def _is_elsewhere(declared: str) -> bool:
+    return os.path.isabs(declared) or declared.startswith(selection.WORKSPACE)
 
 
 class _Folder:

@@ -101,16 +101,20 @@ def take(
 
 
 def _links(copy: _Copy, inputs: Iterable[str], workspace: Path, rules: Rules) -> dict[str, Watch]:
-    """Makes the inputs readable that were not copied, and watches them."""
-    links = {}
+    """Makes the inputs readable that were not copied, and watches them.
+
+    What .pitignore leaves out of the project is there nevertheless if an input of any task names
+    it, also of one that is not selected: else what code finds would depend on the selection.
+    """
+    links, wanted = {}, set(inputs)
     tree = LiveTree(copy.live, rules, Digests(), Reads())
-    for declared in inputs:
-        watch = live_inputs.in_place(declared, workspace)
+    for declared in (*sorted(wanted), *(rules.named if copy.ignores else ())):
+        watch = live_inputs.in_place(declared, workspace) if declared in wanted else None
         try:
             watch = watch or live_inputs.link(declared, tree, copy.into, copy.others, copy.warnings)
         except OSError as error:
             raise _unwritable(error, error.filename2 or error.filename) from error
-        if watch is not None:
+        if watch is not None and declared in wanted:
             links[declared] = watch
     return links
 
@@ -216,6 +220,7 @@ class _Copy:
         self.taken: dict[str, _Taken] = {}
         self.files: dict[str, Copied] = {}
         self.others: set[str] = set()
+        self.ignores = False
         self._checkpoint = checkpoint
         self._masked = _umask() | 0o7000
 
@@ -279,6 +284,7 @@ class _Copy:
         found = self._find(folder)
         if found is None:
             return
+        self.ignores = self.ignores or found.ignore is not None
         self._make_folder(folder, found)
         for name, what in found.others:
             path = shown(f"{folder.live}/{name}")
