@@ -152,6 +152,8 @@ class Excluded:
 
     def is_private(self, path: str) -> bool:
         """Whether a path leads to one of the private files, whatever it is called."""
+        if not self._same:
+            return False
         with suppress(OSError):
             info = os.stat(path)
             return (info.st_dev, info.st_ino) in self._same
