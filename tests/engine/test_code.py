@@ -297,7 +297,7 @@ def test_every_program_of_a_python_project_gets_its_environment(pit: Pit) -> Non
         pit,
         ("shell", "tasks/t.sh", 'env = { PATH = "/usr/bin:/bin" }'),
         ("command", "tasks/t.sh", 'runner = "$ bash"'),
-        ("sql", "tasks/t.sql", ""),
+        ("sql", "tasks/t.sql", 'connection = "w"'),
     )
     pit.file("tasks/t.sql", "select 1")
     pit.file("pyproject.toml", PYPROJECT.format(1)).file("src/mine.py", "")
@@ -315,7 +315,7 @@ def test_every_program_of_a_python_project_gets_its_environment(pit: Pit) -> Non
 
 
 def test_sql_alone_needs_no_environment(pit: Pit) -> None:
-    tasks(pit, ("sql", "tasks/t.sql", "")).file("tasks/t.sql", "select 1")
+    tasks(pit, ("sql", "tasks/t.sql", 'connection = "w"')).file("tasks/t.sql", "select 1")
     pit.file("pyproject.toml", PYPROJECT.format(1))
     pit.run("run", "m").ok()
     assert not (pit.root / ".pit/envs").exists()
