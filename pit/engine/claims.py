@@ -11,8 +11,15 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pit.state.locks import Lock
+from pit.engine import current
+from pit.engine.place import locks
+from pit.state.locks import Lock, signature
+
+if TYPE_CHECKING:
+    from pit.engine.compile import Job
+    from pit.engine.staleness.planner import Planner
 
 
 def claim_of(locks: Path, dag: str, task: str, params: str) -> Lock:
@@ -36,4 +43,46 @@ def claimed(locks: Path, dag: str, task: str, params: str) -> Iterator[bool]:
         yield held
     finally:
         if held:
+            let_go(lock)
+
+
+class Claims:
+    """The claims of one run on the tasks that it executes, decided by a planner."""
+
+    def __init__(
+        self, run: str, runs_dir: Path, planner: Planner, records: current.Records
+    ) -> None:
+        self._run, self._locks = run, locks(runs_dir)
+        self._planner, self._records = planner, records
+        self._dag = planner.target.dag.name
+        self._held: dict[str, Lock] = {}
+
+    def claim(self, job: Job) -> bool:
+        """Keep other runs from executing the task at the same time; False if one is at it.
+
+        One that has ended since the task was judged has changed its record: look again.
+        """
+        lock = self._claim_of(job)
+        if not lock.acquire():
+            return False
+        latest = self._records.record(self._dag, job.name, job.params or "")
+        decision = self._planner.decision(job.name)
+        if decision is None or latest != decision.record:
+            lock.release()
+            return False
+        lock.sign(f"run {self._run}")
+        self._held[job.name] = lock
+        return True
+
+    def claimant(self, job: Job) -> str:
+        """Which other run is at the task; empty where none says so."""
+        return signature(self._claim_of(job).path)
+
+    def _claim_of(self, job: Job) -> Lock:
+        return claim_of(self._locks, self._dag, job.name, job.params or "")
+
+    def release(self, job: Job) -> None:
+        """Let other runs execute the task again."""
+        lock = self._held.pop(job.name, None)
+        if lock is not None:
             let_go(lock)

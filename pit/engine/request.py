@@ -9,8 +9,9 @@ from typing import Protocol
 from msgspec import field
 
 from pit.engine.completion import Complete, Standing
+from pit.engine.publish_record import Keeper
 from pit.engine.sinks import Durable, Sink
-from pit.engine.tracking import Keeper
+from pit.engine.staleness import planner
 from pit.model import Dag, Reason, Record, RunState, TaskRecord, WorkspaceConfig
 from pit.state.digests import Seen
 from pit.work.tasklog import Tap
@@ -36,7 +37,7 @@ class CompleteRun(Complete, PastRun, Protocol):
     """A run after which a whole DAG was known to be done."""
 
 
-class History(Durable, Keeper, Protocol):
+class History(Durable, planner.Memory, Keeper, Protocol):
     """The store as the engine sees it: a durable sink that also remembers other runs."""
 
     def last_success(self, dag: str) -> CompleteRun | None:

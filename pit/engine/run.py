@@ -2,7 +2,8 @@
 
 What the steps work with has modules of its own: what is asked for (`resolved`), the run's place,
 folder, lock and row (`lifetime`), environment and snapshot (`ground`), what each task is told to
-do (`orders`), what is current (`tracking`) and when each task starts (`schedule`).
+do (`orders`), what is current (`staleness`), when each task starts (`schedule`), and what appears
+and is recorded (`publish_record`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,19 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pit.engine import completion, databases, explain, look, owner, place, stale_upstream, wanted
+from pit.engine import (
+    completion,
+    current,
+    databases,
+    explain,
+    look,
+    owner,
+    place,
+    stale_upstream,
+    wanted,
+)
 from pit.engine.asking import Asking
+from pit.engine.claims import Claims
 from pit.engine.compile import Job, Refusal
 from pit.engine.executors import Finished, Threads
 from pit.engine.fingerprint import Databases
@@ -21,6 +33,7 @@ from pit.engine.ground import Ground
 from pit.engine.lifetime import Lifetime
 from pit.engine.orders import Orders
 from pit.engine.outdated import announcement, outdated
+from pit.engine.publish_record import Recorder
 from pit.engine.questions import Questions
 from pit.engine.request import Finale, Request, Services
 from pit.engine.resolved import resolve
@@ -28,8 +41,8 @@ from pit.engine.schedule import Scheduler
 from pit.engine.sessions import OnDemand
 from pit.engine.stale_upstream import StaleUpstream
 from pit.engine.staleness.planner import Decision, Planner, target_of
+from pit.engine.staleness.products import Products, Scene
 from pit.engine.tally import Tally
-from pit.engine.tracking import Scene, Tracking
 from pit.errors import PitError, StubRefused
 from pit.events import SetupStep, TaskEnded
 from pit.model import (
@@ -146,14 +159,13 @@ class _Run:
             taken_at=self.ground.taken_at,
             number=self.ground.number,
         )
-        self.tracking = Tracking(
-            scene,
-            self.planner,
-            self.live,
-            self.services.history,
-            self.asking.facts,
-            missing=self.questions.missing,
+        history = self.services.history
+        self.claims = Claims(self.dir.id, self.config.runs_dir, self.planner, history)
+        self.products = Products(scene, self.planner, self.live)
+        self.recorder = Recorder(
+            scene, self.planner, self.live, history, self.asking.facts, self.questions.missing
         )
+        self._recorded = history.recorded(self.dag.name)
         self._tell_earlier()
         if not forced:
             self._announce()
@@ -190,7 +202,20 @@ class _Run:
         return self.orders.order(name, attempt)
 
     def _params_of(self, task: Task) -> str | None:
-        return self.tracking.params_of(task)
+        """The text of a task's parameter values; None where no record is concerned.
+
+        A task that is not tracked any more, and runs, makes its old record a lie.
+        """
+        if not current.is_tracked(task) and task.name not in self._recorded:
+            return None
+        return current.params_key(task, self.params)
+
+    def _judge(self, name: str) -> Decision:
+        """What is to happen with a tracked task, its dependencies having ended."""
+        decision = self.planner.decide(name)
+        if decision.renewed is not None:
+            self.recorder.keep_texts(decision.renewed.fingerprint)
+        return decision
 
     def _tell_earlier(self) -> None:
         """What this run leaves out, or need not do again, has been done by earlier ones."""
@@ -278,17 +303,17 @@ class _Run:
 
     def _scheduled(self, jobs: Sequence[Job], tools: operators.Tools, sessions: OnDemand) -> Tally:
         attempt = operators.perform if self.learning is None else self.learning.perform
-        life, tracking = self.life, self.tracking
+        life = self.life
 
         def perform(order: Order) -> Finished:
             self.asking.keep(order)
-            tracking.hand_on(order.task)
+            self.products.hand_on(order.task)
             outcome = attempt(order, tools)
             self.asking.saved(order, outcome)
-            return tracking.conclude(order, outcome)
+            return self.recorder.conclude(order, outcome)
 
         slots, mailbox = life.resolved.slots, life.mailbox
-        executor = Threads(perform, tracking.judge, mailbox, slots, self.planner.recall)
+        executor = Threads(perform, self._judge, mailbox, slots, self.planner.recall)
         scheduler = Scheduler(
             self.dir.id,
             self.dag.name,
@@ -302,9 +327,9 @@ class _Run:
             timeout=life.time_left(),
             clock=life.clock,
             show_stub=self._show_stub,
-            claim=tracking.claim,
-            claimant=tracking.claimant,
-            release=tracking.release,
+            claim=self.claims.claim,
+            claimant=self.claims.claimant,
+            release=self.claims.release,
             explain=self._explained,
             reserve=sessions.reserve,
             dismiss=sessions.dismiss,
