@@ -99,12 +99,12 @@ def _of_files(workspace: Workspace) -> Foreseen:
 
 def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
     """What is wrong with matrices that take their values from files."""
-    from pit.project.selection import Places
+    from pit.project.selection import WatchedDisk
     from pit.spec import matrix
 
     for dag in dags:
         try:
-            matrix.expand(dag, dag.project, Places())
+            matrix.expand(dag, dag.project, WatchedDisk())
         except InvalidConfig as error:
             yield from error.problems
 

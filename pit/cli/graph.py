@@ -155,11 +155,11 @@ def _sentence(error: Exception) -> str:
 
 def _expanded(dag: Dag) -> Dag:
     """The DAG with its matrices expanded, if their values are there."""
-    from pit.project.selection import Places
+    from pit.project.selection import WatchedDisk
     from pit.spec.matrix import expand
 
     try:
-        return expand(dag, dag.project, Places())
+        return expand(dag, dag.project, WatchedDisk())
     except InvalidConfig:
         return dag
 

@@ -116,7 +116,7 @@ class Mirror:
             values = params.resolve(dag.params, given, date.today())
             return Subject(dag=select.prepared(dag, values), params=values)
         except BadParameter as error:
-            expanded = matrix.expand(dag, dag.project, selection.Places())
+            expanded = matrix.expand(dag, dag.project, selection.WatchedDisk())
             return Subject(dag=expanded, params={}, lacking=str(error))
 
     def _warn(self, problems: Sequence[Problem]) -> None:

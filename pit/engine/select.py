@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pit.errors import UnknownTask
 from pit.fs.reads import Reads
 from pit.model import Dag
-from pit.project.selection import Places
+from pit.project.selection import WatchedDisk
 from pit.spec import graph, matrix, movement
 from pit.spec.dataflow import makes
 
@@ -23,7 +23,7 @@ def prepared(dag: Dag, params: Mapping[str, str], reads: Reads | None = None) ->
     InvalidConfig or BadParameter if that does not work out. What matrices take their values from
     is written down in `reads`.
     """
-    places = Places(Reads() if reads is None else reads)
+    places = WatchedDisk(Reads() if reads is None else reads)
     expanded = matrix.expand(dag, dag.project, places)
     return movement.reading_sources(matrix.with_params(expanded, params))
 

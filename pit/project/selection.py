@@ -312,7 +312,7 @@ def _listed(folder: str) -> list[os.DirEntry[str]]:
     return [entry for entry in entries if not is_left_out(entry.name)]
 
 
-class Places:
+class WatchedDisk:
     """The disk, as the axes of a matrix read it; what they read is written down."""
 
     def __init__(self, reads: Reads | None = None) -> None:

@@ -25,7 +25,7 @@ from pit.spec.position import KeyPath
 from pit.spec.values import shown, suggestion, value_problem
 
 
-class Places(Protocol):
+class Disk(Protocol):
     """The disk from which values are read; whoever gives it sees what was read."""
 
     def matching(self, root: str, pattern: str) -> Iterable[str]:
@@ -51,7 +51,7 @@ class _Unusable(Exception):
 class Reader:
     """Reads the values of matrices below `root` and `workspace`; problems go to the findings."""
 
-    def __init__(self, root: Path, workspace: Path, places: Places, findings: Findings) -> None:
+    def __init__(self, root: Path, workspace: Path, places: Disk, findings: Findings) -> None:
         self._root, self._workspace = str(root), str(workspace)
         self._places, self._findings = places, findings
         self._known: dict[tuple[MatrixSource, str], tuple[str, ...]] = {}

@@ -13,7 +13,7 @@ import msgspec
 
 from pit.errors import BadParameter, InvalidConfig
 from pit.model import Dag, MatrixSource, Task
-from pit.spec.axes import Places, Reader
+from pit.spec.axes import Disk, Reader
 from pit.spec.check import check_expansion
 from pit.spec.dataflow import WORKSPACE_NAME
 from pit.spec.findings import Findings, label
@@ -40,7 +40,7 @@ def instances(dag: Dag) -> dict[str, tuple[str, ...]]:
     return {name: tuple(names) for name, names in found.items()}
 
 
-def expand(dag: Dag, root: Path, places: Places) -> Dag:
+def expand(dag: Dag, root: Path, places: Disk) -> Dag:
     """The DAG with an instance for each combination of every matrix's values.
 
     Their sources are read below `root`, the snapshot or the project. InvalidConfig, with the

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pit.model import MatrixSource, Task
-from pit.project.selection import Places
+from pit.project.selection import WatchedDisk
 from pit.spec.axes import Reader, stem
 from pit.spec.findings import Findings
 from pit.spec.patterns import matches
@@ -18,7 +18,7 @@ from pit.spec.patterns import matches
 def read(root: Path, source: MatrixSource) -> tuple[tuple[str, ...], list[str]]:
     """The values of the key `airport`, and the sentences about what is wrong with them."""
     findings = Findings("pit.toml")
-    reader = Reader(root, root.parent, Places(), findings)
+    reader = Reader(root, root.parent, WatchedDisk(), findings)
     task = Task(name="report", script="a.sh", matrix=(("airport", source),))
     (values,) = reader.axes(task, ("tasks", 0, "matrix")).values()
     said = [f"{found.sentence} | {found.hint}".rstrip(" |") for found in findings.problems()]

@@ -10,7 +10,7 @@ import pytest
 
 from pit.errors import BadParameter, InvalidConfig
 from pit.model import Dag, Task
-from pit.project.selection import Places
+from pit.project.selection import WatchedDisk
 from pit.spec import graph, matrix
 from pit.spec.config import discover, load_workspace_config
 
@@ -52,7 +52,7 @@ def declared(tmp_path: Path) -> Dag:
 
 def refused(dag: Dag, root: Path) -> list[str]:
     with pytest.raises(InvalidConfig) as caught:
-        matrix.expand(dag, root, Places())
+        matrix.expand(dag, root, WatchedDisk())
     problems = caught.value.problems
     return [f"{p.path}:{p.line}:{p.column}: {p.sentence}" for p in problems]
 
@@ -65,7 +65,7 @@ def test_from_a_file_to_instances_and_their_dependencies(tmp_path: Path) -> None
     read = declared(tmp_path)
     assert [task.name for task in read.tasks] == ["report", "index"]
     assert matrix.sources(read) == ("data/*.csv",)
-    dag = matrix.with_params(matrix.expand(read, folder, Places()), {"date": "2026-01-31"})
+    dag = matrix.with_params(matrix.expand(read, folder, WatchedDisk()), {"date": "2026-01-31"})
     assert matrix.instances(dag) == {"report": ("report:JFK", "report:LGA")}
     jfk = dag.task("report:JFK")
     assert jfk.always
@@ -82,16 +82,16 @@ def test_values_are_those_of_the_snapshot(tmp_path: Path) -> None:
     read = declared(tmp_path)
     shutil.copytree(folder, tmp_path / "snapshot")
     (folder / "data" / "LGA.csv").touch()
-    assert matrix.instances(matrix.expand(read, tmp_path / "snapshot", Places())) == {
+    assert matrix.instances(matrix.expand(read, tmp_path / "snapshot", WatchedDisk())) == {
         "report": ("report:JFK",)
     }
-    assert len(matrix.instances(matrix.expand(read, folder, Places()))["report"]) == 2
+    assert len(matrix.instances(matrix.expand(read, folder, WatchedDisk()))["report"]) == 2
 
 
 def test_a_dag_without_a_matrix_is_itself(tmp_path: Path) -> None:
     folder = project(tmp_path, '[[tasks]]\nname = "a"\nscript = "a.sh"\n')
     dag = declared(tmp_path)
-    assert matrix.expand(dag, folder, Places()) is dag
+    assert matrix.expand(dag, folder, WatchedDisk()) is dag
     assert matrix.with_params(dag, {}) is dag
     assert matrix.sources(dag) == ()
     assert matrix.instances(dag) == {}
@@ -142,7 +142,7 @@ def test_one_source_for_many_tasks_is_read_once(tmp_path: Path) -> None:
     task = '[[tasks]]\nname = "{}"\nscript = "a.sh"\nmatrix = {{ v = {{ file = "v.txt" }} }}\n'
     folder = project(tmp_path, task.format("a") + task.format("b"))
     (folder / "v.txt").write_text("1\n2\n")
-    dag = matrix.expand(declared(tmp_path), folder, Places())
+    dag = matrix.expand(declared(tmp_path), folder, WatchedDisk())
     assert matrix.instances(dag) == {"a": ("a:1", "a:2"), "b": ("b:1", "b:2")}
 
 
@@ -211,6 +211,6 @@ def test_parameters_that_make_two_tasks_meet_are_refused() -> None:
 
 def test_an_expanded_dag_survives_being_stored(tmp_path: Path) -> None:
     folder = project(tmp_path, REPORTS, "data/JFK.csv")
-    for dag in (declared(tmp_path), matrix.expand(declared(tmp_path), folder, Places())):
+    for dag in (declared(tmp_path), matrix.expand(declared(tmp_path), folder, WatchedDisk())):
         packed = msgspec.msgpack.encode(dag, enc_hook=str)
         assert msgspec.msgpack.decode(packed, type=Dag, dec_hook=lambda kind, t: kind(t)) == dag
