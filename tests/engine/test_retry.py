@@ -61,7 +61,7 @@ def test_a_retry_whose_requirement_failed_forgets_nothing(pit: Pit) -> None:
     pit.file("b.sh", "set -e; cat $PIT_DATA_DIR/d here.txt; test -e $PIT_WORKSPACE/fixed\n")
     pit.run("run", "m").fails(1)
     with closing(sqlite3.connect(pit.root / "pit_metadata.db")) as store, store:
-        store.execute("UPDATE runs SET ended_at = ended_at - 7200 WHERE dag = 'other'")
+        store.execute("UPDATE runs SET complete_at = complete_at - 7200 WHERE dag = 'other'")
     pit.run("retry", "m").fails(21, "requires a success")
     pit.run("prune").ok()
     pit.run("run", "other").ok()
