@@ -17,7 +17,7 @@ _CLOCK = 0.02
 
 def written(root: Path, since: float) -> str:
     """The files that are new or changed since then (Unix seconds), a few of them by name; or ""."""
-    found = sorted(_written(root, since - _CLOCK))
+    found = sorted(_written(root, since))
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return ", ".join(selection.shown(each) for each in found[:_NAMED]) + more
 
@@ -31,12 +31,18 @@ def _written(root: Path, since: float) -> Iterator[str]:
             if seen > _SEEN:
                 return
             place = os.path.join(folder, name)
-            if not selection.is_left_out(name) and _changed(place) >= since:
+            if not selection.is_left_out(name) and _is_changed(place, since):
                 yield os.path.relpath(place, root)
 
 
-def _changed(place: str) -> float:
+def _is_changed(place: str, since: float) -> bool:
+    """Whether a file was written since then, or put there with another's times.
+
+    The copies of a snapshot that was just taken have the times of their models, but for the change
+    time, which may be just before.
+    """
     try:
-        return os.lstat(place).st_ctime
+        info = os.lstat(place)
     except OSError:  # gone meanwhile
-        return 0.0
+        return False
+    return info.st_mtime >= since - _CLOCK or info.st_ctime > since
