@@ -92,6 +92,8 @@ def logs(
 ) -> None:
     """Show what the tasks of a run wrote, exactly as they wrote it.
 
+    On a terminal escape sequences other than colours are left out.
+
     With a task, its log alone; else the logs of all tasks, or of those that a matrix or a pattern
     means, each under a line with its name.
     """

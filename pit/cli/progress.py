@@ -18,7 +18,17 @@ from typing import Protocol
 
 import msgspec
 
-from pit.cli.console import STATE_STYLES, Console, cells, count, duration, erased, fit, printable
+from pit.cli.console import (
+    STATE_STYLES,
+    Console,
+    cells,
+    count,
+    duration,
+    erased,
+    fit,
+    harmless,
+    printable,
+)
 from pit.events import (
     AttemptEnded,
     AttemptStarted,
@@ -385,7 +395,7 @@ class LiveView:
 
     def _scroll(self, data: bytes) -> None:
         for line in data.decode("utf-8", "replace").split("\n")[:-1]:
-            self._above.append(_settled(line))
+            self._above.append(harmless(_settled(line)))
 
     def _paint(self) -> None:
         while not self._ended.wait(_FRAME_SECONDS):

@@ -178,6 +178,7 @@ class _Sending:
             database=Database(kind="", display="", key=""),
             form=self._form,
             limit=self._limit,
+            width=self._console.width,
             path=self._path,
         )
         with querying.client(self._settings.root, Path.cwd()) as database:

@@ -129,7 +129,8 @@ class Kept:
         count = int(self.ask("count(*)", condition)[0])
         first = f"first {len(rows)} of " if count > len(rows) else ""
         numeric = [str(kind) not in _TEXTS for kind in self._types()]
-        return f"{table.render(self.columns, numeric, rows)}\n{first}{_rows(count)}"
+        shown = table.render(self.columns, numeric, rows, table.LOG_WIDTH)
+        return f"{shown}\n{first}{_rows(count)}"
 
     def _types(self) -> list[str]:
         header = self._connection.execute(f"FROM {self._source} LIMIT 0").description

@@ -339,4 +339,5 @@ def _summary(result: Result, seconds: float) -> str:
     shown = len(result.first)
     if shown < result.rows:
         count = f"first {shown} of {count}"
-    return f"{table.render(result.columns, result.numeric, result.first)}\n{count}, {took}"
+    shown = table.render(result.columns, result.numeric, result.first, table.LOG_WIDTH)
+    return f"{shown}\n{count}, {took}"
