@@ -304,6 +304,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
 
 
+def together(seconds: Sequence[float]) -> str:
+    """What one or several tasks took; of several the sum, which is not how long one waited."""
+    return f"{duration(sum(seconds))}{' in all' if len(seconds) > 1 else ''}"
+
+
 def moment(at: float) -> str:
     """A time in the machine's time zone: `2026-11-24 06:00:12`."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
@@ -378,6 +383,13 @@ def erased(lines: int) -> str:
     Line by line, since tmux keeps in its history what "clear to the end" takes off a whole screen.
     """
     return "\r\x1b[2K" + "\x1b[A\x1b[2K" * lines
+
+
+def rows(drawn: Iterable[int], window: int) -> int:
+    """How many lines of the window these lines take, by their cells: a window that became narrower
+    has broken those that no longer fit.
+    """
+    return sum(max(-(-width // max(window, 1)), 1) for width in drawn)
 
 
 def _painted(text: str, style: str) -> str:

@@ -10,7 +10,7 @@ import click
 from msgspec.structs import replace
 
 from pit.cli.complete import complete_target, param_option
-from pit.cli.console import Cell, Column, ago, count, duration
+from pit.cli.console import Cell, Column, ago, count, duration, together
 from pit.cli.folding import folded
 from pit.cli.named import parameters, unsuccessful
 from pit.cli.options import Settings, command, json_option
@@ -313,7 +313,7 @@ def _shown(settings: Settings, view: PlanView) -> tuple[list[tuple[str, Sequence
 def _row(name: str, tasks: Sequence[TaskPlan]) -> list[Cell]:
     first = tasks[0]
     known = [task.seconds for task in tasks if task.seconds is not None]
-    took = duration(sum(known)) if known and first.action is not Action.SKIP else ""
+    took = together(known) if known and first.action is not Action.SKIP else ""
     return [
         Cell(f"  {first.action}", _STYLES[first.action]),
         Cell(name),

@@ -28,6 +28,7 @@ from pit.cli.console import (
     fit,
     harmless,
     printable,
+    rows,
 )
 from pit.events import (
     AttemptEnded,
@@ -354,7 +355,7 @@ class LiveView:
         self._lines = Lines()
         self._picture = Picture()
         self._above: list[str] = []
-        self._drawn = 0
+        self._drawn: list[int] = []
         self._ended = threading.Event()
         self._painter: threading.Thread | None = None
 
@@ -402,21 +403,20 @@ class LiveView:
             with self._quietly.lock:
                 self._draw(self._block())
 
-    def _block(self) -> list[str]:
+    def _block(self) -> list[Pieces]:
         width = (self._console.width or 80) - 1
-        rows = max(min(_LIVE_ROWS, self._console.height - _LIVE_FAILURES - 4), 1)
-        painted = self._console.paint
-        return [
-            "".join(painted(text, style) for text, style in _cut(line, width))
-            for line in self._picture.lines(time.monotonic(), rows)
-        ]
+        most = max(min(_LIVE_ROWS, self._console.height - _LIVE_FAILURES - 4), 1)
+        return [_cut(line, width) for line in self._picture.lines(time.monotonic(), most)]
 
-    def _draw(self, block: list[str]) -> None:
+    def _draw(self, block: list[Pieces]) -> None:
         """Replace the block on the terminal, in one write: erase, lines above, block."""
-        text = erased(self._drawn) if self._drawn else ""
-        text += "".join(line + "\n" for line in (*self._above, *block))
+        standing = rows(self._drawn, self._console.width or 80)
+        text = erased(standing) if self._drawn else ""
+        text += "".join(line + "\n" for line in self._above)
+        for line in block:
+            text += "".join(self._console.paint(piece, style) for piece, style in line) + "\n"
         self._above.clear()
-        self._drawn = len(block)
+        self._drawn = [sum(cells(piece) for piece, _ in line) for line in block]
         if text:
             self._quietly(lambda: self._console.write(text))
 
@@ -440,6 +440,7 @@ class Picture:
         self._last: TaskEnded | None = None
         self._counts: dict[TaskState, int] = {}
         self._total = 0
+        self._run = ""
         self._started: float | None = None
         self._step = ""
         self._word = "running"
@@ -449,6 +450,7 @@ class Picture:
         match event:
             case RunStarted():
                 self._started, self._total = now, len(event.tasks)
+                self._run = f"{event.dag}  run {event.run}: "
             case SetupStep():
                 self._step = f"{event.step}: {printable(event.message)}"
                 if event.step == "ending":
@@ -531,7 +533,7 @@ class Picture:
                 parts.append(f"{number:,} {state}")
         if self._started is not None:
             parts.append(_elapsed(now - self._started))
-        return ", ".join(parts)
+        return self._run + ", ".join(parts)
 
 
 def _line(word: str, style: str, time: str, task: str, text: str = "") -> Pieces:

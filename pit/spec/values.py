@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pit.errors import nearest
-from pit.spec import cron, durations, runners
+from pit.spec import braces, cron, durations, runners
 from pit.spec.dataflow import WORKSPACE
 from pit.spec.findings import Findings
 from pit.spec.patterns import is_pattern
@@ -380,6 +380,11 @@ class Script(Kind):
         path, sentence = relative(value)
         if not sentence and (path.startswith(("/", WORKSPACE)) or path == "."):
             sentence = f"script {shown(value)} is not inside the project"
+        if BRACES.search(value) and not is_command(value):
+            unreplaced, hint = braces.told("script", value)
+            if unreplaced:
+                findings.add(at, unreplaced, hint)
+                return ""
         if sentence and is_command(value):
             findings.add(at, *command_told(value))
             return ""

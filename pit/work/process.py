@@ -274,7 +274,7 @@ def _why_not(
 
 def _missing(name: str, cwd: str | Path) -> str:
     if "/" not in name:
-        return f'command "{name}" not found'
+        return f'command "{name}" not found; install it, or put its folder into PATH'
     path = Path(cwd, name)
     if not path.exists():
         return f"{name} not found"

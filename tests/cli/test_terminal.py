@@ -92,8 +92,8 @@ def test_a_hundred_instances_fit_a_screen(pit: Pit) -> None:
         pit.file(f"data/{number:03}.csv", str(number))
     for args, line in {
         ("plan", "many"): r"report ×100 +first run",
-        ("run", "many"): r"report ×100 +\S+  first run",
-        ("status", "many"): r"report ×100  success +\S+  .*first run",
+        ("run", "many"): r"report ×100 +\S+ in all  first run",
+        ("status", "many"): r"report ×100  success +\S+ in all  .*first run",
     }.items():
         text = plain(typed(pit, *args)[1])
         assert re.search(line, text), text

@@ -24,6 +24,8 @@ _CSV = re.compile(r"CSV Error on Line: (\d+)\n(?:Original Line: ([^\n]*)\n)?(.*)
 _COUNTED = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 _FILE = re.compile(r"^  file = (.*)$", re.MULTILINE)
 _JSON = re.compile(r'(?:Malformed JSON|JSON transform error) in file "(?P<file>[^"]*)"')
+_LOST = "reached an invalid state"
+"""How DuckDB says that its CSV parser no longer knows where a line ends."""
 _NO_OBJECTS = "expected records, but got non-record JSON"
 _ADVICE = re.compile(r"\n+(Try |LINE 1:|Possible (fixes|Solution)).*", re.DOTALL)
 _NO_PARQUET = re.compile(
@@ -40,6 +42,8 @@ def told(error: duckdb.Error, files: Sequence[str], shown: Shown) -> SqlFailure:
     message = failed.message
     if found := _CSV.search(message):
         return refused(_of_csv(found, shown))
+    if _LOST in message and (said := _mixed_ends(files, shown)):
+        return refused(said)
     if found := _JSON.search(message):
         return refused(_of_json(found["file"], message, shown))
     if _NO_OBJECTS in message:
@@ -69,6 +73,22 @@ def _of_csv(found: re.Match[str], shown: Shown) -> str:
     else:
         what = next(filter(None, rest.splitlines()), "it cannot be read").strip()
     return f"{where}: {what}{f': {_short(text)}' if text else ''}"
+
+
+def _mixed_ends(files: Sequence[str], shown: Shown) -> str:
+    """The first file whose lines end in two ways, and the first line that differs; else empty."""
+    for path in files:
+        first = ""
+        for number, line in enumerate(_lines(path), 1):
+            if not line.endswith(b"\n"):
+                continue
+            end = "CRLF" if line.endswith(b"\r\n") else "LF"
+            if end != (first := first or end):
+                return (
+                    f"{shown(path)}: its lines end in {first} and, from line {number}, in {end}; "
+                    "make them alike, as with dos2unix"
+                )
+    return ""
 
 
 def _of_json(path: str, message: str, shown: Shown) -> str:

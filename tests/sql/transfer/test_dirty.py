@@ -91,6 +91,7 @@ def test_csv_as_it_comes(duck: Mover, data: bytes, rows: list[tuple[object, ...]
         ("", "x.csv is empty"),
         ("a,A\n1,2\n", 'x.csv: the columns "a" and "A" differ only in case'),
         ("a,a\n1,2\n", 'x.csv has two columns "a"'),
+        ("a,b\r\n1,2\n3,4\n", "x.csv: its lines end in CRLF and, from line 2, in LF; make them"),
         ("a,b\n1,2\n1\n", "x.csv, line 3: 1 value where 2 are expected: 1"),
         ("a,b\n1,2,3\n", "x.csv, line 2: 3 values where 2 are expected: 1,2,3"),
         ('a,b\n1,"x\n2,y\n', 'x.csv, line 2: a quote is opened and not closed: 1,"x'),
