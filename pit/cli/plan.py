@@ -91,7 +91,7 @@ class CannotRun(PitError):
     "--concurrency",
     type=click.IntRange(min=1),
     metavar="N",
-    help="As if so many ran at once.",
+    help="As if this many tasks ran at once.",
 )
 @json_option
 def plan(
@@ -112,7 +112,7 @@ def plan(
     asked = Asked(force=force, failed=failed, concurrency=concurrency)
     if target is None:
         if pairs:
-            raise BadArgument("parameters are those of one DAG", "Write: pit plan DAG -p …")
+            raise BadArgument("parameters belong to one DAG", "Write: pit plan DAG -p …")
         return show_plans(settings, asked, as_json=as_json)
     show_plan(settings, target, pairs, asked, as_json=as_json)
 

@@ -608,5 +608,5 @@ def _step(
             if task.attempts and own_words(place.log_file(task.task)):
                 return settings.again(f"logs {run.dag}/{task.task}")
     if any(task.run == run.run for task in failed):
-        return f"mend it, then {settings.again(f'retry {run.dag} --code new')}"
-    return f"mend it, then {settings.again(f'run {run.dag} --failed')}"
+        return f"fix it, then {settings.again(f'retry {run.dag} --code new')}"
+    return f"fix it, then {settings.again(f'run {run.dag} --failed')}"

@@ -496,9 +496,8 @@ def _path_problem(written: str, bare: str, named: bool) -> str:
     if _CONTROL.search(bare):
         return f"{shown(written)} has a control character in it"
     if BRACES.search(NAMED.sub("", bare) if named else bare):
-        also = " and names, such as {date}," if named else ""
-        verb = "are" if named else "is"
-        return f'{shown(written)}: of braces only a leading "{WORKSPACE}"{also} {verb} supported'
+        also = " and names such as {date}" if named else ""
+        return f'{shown(written)}: braces are only for a leading "{WORKSPACE}"{also}'
     if ".." in bare and ".." in bare.split("/") and is_pattern(bare):
         return f'{shown(written)} has both wildcards and ".."; write it without ".."'
     return ""

@@ -186,8 +186,9 @@ def _unbounded(number: float | None) -> str:
     if number is None or math.isfinite(number):
         return ""
     if math.isnan(number):
-        return "NaN: no number, as when nothing is divided by nothing"
-    return f"{'-' if number < 0 else ''}infinity: in no range, as when something is divided by zero"
+        return "NaN: not a number, as when zero is divided by zero"
+    sign = "-" if number < 0 else ""
+    return f"{sign}infinity: outside every range, as when something is divided by zero"
 
 
 def _meets(wanted: Bounds | str | int | float | bool, text: str | None, number: Any) -> bool:

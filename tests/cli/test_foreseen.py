@@ -170,7 +170,7 @@ def test_a_connection_that_no_driver_takes_is_a_warning(
     assert "hunter2" not in done.out + done.err
     if told:
         place = f"projects/shop/pit.toml:{4 if own else 5}:14: warning: "
-        assert f'{place}secret "w" is no usable database URL' in done.err
+        assert f'{place}secret "w" is not a usable database URL' in done.err
         assert told in done.err
     else:
         assert done.err == ""

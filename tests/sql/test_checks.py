@@ -152,7 +152,7 @@ _RANGES = [
 @pytest.mark.parametrize("written", ["'NaN'", "'-nan'", "'nan'"])
 def test_nan_lies_in_no_range(bench: Bench, written: str, wanted: Bounds) -> None:
     message = bench.finds(f"SELECT {written} AS share", Expect(value=wanted))
-    assert message.startswith(f"share is NaN: no number, as when nothing is divided by nothing, "
+    assert message.startswith(f"share is NaN: not a number, as when zero is divided by zero, "
                               f"expected {wanted.text}; see")  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def told(error: duckdb.Error, files: Sequence[str], shown: Shown) -> SqlFailure:
         return refused(f"the encoding {found[1]} is not read; utf-8, utf-16 and latin-1 are")
     if _NO_PARQUET.search(message):
         guilty = next((path for path in files if path in message), files[0])
-        return refused(f"{shown(guilty)} is no Parquet file, or has been cut off")
+        return refused(f"{shown(guilty)} is not a Parquet file, or has been cut off")
     message = _ADVICE.sub("", message)
     for path in files:
         message = message.replace(path, shown(path))
@@ -105,9 +105,9 @@ def _of_json(path: str, message: str, shown: Shown) -> str:
         try:
             value = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return f"{shown(path)}, line {number} is no JSON: {error}: {_short(_text(line))}"
+            return f"{shown(path)}, line {number} is not JSON: {error}: {_short(_text(line))}"
         if not isinstance(value, dict):
-            return f"{shown(path)}, line {number} is no JSON object: {_short(_text(line))}"
+            return f"{shown(path)}, line {number} is not a JSON object: {_short(_text(line))}"
     said = _ADVICE.sub("", message).replace(path, shown(path))
     return (said.partition(": ")[2] or said).strip()
 
@@ -118,7 +118,7 @@ def _no_objects(files: Sequence[str], shown: Shown) -> str:
             return f"{shown(path)} is an array, and not all in it are JSON objects"
         for number, line in enumerate(_lines(path), 1):
             if line.strip() and not line.lstrip().startswith(b"{"):
-                return f"{shown(path)}, line {number} is no JSON object: {_short(_text(line))}"
+                return f"{shown(path)}, line {number} is not a JSON object: {_short(_text(line))}"
     return f"{shown(files[0])} holds no JSON objects"
 
 
@@ -149,7 +149,7 @@ def check_packed(path: str, shown: Shown, heed: Callable[[], None]) -> None:
             while file.read(_CHUNK):
                 heed()
     except gzip.BadGzipFile:
-        raise refused(f"{shown(path)} is no gzip file, or is damaged") from None
+        raise refused(f"{shown(path)} is not a gzip file, or is damaged") from None
     except (EOFError, zlib.error):
         raise refused(f"{shown(path)} is damaged, or has been cut off") from None
 
