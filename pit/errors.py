@@ -296,7 +296,7 @@ class StubRefused(SecretsError):
         super().__init__(
             f"there is no secrets file, so the SQL of {tasks[0]}{more} cannot be executed",
             "Create one with: pit secrets set global NAME   (or name one: --secrets, secrets_dir "
-            "in pit_config.toml). stub = false there makes such a run fail; stub = true shows the SQL",
+            "in pit_config.toml). stub = false makes such a run fail, stub = true shows its SQL",
         )
 
 

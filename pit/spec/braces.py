@@ -40,4 +40,4 @@ def check_braces(dag: Dag, findings: Findings) -> None:
                 at = findings.entry(("tasks", index, "key"), place)
                 findings.add(at, *told("key", column))
         if names_in(task.connection or ""):
-            findings.add(("tasks", index, "connection"), *told("connection", task.connection))
+            findings.add(("tasks", index, "connection"), *told("connection", task.connection or ""))

@@ -173,7 +173,7 @@ def test_every_connection_that_the_dags_name_is_tried(pit: Pit) -> None:
 def test_what_makes_no_sense_is_refused(pit: Pit) -> None:
     pit.run("sql").fails(2, "which connection?")
     pit.run("sql", "duck", "select", "1").fails(2, "Quote it")
-    pit.run("sql", "duck", "SELECT 1", "--csv", "--json").fails(2, "exclude each other")
+    pit.run("sql", "duck", "SELECT 1", "--csv", "--json").fails(2, "cannot be combined")
     pit.run("sql", "duck", "SELECT 1", "--parquet", "x", "--limit", "1").fails(2, "whole result")
     pit.run("sql", "duck", "SELECT 1", "--parquet", "x.csv").fails(2, "does not end in .parquet")
     pit.run("sql", "duck", "SELECT 1", "--parquet", "a/b.parquet").fails(2, "no folder a", "mkdir")

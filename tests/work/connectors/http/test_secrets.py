@@ -102,8 +102,8 @@ def test_urls_may_be_relative_to_that_of_the_secret(origin: Origin, call: Direct
     [
         ("empty", None, "holds no credentials for HTTP"),
         ("plain", "basic", 'not "user:password"'),
-        ("plain", "digest", "no form of authentication"),
-        ("plain", "header:bad name", "no form of authentication"),
+        ("plain", "digest", "not a form of authentication"),
+        ("plain", "header:bad name", "not a form of authentication"),
         ("torn", None, "line break"),
     ],
 )
