@@ -137,7 +137,7 @@ class NoProjects(ConfigError):
             sentence = f"no workspace here or above: {root} has no projects"
         hint = "Make one with: pit init my_project   (or point at a workspace with --project-dir)"
         if around is not None:
-            hint = f"This is inside of the workspace {around}: go there, or give --project-dir"
+            hint = f"This is inside the workspace {around}: go there, or give --project-dir"
         elif misplaced is not None:
             sentence, hint = misplaced
         super().__init__(sentence, hint)
@@ -280,7 +280,7 @@ class NoSecrets(SecretsError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f'secret "{key}" is not to be had: there is no secrets file',
+            f'secret "{key}" is not available: there is no secrets file',
             "Give one with --secrets FILE, or put secrets.toml into the workspace",
         )
         self.key = key
@@ -295,8 +295,8 @@ class StubRefused(SecretsError):
         more = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
         super().__init__(
             f"there is no secrets file, so the SQL of {tasks[0]}{more} cannot be executed",
-            "Begin one with: pit secrets set global NAME   (or name one: --secrets, secrets_dir in "
-            "pit_config.toml). stub = false there makes such a run fail; stub = true shows the SQL",
+            "Create one with: pit secrets set global NAME   (or name one: --secrets, secrets_dir "
+            "in pit_config.toml). stub = false makes such a run fail, stub = true shows its SQL",
         )
 
 

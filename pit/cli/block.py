@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from pit.cli.console import Console, cells, erased, fit
+from pit.cli.console import Console, cells, erased, fit, rows
 
 _FRAME_SECONDS = 0.1
 
@@ -22,7 +22,7 @@ class Block:
     def __init__(self, console: Console, lines: Callable[[], Sequence[Pieces]]) -> None:
         self._console = console
         self._lines = lines
-        self._drawn = 0
+        self._drawn: list[int] = []
         self._gone = False
         self._ended = threading.Event()
         self._painter = threading.Thread(target=self._paint, name="block", daemon=True)
@@ -42,10 +42,11 @@ class Block:
 
     def _draw(self, lines: Sequence[Pieces]) -> None:
         """Replace the block in one write: erase, the lines."""
-        width = (self._console.width or 80) - 1
-        text = erased(self._drawn) if self._drawn else ""
+        window = self._console.width or 80
+        width = window - 1
+        text = erased(rows(self._drawn, window)) if self._drawn else ""
         text += "".join(f"{self._painted(line, width)}\n" for line in lines)
-        self._drawn = len(lines)
+        self._drawn = [min(sum(cells(text) for text, _ in line), width) for line in lines]
         if not text or self._gone:
             return
         try:

@@ -125,7 +125,7 @@ def _no_projects(root: Path) -> Iterator[str]:
         with suppress(OSError):
             near = nearest(FILE, os.listdir(folder))
         have = f"{near} where {FILE} is looked for" if near else f"no {FILE}"
-        yield f"{spec.PROJECTS}/{folder.name} is no project: it has {have}"
+        yield f"{spec.PROJECTS}/{folder.name} is not a project: it has {have}"
 
 
 def notes(dag: Dag) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import click
@@ -113,6 +112,7 @@ def _tried(
 ) -> list[Tried]:
     from pit.sql import wire
     from pit.sql.connect import Database, parse
+    from pit.sql.remedies import remedy
     from pit.work import querying
 
     found: list[Tried] = []
@@ -127,10 +127,10 @@ def _tried(
             except PitError as error:
                 found.append(_failed(facts, str(error), error.hint))
             except querying.Failed as error:
-                hint = _hint(error.failure.kind, error.failure.message)
+                hint = remedy(error.failure.kind, error.failure.message)
                 found.append(_failed(facts, error.failure.message, hint))
             except querying.Ended as error:
-                found.append(_failed(facts, str(error), _hint("", str(error))))
+                found.append(_failed(facts, str(error), remedy("", str(error))))
             else:
                 reached = msgspec.convert(done.answer, wire.Reached)
                 found.append(_reached(facts, reached))
@@ -147,34 +147,6 @@ def _reached(facts: dict[str, object], reached: object) -> Tried:
     told = msgspec.to_builtins(reached)
     told["latency"] = told.pop("seconds")
     return msgspec.convert({**facts, **told, "ok": True}, Tried)
-
-
-_HINTS = (
-    (r"28P01|28000|password authentication|login failed|authentication failed", "wrong user or "
-     "password: put it right with pit secrets edit"),
-    (r"3D000|database .* does not exist|cannot open database", "create the database, or correct "
-     "its name in the secret"),
-    (r"connection refused", "nothing listens there: is the server up, and host and port right?"),
-    (r"could not translate host|name or service not known|name resolution|getaddrinfo|"
-     r"unknown host", "no such host: correct it in the secret, or look at DNS and VPN"),
-    (r"timed? ?out|time-?out", "no answer: a firewall, a VPN that is down, or a wrong host"),
-    (r"certificate|ssl|tls", "the encryption does not fit: look at sslmode or encrypt in the "
-     "secret"),
-    (r"no room|too many (clients|connections)", "the server has no connection left"),
-    (r"not a (valid )?(duckdb )?database|file is not a database", "the file is none of this "
-     "database's: correct the path in the secret"),
-    (r"permission denied|access denied", "this user may not: look at its rights"),
-    (r"can't open lib|data source name not found", "that ODBC driver is not installed: correct its "
-     "name, or see odbcinst -q -d for those that are"),
-    (r"options? .*not recognized|invalid connection option", "no such option: correct what stands "
-     "behind the ? of the URL, or the secret's field"),
-)  # fmt: skip
-
-
-def _hint(kind: str, message: str) -> str:
-    """What to do about a connection that fails."""
-    told = f"{kind} {message}"
-    return next((hint for words, hint in _HINTS if re.search(words, told, re.IGNORECASE)), "")
 
 
 def _show(settings: Settings, found: Sequence[Tried]) -> None:

@@ -3,6 +3,10 @@
 Everything is plain text first. Colour is added on a terminal alone (never with NO_COLOR,
 `--no-color` or TERM=dumb), and says nothing that the words do not say. Long cells are cut to
 the window on a terminal; in a pipe every line is whole.
+
+Nothing that others wrote (descriptions, file names, the output of tasks) can move the cursor, set
+the window's title or clear the screen: lines lose every escape sequence but colours wherever they
+go, and bytes lose them on a terminal.
 """
 
 from __future__ import annotations
@@ -45,8 +49,20 @@ _MARGIN = 2
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARKS_ASCII = "_.:-=+*#"
 _CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+_COLOUR = r"\x1b\[[0-9;:]*m"
+_COMMAND = re.compile(f"(?!{_COLOUR})(?:{_CONTROL.pattern})")
+"""What a line may not hold: all of `_CONTROL` but colours."""
+_COMMAND_BYTES = re.compile(
+    rb"(?!\x1b\[[0-9;:]*m)(?:(?:\x1b\[|\xc2\x9b)[0-?]*[ -/]*[@-~]"
+    rb"|(?:\x1b\]|\xc2\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"
+    rb"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f])"
+)
+"""The same in UTF-8 bytes, where a lone carriage return may stay: it moves within its line."""
+_C1 = re.compile(r"[\x7f-\x9f]")
+"""Control characters that JSON lets stand as they are."""
 
 
 class Cell(NamedTuple):
@@ -83,6 +99,7 @@ class Console:
         self._colour = not env.get("NO_COLOR") and env.get("TERM") != "dumb"
         self._dumb = env.get("TERM") == "dumb"
         self.unicode = _encodes(self._out, _SPARKS)
+        self._begun = b""
 
     # -------------------------------------------------------------- what the terminal can do
 
@@ -124,7 +141,7 @@ class Console:
 
     def out(self, text: str = "") -> None:
         """Write one line (or several) to standard output, at once."""
-        self.write(text + "\n")
+        self.write(harmless(text) + "\n")
 
     def prose(self, text: str, hang: str = "") -> None:
         """Write one line, on a terminal broken between words; `hang` begins what follows."""
@@ -153,7 +170,9 @@ class Console:
         self._out.flush()
 
     def raw(self, data: bytes | memoryview) -> None:
-        """Write bytes to standard output as they are, at once."""
+        """Write bytes to standard output, at once: as they are, on a terminal made harmless."""
+        if self._out.isatty():
+            data = self._harmless(bytes(data))
         binary = getattr(self._out, "buffer", None)
         if binary is None:
             self.write(bytes(data).decode("utf-8", "replace"))
@@ -162,16 +181,22 @@ class Console:
         binary.write(data)
         binary.flush()
 
+    def _harmless(self, data: bytes) -> bytes:
+        """Bytes without what would command the terminal; a character begun waits for its end."""
+        data = self._begun + data
+        self._begun = b"\xc2" if data.endswith(b"\xc2") else b""
+        return _COMMAND_BYTES.sub(b"", data.removesuffix(self._begun) if self._begun else data)
+
     def note(self, text: str = "") -> None:
         """Write one line to standard error, at once: what goes beside the result."""
-        self._err.write(text + "\n")
+        self._err.write(harmless(text) + "\n")
         self._err.flush()
 
     def ask(self, question: str) -> bool | None:
         """Ask a question that only a yes answers; None where nobody is there to answer."""
         if not (sys.stdin.isatty() and self._err.isatty()):
             return None
-        self._err.write(f"{question} [y/N] ")
+        self._err.write(f"{harmless(question)} [y/N] ")
         self._err.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -225,7 +250,8 @@ class Console:
         """Write a value as indented JSON on standard output."""
         import msgspec
 
-        self.out(msgspec.json.format(msgspec.json.encode(value)).decode())
+        text = msgspec.json.format(msgspec.json.encode(value)).decode()
+        self.write(_C1.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:
         """Write aligned columns, under a line of titles if any column has one."""
@@ -278,6 +304,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
 
 
+def together(seconds: Sequence[float]) -> str:
+    """What one or several tasks took; of several the sum, which is not how long one waited."""
+    return f"{duration(sum(seconds))}{' in all' if len(seconds) > 1 else ''}"
+
+
 def moment(at: float) -> str:
     """A time in the machine's time zone: `2026-11-24 06:00:12`."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
@@ -311,6 +342,11 @@ def _rough(seconds: float) -> str:
 def printable(text: str) -> str:
     """Text without escape sequences and control characters, so that it cannot move the cursor."""
     return text if text.isascii() and text.isprintable() else _CONTROL.sub("", text)
+
+
+def harmless(text: str) -> str:
+    """Text with its line ends and colours, without all else that would command the terminal."""
+    return text if text.isascii() and text.isprintable() else _COMMAND.sub("", text)
 
 
 def cells(text: str) -> int:
@@ -347,6 +383,13 @@ def erased(lines: int) -> str:
     Line by line, since tmux keeps in its history what "clear to the end" takes off a whole screen.
     """
     return "\r\x1b[2K" + "\x1b[A\x1b[2K" * lines
+
+
+def rows(drawn: Iterable[int], window: int) -> int:
+    """How many lines of the window these lines take, by their cells: a window that became narrower
+    has broken those that no longer fit.
+    """
+    return sum(max(-(-width // max(window, 1)), 1) for width in drawn)
 
 
 def _painted(text: str, style: str) -> str:

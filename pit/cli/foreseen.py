@@ -82,7 +82,7 @@ def _check_programs(dag: Dag, findings: Findings) -> None:
                 findings.add(("tasks", index, "runner"), sentence, hint)
         if _executes(words) and not os.access(dag.project / task.script, os.X_OK):
             hint = f"Make it so: chmod +x {shlex.quote(os.path.relpath(dag.project / task.script))}"
-            sentence = f'script "{task.script}" may not be executed, as "$ env" does'
+            sentence = f'script "{task.script}" is not executable, and "$ env" executes it'
             findings.add(("tasks", index, "script"), sentence, hint)
 
 

@@ -74,7 +74,7 @@ class GraphView(Record):
     "form",
     type=click.Choice(_FORMATS),
     metavar="FORMAT",
-    help="text, svg, mermaid or dot (default: as FILE is called, else text).",
+    help="text, svg, mermaid or dot (default: by FILE's ending, else text).",
 )
 @click.option(
     "-o",
@@ -123,7 +123,7 @@ def _form(output: Path | None) -> str:
     suffix = output.suffix.lower() if output else ""
     if suffix not in _SUFFIXES and suffix not in _TEXT:
         hint = f"Formats: {', '.join(_FORMATS)}; name one with --format, or by the file's ending"
-        raise BadArgument(f'Pit draws no "{suffix}"', hint)
+        raise BadArgument(f'Pit cannot draw "{suffix}"', hint)
     return _SUFFIXES.get(suffix, "text")
 
 

@@ -52,7 +52,7 @@ def told(lesson: Learned) -> Iterator[str]:
     if not lesson.by:
         yield "# not watched"
     elif lesson.inputs is None and lesson.targets is None:
-        yield "# it lacks nothing"
+        yield "# nothing is missing"
 
 
 def written(key: str, places: tuple[str, ...]) -> Iterator[str]:

@@ -92,16 +92,18 @@ def logs(
 ) -> None:
     """Show what the tasks of a run wrote, exactly as they wrote it.
 
+    On a terminal escape sequences other than colours are left out.
+
     With a task, its log alone; else the logs of all tasks, or of those that a matrix or a pattern
     means, each under a line with its name.
     """
     dag, slash, task = target.partition("/")
     if not dag or (slash and not task):
         raise BadArgument(
-            f'"{target}" names no {"task" if dag else "DAG"}', "Write DAG or DAG/TASK"
+            f'"{target}" does not name a {"task" if dag else "DAG"}', "Write DAG or DAG/TASK"
         )
     if follow and (as_json or listing):
-        raise BadArgument("--follow goes with neither --json nor --list")
+        raise BadArgument("--follow cannot be combined with --json or --list")
     config = settings.config()
     with past.history(config) as store:
         run = past.run_of(settings, config, store, dag, run_id)
@@ -248,7 +250,7 @@ class _Logs:
     def _say_there_is_none(self) -> None:
         what = f'task "{self._task}"' if self._task else "this run"
         if self._several:
-            what = "no task of these"
+            what = "none of these tasks"
         row = next((row for row in self._rows() if row.task == self._task), None)
         if row is not None and row.made_by:
             said = f"{what} was skipped, and its log of run {row.made_by} has been removed"

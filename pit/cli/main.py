@@ -293,7 +293,8 @@ def _misused(given: Given, error: click.ClickException, arguments: Sequence[str]
     if isinstance(error, click.NoSuchOption):
         from pit.cli import meant
 
-        hint = meant.parameter(given, error.option_name, arguments) or hint
+        said = meant.parameter(given, error.option_name, arguments)
+        hint = said or meant.option(error.option_name) or hint
     message = error.message if near else error.format_message()
     more = _offered(error, ctx) if isinstance(error, click.UsageError) and ctx else ""
     console.error(message[:1].lower() + message[1:].rstrip("."), f"{more}{hint}")

@@ -45,6 +45,19 @@ _COMMANDS = {
 """Words by which people ask for something that `pit` has under another name, or has not."""
 
 
+_OPTIONS = {
+    "-v": "The output of tasks: --verbose; the version: pit --version",
+    "-q": "Results alone: redirect standard error, 2>/dev/null",
+    "--watch": _COMMANDS["watch"],
+}
+"""Options that other tools have, and what `pit` has in their place."""
+
+
+def option(name: str) -> str:
+    """What to write in the place of an option that there is not, or ""."""
+    return _OPTIONS.get(name, "")
+
+
 def command(word: str) -> str:
     """What to do in the place of a command that there is not, or ""."""
     return _COMMANDS.get(word.lower(), "")

@@ -71,7 +71,7 @@ def split(target: str) -> tuple[str, str | None]:
     name, slash, task = target.partition("/")
     if not name or (slash and not task):
         raise BadArgument(
-            f'"{target}" names no {"task" if name else "DAG"}', "Write DAG or DAG/TASK"
+            f'"{target}" does not name a {"task" if name else "DAG"}', "Write DAG or DAG/TASK"
         )
     return name, task or None
 

@@ -68,7 +68,7 @@ def new(settings: Settings, path: str, kind: str) -> None:
     if versioned:
         out("It is a git repository; nothing is committed yet.")
     for name in kept:
-        out(f"{name} was there already, and is as it was.")
+        out(f"{name} was there already, and was not changed.")
     enter = "" if here else f"  cd {path}\n"
     out(f"\nNext:\n{enter}  pit validate\n  pit run {_FIRST}")
 
@@ -125,7 +125,7 @@ def _check_outside(settings: Settings) -> None:
     if (project / "pit.toml").exists():
         root = settings.root if inside else _above(project)
         raise BadArgument(
-            f"{project} is a project, and no place for another one",
+            f"{project} is a project, so another one cannot be made in it",
             f"Go to the workspace: cd {shlex.quote(str(root))}",
         )
 

@@ -10,7 +10,7 @@ import click
 from msgspec.structs import replace
 
 from pit.cli.complete import complete_target, param_option
-from pit.cli.console import Cell, Column, ago, count, duration
+from pit.cli.console import Cell, Column, ago, count, duration, together
 from pit.cli.folding import folded
 from pit.cli.named import parameters, unsuccessful
 from pit.cli.options import Settings, command, json_option
@@ -91,7 +91,7 @@ class CannotRun(PitError):
     "--concurrency",
     type=click.IntRange(min=1),
     metavar="N",
-    help="As if so many ran at once.",
+    help="As if this many tasks ran at once.",
 )
 @json_option
 def plan(
@@ -112,7 +112,7 @@ def plan(
     asked = Asked(force=force, failed=failed, concurrency=concurrency)
     if target is None:
         if pairs:
-            raise BadArgument("parameters are those of one DAG", "Write: pit plan DAG -p …")
+            raise BadArgument("parameters belong to one DAG", "Write: pit plan DAG -p …")
         return show_plans(settings, asked, as_json=as_json)
     show_plan(settings, target, pairs, asked, as_json=as_json)
 
@@ -313,7 +313,7 @@ def _shown(settings: Settings, view: PlanView) -> tuple[list[tuple[str, Sequence
 def _row(name: str, tasks: Sequence[TaskPlan]) -> list[Cell]:
     first = tasks[0]
     known = [task.seconds for task in tasks if task.seconds is not None]
-    took = duration(sum(known)) if known and first.action is not Action.SKIP else ""
+    took = together(known) if known and first.action is not Action.SKIP else ""
     return [
         Cell(f"  {first.action}", _STYLES[first.action]),
         Cell(name),

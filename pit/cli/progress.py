@@ -18,7 +18,18 @@ from typing import Protocol
 
 import msgspec
 
-from pit.cli.console import STATE_STYLES, Console, cells, count, duration, erased, fit, printable
+from pit.cli.console import (
+    STATE_STYLES,
+    Console,
+    cells,
+    count,
+    duration,
+    erased,
+    fit,
+    harmless,
+    printable,
+    rows,
+)
 from pit.events import (
     AttemptEnded,
     AttemptStarted,
@@ -344,7 +355,7 @@ class LiveView:
         self._lines = Lines()
         self._picture = Picture()
         self._above: list[str] = []
-        self._drawn = 0
+        self._drawn: list[int] = []
         self._ended = threading.Event()
         self._painter: threading.Thread | None = None
 
@@ -385,28 +396,27 @@ class LiveView:
 
     def _scroll(self, data: bytes) -> None:
         for line in data.decode("utf-8", "replace").split("\n")[:-1]:
-            self._above.append(_settled(line))
+            self._above.append(harmless(_settled(line)))
 
     def _paint(self) -> None:
         while not self._ended.wait(_FRAME_SECONDS):
             with self._quietly.lock:
                 self._draw(self._block())
 
-    def _block(self) -> list[str]:
+    def _block(self) -> list[Pieces]:
         width = (self._console.width or 80) - 1
-        rows = max(min(_LIVE_ROWS, self._console.height - _LIVE_FAILURES - 4), 1)
-        painted = self._console.paint
-        return [
-            "".join(painted(text, style) for text, style in _cut(line, width))
-            for line in self._picture.lines(time.monotonic(), rows)
-        ]
+        most = max(min(_LIVE_ROWS, self._console.height - _LIVE_FAILURES - 4), 1)
+        return [_cut(line, width) for line in self._picture.lines(time.monotonic(), most)]
 
-    def _draw(self, block: list[str]) -> None:
+    def _draw(self, block: list[Pieces]) -> None:
         """Replace the block on the terminal, in one write: erase, lines above, block."""
-        text = erased(self._drawn) if self._drawn else ""
-        text += "".join(line + "\n" for line in (*self._above, *block))
+        standing = rows(self._drawn, self._console.width or 80)
+        text = erased(standing) if self._drawn else ""
+        text += "".join(line + "\n" for line in self._above)
+        for line in block:
+            text += "".join(self._console.paint(piece, style) for piece, style in line) + "\n"
         self._above.clear()
-        self._drawn = len(block)
+        self._drawn = [sum(cells(piece) for piece, _ in line) for line in block]
         if text:
             self._quietly(lambda: self._console.write(text))
 
@@ -430,6 +440,7 @@ class Picture:
         self._last: TaskEnded | None = None
         self._counts: dict[TaskState, int] = {}
         self._total = 0
+        self._run = ""
         self._started: float | None = None
         self._step = ""
         self._word = "running"
@@ -439,6 +450,7 @@ class Picture:
         match event:
             case RunStarted():
                 self._started, self._total = now, len(event.tasks)
+                self._run = f"{event.dag}  run {event.run}: "
             case SetupStep():
                 self._step = f"{event.step}: {printable(event.message)}"
                 if event.step == "ending":
@@ -521,7 +533,7 @@ class Picture:
                 parts.append(f"{number:,} {state}")
         if self._started is not None:
             parts.append(_elapsed(now - self._started))
-        return ", ".join(parts)
+        return self._run + ", ".join(parts)
 
 
 def _line(word: str, style: str, time: str, task: str, text: str = "") -> Pieces:

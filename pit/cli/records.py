@@ -267,7 +267,7 @@ def _confirm(settings: Settings, view: CleanView, yes: bool) -> None:
     question = f"Remove {count(len(places), 'target')} of {view.dag}, {size(view.bytes)}?"
     answer = settings.console.ask(question)
     if answer is None:
-        raise BadArgument("nobody is there to answer", "Say --yes to remove without a question")
+        raise BadArgument("nobody is there to answer", "Give --yes to remove without asking")
     if not answer:
         raise click.Abort
 

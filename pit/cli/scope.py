@@ -20,7 +20,7 @@ def scope_of(secrets: Secrets, name: str, dag: str | None) -> str:
     if name in secrets.acl and GLOBAL in having:
         raise SecretRefused(
             name,
-            f'secret "{name}" is for some DAGs alone',
+            f'secret "{name}" is for some DAGs only',
             f"Say for which: --dag {secrets.acl[name][0] if secrets.acl[name] else 'NAME'}",
         )
     if GLOBAL in having or not having:

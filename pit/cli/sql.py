@@ -42,12 +42,12 @@ _IN_MEMORY = ":memory:"
     "--limit",
     type=click.IntRange(min=0),
     metavar="N",
-    help=f"Show so many rows (default: {_ROWS} in a table, else all).",
+    help=f"How many rows to show (default: {_ROWS} in a table, else all).",
 )
 @click.option(
     "--dag", metavar="NAME", shell_complete=complete_dag, help="Whose secrets; [global] if absent."
 )
-@click.option("--timeout", metavar="DURATION", help="Interrupt it after so long, such as 90s.")
+@click.option("--timeout", metavar="DURATION", help="Interrupt it after this long, such as 90s.")
 def sql(
     settings: Settings,
     connection: str | None,
@@ -74,7 +74,7 @@ def sql(
     if check:
         names = [name for name in (connection, query, *others) if name is not None]
         if as_csv or parquet or limit is not None:
-            raise BadArgument("--check takes --json, --dag and --timeout alone")
+            raise BadArgument("--check takes only --json, --dag and --timeout")
         from pit.cli.connections import check_connections
 
         check_connections(settings, names, dag, seconds, as_json=as_json)
@@ -85,7 +85,7 @@ def sql(
         raise BadArgument("the query is more than one word", 'Quote it: pit sql db "select 1"')
     forms = [form for form, on in (("json", as_json), ("csv", as_csv), ("parquet", parquet)) if on]
     if len(forms) > 1:
-        raise BadArgument(f"--{forms[0]} and --{forms[1]} exclude each other")
+        raise BadArgument(f"--{forms[0]} and --{forms[1]} cannot be combined")
     form = forms[0] if forms else "table"
     if form == "parquet" and limit is not None:
         raise BadArgument("--parquet writes the whole result; put the limit into the query")
@@ -178,6 +178,7 @@ class _Sending:
             database=Database(kind="", display="", key=""),
             form=self._form,
             limit=self._limit,
+            width=self._console.width,
             path=self._path,
         )
         with querying.client(self._settings.root, Path.cwd()) as database:

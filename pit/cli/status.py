@@ -23,6 +23,7 @@ from pit.cli.console import (
     moment,
     printable,
     size,
+    together,
     until,
 )
 from pit.cli.dag_standing import Standing, Told
@@ -520,7 +521,7 @@ def _row(name: str, tasks: Sequence[TaskView], now: float, always: str, last: st
     return [
         Cell(name),
         Cell(first.state, STATE_STYLES[first.state]),
-        Cell(took if len(tasks) == 1 or not took else duration(sum(known))),
+        Cell(took if len(tasks) == 1 or not took else together(known)),
         Cell(duration(sum(cpu)) if cpu else ""),
         Cell(size(max(peaks)) if peaks else ""),
         Cell(str(tries) if tries > 1 else ""),
@@ -607,5 +608,5 @@ def _step(
             if task.attempts and own_words(place.log_file(task.task)):
                 return settings.again(f"logs {run.dag}/{task.task}")
     if any(task.run == run.run for task in failed):
-        return f"mend it, then {settings.again(f'retry {run.dag} --code new')}"
-    return f"mend it, then {settings.again(f'run {run.dag} --failed')}"
+        return f"fix it, then {settings.again(f'retry {run.dag} --code new')}"
+    return f"fix it, then {settings.again(f'run {run.dag} --failed')}"

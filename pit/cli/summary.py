@@ -7,7 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
-from pit.cli.console import STATE_STYLES, Cell, Column, Console, count, duration, fit, printable
+from pit.cli.console import (
+    STATE_STYLES,
+    Cell,
+    Column,
+    Console,
+    count,
+    duration,
+    fit,
+    printable,
+    together,
+)
 from pit.cli.folding import folded
 from pit.cli.progress import NO_SQL, reasoned, told
 from pit.events import AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
@@ -15,6 +25,8 @@ from pit.model import Reason, RunState, TaskState
 from pit.spec.naming import tasks_named
 from pit.state.rundir import RunDir
 
+UNREACHED = "cannot connect to "
+"""How an error begins that says why a database does not answer."""
 _TASK_LINES = 50
 _TAILS = 3
 _COMPARED = 50
@@ -161,7 +173,7 @@ class Summary:
         return [
             Cell(f"  {first.state}", STATE_STYLES[first.state]),
             Cell(name),
-            Cell(duration(sum(task.seconds for task in tasks)) if first.attempts else "-"),
+            Cell(together([task.seconds for task in tasks]) if first.attempts else "-"),
             Cell(why, "dim" if quiet else ""),
         ]
 
@@ -196,12 +208,18 @@ class Summary:
                     self._console.out("  It wrote nothing to its log.")
 
     def _advise(self, started: RunStarted, task: TaskEnded, lines: list[str]) -> None:
-        """What the log of a failed task cannot know: how a module that is missing is got."""
+        """What the log of a failed task cannot know: how a module that is missing is got, and what
+        keeps a database from answering.
+        """
         from pit.cli.modules import advice  # few runs fail
 
         told = advice(lines, Path(started.project)) if lines else ""
+        if UNREACHED in task.error:
+            from pit.sql.remedies import remedy
+
+            told = remedy("", task.error)
         if told:
-            self._console.prose(f"  {told}", "  ")
+            self._console.prose(f"  {told[:1].upper()}{told[1:]}", "  ")
 
     def _tail(self, started: RunStarted, task: TaskEnded) -> list[str]:
         """The last lines of a failed task's log; none if it holds no word of its own."""

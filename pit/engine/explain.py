@@ -107,7 +107,7 @@ def sentence(change: Change) -> str:
             return environment(change, ())
         case Kind.DATABASE:
             which = f"the database {change.subject}" if change.subject else "its database"
-            return f"{which} is another one ({_values(change.was, change.now)})"
+            return f"{which} is a different one ({_values(change.was, change.now)})"
         case Kind.WATCHED:
             values = _values(change.was[:8], change.now[:8])
             return f"what its fingerprint query returns changed ({values})"
@@ -294,5 +294,5 @@ def environment_parts(was: dict[str, str], now: dict[str, str]) -> list[str]:
     known = [kind for kind in files if kind in was and kind in now]
     moved = [f"{files[kind]} changed" for kind in known if was[kind] != now[kind]]
     if not moved and len(known) == len(files):
-        return ["the Python interpreter, or a local package, is another one"]
+        return ["the Python interpreter, or a local package, is a different one"]
     return moved

@@ -302,7 +302,7 @@ class Commands:
             if "*" not in name and name[:1] != "-" and not any(name in k for k in (known, *more)):
                 near = nearest(name, known)
                 hint = f'Did you mean "{near}"?' if near else "List the tasks with: doit list --all"
-                raise BadArgument(f'"{name}" is no task', hint)
+                raise BadArgument(f'"{name}" is not a task', hint)
 
     def _selection(self, names: Iterable[str]) -> dict[str, set[str]]:
         """Tasks by DAG; a group stands for its tasks."""

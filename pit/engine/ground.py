@@ -84,7 +84,7 @@ class Ground:
         else:
             raise SnapshotFailed(
                 f"pyproject.toml or uv.lock of {self._project} kept changing",
-                "Wait until it is at rest, then try again",
+                "Wait until nothing changes it, then try again",
             )
         self._tell_hashes(self._life.dir.id)
 

@@ -228,7 +228,7 @@ class Lifetime:
         if left:
             names = ", ".join(f"{name} (process {pid})" for pid, name in left)
             self.warn(
-                f"left running, for it may be this run's or another program's: {names}",
+                f"left running, because it may belong to this run or to another program: {names}",
                 "the program whose place Pit has taken (exec) had children too, and resource "
                 "limits, which would tell them apart, cannot be set here. To end them: "
                 f"kill {' '.join(str(pid) for pid, _ in left)}",

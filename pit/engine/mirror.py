@@ -150,7 +150,7 @@ def _the_one(workspace: spec.Workspace, project: Path) -> Dag:
     if project.name in workspace.broken:
         raise InvalidConfig(workspace.broken[project.name])
     raise UsageError(
-        f"{project} is no project of the workspace {workspace.config.root}",
+        f"{project} is not a project of the workspace {workspace.config.root}",
         f"It needs a pit.toml, and to lie in {workspace.config.root / spec.PROJECTS}",
     )
 

@@ -66,7 +66,7 @@ class Questions:
 
         url = self._url(task)
         if url is None:
-            return Answer(failure="the secrets do not tell its database")
+            return Answer(failure="the secrets do not say which database it is")
         if self._by is None:
             return Answer(failure="its database is asked in a run only")
         sessions, cancel = self._by

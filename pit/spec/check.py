@@ -10,6 +10,7 @@ import msgspec
 
 from pit.errors import nearest
 from pit.model import Dag, MatrixSource, Task
+from pit.spec import braces
 from pit.spec.dataflow import (
     WORKSPACE,
     WORKSPACE_NAME,
@@ -49,6 +50,7 @@ def check(dag: Dag, findings: Findings) -> None:
     _check_params(dag, findings)
     _check_outputs(dag, findings)
     check_sql_tasks(dag, findings)
+    braces.check_braces(dag, findings)
     _check_matrices(dag, findings)
     _check_braces(dag, findings)
     axes = {place: found for place, task in enumerate(dag.tasks) if (found := listed(task))}
@@ -109,7 +111,9 @@ def _check_dependencies(dag: Dag, seen: Expansion, findings: Findings) -> None:
         own = dag.tasks[index].name
         others = [other for other in known if other != own] if count < SUGGESTIONS else ()
         sentence = f'task "{own}" depends on unknown task "{name}"{suggestion(name, others)}'
-        findings.add(findings.entry(("tasks", index, "depends_on"), place), sentence)
+        unreplaced, hint = braces.told("depends_on", name)
+        at = findings.entry(("tasks", index, "depends_on"), place)
+        findings.add(at, unreplaced or sentence, hint)
 
 
 def _check_params(dag: Dag, findings: Findings) -> None:

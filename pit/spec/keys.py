@@ -436,7 +436,7 @@ DAG = Table(
     Dag,
     Key("name", Name(RESERVED_NAMES), "Name of the DAG; the project folder's if absent."),
     Key("description", Text(blank=True), "What it does, for people."),
-    Key("owner", Text(blank=True), "Who answers for it."),
+    Key("owner", Text(blank=True), "Who is responsible for it."),
     Key("tags", ListOf(Text(), "a list of texts"), "Words to group DAGs by."),
     Key(
         "schedule",
@@ -494,7 +494,7 @@ CSV = Table(
         "delimiter", Text(blank=True), "What separates values; found out if absent, a tab in .tsv."
     ),
     Key("header", Truth(), "Whether the first line has the columns' names."),
-    Key("null", Text(blank=True), "What stands, without quotes, where there is no value."),
+    Key("null", Text(blank=True), "What stands for a missing value, without quotes."),
     Key("encoding", Text(), "How the text is encoded, such as utf-8 or latin-1."),
 )
 
@@ -569,7 +569,7 @@ TASK = Table(
     Key(
         "fingerprint",
         Text(),
-        "A query on the task's connection; it runs again when the result is another one.",
+        "A query on the task's connection; it runs again when the result changes.",
     ),
     Key(
         "source",
@@ -601,7 +601,7 @@ TASK = Table(
     Key(
         "max_rejects",
         Whole(0),
-        "So many rows of a load may be set aside because a value does not fit; none if absent.",
+        "How many rows of a load may be set aside because a value does not fit; none if absent.",
     ),
     Key(
         "missing_columns",
@@ -630,9 +630,13 @@ RETENTION = Table(
     "[retention]",
     Retention,
     Key("days", Number(0), "Runs younger than this are kept."),
-    Key("runs", Whole(0), "So many last runs of each DAG are kept, whatever their age."),
-    Key("snapshots", Whole(0), "So many last successes of each DAG keep their project folder."),
-    Key("history_days", Number(0), "The history of runs is kept so many days."),
+    Key("runs", Whole(0), "How many of the last runs of each DAG are kept, whatever their age."),
+    Key(
+        "snapshots",
+        Whole(0),
+        "How many of the last successes of each DAG keep their project folder.",
+    ),
+    Key("history_days", Number(0), "How many days the history of runs is kept."),
 )
 
 CONFIG = Table(

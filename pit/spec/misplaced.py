@@ -39,7 +39,7 @@ class Misplaced(Record):
     def sentence(self) -> str:
         """Where it lies, and that it is not seen there."""
         lies = self.file.relative_to(self.root)
-        return f"{lies} is no project here: it belongs into {_PROJECTS}/{self.folder}"
+        return f"{lies} is not a project here: it belongs in {_PROJECTS}/{self.folder}"
 
     @property
     def command(self) -> str:

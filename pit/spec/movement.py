@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from pit.model import ColumnRule, Dag, Load, LoadMode, Save, Task, TaskType
+from pit.spec import braces
 from pit.spec.dataflow import WORKSPACE
 from pit.spec.findings import Findings
 from pit.spec.patterns import matches
@@ -225,6 +226,8 @@ def _check_load(
         findings.add((*at, "mode"), 'mode = "upsert" needs a key', hint)
     if not upsert and "key" in table:
         findings.add((*at, "key"), 'key is only for mode = "upsert"', on_key=True)
-    for name in BRACES.findall(str(own.get("table", ""))):
-        findings.add((*at, "table"), f'table {shown(own["table"])} has "{name}" in it')
+    for sign in BRACES.findall(str(own.get("table", ""))):
+        unreplaced, hint = braces.told("table", str(own["table"]))
+        sentence = unreplaced or f'table {shown(own["table"])} has "{sign}" in it'
+        findings.add((*at, "table"), sentence, hint)
         return

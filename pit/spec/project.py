@@ -68,6 +68,8 @@ def _add_unknown_table(name: str, findings: Findings) -> None:
     own = next((t for t in (DAG, TASK) if name in t.keys and name not in FILE_TABLES), None)
     plural = f"{name}s" in FILE_TABLES  # [output] is [[outputs]], not the key of a task
     meant = f"; it belongs in {own.title}" if own and not plural else suggestion(name, FILE_TABLES)
+    if '"tasks"' in meant:
+        findings.doubt(("tasks",))
     findings.add((name,), f"unknown key {shown(name)} at the top of pit.toml{meant}", on_key=True)
 
 
@@ -96,7 +98,7 @@ def _array(data: dict[str, Any], name: str, findings: Findings) -> list[Any]:
 
 def _tasks(data: dict[str, Any], findings: Findings) -> tuple[Task, ...]:
     tables = _array(data, "tasks", findings)
-    if not tables and data.get("tasks", []) == []:
+    if not tables and data.get("tasks", []) == [] and not findings.doubts(("tasks",)):
         findings.add(("dag",), "this DAG has no tasks", "Add one: [[tasks]] with name and script")
     tasks = [_task(table, ("tasks", index), findings) for index, table in enumerate(tables)]
     return tuple(with_saves(tasks))

@@ -59,6 +59,12 @@ def check_source(table: Mapping[str, Any], at: KeyPath, findings: Findings) -> N
         return
     if any(findings.doubts((*at, key)) for key in ("type", "script", "query")):
         return
+    if "query" in table and not kind:
+        findings.doubt((*at, "type"))  # what is missing is one thing, whatever follows from it
+        hint = 'Add type = "check" with expect, or type = "save" with output; or put the SQL into '
+        hint += 'a file: script = "tasks/a.sql"'
+        findings.add((*at, "query"), "query needs a type", hint, on_key=True)
+        return
     what = '"script" or "query"' if queries else '"script"'
     findings.add(at, f"[[tasks]] has no {what}", on_key=True)
 
@@ -149,7 +155,7 @@ def _check_connections(dag: Dag, findings: Findings) -> None:
     lacking: list[tuple[int, Task]] = []
     for index, task in enumerate(dag.tasks):
         is_sql = task.runner == "sql"
-        keys = ("connection", "runner") if is_sql else ("connection", "runner", "script", "type")
+        keys = ("connection", "runner", "type") + (() if is_sql else ("script",))
         doubtful = any(findings.doubts(("tasks", index, key)) for key in keys)
         if task.connection or (is_sql and dag.connection) or doubtful:
             continue

@@ -114,7 +114,9 @@ class CheckedValue(Kind):
 
 def _possible(found: Bounds, at: KeyPath, findings: Findings) -> Bounds:
     if found.least is not None and found.most is not None and found.least > found.most:
-        findings.add(at, f"nothing lies in {shown(found.text)}: its end comes before its beginning")
+        findings.add(
+            at, f"no number lies in {shown(found.text)}: its end comes before its beginning"
+        )
     return found
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pit.errors import nearest
-from pit.spec import cron, durations, runners
+from pit.spec import braces, cron, durations, runners
 from pit.spec.dataflow import WORKSPACE
 from pit.spec.findings import Findings
 from pit.spec.patterns import is_pattern
@@ -380,6 +380,11 @@ class Script(Kind):
         path, sentence = relative(value)
         if not sentence and (path.startswith(("/", WORKSPACE)) or path == "."):
             sentence = f"script {shown(value)} is not inside the project"
+        if BRACES.search(value) and not is_command(value):
+            unreplaced, hint = braces.told("script", value)
+            if unreplaced:
+                findings.add(at, unreplaced, hint)
+                return ""
         if sentence and is_command(value):
             findings.add(at, *command_told(value))
             return ""
@@ -491,9 +496,8 @@ def _path_problem(written: str, bare: str, named: bool) -> str:
     if _CONTROL.search(bare):
         return f"{shown(written)} has a control character in it"
     if BRACES.search(NAMED.sub("", bare) if named else bare):
-        also = " and names, such as {date}," if named else ""
-        verb = "are" if named else "is"
-        return f'{shown(written)}: of braces only a leading "{WORKSPACE}"{also} {verb} supported'
+        also = " and names such as {date}" if named else ""
+        return f'{shown(written)}: braces are only for a leading "{WORKSPACE}"{also}'
     if ".." in bare and ".." in bare.split("/") and is_pattern(bare):
         return f'{shown(written)} has both wildcards and ".."; write it without ".."'
     return ""

@@ -129,7 +129,8 @@ class Kept:
         count = int(self.ask("count(*)", condition)[0])
         first = f"first {len(rows)} of " if count > len(rows) else ""
         numeric = [str(kind) not in _TEXTS for kind in self._types()]
-        return f"{table.render(self.columns, numeric, rows)}\n{first}{_rows(count)}"
+        shown = table.render(self.columns, numeric, rows, table.LOG_WIDTH)
+        return f"{shown}\n{first}{_rows(count)}"
 
     def _types(self) -> list[str]:
         header = self._connection.execute(f"FROM {self._source} LIMIT 0").description
@@ -185,8 +186,9 @@ def _unbounded(number: float | None) -> str:
     if number is None or math.isfinite(number):
         return ""
     if math.isnan(number):
-        return "NaN: no number, as when nothing is divided by nothing"
-    return f"{'-' if number < 0 else ''}infinity: in no range, as when something is divided by zero"
+        return "NaN: not a number, as when zero is divided by zero"
+    sign = "-" if number < 0 else ""
+    return f"{sign}infinity: outside every range, as when something is divided by zero"
 
 
 def _meets(wanted: Bounds | str | int | float | bool, text: str | None, number: Any) -> bool:

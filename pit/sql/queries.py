@@ -19,6 +19,8 @@ from pit.sql.transfer.saving import Saving
 _PIECE = 60_000
 """Characters that are given at once, more or less."""
 _SHOWN = 16 * table.CELL
+_LEAST = 20
+"""Terminal columns that a table takes in the narrowest window."""
 
 Give = Callable[[str], None]
 
@@ -91,7 +93,7 @@ class Querying(Execution):
         each = itertools.chain.from_iterable(rows.batches)
         match self._order.form:
             case "table":
-                self._give(as_table(rows, each, self._order.limit))
+                self._give(as_table(rows, each, self._order.limit, self._order.width))
             case "csv":
                 self._pieces(as_csv(rows.columns, itertools.islice(each, self._order.limit)))
             case "json":
@@ -135,13 +137,18 @@ def work(driver: Driver, order: wire.Query, log: Callable[[str], None], give: Gi
     return ToParquet(driver, save, log)
 
 
-def as_table(rows: Rows, each: Iterator[Sequence[Any]], limit: int | None) -> str:
+def as_table(
+    rows: Rows, each: Iterator[Sequence[Any]], limit: int | None, room: int | None = None
+) -> str:
     """The first rows as a table, and how many there are, as far as they were read."""
     first = list(itertools.islice(each, limit))
     more = next(each, None) is not None
     texts = [[_text(value) for value in row] for row in first]
     numeric = rows.numeric or [_is_number(column) for column in zip(*first, strict=True)]
-    shown = table.render(rows.columns, numeric or [False] * len(rows.columns), texts)
+    numeric = numeric or [False] * len(rows.columns)
+    shown = table.render(
+        rows.columns, numeric, texts, max(room or table.WIDTH, _LEAST), "--csv has all"
+    )
     count = f"{len(first):,} row{'' if len(first) == 1 else 's'}"
     said = f"first {count}; there are more: --limit N, or --csv for all" if more else count
     return f"{shown}\n{said}\n"

@@ -336,7 +336,8 @@ def _summary(result: Result, seconds: float) -> str:
     count = f"{result.rows:,} row{'' if result.rows == 1 else 's'}"
     if not result.columns:
         return f"{count}, {took}"
-    shown = len(result.first)
-    if shown < result.rows:
-        count = f"first {shown} of {count}"
-    return f"{table.render(result.columns, result.numeric, result.first)}\n{count}, {took}"
+    rows = len(result.first)
+    if rows < result.rows:
+        count = f"first {rows} of {count}"
+    shown = table.render(result.columns, result.numeric, result.first, table.LOG_WIDTH)
+    return f"{shown}\n{count}, {took}"

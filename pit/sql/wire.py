@@ -133,7 +133,8 @@ class Answer(Record, frozen=True):
 class Query(Record, frozen=True, tag_field="op", tag="query"):
     """Send what a person typed, and give all that it returns in a form: table, csv, json, parquet.
 
-    `limit` is the most rows that are given, None for all; `path` is the Parquet file to write.
+    `limit` is the most rows that are given, None for all; `width` is the room for a table, None
+    where nobody knows; `path` is the Parquet file to write.
     """
 
     id: int
@@ -141,6 +142,7 @@ class Query(Record, frozen=True, tag_field="op", tag="query"):
     database: Database
     form: str = "table"
     limit: int | None = None
+    width: int | None = None
     path: str = ""
 
 

@@ -43,7 +43,9 @@ def prepare(runs_dir: Path, settings: Path) -> None:
         make_folder(runs_dir)
         if not runs_dir.is_dir():
             is_link = os.path.islink(runs_dir)
-            what = "it is a link that leads to no folder" if is_link else "it is no folder"
+            what = (
+                "it is a link that does not lead to a folder" if is_link else "it is not a folder"
+            )
             raise NotADirectoryError(errno.ENOTDIR, what)
         if not os.access(runs_dir, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(_denied(runs_dir)))
@@ -147,7 +149,7 @@ class RunDir:
         """Removes some of project, logs and data; DiskFull or SetupError with the path."""
         for part in parts:
             if part not in PARTS:
-                raise ValueError(f"{part!r} is no part of a run's folder")
+                raise ValueError(f"{part!r} is not part of a run's folder")
             _remove(self.root / part)
             if part == "project":
                 _remove(self.manifest)

@@ -123,7 +123,7 @@ def read_raw(path: Path) -> tuple[bytes, int]:
             f"the secrets file {path} cannot be read: {reason}", "Check its owner and permissions"
         )
     if len(content) > LARGEST:
-        raise SecretsUnreadable(f"{path} is larger than 16 MB, which is no secrets file")
+        raise SecretsUnreadable(f"{path} is larger than 16 MB, too large for a secrets file")
     return content, mode
 
 
@@ -135,7 +135,7 @@ def _instead(path: Path) -> str:
     if path.is_dir():
         return "Name a file with --secrets, or with secrets_dir in pit_config.toml"
     return (
-        "Begin it with: pit secrets set global NAME   (or name another: --secrets, secrets_dir in "
+        "Create it with: pit secrets set global NAME   (or name another: --secrets, secrets_dir in "
         "pit_config.toml)"
     )
 
@@ -237,7 +237,9 @@ def _acl(
             )
         if key not in shared:
             near = nearest(key, shared)
-            hint = f'Did you mean "{near}"?' if near else f"[{ACL}] is about entries of [{GLOBAL}]"
+            hint = (
+                f'Did you mean "{near}"?' if near else f"[{ACL}] is only for entries of [{GLOBAL}]"
+            )
             raise SecretsInvalid(f"{where} is not the name of an entry in [{GLOBAL}]", hint)
     return {key: tuple(dags) for key, dags in listed.items()}
 

@@ -129,13 +129,13 @@ def _url(fields: dict[str, str], secret: str) -> str:
     driver = fields.get("driver", "").removesuffix("://")
     if not driver:
         raise SecretsInvalid(
-            f'{secret} is no connection: it has neither "url" nor "driver"',
+            f'{secret} is not a connection: it has neither "url" nor "driver"',
             'Add url = "…", or driver, host, port, user, password and database',
         )
     if driver in _FILE_DATABASES:
         return f"{driver}://{_database_file(fields, secret)}{_options(fields)}"
     if not fields.get("host") and driver != "odbc":  # whose driver may need none
-        raise SecretsInvalid(f'{secret} is no connection: it has no "host"')
+        raise SecretsInvalid(f'{secret} is not a connection: it has no "host"')
     return f"{driver}://{_authority(fields)}{_database(fields)}{_options(fields)}"
 
 
@@ -148,7 +148,7 @@ def _known(name: str, fields: dict[str, str]) -> str:
 def _database_file(fields: dict[str, str], secret: str) -> str:
     file = fields.get("path") or fields.get("database")
     if not file:
-        raise SecretsInvalid(f'{secret} is no connection: it has no "path"')
+        raise SecretsInvalid(f'{secret} is not a connection: it has no "path"')
     return quote(file, safe="/:~")
 
 

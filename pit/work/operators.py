@@ -83,7 +83,7 @@ def _no_room(order: Order, error: OSError) -> str:
     """Why there can be no targets where they are to be."""
     place = os.path.relpath(error.filename or order.cwd, os.path.realpath(order.cwd))
     words = (error.strerror or str(error)).lower()
-    told = f"no room can be made for its targets: {words}: {place}"
+    told = f"the folders of its targets cannot be made: {words}: {place}"
     if isinstance(error, PermissionError):
         told += "; a run's copy of a folder has the permissions of the project's own"
     return told
@@ -232,7 +232,7 @@ def _with_targets(order: Order, outcome: Outcome, before: outside.Looks) -> Outc
         )
     if unwritten := outside.untouched(before):
         error = (
-            f"ended well but did not write {', '.join(unwritten)}: what stands there is from "
+            f"ended well but did not write {', '.join(unwritten)}: what is there is from "
             "before; if it is right as it is, the task has to say so by touching it"
         )
         return replace(outcome, reason=Reason.MISSING_TARGET, error=error)

@@ -262,7 +262,7 @@ def _why_not(
     if error.errno == errno.ENOENT:
         return Reason.NOT_FOUND, _missing(name, cwd)
     if error.errno == errno.EACCES:
-        return Reason.NOT_FOUND, f"{name} may not be executed ({words}): is its run bit set?"
+        return Reason.NOT_FOUND, f"{name} may not be executed ({words}): is its execute bit set?"
     if error.errno == errno.ENOEXEC:
         return Reason.NOT_FOUND, f"{name} is not a program: its first line is not #!<interpreter>"
     if error.errno == errno.E2BIG:
@@ -274,7 +274,7 @@ def _why_not(
 
 def _missing(name: str, cwd: str | Path) -> str:
     if "/" not in name:
-        return f'command "{name}" not found'
+        return f'command "{name}" not found; install it, or put its folder into PATH'
     path = Path(cwd, name)
     if not path.exists():
         return f"{name} not found"

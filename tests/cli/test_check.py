@@ -61,8 +61,8 @@ def test_a_folder_that_is_no_project_is_noted(pit: Pit) -> None:
     pit.project("b").file("pit.tml", GOOD)
     pit.project("c").file("readme", "")
     out = pit.run("validate").ok().out
-    assert "note: projects/b is no project: it has pit.tml where pit.toml is looked for\n" in out
-    assert "note: projects/c is no project: it has no pit.toml\n" in out
+    assert "note: projects/b is not a project: it has pit.tml where pit.toml is looked for\n" in out
+    assert "note: projects/c is not a project: it has no pit.toml\n" in out
     assert out.endswith("1 project with 1 task: all valid.\n")
     pit.run("run", "b").fails(2, 'DAG "b" not found', "projects/b has no pit.toml")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 
@@ -206,3 +207,10 @@ def test_json_is_indented() -> None:
 def test_a_terminal_without_a_size_has_80_columns() -> None:
     assert lit()[0].width == 80
     assert plain()[0].width is None
+
+
+def test_json_escapes_the_control_characters_that_a_terminal_obeys() -> None:
+    made, out, _ = plain()
+    made.json({"a": "\x9b2J\x7f\x1b"})
+    assert "\x9b" not in out.getvalue()
+    assert json.loads(out.getvalue()) == {"a": "\x9b2J\x7f\x1b"}

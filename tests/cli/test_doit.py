@@ -51,7 +51,7 @@ def test_arguments_reach_doit_as_they_are(pit: Pit) -> None:
     assert "Usage: pit doit" in pit.run("doit", "--help").ok().out
     pit.run("doit", "run", "-v", "2", "sales:a").ok()
     assert pit.log("a") == "done\n"
-    pit.run("doit", "run", "nope").fails(2, '"nope" is no task')
+    pit.run("doit", "run", "nope").fails(2, '"nope" is not a task')
     pit.run("doit", "list", "nope").fails(3, "'nope' is not a task")
     pit.run("doit", "dumpdb").fails(2, "pit why")
 

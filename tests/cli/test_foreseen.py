@@ -63,7 +63,7 @@ def test_a_script_that_env_could_not_execute_is_a_warning(shop: Pit, runner: str
     shop.toml(TASK.format(script="tasks/a") + f'runner = "{runner}"\n')
     shop.file("tasks/a", "#!/bin/sh\n", 0o644)
     told = shop.run("validate").ok().err
-    assert 'warning: script "tasks/a" may not be executed' in told
+    assert 'warning: script "tasks/a" is not executable' in told
     assert "chmod +x projects/shop/tasks/a" in told
     (shop.folder / "tasks/a").chmod(0o755)
     assert shop.run("validate").ok().err == ""
@@ -170,7 +170,7 @@ def test_a_connection_that_no_driver_takes_is_a_warning(
     assert "hunter2" not in done.out + done.err
     if told:
         place = f"projects/shop/pit.toml:{4 if own else 5}:14: warning: "
-        assert f'{place}secret "w" is no usable database URL' in done.err
+        assert f'{place}secret "w" is not a usable database URL' in done.err
         assert told in done.err
     else:
         assert done.err == ""

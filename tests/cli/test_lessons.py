@@ -88,7 +88,7 @@ def test_learning_gives_lines_that_make_pit_toml_complete(sales: Pit, tmp_path: 
         'inputs = ["out/clean.txt", "city/{city}"]\ntargets = ["report-{city}.txt"]\n',
     )
     again = sales.toml(text).run("run", "sales", "--learn").ok()
-    assert again.out.count("# it lacks nothing") == 2
+    assert again.out.count("# nothing is missing") == 2
     assert "do not name" not in again.out
     assert "nothing to do" in sales.run("run", "sales").ok().out
 
@@ -132,4 +132,4 @@ def test_long_lists_take_a_line_for_each_place() -> None:
 def test_a_task_that_was_not_watched_is_not_called_complete() -> None:
     facts = {"run": "r", "at": 0.0, "task": "t"}
     assert list(told(Learned(**facts))) == ["# not watched"]
-    assert list(told(Learned(**facts, by="strace"))) == ["# it lacks nothing"]
+    assert list(told(Learned(**facts, by="strace"))) == ["# nothing is missing"]

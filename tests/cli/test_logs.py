@@ -156,7 +156,7 @@ def test_following_one_task_is_byte_for_byte_and_a_past_run_ends_at_once(
 ) -> None:
     record(logs={"extract": b"\xffno end"})
     assert raw(sales, "sales/extract", "--follow") == b"\xffno end"
-    sales.run("logs", "sales", "--follow", "--json").fails(2, "--follow goes with neither")
+    sales.run("logs", "sales", "--follow", "--json").fails(2, "--follow cannot be combined")
 
 
 @pytest.mark.parametrize("task", ["report:JFK", "report:JFK:2013", "report:S%C3%A3o%2FPaulo"])

@@ -63,6 +63,19 @@ def test_an_unknown_option_gets_a_suggestion(pit: Pit) -> None:
     pit.run("runs", "--limit", "none").fails(2, "error: invalid value for '--limit'")
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("-v",), "pit --version"),
+        (("run", "sales", "-v"), "--verbose"),
+        (("run", "sales", "-q"), "2>/dev/null"),
+    ],
+)
+def test_an_option_of_other_tools_is_answered(pit: Pit, words: tuple[str, ...], meant: str) -> None:
+    pit.project("sales").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "")
+    pit.run(*words).fails(2, "no such option", meant)
+
+
 def test_global_options_stand_before_or_after_the_command(sales: Pit, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

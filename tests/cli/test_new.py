@@ -99,7 +99,7 @@ def test_a_workspace_in_a_folder_that_has_files(pit: Pit) -> None:
     (pit.root / ".git").mkdir()
     pit.file("README.md", "# Mine\n").file(".gitignore", "*.log\nsecrets.toml")
     out = pit.run("new", ".", "--type", "shell").ok().out
-    assert "README.md was there already, and is as it was.\n" in out
+    assert "README.md was there already, and was not changed.\n" in out
     assert "cd ." not in out
     assert "git repository" not in out
     assert (pit.root / "README.md").read_text() == "# Mine\n"
@@ -126,7 +126,7 @@ def test_the_first_project_of_a_workspace_has_what_pit_makes_ignored(pit: Pit) -
 def test_no_project_is_made_inside_of_another(pit: Pit) -> None:
     pit.run("init", "mart", "--type", "shell").ok()
     mart = pit.root / "projects/mart"
-    said = f"{mart} is a project, and no place for another one"
+    said = f"{mart} is a project, so another one cannot be made in it"
     pit.run("init", "sub", "--project-dir", str(mart)).fails(2, said, f"cd {pit.root}")
     for folder in (mart, mart / "tasks"):
         pit.inside(folder, "init", "sub").fails(2, said, f"cd {pit.root}")

@@ -131,7 +131,7 @@ def test_without_a_dag_there_is_a_line_for_each(chain: Pit) -> None:
     assert [plan["dag"] for plan in view["dags"]] == ["lost", "sales", "still"]
     assert [each["dag"] for each in view["untold"]] == ["day"]
     assert len(view["problems"]) == 1
-    chain.run("plan", "-p", "day=today").fails(2, "parameters are those of one DAG")
+    chain.run("plan", "-p", "day=today").fails(2, "parameters belong to one DAG")
 
 
 def test_what_other_tools_call_things_leads_on(chain: Pit) -> None:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pit.cli.console import Console
+from pit.cli.console import Console, rows
 from pit.cli.progress import JsonView, Lines, LiveView, Picture, PlainView, View, view_for
 from pit.events import (
     AttemptEnded,
@@ -28,6 +28,7 @@ from pit.model import Outcome, Reason, RunState, TaskState
 from tests.cli.conftest import Terminal
 
 RUN = "20260131_060000.000_sales"
+NOW = f"sales  run {RUN}: "
 AT = time.mktime((2026, 1, 31, 6, 0, 0, 0, 0, -1))
 
 
@@ -296,7 +297,7 @@ def test_the_picture_has_failures_the_last_success_what_waits_and_the_counts() -
     picture = Picture()
     picture.take(started("a", "b", "c", "d", "e"), 0.0)
     picture.take(SetupStep(run=RUN, at=AT, step="environment", message="building"), 0.0)
-    assert shown(picture, 2.0) == ["  environment: building", "  0 of 5 done, 2s"]
+    assert shown(picture, 2.0) == ["  environment: building", f"  {NOW}0 of 5 done, 2s"]
     for event in (began("a"), began("b"), began("c", 1, 2), began("d")):
         picture.take(event, 2.0)
     picture.take(ended("a"), 4.0)
@@ -307,7 +308,7 @@ def test_the_picture_has_failures_the_last_success_what_waits_and_the_counts() -
         "  success    2.0s  a",
         "  running      3s  d",
         "  waiting     29s  c  to try again; exit code 1",
-        "  2 of 5 done, 1 failed, 5s",
+        f"  {NOW}2 of 5 done, 1 failed, 5s",
     ]
     picture.take(began("c", 2, 2), 34.0)
     assert "  running      1s  c  (attempt 2 of 2)" in shown(picture, 35.0)
@@ -319,10 +320,10 @@ def test_the_picture_has_what_waits_for_another_run() -> None:
     picture.take(SetupStep(run=RUN, at=AT, step="snapshot", message="copying"), 0.0)
     for at, run in ((1.0, "2"), (4.0, "3")):
         picture.take(Waits(run=RUN, at=AT, task="a", why=f"run {run} is doing it"), at)
-    waiting = ["  waiting      9s  a  run 3 is doing it", "  0 of 2 done, 10s"]
+    waiting = ["  waiting      9s  a  run 3 is doing it", f"  {NOW}0 of 2 done, 10s"]
     assert shown(picture, 10.0) == waiting
     picture.take(ended("a", TaskState.SKIPPED, Reason.CURRENT, attempts=0), 11.0)
-    assert shown(picture, 11.0) == ["  1 of 2 done, 1 skipped, 11s"]
+    assert shown(picture, 11.0) == [f"  {NOW}1 of 2 done, 1 skipped, 11s"]
 
 
 def test_the_picture_says_that_a_run_is_ending() -> None:
@@ -333,7 +334,7 @@ def test_the_picture_says_that_a_run_is_ending() -> None:
     assert shown(picture, 2.0) == [
         "  ending       2s  a",
         "  ending: a has 10 s to end",
-        "  0 of 1 done, 2s",
+        f"  {NOW}0 of 1 done, 2s",
     ]
 
 
@@ -345,7 +346,7 @@ def test_the_picture_fits_the_window_and_leaves_out_what_was_not_selected() -> N
     picture.take(ended("t19", TaskState.SKIPPED, Reason.SINGLE_TASK, attempts=0), 0.0)
     block = shown(picture, 1.0, rows=3)
     assert len(block) == 5
-    assert block[3:] == ["  … and 12 more", "  0 of 19 done, 1s"]
+    assert block[3:] == ["  … and 12 more", f"  {NOW}0 of 19 done, 1s"]
 
 
 def test_the_live_view_scrolls_lines_above_its_block_and_leaves_nothing_behind() -> None:
@@ -366,3 +367,30 @@ def test_the_live_view_scrolls_lines_above_its_block_and_leaves_nothing_behind()
     final = terminal.text.rpartition("\x1b[2K")[2]
     assert final in ("", "warning: big\n[extract] 100%\n[extract] last\n")
     assert "warning: big\n[extract] 100%\n[extract] last\n" in terminal.text
+
+
+def test_a_window_that_became_narrower_leaves_no_ghost_of_the_block() -> None:
+    """Lines of the block that no longer fit have been broken in two by the terminal."""
+    assert rows([79, 40, 0], 80) == 3
+    assert rows([79, 40, 0], 39) == 3 + 2 + 1
+    terminal = Terminal()
+    console = Resized(terminal, Terminal(), {"NO_COLOR": "1"})  # type: ignore[arg-type]
+    view = LiveView(console)
+    view.emit(started("extract"))
+    deadline = time.monotonic() + 60
+    while "0 of 1 done" not in terminal.text and time.monotonic() < deadline:
+        time.sleep(0.02)
+    console.columns = 30
+    view.close()
+    drawn = len(f"  {NOW}0 of 1 done, 0s")
+    assert terminal.text.count("\x1b[A\x1b[2K") >= -(-drawn // 30)
+
+
+class Resized(Console):
+    """A console on a window of any width."""
+
+    columns = 80
+
+    @property
+    def width(self) -> int:
+        return self.columns

@@ -115,7 +115,7 @@ def test_a_value_on_the_command_line_is_warned_about(ws: Inside) -> None:
 def test_fields_are_set_and_the_others_kept(ws: Inside) -> None:
     args = ("set", "global", "warehouse", "--field", "host=db", "--field", "password")
     done = piped(ws, "fresh\n", *args).ok()
-    assert "history" not in done.err  # a host is no secret
+    assert "history" not in done.err  # a host is not a secret
     assert document(ws)["global"]["warehouse"] == {
         "driver": "postgres",
         "password": "fresh",
@@ -139,7 +139,7 @@ def test_fields_are_set_and_the_others_kept(ws: Inside) -> None:
         ("v", ("global", "k", "--only", "sales", "--everybody"), 2, "say opposite things"),
         ("v", ("global", "api_key", "--field", "port"), 31, "is a plain value, it has no fields"),
         ("v", ("global", "warehouse"), 2, "has fields (driver, password), which one value would"),
-        ("a\0b", ("global", "k"), 31, "is no text"),
+        ("a\0b", ("global", "k"), 31, "is not text"),
         ("", ("global", "api_key", ""), 2, "is empty, and nothing was changed"),
         ("", ("global", "warehouse", "--field", "password="), 2, "is empty"),
         ("", ("global", "k", "a\udcff"), 2, "is not UTF-8 text"),
@@ -380,9 +380,11 @@ def test_validate_looks_at_the_secrets_file(ws: Inside) -> None:
     assert ws.run("validate").ok().out == "1 project with 2 tasks: all valid.\n"
     ws.file("secrets.toml", FILE + '[slaes]\nx = "y"\n', 0o600)
     notes = ws.run("validate").ok().out
-    assert 'has a table for "slaes", which is no DAG here; did you mean "sales"?' in notes
+    assert 'has a table for "slaes", which is not a DAG here; did you mean "sales"?' in notes
     ws.file("secrets.toml", FILE.replace('["sales"]', '["stok"]'), 0o600)
-    assert 'gives warehouse in [acl] to "stok", which is no DAG here' in ws.run("validate").ok().out
+    assert (
+        'gives warehouse in [acl] to "stok", which is not a DAG here' in ws.run("validate").ok().out
+    )
     ws.file("secrets.toml", FILE.replace("warehouse = [", "warehuose = ["), 0o600)
     ws.run("validate").fails(
         11, '"warehuose" in [acl] is not the name of an entry', 'Did you mean "warehouse"?'

@@ -103,7 +103,7 @@ def test_an_edit_that_is_no_secrets_file_is_kept_encrypted_and_resumed(team: Tea
     team.pit.run("secrets", "edit", "--resume", EDITOR=editor(team.pit, mend)).ok()
     assert f'token = "{MARK}"' in team.opened()
     assert not kept(team).exists()
-    team.pit.run("secrets", "edit", "--resume", EDITOR="true").fails(2, "no edit to go on with")
+    team.pit.run("secrets", "edit", "--resume", EDITOR="true").fails(2, "no edit to resume")
 
 
 def test_at_a_terminal_it_can_be_edited_again(team: Team) -> None:

@@ -87,7 +87,7 @@ def test_an_encrypted_one_is_found_when_the_plain_one_is_gone(mart: Pit, tmp_pat
 
 def test_a_folder_that_is_no_workspace_gets_no_secrets(tmp_path: Path) -> None:
     told = Pit(tmp_path).run("secrets", "set", "global", "k", "v")
-    told.fails(30, "is no workspace, and no secrets file is named")
+    told.fails(30, "is not a workspace, and no secrets file is named")
     assert list(tmp_path.iterdir()) == []
 
 

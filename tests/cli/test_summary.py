@@ -206,8 +206,8 @@ def test_instances_of_which_the_same_is_to_be_said_share_a_line(tmp_path: Path) 
     events.append(ended(names[-1], TaskState.FAILED, Reason.EXIT, "exit code 3"))
     text = summary(tmp_path, *events, end=over(RunState.FAILED), tasks=names)
     assert text.splitlines()[3:7] == [
-        "  success  report ×119  3m58s  first run",
-        "  failed   report:119    2.0s  exit code 3",
+        "  success  report ×119  3m58s in all  first run",
+        "  failed   report:119           2.0s  exit code 3",
         "",
         "  120 tasks: 1 failed, 119 success",
     ]

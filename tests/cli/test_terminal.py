@@ -9,6 +9,8 @@ import struct
 import subprocess
 import termios
 
+import pytest
+
 from pit.model import RunState
 from tests.builder import Pit
 from tests.cli.conftest import Record
@@ -90,8 +92,8 @@ def test_a_hundred_instances_fit_a_screen(pit: Pit) -> None:
         pit.file(f"data/{number:03}.csv", str(number))
     for args, line in {
         ("plan", "many"): r"report ×100 +first run",
-        ("run", "many"): r"report ×100 +\S+  first run",
-        ("status", "many"): r"report ×100  success +\S+  .*first run",
+        ("run", "many"): r"report ×100 +\S+ in all  first run",
+        ("status", "many"): r"report ×100  success +\S+ in all  .*first run",
     }.items():
         text = plain(typed(pit, *args)[1])
         assert re.search(line, text), text
@@ -117,3 +119,66 @@ def test_nothing_is_broken_within_a_word(pit: Pit) -> None:
 def plain(text: str) -> str:
     """Without colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+_COMMANDS = "\\u001b]0;pwned\\u0007\\u001b[2J\\u001b[5A\\u009b2Jshown\\r"
+"""What sets the window's title, clears the screen and goes up, as TOML spells it."""
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "status sales", "graph sales", "validate", "plan sales", "run sales"]
+)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_texts_of_pit_toml_cannot_command_the_terminal(
+    pit: Pit, command: str, terminal: bool
+) -> None:
+    pit.project("sales").toml(
+        f'[dag]\ndescription = "d {_COMMANDS}"\nowner = "o {_COMMANDS}"\ntags = ["t {_COMMANDS}"]\n'
+        f'[[tasks]]\nname = "a"\nscript = "a.sh"\ndescription = "t {_COMMANDS}"\n'
+    )
+    pit.file("a.sh", "true")
+    if terminal:
+        code, text = typed(pit, *command.split())
+    else:
+        done = pit.run(*command.split())
+        code, text = done.code, done.out + done.err
+    assert code == 0, text
+    assert not re.search("\x1b\\]|\x07|\x9b|\x1b\\[5A|\x1b\\[2J", text)
+    if command == "status sales":
+        assert "d shown" in text
+
+
+@pytest.mark.parametrize("env", [{}, {"TERM": "dumb"}])
+def test_what_a_task_writes_scrolls_by_in_colour_and_commands_nothing(
+    pit: Pit, env: dict[str, str]
+) -> None:
+    pit.project("sales").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n')
+    pit.file(
+        "a.sh",
+        r"printf '\033]0;pwned\007\033[2J\033[9Aa \033[32mgreen\033[0m word\n'"
+        "\n"
+        r"printf '10%%\r50%%\r100%%\n\302\2332Jlast\n'",
+    )
+    code, text = typed(pit, "run", "sales", "--verbose", **env)
+    assert code == 0
+    assert "[a] a \x1b[32mgreen\x1b[0m word" in text
+    assert "100%" in text
+    assert not re.search("\x1b\\]|\x07|\x9b|\x1b\\[9A|\x1b\\[2J", text)
+    code, text = typed(pit, "logs", "sales/a")
+    assert "a \x1b[32mgreen\x1b[0m word" in text
+    assert not re.search("\x1b\\]|\x07|\x9b|\x1b\\[9A|\x1b\\[2J", text)
+    assert "\x1b]0;pwned\x07\x1b[2J" in pit.run("logs", "sales/a").ok().out  # whole in a pipe
+
+
+def test_a_result_wider_than_the_window_has_its_middle_columns_left_out(pit: Pit) -> None:
+    columns = ", ".join(f"i AS column_{number}" for number in range(20))
+    query = f"SELECT {columns} FROM range(5) t(i)"
+    for width in (40, 80, 120):
+        code, text = typed(pit, "sql", ":memory:", query, columns=width)
+        assert code == 0
+        assert re.search(r"… \d+ of 20 columns are not shown \(--csv", text)
+        assert all(len(line) <= width for line in text.splitlines())
+        assert "column_0" in text
+        assert "column_19" in text
+    whole = pit.run("sql", ":memory:", query, "--csv").ok().out.splitlines()
+    assert whole[0] == ",".join(f"column_{number}" for number in range(20))

@@ -187,7 +187,7 @@ def test_a_task_is_run_with_what_it_needs_or_alone(sales: Pit) -> None:
 def test_exit_codes_are_those_of_pit(sales: Pit) -> None:
     sales.scripts(load="echo no; exit 3\n")
     doit(sales.root, "run").fails(1, "load: the end of its log")
-    doit(sales.root, "run", "slaes").fails(2, '"slaes" is no task', 'Did you mean "sales"?')
+    doit(sales.root, "run", "slaes").fails(2, '"slaes" is not a task', 'Did you mean "sales"?')
     doit(sales.root, "run", "sales/load").fails(2, 'Did you mean "sales:load"?')
     doit(sales.root, "run", "sales", "-q").fails(3)
 
@@ -224,7 +224,7 @@ def test_forget_and_clean_are_those_of_pit(sales: Pit) -> None:
     doit(sales.root, "run").ok()
     doit(sales.root, "forget").ok()
     assert states(doit(sales.root, "list", "-s", "sales:extract")) == {"sales:extract": "R"}
-    doit(sales.root, "forget", "sales:nope").fails(2, '"sales:nope" is no task')
+    doit(sales.root, "forget", "sales:nope").fails(2, '"sales:nope" is not a task')
     doit(sales.root, "forget", "--disable-default").fails(2, "no task is named")
 
 
@@ -275,7 +275,7 @@ def test_a_project_has_a_face_of_its_own(sales: Pit) -> None:
     assert (sales_folder / "out/load.txt").read_text() == "north\n"
     elsewhere = sales.root / "elsewhere"
     shutil.copytree(sales_folder, elsewhere)
-    doit(elsewhere, "list").fails(2, "is no project of the workspace", "projects")
+    doit(elsewhere, "list").fails(2, "is not a project of the workspace", "projects")
 
 
 def test_a_broken_project_is_told_and_stops_no_other(sales: Pit) -> None:

@@ -194,7 +194,7 @@ def test_another_database_behind_a_secret_is_noticed(pit: Pit) -> None:
     write("postgres://u:another@db.example.com/other", "tkn-two-secret")
     assert ran(pit) == {"a"}
     (why,) = rows(pit, "select why from tasks order by run desc limit 1")
-    assert "the database w is another one" in why[0]
+    assert "the database w is a different one" in why[0]
     with Store.open(pit.root / "pit_metadata.db") as store:
         (record,) = store.records("m")
     assert record.fingerprint.databases == {"w": "postgres db.example.com:5432/other u"}

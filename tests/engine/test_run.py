@@ -121,7 +121,7 @@ def test_one_task_alone(pit: Pit) -> None:
     [
         (("sale",), 2, 'Did you mean "sales"?'),
         (("sales/frist",), 2, 'Did you mean "first"?'),
-        (("sales/",), 2, "names no task"),
+        (("sales/",), 2, "does not name a task"),
         (("sales", "-p", "x=1"), 2, "x"),
         (("sales", "-p", "x"), 2, "NAME=VALUE"),
         (("sales", "--concurrency", "0"), 2, "concurrency"),
@@ -396,7 +396,7 @@ def test_a_target_in_a_folder_that_cannot_be_made(pit: Pit) -> None:
     pit.project("d").toml(
         '[[tasks]]\nname = "a"\nscript = "a.sh"\ntargets = ["out/new/x.csv"]\nretries = 2\n'
     ).file("a.sh", "touch out/new/x.csv").file("out", "a file")
-    said = "missing_target: no room can be made for its targets: not a directory: out/new"
+    said = "missing_target: the folders of its targets cannot be made: not a directory: out/new"
     pit.run("run", "d").fails(1, said)
     assert "internal" not in pit.run("status", "d").ok().out
 
@@ -407,7 +407,9 @@ def test_a_target_in_a_new_folder_of_a_project_without_write_permission(pit: Pit
         "a.sh", "touch out/x.csv"
     )
     pit.folder.chmod(0o555)
-    said = "missing_target: no room can be made for its targets: permission denied: out; a run's"
+    said = (
+        "missing_target: the folders of its targets cannot be made: permission denied: out; a run's"
+    )
     pit.run("run", "d").fails(1, said)
     pit.folder.chmod(0o755)
 

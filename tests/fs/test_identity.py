@@ -96,7 +96,7 @@ def test_a_database_made_anew_has_its_tasks_run(pit: Pit, toml: str, link: bool)
     pit.run("run", "p").ok()
     assert "1 task is current" in pit.run("run", "p").ok().out
     again(path, _MAKE)
-    assert "is another one" in pit.run("run", "p").ok().out
+    assert "is a different one" in pit.run("run", "p").ok().out
     with closing(sqlite3.connect(path)) as database:  # what is only written to stays the same
         database.execute("create table more (a int)")
         database.execute("vacuum")

@@ -106,7 +106,7 @@ _ITSELF.append(_ITSELF)
         (pandas.DataFrame({"a": [1]}), "value is a DataFrame, .*; write write_output"),
         ({"by": {numpy.int64(1): 2}}, r"a key of value\['by'\] is a int64; write str\(key\)"),
         (b"hunter22", "value is a bytes"),
-        ("caf\udce9", "value is no valid text"),
+        ("caf\udce9", "value is not valid text"),
         (_ITSELF, "or holds itself"),
     ],
 )  # fmt: skip

@@ -110,7 +110,7 @@ def test_each_type_that_can_be_asked_for(data: Path) -> None:
     assert isinstance(sdk.read_input("things", return_type="polars"), polars.DataFrame)
     assert isinstance(sdk.read_input("things", return_type="pandas"), pandas.DataFrame)
     assert isinstance(sdk.read_input("things", return_type="duckdb"), duckdb.DuckDBPyRelation)
-    with pytest.raises(ValueError, match='"numpy" is none of arrow, polars'):
+    with pytest.raises(ValueError, match='"numpy" is not one of arrow, polars'):
         sdk.read_input("things", return_type="numpy")
 
 

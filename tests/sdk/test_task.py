@@ -147,7 +147,7 @@ exit 0
     assert '"told: ***"' in told
     assert "a-token-of-mine" not in told
     log = pit.log("t")
-    assert '"../x" is no name for a value' in log
+    assert '"../x" is not a valid name for a value' in log
     assert 'value "big" has 70,002 bytes of JSON, more than 64,000' in log
     assert 'value "stolen" holds a secret' in log
     assert 'value "***" holds a secret' in log
@@ -423,7 +423,7 @@ for attempt in (
         'load_data: secret "closed" is not for DAG "p": [acl] names others',
         "save_query: the connection names no database that Pit knows",
         "save_query: cannot connect to ***",
-        '"../none" is no name for an output',
+        '"../none" is not a valid name for an output',
     ):
         assert line in log, log
     assert "load_data: load:" not in log

@@ -186,7 +186,7 @@ def test_the_workspace_is_no_parameter() -> None:
     ("value", "sentence"),
     [
         ("../../x", '"out/../../x.csv" leaves the project'),
-        ("{date}", '"out/{date}.csv": of braces only a leading "{workspace}/" is supported'),
+        ("{date}", '"out/{date}.csv": braces are only for a leading "{workspace}/"'),
         (".pit-x", '"out/.pit-x.csv" names a temporary file of Pit (".pit-…")'),
         ("a\nb", '"out/a\\nb.csv" has a control character in it'),
     ],

@@ -51,16 +51,16 @@ def test_what_is_told_makes_a_project_of_it(
     if others:
         pit.project("other").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "true\n")
         lies = f"{place}/pit.toml".lstrip("/")
-        told = f"note: {lies} is no project here: it belongs into projects/{name} ("
+        told = f"note: {lies} is not a project here: it belongs in projects/{name} ("
         out = pit.run("validate").ok().out
         assert told in out
         assert "has no pit.toml" not in out
-        pit.run("run", name).fails(2, f"it belongs into projects/{name}", " projects/")
+        pit.run("run", name).fails(2, f"it belongs in projects/{name}", " projects/")
     else:
-        pit.run("validate").fails(10, f"it belongs into projects/{name}", "Put it there: ")
+        pit.run("validate").fails(10, f"it belongs in projects/{name}", "Put it there: ")
         if place != "projects":
             done = pit.inside(root / place, "validate")
-            done.fails(10, "it belongs into projects/")
+            done.fails(10, "it belongs in projects/")
     assert typed(root) == [name]
     assert not list(misplaced(root))
     assert (root / "projects" / name / "data/in.csv").exists()

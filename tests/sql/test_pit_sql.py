@@ -102,6 +102,19 @@ def test_a_mistake_is_shown_with_its_place(pit: Pit) -> None:
     assert list(pit.root.glob(".pit-*")) == []
 
 
+def test_a_database_that_does_not_answer_is_explained_once_in_a_run(pit: Pit) -> None:
+    pit.project("sales").toml(
+        '[dag.sql]\nconnection = "away"\n'
+        '[[tasks]]\nname = "a"\nscript = "a.sql"\n[[tasks]]\nname = "b"\nscript = "a.sql"\n'
+    )
+    done = pit.run("run", "sales").fails(1, "cannot connect to postgres://u@127.0.0.1:1/x")
+    assert done.out.count("Nothing listens there: is the server up") == 1
+    assert "Is the server running" not in done.out
+    assert "The same in 1 more" in done.out
+    checked = pit.run("sql", "--check", "away").fails(1, "nothing listens there")
+    assert _HUSH not in done.out + done.err + checked.out + checked.err
+
+
 def test_a_time_out_interrupts_in_the_database(pit: Pit) -> None:
     pit.run("sql", "duck", _LONG, "--timeout", "300ms").fails(1, "time-out of 0.3 s")
     pit.run("sql", "duck", _LONG, "--timeout", "soon").fails(2, "--timeout")
@@ -160,7 +173,7 @@ def test_every_connection_that_the_dags_name_is_tried(pit: Pit) -> None:
 def test_what_makes_no_sense_is_refused(pit: Pit) -> None:
     pit.run("sql").fails(2, "which connection?")
     pit.run("sql", "duck", "select", "1").fails(2, "Quote it")
-    pit.run("sql", "duck", "SELECT 1", "--csv", "--json").fails(2, "exclude each other")
+    pit.run("sql", "duck", "SELECT 1", "--csv", "--json").fails(2, "cannot be combined")
     pit.run("sql", "duck", "SELECT 1", "--parquet", "x", "--limit", "1").fails(2, "whole result")
     pit.run("sql", "duck", "SELECT 1", "--parquet", "x.csv").fails(2, "does not end in .parquet")
     pit.run("sql", "duck", "SELECT 1", "--parquet", "a/b.parquet").fails(2, "no folder a", "mkdir")

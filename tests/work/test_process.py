@@ -152,7 +152,7 @@ def test_no_file_descriptor_of_ours_reaches_the_program(sh: Runner, tmp_path: Pa
     [
         ("nodee", None, 0, 'command "nodee" not found'),
         ("./absent.sh", None, 0, "./absent.sh not found"),
-        ("./norun", "#!/bin/sh\n", 0o644, "run bit"),
+        ("./norun", "#!/bin/sh\n", 0o644, "execute bit"),
         ("./noshebang", "echo hi\n", 0o755, "first line is not #!"),
         ("./crlf", "#!/bin/sh\r\necho hi\r\n", 0o755, "Windows line endings"),
         ("./lost", "#!/opt/none/python -u\n", 0o755, "interpreter of ./lost not found: /opt/none"),

@@ -96,7 +96,7 @@ def test_a_pipe_put_in_the_way_hangs_nobody(data: Path) -> None:
     path = resolved(data, "in.csv", exists=True)
     (data / "in.csv").unlink()
     os.mkfifo(data / "in.csv")
-    with pytest.raises(Refused, match="no regular file"):
+    with pytest.raises(Refused, match="not a regular file"):
         reading(data, path)
 
 

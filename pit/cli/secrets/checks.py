@@ -106,7 +106,7 @@ def _strangers(secrets: Secrets, known: Sequence[str]) -> Iterator[str]:
 
 def _stranger(name: str, known: Sequence[str]) -> str:
     near = nearest(name, known)
-    return f'"{name}", which is no DAG here' + (f'; did you mean "{near}"?' if near else "")
+    return f'"{name}", which is not a DAG here' + (f'; did you mean "{near}"?' if near else "")
 
 
 def _unmet(secrets: Secrets, dag: Dag, root: Path) -> tuple[Problem, ...]:
@@ -126,7 +126,7 @@ def _unmet(secrets: Secrets, dag: Dag, root: Path) -> tuple[Problem, ...]:
         if name is not None and name not in told:
             told.add(name)
             if error := _unusable(secrets, dag, name, root):
-                sentence = f'secret "{name}" is no usable database URL: {error}'
+                sentence = f'secret "{name}" is not a usable database URL: {error}'
                 findings.add(_connection_at(task, index), sentence, error.hint)
     return findings.problems()
 

@@ -39,7 +39,7 @@ class Context:
             return self.config.secrets_file
         if not self._has_history():
             raise SecretsUnreadable(
-                f"{self.config.root} is no workspace, and no secrets file is named",
+                f"{self.config.root} is not a workspace, and no secrets file is named",
                 "Go to the workspace, or give --secrets FILE",
             )
         return self.config.root / SECRETS_FILES[0]

@@ -74,7 +74,7 @@ def _kept_draft(context: Context, place: Place, content: Content) -> bytes:
     """The edit that was kept; at its top stands what has become of the file since it began."""
     kept = _kept_file(place)
     if not kept.exists():
-        raise BadArgument(f"there is no edit to go on with: no {kept}")
+        raise BadArgument(f"there is no edit to resume: there is no {kept}")
     plain = read(kept, context.source).plain
     text = _without_remarks(plain)
     if plain.startswith(_began(content)):
@@ -114,7 +114,7 @@ def _private_folder(context: Context) -> Iterator[Path]:
     lock.acquire()
     if where is None:
         context.settings.console.warning(
-            f"there is no folder in memory: while you edit, the text lies on disk in {folder}"
+            f"no in-memory folder is available: while you edit, the text is on disk in {folder}"
         )
     try:
         yield folder
@@ -174,7 +174,7 @@ class Session:
         if code:
             ended = _NOT_STARTED.get(code, f"ended with exit code {code}")
             raise SecretsNotWritten(
-                f"the editor {ended}; {self._place.path} is as it was",
+                f"the editor {ended}; {self._place.path} was not changed",
                 f"The editor was: {shlex.join(editor())}   (from $VISUAL or $EDITOR)",
             )
         written = file.read_bytes()
@@ -191,7 +191,7 @@ class Session:
             self._console.error(str(error), error.hint)
             if not self._console.ask("Edit it again?"):
                 raise SecretsInvalid(
-                    f"{self._place.path} is as it was: the edit is no secrets file"
+                    f"{self._place.path} was not changed: the edit is not a secrets file"
                 ) from None
             return False
         self._save(text)

@@ -161,7 +161,7 @@ def _checked(value: str, what: str) -> str:
     if not value:
         raise BadArgument(
             f"the value of {what} is empty, and nothing was changed",
-            "To have it no more: pit secrets remove",
+            "To remove it: pit secrets remove",
         )
     if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
         raise BadArgument(f"the value of {what} is not UTF-8 text; encode it, as with base64")

@@ -19,7 +19,9 @@ COMMANDS: dict[str, Entry] = {
     "list": Entry(f"{_ROOM}.entries:list_secrets", "List names, never values."),
     "remove": Entry(f"{_ROOM}.entries:remove", "Remove a secret, or some of its fields."),
     "add-recipient": Entry(f"{_ROOM}.sharing:add_recipient", "Let somebody read the file."),
-    "remove-recipient": Entry(f"{_ROOM}.sharing:remove_recipient", "Let somebody read no more."),
+    "remove-recipient": Entry(
+        f"{_ROOM}.sharing:remove_recipient", "Stop somebody from reading the file."
+    ),
     "rotate": Entry(f"{_ROOM}.sharing:rotate", "Encrypt anew, also with a new key."),
     "audit": Entry(f"{_ROOM}.audit:audit", "Show who asked for what, and who changed it."),
 }

@@ -50,12 +50,12 @@ def add_recipient(settings: Settings, key: Sequence[str], name: str) -> None:
     _say_resealed(settings, place, content)
 
 
-@command("remove-recipient", short_help="Let somebody read no more.")
+@command("remove-recipient", short_help="Stop somebody from reading the file.")
 @click.argument("key", nargs=-1, required=True, metavar="PUBLIC-KEY|NAME")
 def remove_recipient(settings: Settings, key: Sequence[str]) -> None:
     """Encrypt the secrets file anew without one recipient, given by key or by name.
 
-    What somebody has been able to read stays known to him: change those secrets as well.
+    What somebody has been able to read stays known to them: change those secrets as well.
     """
     context = Context.of(settings)
     place = context.place()
@@ -69,7 +69,7 @@ def remove_recipient(settings: Settings, key: Sequence[str]) -> None:
     _say_resealed(settings, place, content)
     settings.console.warning(
         "whoever had that key may have read every secret that was in the file until now",
-        "Change the secrets themselves; older copies, as in git, open with the old key for ever",
+        "Change the secrets themselves; older copies, as in git, open with the old key forever",
     )
 
 

@@ -35,7 +35,7 @@ def from_stdin(what: str) -> str:
     if len(content) > LARGEST:
         raise SecretsInvalid(f"what is piped in for {what} is larger than 16 MB")
     if b"\0" in content:
-        raise SecretsInvalid(f"what is piped in for {what} is no text; encode it, as with base64")
+        raise SecretsInvalid(f"what is piped in for {what} is not text; encode it, as with base64")
     text = None
     with suppress(UnicodeDecodeError):
         text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")

@@ -28,7 +28,7 @@ def _path(output: str) -> Path:
 
 @command("encrypt", short_help="Encrypt a plain secrets file.")
 @_output
-@click.option("--passphrase", is_flag=True, help="Encrypt with a passphrase in place of keys.")
+@click.option("--passphrase", is_flag=True, help="Encrypt with a passphrase instead of keys.")
 @click.option("--armor", is_flag=True, help="Write text, which git can show the changes of.")
 @click.option("--remove", "removes", is_flag=True, help="Remove the plain file afterwards.")
 def encrypt(

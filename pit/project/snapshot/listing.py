@@ -67,7 +67,7 @@ def _ignore(path: str, place: str, above: Ignore | None) -> Ignore | None:
     try:
         return Ignore.read(path, f"{place}/" if place else "", above)
     except ValueError as error:
-        raise SnapshotFailed(f"{shown(path)} has a pattern that makes no sense: {error}") from error
+        raise SnapshotFailed(f"{shown(path)} has an invalid pattern: {error}") from error
 
 
 def _sorted(

@@ -285,7 +285,7 @@ class DuckSession:
         """
         parsed: _Parsed = statement.native
         if parsed.kind != _Kind.SELECT:
-            message = "only a query can be saved, and this is none"
+            message = "only a query can be saved, and this is not one"
             raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
         query = (parsed.query or statement.text).rstrip("; \t\r\n")
         ahead = ""

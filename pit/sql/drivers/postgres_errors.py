@@ -18,6 +18,8 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 """What a server says that is there but lets nobody in; asking often may lock the account."""
+_QUESTION = re.compile(r" Is the server running [^?]*\?")
+"""What libpq asks behind each refused connection."""
 
 
 def told(error: psycopg.Error, script: str = "", ahead: int = 0, first: int = 1) -> Failure:
@@ -73,7 +75,7 @@ def lost(error: psycopg.Error) -> bool:
 def unreached(error: psycopg.Error, display: str) -> Failure:
     """A connection that could not be made."""
     state = error.sqlstate or ""
-    words = " ".join(str(error).split())
+    words = _QUESTION.sub("", " ".join(str(error).split()))
     # Of several addresses one may refuse the connection and another one the password.
     denied = _DENIED.search(words) is not None
     return Failure(

@@ -87,7 +87,7 @@ def _decoded(data: bytes) -> str:
 def _pragma(connection: sqlite3.Connection, name: str, value: str) -> None:
     """An option of the URL is a PRAGMA, such as foreign_keys=on."""
     if not re.fullmatch(r"[a-z_]+", name) or not re.fullmatch(r"[\w.-]+", value):
-        raise SqlFailure(_final(f'the option "{name}" is no PRAGMA with a plain value'))
+        raise SqlFailure(_final(f'the option "{name}" is not a PRAGMA with a plain value'))
     connection.execute(f"PRAGMA {name} = {value}").fetchall()
 
 

@@ -86,7 +86,7 @@ class CsvFiles:
                 raise refused(f'the delimiter "{delimiter}" is more than one character')
             cells = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
             if not cells:
-                sentence = "is empty: it has not even the names of columns"
+                sentence = "is empty: it does not even have column names"
                 raise refused(f"{self._shown(path)} {sentence}")
             named = [
                 name if name and form.header else f"column{number}"
@@ -137,7 +137,7 @@ class CsvFiles:
         try:
             return io.TextIOWrapper(source, encoding, errors="replace", newline="")
         except LookupError:
-            raise refused(f'"{encoding}" is no encoding') from None
+            raise refused(f'"{encoding}" is not an encoding') from None
 
 
 def _delimiter(path: str, record: str) -> str:

@@ -48,7 +48,7 @@ class Reader:
         self.files = find(work.source, roots)
         formats = {format_of(path, work.format) for path in self.files}
         if len(formats) > 1:
-            raise refused(f"{work.source} names files of different formats; load them apart")
+            raise refused(f"{work.source} names files of different formats; load them separately")
         self.format = formats.pop()
         self._roots = roots
         self._known: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ class Reader:
             yield Field(column=column, name=name, type=kind(text), wanted=wanted)
         if rules:
             left = ", ".join(f'"{table.visible(name)}"' for name in list(rules)[:5])
-            raise refused(f"columns names what no file has: {left}")
+            raise refused(f"columns names columns that no file has: {left}")
 
     def _type(self, text: str, column: str) -> Kind:
         """A type as a person wrote it, by DuckDB's name for it."""
@@ -139,7 +139,7 @@ class Reader:
         except duckdb.Error:
             row = None
         if row is None or ";" in text or "--" in text:
-            raise refused(f'column "{table.visible(column)}": "{text}" is no type') from None
+            raise refused(f'column "{table.visible(column)}": "{text}" is not a type') from None
         return kind(str(row[1]))
 
     # ------------------------------------------------------------ rows

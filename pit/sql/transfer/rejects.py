@@ -20,6 +20,7 @@ from pit.sql.driver import SqlFailure
 from pit.sql.transfer.coerce import Way
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.reader import NUMBER, Field, Reader, shortened
+from pit.sql.transfer.types import a
 
 _TOLD = 3
 _quote, _text = dialect.DUCKDB.quote, dialect.DUCKDB.literal
@@ -66,8 +67,8 @@ class Rejects:
                     told += 1
                     yield (
                         f'{self._reader.shown(path)}, row {number}, column "'
-                        f'{table.visible(one.field.column)}": {shortened(value)} is no '
-                        f"{one.wanted}"
+                        f'{table.visible(one.field.column)}": {shortened(value)} is not '
+                        f"{a(one.wanted)}"
                     )
                 if told >= _TOLD:
                     return

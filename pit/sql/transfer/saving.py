@@ -156,11 +156,14 @@ def one_query(what: str, statements: Sequence[Statement], kind: str) -> None:
     """SqlFailure, before anything is done, if a script is not one query."""
     message, line = "", 0
     if not statements:
-        message = f"{what} is one query, and there is none"
+        message = f"{what} must be one query, and there is none"
     elif len(statements) > 1:
-        message, line = f"{what} is one query; another statement begins here", statements[1].line
+        message, line = (
+            f"{what} must be one query; another statement begins here",
+            statements[1].line,
+        )
     elif kind not in _BATCHES and _NONE.match(statements[0].text):
-        message, line = f"{what} is one query, and this is none", statements[0].line
+        message, line = f"{what} must be one query, and this is not one", statements[0].line
     if message:
         raise SqlFailure(Failure(message=message, line=line, kind="query"))
 

@@ -16,7 +16,7 @@ import duckdb
 
 from pit.sql import table
 from pit.sql.transfer.files import refused
-from pit.sql.transfer.types import INTEGERS, Kind, kind
+from pit.sql.transfer.types import INTEGERS, Kind, a, kind
 
 _BYTES = (bytes, bytearray, memoryview)
 
@@ -61,7 +61,7 @@ class Column:
 
     def _decimal(self, value: decimal.Decimal) -> str:
         if not value.is_finite():
-            raise refused(f'column "{table.visible(self.name)}": {value} is no decimal number')
+            raise refused(f'column "{table.visible(self.name)}": {value} is not a decimal number')
         text = format(value, "f")
         whole, _, fraction = text.lstrip("-").partition(".")
         self._whole = max(self._whole, len(whole.lstrip("0")))
@@ -160,7 +160,7 @@ class Spool:
             if bad is not None:
                 raise refused(
                     f'column "{table.visible(name)}": "{table.clip(table.visible(bad), 80)}" '
-                    f"is no {of.text}"
+                    f"is not {a(of.text)}"
                 )
 
 

@@ -58,7 +58,7 @@ def stored(name: str, value: str, kind: Kind, form: str) -> str:
         reason = f'column "{shown}": a number has more than 38 digits'
         return _unless(f"{value} IS NULL OR {fits} IS NOT NULL", fits, reason)
     if kind.base == "INTERVAL" and form == "parquet":
-        reason = f'column "{shown}": Parquet has intervals of whole milliseconds alone'
+        reason = f'column "{shown}": Parquet stores intervals in whole milliseconds only'
         return _unless(f"{value} IS NULL OR microsecond({value}) % 1000 = 0", value, reason)
     if kind.base in _AS_TEXT:
         return f"CAST({value} AS VARCHAR)"
@@ -66,7 +66,7 @@ def stored(name: str, value: str, kind: Kind, form: str) -> str:
         return f"CAST(to_json({value}) AS VARCHAR)"
     if kind.base == "BLOB" and form != "parquet":
         raise refused(
-            f'column "{shown}" is binary, which {form.upper()} has no form for; '
+            f'column "{shown}" is binary, which {form.upper()} cannot hold; '
             "encode it in the query, or save Parquet"
         )
     if kind.base in ("FLOAT", "DOUBLE") and form == "json":

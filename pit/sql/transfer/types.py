@@ -259,3 +259,8 @@ def of_sqlite(declared_as: str) -> str:
     if "CHAR" in text or "CLOB" in text:
         return "VARCHAR"
     return "BIGINT" if "INT" in text and "POINT" not in text else ""
+
+
+def a(text: str) -> str:
+    """The name of a type behind its article: `a decimal(10,2)`, `an integer of Postgres`."""
+    return f"{'an' if text[:1].lower() in tuple('aeio') else 'a'} {text}"

@@ -24,6 +24,8 @@ _CSV = re.compile(r"CSV Error on Line: (\d+)\n(?:Original Line: ([^\n]*)\n)?(.*)
 _COUNTED = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 _FILE = re.compile(r"^  file = (.*)$", re.MULTILINE)
 _JSON = re.compile(r'(?:Malformed JSON|JSON transform error) in file "(?P<file>[^"]*)"')
+_LOST = "reached an invalid state"
+"""How DuckDB says that its CSV parser no longer knows where a line ends."""
 _NO_OBJECTS = "expected records, but got non-record JSON"
 _ADVICE = re.compile(r"\n+(Try |LINE 1:|Possible (fixes|Solution)).*", re.DOTALL)
 _NO_PARQUET = re.compile(
@@ -40,6 +42,8 @@ def told(error: duckdb.Error, files: Sequence[str], shown: Shown) -> SqlFailure:
     message = failed.message
     if found := _CSV.search(message):
         return refused(_of_csv(found, shown))
+    if _LOST in message and (said := _mixed_ends(files, shown)):
+        return refused(said)
     if found := _JSON.search(message):
         return refused(_of_json(found["file"], message, shown))
     if _NO_OBJECTS in message:
@@ -48,7 +52,7 @@ def told(error: duckdb.Error, files: Sequence[str], shown: Shown) -> SqlFailure:
         return refused(f"the encoding {found[1]} is not read; utf-8, utf-16 and latin-1 are")
     if _NO_PARQUET.search(message):
         guilty = next((path for path in files if path in message), files[0])
-        return refused(f"{shown(guilty)} is no Parquet file, or has been cut off")
+        return refused(f"{shown(guilty)} is not a Parquet file, or has been cut off")
     message = _ADVICE.sub("", message)
     for path in files:
         message = message.replace(path, shown(path))
@@ -71,6 +75,22 @@ def _of_csv(found: re.Match[str], shown: Shown) -> str:
     return f"{where}: {what}{f': {_short(text)}' if text else ''}"
 
 
+def _mixed_ends(files: Sequence[str], shown: Shown) -> str:
+    """The first file whose lines end in two ways, and the first line that differs; else empty."""
+    for path in files:
+        first = ""
+        for number, line in enumerate(_lines(path), 1):
+            if not line.endswith(b"\n"):
+                continue
+            end = "CRLF" if line.endswith(b"\r\n") else "LF"
+            if end != (first := first or end):
+                return (
+                    f"{shown(path)}: its lines end in {first} and, from line {number}, in {end}; "
+                    "make them alike, as with dos2unix"
+                )
+    return ""
+
+
 def _of_json(path: str, message: str, shown: Shown) -> str:
     """DuckDB's line is that of the byte at which it gave up; the file itself says it better.
 
@@ -85,9 +105,9 @@ def _of_json(path: str, message: str, shown: Shown) -> str:
         try:
             value = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return f"{shown(path)}, line {number} is no JSON: {error}: {_short(_text(line))}"
+            return f"{shown(path)}, line {number} is not JSON: {error}: {_short(_text(line))}"
         if not isinstance(value, dict):
-            return f"{shown(path)}, line {number} is no JSON object: {_short(_text(line))}"
+            return f"{shown(path)}, line {number} is not a JSON object: {_short(_text(line))}"
     said = _ADVICE.sub("", message).replace(path, shown(path))
     return (said.partition(": ")[2] or said).strip()
 
@@ -98,7 +118,7 @@ def _no_objects(files: Sequence[str], shown: Shown) -> str:
             return f"{shown(path)} is an array, and not all in it are JSON objects"
         for number, line in enumerate(_lines(path), 1):
             if line.strip() and not line.lstrip().startswith(b"{"):
-                return f"{shown(path)}, line {number} is no JSON object: {_short(_text(line))}"
+                return f"{shown(path)}, line {number} is not a JSON object: {_short(_text(line))}"
     return f"{shown(files[0])} holds no JSON objects"
 
 
@@ -129,7 +149,7 @@ def check_packed(path: str, shown: Shown, heed: Callable[[], None]) -> None:
             while file.read(_CHUNK):
                 heed()
     except gzip.BadGzipFile:
-        raise refused(f"{shown(path)} is no gzip file, or is damaged") from None
+        raise refused(f"{shown(path)} is not a gzip file, or is damaged") from None
     except (EOFError, zlib.error):
         raise refused(f"{shown(path)} is damaged, or has been cut off") from None
 

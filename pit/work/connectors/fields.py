@@ -32,7 +32,7 @@ class Fields:
     def __init__(self, key: str, secret: Secret, form: str) -> None:
         """`form` tells people what the secret should look like. Raises Refused for a plain one."""
         if isinstance(secret, str):
-            raise Refused(f'secret "{key}" is a plain value; this wants fields', form)
+            raise Refused(f'secret "{key}" is a plain value; this needs fields', form)
         self.key = key
         self._fields = secret
 
@@ -67,7 +67,7 @@ class Fields:
         """A field that is one of `choices`, in small letters; "" where it is absent."""
         value, known = self.text(name).strip().lower(), tuple(choices)
         if value and value not in known:
-            self.wrong(name, f"it is none of {', '.join(known)}")
+            self.wrong(name, f"it is not one of {', '.join(known)}")
         return value
 
     def port(self) -> int | None:
@@ -76,7 +76,7 @@ class Fields:
         if not text:
             return None
         if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
-            self.wrong("port", "it is no number from 1 to 65535")
+            self.wrong("port", "it is not a number from 1 to 65535")
         return int(text)
 
     def seconds(self, name: str, default: float) -> float:
@@ -153,7 +153,7 @@ def seconds(value: str | float, what: str) -> float:
         except ValueError as error:
             raise Refused(f"{what}: {error}") from None
     if not 0 <= found <= durations.LONGEST:
-        raise Refused(f"{what}: {value} is no number of seconds")
+        raise Refused(f"{what}: {value} is not a number of seconds")
     return found
 
 
@@ -161,7 +161,7 @@ def positive(value: str | float, what: str) -> float:
     """A duration above zero, in seconds; Refused names `what`."""
     found = seconds(value, what)
     if not found > 0:
-        raise Refused(f"{what} must be longer than nothing")
+        raise Refused(f"{what} must be greater than zero")
     return found
 
 

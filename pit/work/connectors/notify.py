@@ -55,7 +55,7 @@ def notify(call: Call, params: NotifyParams) -> dict[str, Any]:
     if _CONTROL.search(params.title):
         raise Refused("title contains a line break or another control character")
     if not params.title.strip() and not params.body.strip():
-        raise Refused("notify wants something to send", "Give body, or title and body")
+        raise Refused("notify needs something to send", "Give body, or title and body")
     files = _files(call, params.attachments)
     addresses = _addresses(params.secret, call.secret(params.secret))
     services = [
@@ -77,11 +77,11 @@ def notify(call: Call, params: NotifyParams) -> dict[str, Any]:
             sent.append(name)
         else:
             failed[name] = reason
-            call.log(f"notify: {name} did not take the message: {reason}")
+            call.log(f"notify: {name} did not accept the message: {reason}")
     if not sent:
         told = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise ConnectorFailed(
-            f"nobody took the message: {told}",
+            f"nobody received the message: {told}",
             f'Look at the addresses in secret "{params.secret}"',
             retryable=any(_may_pass(reason) for reason in failed.values()),
         )
@@ -124,7 +124,7 @@ def _service(apprise: Any, url: str, secret: str, number: int) -> Any:
         service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if service is None:
         which = f"address {number} of {secret}" if number else secret
-        raise Refused(f"{which} is no address that Apprise understands", _FORM)
+        raise Refused(f"{which} is not an address that Apprise understands", _FORM)
     return service
 
 

@@ -149,7 +149,8 @@ class Access:
         if caller.secrets is not None and key not in caller.secrets:
             raise SecretRefused(
                 key,
-                f'task "{caller.task}" may not read secret "{key}": its secrets = […] has it not',
+                f'task "{caller.task}" may not read secret "{key}": '
+                "its secrets = […] does not name it",
                 "Add it to the task's secrets in pit.toml",
             )
 

@@ -95,7 +95,7 @@ class Connection:
         if self.objection:
             answer = self._ask(self, bytes(self._buffer)) or b""
         else:
-            answer = wire.failure("invalid request: it never came whole")
+            answer = wire.failure("invalid request: it was cut off")
         self.over, self._out = True, memoryview(answer)
         self.advance(now)
 

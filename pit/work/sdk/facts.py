@@ -81,7 +81,9 @@ class Log(Record, forbid_unknown_fields=True):
 def set_value(call: Call, asked: SetValue) -> str:
     """Keep a value for the tasks downstream."""
     if not NAME.fullmatch(asked.name):
-        raise Refused(f'"{asked.name}" is no name for a value', f"A name matches {NAME.pattern}")
+        raise Refused(
+            f'"{asked.name}" is not a valid name for a value', f"A name matches {NAME.pattern}"
+        )
     text = msgspec.json.encode(asked.value)
     if len(text) > LONGEST_VALUE:
         raise Refused(
@@ -90,7 +92,7 @@ def set_value(call: Call, asked: SetValue) -> str:
         )
     if call.reveals(asked.name) or call.reveals(text.decode()):
         raise Refused(
-            f'value "{asked.name}" holds a secret, and values are no place for secrets',
+            f'value "{asked.name}" holds a secret, which a value must not',
             "Hand on the secret's name; the other task asks for it with get_secret",
         )
     call.facts.set_value(call.caller, asked.name, text.decode())
@@ -119,7 +121,7 @@ def saved(call: Call, asked: Saved) -> str:
             "the file's name holds a secret, and it would stand in the history", "Rename the file"
         )
     if not path.is_file():
-        raise Refused(f'"{asked.file}" is no file', "Name each file of a folder")
+        raise Refused(f'"{asked.file}" is not a file', "Name each file of a folder")
     call.facts.saved(call.caller, path)
     return ""
 
@@ -127,7 +129,7 @@ def saved(call: Call, asked: Saved) -> str:
 def progress(call: Call, asked: Progress) -> str:
     """Show how far the task is."""
     if not all(map(math.isfinite, (asked.done, asked.total or 0.0))):
-        raise Refused("progress is told in finite numbers", "progress(done, total, message)")
+        raise Refused("progress is reported in finite numbers", "progress(done, total, message)")
     call.facts.progress(call.caller, asked.done, asked.total, asked.message[:LONGEST_MESSAGE])
     return ""
 
@@ -167,7 +169,7 @@ METHODS: dict[str, Method] = {
     "get_value": Method(params=GetValue, serve=get_value, doc="A small fact, as JSON text."),
     "saved": Method(params=Saved, serve=saved, doc="Say that a file is for other tasks."),
     "progress": Method(
-        params=Progress, serve=progress, doc="Tell how far the task is.", quick=True
+        params=Progress, serve=progress, doc="Report how far the task is.", quick=True
     ),
     "log": Method(params=Log, serve=log, doc="Log an event with fields."),
 }

@@ -34,7 +34,7 @@ def resolved(data: Path, name: str, *, exists: bool = False) -> Path:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise Refused(f"{name!a} is no file name: it is not valid text") from None
+        raise Refused(f"{name!a} is not a file name: it is not valid text") from None
     root = os.path.realpath(data)
     try:
         real = os.path.realpath(os.path.join(root, name))
@@ -111,7 +111,7 @@ def reading(data: Path, path: Path) -> BinaryIO:
             raise _refusal(error, name) from None
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
-            raise Refused(f'"{name}" is no regular file')
+            raise Refused(f'"{name}" is not a regular file')
         return open(handle, "rb")
 
 

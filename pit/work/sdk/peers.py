@@ -66,14 +66,14 @@ def objection(connection: socket.socket, root: Root, others: Callable[[], Collec
     try:
         peer = peer_of(connection)
     except OSError:
-        return "who is asking cannot be told"
+        return "it cannot be determined who is asking"
     if peer.uid != os.geteuid():
         return f"process {peer.pid} runs as another user ({peer.uid})"
     handle = _handle(connection)
     try:
         before = None if handle >= 0 else tree.stat(peer.pid)
         if not _belongs(peer.pid, root, others):
-            return f"process {peer.pid} is no part of it"
+            return f"process {peer.pid} is not part of it"
         if _is_the_same(peer.pid, handle, before):
             return ""
         return f"process {peer.pid} has ended"

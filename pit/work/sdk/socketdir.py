@@ -59,7 +59,7 @@ def new() -> SocketDir:
             return _tried(_made(shared))
         except OSError as error:
             failure = error
-    raise failure or OSError("no folder is short enough for sockets")
+    raise failure or OSError("no folder has a path short enough for a socket")
 
 
 def _bases() -> Iterator[str]:

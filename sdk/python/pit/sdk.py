@@ -377,7 +377,9 @@ def _place(name: str) -> Path:
     """Where the output of this name lies, below the data folder whatever links say."""
     stem = name[: -len(".parquet")] if name.endswith(".parquet") else name
     if not _NAME.fullmatch(stem):
-        raise BadName(f'"{name}" is no name for an output: write letters, digits and _ . - alone')
+        raise BadName(
+            f'"{name}" is not a valid name for an output: write only letters, digits and _ . -'
+        )
     folder = data_dir()
     path = folder / (stem + ".parquet")
     if folder.resolve() not in path.resolve().parents:

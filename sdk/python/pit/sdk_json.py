@@ -70,6 +70,6 @@ def _why(value: Any) -> str:
     if isinstance(value, float):
         return f"is {value}, which JSON has not; write None for what is not known"
     if isinstance(value, str):
-        return "is no valid text; write x.encode(errors='replace').decode()"
+        return "is not valid text; write x.encode(errors='replace').decode()"
     kind = type(value).__name__
     return f"is a {kind}, which JSON has not; write {_INSTEAD.get(kind, 'str(x)')}"

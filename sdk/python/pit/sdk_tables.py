@@ -76,7 +76,7 @@ def check(return_type: str | None) -> None:
     """ValueError for a return_type that is none."""
     if return_type not in (None, "rows", *_LIBRARIES):
         types = ", ".join((*_LIBRARIES, "rows"))
-        raise ValueError(f'return_type "{return_type}" is none of {types}')
+        raise ValueError(f'return_type "{return_type}" is not one of {types}')
 
 
 def read(path: Path, return_type: str | None) -> Any:

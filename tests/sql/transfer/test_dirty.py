@@ -91,6 +91,7 @@ def test_csv_as_it_comes(duck: Mover, data: bytes, rows: list[tuple[object, ...]
         ("", "x.csv is empty"),
         ("a,A\n1,2\n", 'x.csv: the columns "a" and "A" differ only in case'),
         ("a,a\n1,2\n", 'x.csv has two columns "a"'),
+        ("a,b\r\n1,2\n3,4\n", "x.csv: its lines end in CRLF and, from line 2, in LF; make them"),
         ("a,b\n1,2\n1\n", "x.csv, line 3: 1 value where 2 are expected: 1"),
         ("a,b\n1,2,3\n", "x.csv, line 2: 3 values where 2 are expected: 1,2,3"),
         ('a,b\n1,"x\n2,y\n', 'x.csv, line 2: a quote is opened and not closed: 1,"x'),
@@ -128,7 +129,7 @@ def test_utf16_has_its_columns_by_their_names(duck: Mover) -> None:
         ({"encoding": "utf-16"}, codecs.BOM_UTF16_BE + "a\n1\n".encode("utf-16-be"), "big-endian"),
         ({"encoding": "utf-16"}, "a\n1\n".encode("utf-16-be"), "x.csv is big-endian UTF-16"),
         ({"encoding": "cp1252"}, b"a\n1\n", 'the encoding "cp1252" is not read; utf-8, utf-16'),
-        ({"encoding": "klingon"}, b"a\n1\n", '"klingon" is no encoding'),
+        ({"encoding": "klingon"}, b"a\n1\n", '"klingon" is not an encoding'),
         ({"delimiter": "||"}, b"a||b\n1||2\n", 'the delimiter "||" is more than one character'),
     ],
 )
@@ -143,7 +144,8 @@ def test_a_packed_file_that_was_cut_off_is_no_shorter_file(duck: Mover) -> None:
     cut = _write(duck, "cut.csv.gz", whole[: len(whole) // 2])
     assert duck.fails(cut) == "cut.csv.gz is damaged, or has been cut off"
     assert (
-        duck.fails(_write(duck, "no.csv.gz", "a,b\n")) == "no.csv.gz is no gzip file, or is damaged"
+        duck.fails(_write(duck, "no.csv.gz", "a,b\n"))
+        == "no.csv.gz is not a gzip file, or is damaged"
     )
     assert duck.loads(_write(duck, "two.csv.gz", whole + gzip.compress(b"1,y\n"))).rows == 20001
     said = duck.fails(_write(duck, "x.csv.zst", b"\x28\xb5\x2f\xfd"))
@@ -171,8 +173,8 @@ def test_a_feed_without_rows(mover: Mover) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ('{"id":1}\n{"id":2\n', 'x.jsonl, line 2 is no JSON: Input data was truncated: {"id":2'),
-        ('{"id":1}\n7\n', "x.jsonl, line 2 is no JSON object: 7"),
+        ('{"id":1}\n{"id":2\n', 'x.jsonl, line 2 is not JSON: Input data was truncated: {"id":2'),
+        ('{"id":1}\n7\n', "x.jsonl, line 2 is not a JSON object: 7"),
         (b'\xef\xbb\xbf{"id":1}\n', "x.jsonl begins with a byte order mark"),
         ('[\n {"id":1},\n {"id":2 "b":3}\n]\n', 'Malformed JSON in file "x.jsonl", at byte 9'),
         ('[\n {"id":1},\n 7\n]\n', "x.jsonl is an array, and not all in it are JSON objects"),
@@ -185,4 +187,4 @@ def test_json_that_cannot_be_read(duck: Mover, data: str | bytes, said: str) -> 
 def test_what_only_calls_itself_parquet(duck: Mover) -> None:
     for data in ("", "id,name\n1,a\n" * 10, "PAR1" + "x" * 20 + "PAR1"):
         said = duck.fails(_write(duck, "x.parquet", data))
-        assert said == "x.parquet is no Parquet file, or has been cut off"
+        assert said == "x.parquet is not a Parquet file, or has been cut off"

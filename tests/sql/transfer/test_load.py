@@ -175,7 +175,7 @@ def test_columns_are_renamed_cast_and_left_out(duck: Mover) -> None:
     duck.loads(columns=rules)
     assert [str(value) for value in duck.rows("SELECT * FROM t")[0]] == ["1.01", "x"]
     assert duck.fails(columns={"no": ColumnRule(name="x")}).startswith("columns names what no file")
-    assert '"nonsense" is no type' in duck.fails(columns={"old": ColumnRule(type="nonsense")})
+    assert '"nonsense" is not a type' in duck.fails(columns={"old": ColumnRule(type="nonsense")})
 
 
 def test_what_does_not_fit_is_never_rounded(duck: Mover) -> None:
@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_never_rounded(duck: Mover) -> None:
         duck.file(f"SELECT {value} AS {column}")
         assert f'row 1, column "{column}"' in duck.fails()
     (duck.data / "x.csv").write_text("id,amount\n1,1.005\n")
-    assert 'x.csv, row 1, column "amount": "1.005" is no decimal(10,2)' in duck.fails("x.csv")
+    assert 'x.csv, row 1, column "amount": "1.005" is not a decimal(10,2)' in duck.fails("x.csv")
 
 
 def test_columns_that_the_table_has_not_are_named(duck: Mover) -> None:
@@ -223,7 +223,7 @@ def test_rejects_are_told_kept_and_counted(duck: Mover) -> None:
     duck.run("CREATE TABLE t (id INTEGER, name VARCHAR)")
     (duck.data / "x.csv").write_text("id,name\n1,a\nx,b\n3,c\n4\n")
     said = duck.fails("x.csv")
-    assert "line 5" in said or 'row 2, column "id": "x" is no integer' in said
+    assert "line 5" in said or 'row 2, column "id": "x" is not an integer' in said
     duck.loads("x.csv", max_rejects=5)
     assert "2 rejected, kept in data/load.rejects.parquet" in duck.talk.log()
     assert duck.rows(ALL) == [(1, "a"), (3, "c")]

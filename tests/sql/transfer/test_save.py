@@ -43,7 +43,7 @@ def test_a_save_is_one_query(mover: Mover) -> None:
     else:
         assert (failure.line, failure.message) == (
             2,
-            "a save is one query; another statement begins here",
+            "a save must be one query; another statement begins here",
         )
     assert not list(mover.data.iterdir())
 
@@ -67,7 +67,7 @@ def test_an_error_behind_the_rows_is_one(mover: Mover) -> None:
 def test_a_script_without_a_statement_is_no_success(mover: Mover) -> None:
     failure = mover.save("-- nothing\n").failure
     assert failure is not None
-    assert failure.message == "a save is one query, and there is none"
+    assert failure.message == "a save must be one query, and there is none"
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "sqlite", "postgres"], indirect=True)
@@ -75,7 +75,7 @@ def test_what_is_no_query_is_not_done(mover: Mover) -> None:
     mover.run("CREATE TABLE t (a integer)")
     failure = mover.save("\nINSERT INTO t VALUES (1)").failure
     assert failure is not None
-    assert (failure.line, failure.message) == (2, "a save is one query, and this is none")
+    assert (failure.line, failure.message) == (2, "a save must be one query, and this is not one")
     assert mover.rows("SELECT count(*) AS n FROM t") == [(0,)]
 
 

@@ -184,7 +184,7 @@ def _in_vain(params: WaitParams, watch: _Watch, trouble: ConnectorFailed | None)
 def ftp_get(call: Call, params: GetParams) -> list[str]:
     """Absolute paths of what was fetched into the data folder, or into the folder `to` in it."""
     if bool(params.path) == bool(params.pattern):
-        raise Refused("ftp_get wants either path, or directory and pattern")
+        raise Refused("ftp_get needs either path, or directory and pattern")
     with _session(call, params.secret, params.retries) as session:
         if params.path:
             if params.directory:
@@ -213,7 +213,7 @@ def ftp_download(call: Call, params: DownloadParams) -> list[str]:
     path = "" if params.pattern else params.remote_path
     directory = params.directory or (params.remote_path if params.pattern else "")
     if not path and not params.pattern:
-        raise Refused("ftp_download wants either remote_path, or directory and pattern")
+        raise Refused("ftp_download needs either remote_path, or directory and pattern")
     asked = GetParams(secret=params.secret, path=path, directory=directory, pattern=params.pattern)
     return ftp_get(call, asked)
 
@@ -293,7 +293,7 @@ def _directory(text: str) -> str:
 def _wanted(pattern: str) -> Callable[[str], bool]:
     """Whether a name matches; as in a shell, a leading dot must be written."""
     if "/" in pattern or "\0" in pattern:
-        raise Refused(f'"{pattern}" is no pattern of names within one folder')
+        raise Refused(f'"{pattern}" is not a pattern of names within one folder')
     hidden = pattern.startswith(".")
 
     def wanted(name: str) -> bool:

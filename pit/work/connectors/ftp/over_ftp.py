@@ -200,11 +200,13 @@ class FtpRemote:
         """
         shown = shown or f'"{clean(text)}"'
         if "\r" in text or "\n" in text or "\0" in text:
-            raise Refused(f"{shown} has a line break, which cannot be said over FTP")
+            raise Refused(f"{shown} has a line break, which cannot be sent over FTP")
         try:
             return text.encode(self._account.encoding, "surrogateescape").decode(_BYTES)
         except UnicodeEncodeError:
-            raise Refused(f"{shown} has no form in {self._account.encoding.upper()}") from None
+            raise Refused(
+                f"{shown} cannot be encoded in {self._account.encoding.upper()}"
+            ) from None
 
     def _name(self, raw: bytes) -> str:
         return raw.decode(self._account.encoding, "surrogateescape")

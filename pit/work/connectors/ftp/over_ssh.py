@@ -147,7 +147,9 @@ class SftpRemote:
             silence = self._account.silence
             raise Lost(f"{where}: the server was silent for {silence:g} seconds") from None
         except UnicodeEncodeError:
-            raise Refused(f'"{path}" has no form in {self._account.encoding.upper()}') from None
+            raise Refused(
+                f'"{path}" cannot be encoded in {self._account.encoding.upper()}'
+            ) from None
         except ssh.Error as error:
             raise ConnectorFailed(f"{where}: {self._said(str(error))}", retryable=True) from None
         except OSError as error:
@@ -339,11 +341,11 @@ class _Trust:
         key, shown = self._account.fields.key, self._shown
         if not shown:
             return ConnectorFailed(
-                f"{self._account}: the server shows no host key of the kind that is known, "
-                "or speaks no SSH that Pit does",
+                f"{self._account}: the server offers no host key of the kind that is known, "
+                "or no SSH that Pit speaks",
                 f'Compare host_key of secret "{key}" with: ssh-keyscan {self._account.host}',
             )
         hint = f'If that is the server\'s own, put host_key = "{shown}" into secret "{key}"'
         if self._known:
-            return ConnectorFailed(f"{self._account}: the host key is another: {shown}", hint)
+            return ConnectorFailed(f"{self._account}: the host key has changed: {shown}", hint)
         return ConnectorFailed(f"{self._account}: the host key is unknown: {shown}", hint)

@@ -87,7 +87,7 @@ def _encoding(fields: Fields) -> str:
     try:
         is_plain = _ASCII.encode(name) == _ASCII.encode()
     except LookupError:
-        fields.wrong("encoding", "Python knows none of that name")
+        fields.wrong("encoding", "Python has no encoding of that name")
     if not is_plain:
         # In others a letter can hold the bytes of a line end, which would begin a command.
         fields.wrong("encoding", "it is not one that extends ASCII")
@@ -154,7 +154,7 @@ def checked_name(name: str, account: Account) -> str:
     """A file name that a server told, if it can be one; what it is not never reaches a disk."""
     if not name or name in (".", "..") or "/" in name or "\0" in name:
         shown = account.fields.hide(name.encode(errors="replace").decode())
-        raise ConnectorFailed(f'{account}: the server tells of a file called "{shown}"')
+        raise ConnectorFailed(f'{account}: the server lists a file called "{shown}"')
     try:
         name.encode()
     except UnicodeEncodeError:

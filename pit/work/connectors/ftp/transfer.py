@@ -49,7 +49,7 @@ class Download:
         if entry.size is not None and landing.size != entry.size:
             came = f"{landing.size:,} bytes instead of {entry.size:,}"
             self._begin_anew(None)
-            raise Lost(f'{self._server}: of "{clean(self._path)}" came {came}')
+            raise Lost(f'{self._server}: "{clean(self._path)}" arrived with {came}')
 
     def _changed(self) -> ConnectorFailed:
         """The error for a file that is not what it was, after which nothing of it is kept."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import mimetypes
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote_plus, urlencode
 
 from pit.errors import Refused
 from pit.model import Record
@@ -29,6 +29,10 @@ class Enclosed(Record):
 
 Piece = bytes | Enclosed
 
+_BLOCK = 1 << 20
+_OVERLAP = 1 << 16
+"""Bytes of a block that the next one begins with, so that no secret is cut in two."""
+
 
 class Body(Record):
     """Pieces sent one after the other, and their content type; without pieces nothing is sent."""
@@ -41,6 +45,18 @@ class Body(Record):
         if not self.pieces:
             return None
         return Stream([_opened(piece, stack) for piece in self.pieces])
+
+    def holds(self, is_secret: Callable[[str], bool]) -> bool:
+        """Whether a text of what is sent is a secret, also where a form spells it."""
+        with ExitStack() as stack:
+            stream = self.open(stack)
+            before = b""
+            while stream is not None and (block := stream.read(_BLOCK)):
+                text = (before + block).decode(errors="replace")
+                if is_secret(text) or is_secret(unquote_plus(text)):
+                    return True
+                before = (before + block)[-_OVERLAP:]
+        return False
 
 
 class Stream:

@@ -260,4 +260,4 @@ def _certificate(error: Exception) -> str:
     first = error.args[0] if error.args else None
     if isinstance(first, ssl.SSLCertVerificationError):
         return f"its certificate is not to be trusted: {first.verify_message}"
-    return "no encrypted connection could be agreed on"
+    return "no encrypted connection could be established"

@@ -150,7 +150,7 @@ def _placed(
     if kind == "query" and name:
         return {}, {name: value}
     raise Refused(
-        f'"{form}" is no form of authentication',
+        f'"{form}" is not a form of authentication',
         'Use "bearer", "basic", "header:NAME", "query:NAME"',
     )
 

@@ -64,6 +64,12 @@ class Hop(Record):
             private=self.private and stays,
         )
 
+    def is_trusted_by(self, earlier: Hop) -> bool:
+        """Whether it may be told all that `earlier` was: the same origin, or its encrypted twin."""
+        here, there = earlier.address.origin, self.address.origin
+        is_twin = here == ("http", here[1], 80) and there == ("https", here[1], 443)
+        return here == there or is_twin
+
     def _guard(self, target: Address) -> None:
         """Refused for a step to another origin that must not be made."""
         here, there = shown(self.address.origin), shown(target.origin)

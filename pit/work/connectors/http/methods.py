@@ -7,18 +7,21 @@ follows redirects, `client` talks, `answer` makes the result.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
+from urllib.parse import unquote_plus
 
 from pit.errors import ConnectorFailed, MissingExtra, Refused
 from pit.work.connectors import backoff
 from pit.work.connectors.attended import attended
+from pit.work.connectors.http.address import shown
 from pit.work.connectors.http.answer import Answer, Unwelcome, glimpse, received
 from pit.work.connectors.http.body import Body
 from pit.work.connectors.http.client import Broken, Exchange
 from pit.work.connectors.http.credentials import Credentials
-from pit.work.connectors.http.hops import MOST, REDIRECTS
+from pit.work.connectors.http.hops import MOST, REDIRECTS, Hop
 from pit.work.connectors.http.plan import HttpRequest, Plan, credentials, plan
 from pit.work.connectors.loggers import silence
 from pit.work.sdk.call import Call, Method
@@ -84,7 +87,7 @@ def _attempt(call: Call, plan: Plan) -> Answer:
     exchange = Exchange(plan.trust, plan.timeout)
     return attended(
         call,
-        lambda: _travel(exchange, plan),
+        lambda: _travel(exchange, plan, call.reveals),
         stop=exchange.stop,
         drop=Answer.discard,
         until=plan.until,
@@ -92,7 +95,7 @@ def _attempt(call: Call, plan: Plan) -> Answer:
     )
 
 
-def _travel(exchange: Exchange, plan: Plan) -> Answer:
+def _travel(exchange: Exchange, plan: Plan, is_secret: Callable[[str], bool]) -> Answer:
     """One attempt, along its redirects."""
     hop = plan.first
     for redirects in range(MOST + 1):
@@ -103,10 +106,28 @@ def _travel(exchange: Exchange, plan: Plan) -> Answer:
             if plan.follow and response.status in REDIRECTS and location:
                 with suppress(ConnectorFailed):
                     glimpse(response)
-                hop = hop.next(response.status, location)
+                hop = _onward(hop, hop.next(response.status, location), plan.body, is_secret)
                 continue
             return received(response, hop, plan.wanted, redirects)
     raise ConnectorFailed(f"{plan.doing}: more than {MOST} redirects")
+
+
+def _onward(hop: Hop, to: Hop, body: Body, is_secret: Callable[[str], bool]) -> Hop:
+    """The hop that a redirect leads to; Refused where it would carry a secret to another host."""
+    if not to.is_trusted_by(hop):
+        what = ""
+        if is_secret(to.address.url) or is_secret(unquote_plus(to.address.url)):
+            what = "a secret in the URL"
+        elif to.with_body and body.holds(is_secret):
+            what = "a secret in the body of the request"
+        if what:
+            here, there = shown(hop.address.origin), shown(to.address.origin)
+            raise Refused(
+                f"{here} redirects to {there} with {what}",
+                "Send it to that address directly if it may know the secret, "
+                "or set follow_redirects to false",
+            )
+    return to
 
 
 # --------------------------------------------------------------------------------------- secrecy

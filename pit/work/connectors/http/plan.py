@@ -147,7 +147,7 @@ def _headers(params: HttpRequest, body: Body, known: Credentials | None) -> dict
     headers: dict[str, str] = {}
     for name, value in params.headers.items():
         if not TOKEN.fullmatch(name):
-            raise Refused("headers: a name holds what no header may hold")
+            raise Refused("headers: a name has a character that is not allowed")
         if _CONTROL.search(value):
             raise Refused(f"headers: the value of {name} holds a line break or control character")
         if forms.is_pits(name):
@@ -194,7 +194,7 @@ def _trust(call: Call, params: HttpRequest, known: Credentials | None) -> Trust:
     if known is not None:
         if params.ca is not None or not params.verify:
             raise Refused(
-                "whom to trust with a secret is not for the request to say",
+                "a request with a secret cannot choose whom to trust",
                 f'Give the secret "{known.key}" a field ca, or verify = "false"',
             )
         return Trust(ca=known.ca, verify=known.verify)

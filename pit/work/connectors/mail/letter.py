@@ -60,9 +60,9 @@ def composed(
     hidden, answers = _addresses("bcc", bcc), _addresses("reply_to", reply_to)
     everybody = [*receivers["to"], *receivers["cc"], *hidden]
     if author is None or not everybody:
-        raise Refused("send_mail wants somebody to send to", "Name addresses in to, cc or bcc")
+        raise Refused("send_mail needs somebody to send to", "Name addresses in to, cc or bcc")
     if not text and not html:
-        raise Refused("send_mail wants something to send", "Give text or html, or both")
+        raise Refused("send_mail needs something to send", "Give text or html, or both")
     utf8 = any(not each.addr_spec.isascii() for each in (author, *everybody, *answers))
     message = EmailMessage(_policy(utf8))
     message["From"] = author
@@ -93,7 +93,7 @@ def _bytes(message: EmailMessage) -> bytes:
     try:
         return message.as_bytes()
     except (MessageError, UnicodeError, ValueError) as error:
-        raise Refused(f"this makes no mail: {error}") from None
+        raise Refused(f"this cannot be made into a mail: {error}") from None
 
 
 def _fill(message: EmailMessage, text: str, html: str) -> None:
@@ -119,7 +119,7 @@ def _attach(call: Call, message: EmailMessage, attachments: Several) -> None:
         left -= len(content)
         if left < 0:
             raise Refused(
-                f"attachments of more than {MOST_BYTES >> 20} MB do not go by mail",
+                f"attachments of more than {MOST_BYTES >> 20} MB cannot be sent by mail",
                 "Put the file where it can be fetched, and send the address",
             )
         main, _, sub = _media_type(path.name).partition("/")
@@ -140,7 +140,7 @@ def _addresses(param: str, given: Several, wanted: str = "") -> list[Address]:
     texts = [given] if isinstance(given, str) else given
     found = [each for text in texts if text.strip() for each in _parsed(param, text)]
     if wanted and len(found) != 1:
-        raise Refused(f"send_mail wants one sender, in {wanted}; there are {len(found)}")
+        raise Refused(f"send_mail needs one sender, in {wanted}; there are {len(found)}")
     return [_checked(param, each) for each in found]
 
 
@@ -153,7 +153,7 @@ def _parsed(param: str, text: str) -> Iterator[Address]:
     except (MessageError, ValueError, LookupError, AttributeError, RecursionError):
         wrong = True
     if wrong or len(text) > _LONGEST_LIST:
-        raise Refused(f'{param}: "{clean(text)}" is no address', "Write name@example.com")
+        raise Refused(f'{param}: "{clean(text)}" is not an address', "Write name@example.com")
     for group in told["groups"]:
         yield from group.addresses
 
@@ -169,7 +169,7 @@ def _checked(param: str, address: Address) -> Address:
     is_domain = all(_LABEL.fullmatch(label) for label in host.split(".")) if host else False
     fits = len(local.encode(errors="replace")) <= _LONGEST_LOCAL and len(shown) <= _LONGEST_ADDRESS
     if not (is_domain and fits and _LOCAL.fullmatch(local)) or ".." in f".{local}.":
-        raise Refused(f'{param}: "{shown}" is no address', "Write name@example.com")
+        raise Refused(f'{param}: "{shown}" is not an address', "Write name@example.com")
     return Address(display_name=address.display_name, username=local, domain=host)
 
 

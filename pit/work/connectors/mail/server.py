@@ -178,7 +178,7 @@ class Delivery:
         if letter.utf8:
             if not smtp.has_extn("smtputf8"):
                 raise ConnectorFailed(
-                    f"{server}: the server takes no addresses with letters beyond ASCII"
+                    f"{server}: the server does not accept addresses with non-ASCII letters"
                 )
             options = ["SMTPUTF8", "BODY=8BITMIME"]
         if smtp.has_extn("size"):
@@ -276,7 +276,7 @@ def _authenticate(smtp: smtplib.SMTP, server: MailServer) -> None:
         return
     if "PLAIN" not in smtp.esmtp_features.get("auth", "").upper().split():
         raise Refused(
-            f"{server}: user or password has letters beyond ASCII, which this server cannot be told"
+            f"{server}: user or password has non-ASCII letters, which this server does not accept"
         )
     words = base64.b64encode(f"\0{server.user}\0{server.password}".encode()).decode()
     _expect(smtp.docmd("AUTH", f"PLAIN {words}"), 235)

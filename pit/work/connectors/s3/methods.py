@@ -311,7 +311,7 @@ def _key(key: str) -> str:
     parts = key.split("/")
     if not key or _CONTROL.search(key) or any(part in ("", ".", "..") for part in parts):
         raise Refused(
-            f"{key!a} is no key of an object",
+            f"{key!a} is not the key of an object",
             "Its parts between slashes may be neither empty nor . or ..",
         )
     return key

@@ -73,7 +73,7 @@ async def download(store: S3Store, key: str, data: Path, path: Path) -> dict[str
         async for piece in answer.stream(min_chunk_size=1 << 20):
             landing.write(memoryview(piece))
         if landing.size != meta["size"]:
-            sizes = f"{meta['size']} bytes, but {landing.size} came"
+            sizes = f"{meta['size']} bytes, but {landing.size} arrived"
             raise ConnectorFailed(f'"{key}" has {sizes}', retryable=True)
         landing.publish()
         return {**told(meta), "sha256": landing.sha256}

@@ -89,7 +89,7 @@ def storage(call: Call, key: str, bucket: str | None) -> Storage:
         raise Refused("bucket is not the name of a bucket")
     endpoint = fields.text("endpoint").strip().rstrip("/")
     if endpoint and not _ENDPOINT.fullmatch(endpoint):
-        fields.wrong("endpoint", "it is no URL such as https://storage.example.com:9000")
+        fields.wrong("endpoint", "it is not a URL such as https://storage.example.com:9000")
     access = fields.text("access_key") or fields.text("access_key_id")
     secret = fields.text("secret_key") or fields.text("secret_access_key")
     if bool(access) != bool(secret):

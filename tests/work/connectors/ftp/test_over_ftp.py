@@ -28,7 +28,7 @@ def test_a_password_that_cannot_be_said_is_not_shown(plain: Place, password: str
     secret = plain.call.secrets["files"]
     assert isinstance(secret, dict)
     plain.call.secrets["files"] = {**secret, "password": password, "encoding": "ascii"}
-    error = plain.fails("the password has ", "ftp_list")
+    error = plain.fails("the password ", "ftp_list")
     assert password not in f"{error}{error.hint}{error!r}"
 
 

@@ -388,8 +388,8 @@ def test_connections_are_kept_for_the_next_request(call: DirectCall) -> None:
     ("name", "value", "message"),
     [
         ("timeout", "soon", "not a duration"),
-        ("max_time", -1, "no number of seconds"),
-        ("timeout", "0s", "longer than nothing"),
+        ("max_time", -1, "not a number of seconds"),
+        ("timeout", "0s", "greater than zero"),
         ("expect", "good", "expect must be"),
         ("auth", "bearer", "no secret is named"),
     ],

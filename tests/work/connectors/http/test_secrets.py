@@ -102,8 +102,8 @@ def test_urls_may_be_relative_to_that_of_the_secret(origin: Origin, call: Direct
     [
         ("empty", None, "holds no credentials for HTTP"),
         ("plain", "basic", 'not "user:password"'),
-        ("plain", "digest", "no form of authentication"),
-        ("plain", "header:bad name", "no form of authentication"),
+        ("plain", "digest", "not a form of authentication"),
+        ("plain", "header:bad name", "not a form of authentication"),
         ("torn", None, "line break"),
     ],
 )
@@ -315,6 +315,73 @@ def test_a_redirect_that_carries_the_secret_itself_is_refused(
         call.ask(REQUEST, url=f"{origin.url}/redirect/302?to={to}", secret="plain")
     assert PLAIN not in str(caught.value)
     assert len(elsewhere.requests) == before
+
+
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"body": f"token={PLAIN}"},
+        {"json": {"login": {"token": PLAIN}}},
+        {"form": {"token": TOKEN}},
+        {"file": "letter.txt"},
+        {"files": {"a": "harmless.txt", "b": "letter.txt"}, "form": {"x": "1"}},
+    ],
+)
+def test_a_redirect_does_not_carry_a_body_with_a_secret_to_another_host(
+    origin: Origin, elsewhere: Origin, call: DirectCall, status: int, body: dict[str, Any]
+) -> None:
+    call.secret("plain")
+    call.secret("query")  # both have been handed out to the task
+    (call.caller.data / "letter.txt").write_text("-" * (1 << 20) + f"dear {PLAIN}")
+    (call.caller.data / "harmless.txt").write_text("nothing")
+    before = len(elsewhere.requests)
+    to = f"{origin.url}/redirect/{status}?to={elsewhere.url}/echo"
+    with pytest.raises(Refused, match="a secret in the body of the request") as caught:
+        call.ask(REQUEST, url=to, method="POST", retries=0, **body)
+    assert PLAIN not in str(caught.value)
+    assert len(elsewhere.requests) == before
+
+
+def test_a_secret_of_the_task_in_the_url_is_not_carried_to_another_host_either(
+    origin: Origin, elsewhere: Origin, call: DirectCall
+) -> None:
+    call.secret("plain")
+    before = len(elsewhere.requests)
+    to = f"{origin.url}/redirect/302?to={elsewhere.url}/echo?stolen={PLAIN}"
+    with pytest.raises(Refused, match="a secret in the URL"):
+        call.ask(REQUEST, url=to, retries=0)
+    assert len(elsewhere.requests) == before
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_body_without_a_secret_and_one_that_stays_go_along(
+    origin: Origin, elsewhere: Origin, call: DirectCall, status: int
+) -> None:
+    call.secret("plain")
+    to = f"{origin.url}/redirect/{status}?to={elsewhere.url}/echo"
+    call.ask(REQUEST, url=to, method="POST", body="harmless")
+    assert elsewhere.requests[-1].body == b"harmless"
+    here = f"{origin.url}/redirect/{status}?to=/echo"
+    call.ask(REQUEST, url=here, method="POST", body=PLAIN)
+    assert origin.requests[-1].body == PLAIN.encode()
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "trusted"),
+    [
+        ("http://a.example", "https://a.example", True),
+        ("https://a.example/x", "https://a.example/y", True),
+        ("http://a.example", "https://b.example", False),
+        ("https://a.example", "http://a.example", False),
+        ("http://a.example:8080", "https://a.example", False),
+    ],
+)
+def test_a_host_is_told_the_same_over_https(here: str, there: str, trusted: bool) -> None:
+    def hop(url: str) -> Hop:
+        return Hop(method="POST", address=address(url), headers={}, with_body=True)
+
+    assert hop(there).is_trusted_by(hop(here)) is trusted
 
 
 @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/", "http://a:b@127.0.0.1/"])

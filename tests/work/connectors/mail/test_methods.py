@@ -157,7 +157,7 @@ def test_a_mailbox_beyond_ascii_wants_a_server_that_knows_it(
     assert post.letters[0].recipients == ["jörg@example.com"]
     with smtp.serving(utf8=False) as old:
         other = Sender(tmp_path, old.secret(security="none"))
-        error = other.fails("beyond ASCII", to="jörg@example.com")
+        error = other.fails("non-ASCII", to="jörg@example.com")
         assert not getattr(error, "retryable", True)
         assert old.letters == []
 

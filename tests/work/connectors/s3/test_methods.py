@@ -343,7 +343,7 @@ def test_a_storage_that_is_not_there(call: DirectCall, endpoint: str, message: s
 @pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "a/../b", "./a", "a\nb", "a\0b"])
 @pytest.mark.parametrize("method", [GET, HEAD, DELETE, PRESIGN])
 def test_keys_that_are_none(call: DirectCall, signed: S3, method: Any, key: str) -> None:
-    with pytest.raises(Refused, match="is no key"):
+    with pytest.raises(Refused, match="is not the key"):
         at(call, signed).ask(method, secret="store", key=key)
 
 
