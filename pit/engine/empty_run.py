@@ -20,7 +20,7 @@ from pit.state.rundir import RunDir
 class Row(Record):
     """What a run without anything to do tells the store; `began` on the monotonic clock.
 
-    It is about the `whole` DAG or else about some tasks, which are `looked_at` unless a seal told.
+    It is about the `whole` DAG or else about some tasks, which are `looked_at` unless a stamp told.
     """
 
     dag: str

@@ -68,8 +68,9 @@ def check(page: str, tmp_path: Path) -> None:
             assert without_measurements(line) in said, f"{line!r} is not in\n{done.stdout}"
 
 
-def test_the_tour_of_the_readme_works_as_it_stands(tmp_path: Path) -> None:
-    check(sections(ROOT / "README.md")["A tour"], tmp_path)
+@pytest.mark.parametrize("section", ["The smallest example", "A tour"])
+def test_what_the_readme_tells_to_type_works_as_it_stands(tmp_path: Path, section: str) -> None:
+    check(sections(ROOT / "README.md")[section], tmp_path)
 
 
 def test_the_example_of_incremental_running_works_as_it_stands(tmp_path: Path) -> None:

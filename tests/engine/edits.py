@@ -132,6 +132,7 @@ class Edits:
         spare = self._bench.root / "spare"
         shutil.rmtree(spare, ignore_errors=True)
         make_like(folder, spare)
+        shutil.rmtree(self._bench.root / "away", ignore_errors=True)
         folder.rename(self._bench.root / "away")
         spare.rename(folder)
         shutil.rmtree(self._bench.root / "away")

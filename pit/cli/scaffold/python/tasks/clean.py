@@ -1,4 +1,4 @@
-"""Read the raw orders, and write those that can be used."""
+"""Read the raw orders, and write the usable ones."""
 
 from package_name import orders
 

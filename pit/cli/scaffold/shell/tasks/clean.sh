@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The orders that have an amount, each once, regions in small letters.
+# The orders that have an amount, without duplicates, regions in lower case.
 set -euo pipefail
 
 mkdir -p out

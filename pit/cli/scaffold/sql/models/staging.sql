@@ -1,4 +1,4 @@
--- The orders that have an amount, each once, regions written alike.
+-- The orders that have an amount, without duplicates, with uniform region names.
 CREATE SCHEMA IF NOT EXISTS package_name;
 
 CREATE OR REPLACE TABLE package_name.orders AS

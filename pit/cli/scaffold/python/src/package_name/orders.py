@@ -15,7 +15,7 @@ def read(path: str) -> list[Row]:
 
 
 def write(path: str, rows: list[Row]) -> None:
-    """Write rows as CSV; folders on the way are made."""
+    """Write rows as CSV; missing folders are created."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
@@ -24,7 +24,7 @@ def write(path: str, rows: list[Row]) -> None:
 
 
 def clean(rows: Iterable[Row]) -> list[Row]:
-    """The orders that have an amount, each once, regions written alike."""
+    """The orders that have an amount, without duplicates, with uniform region names."""
     seen: dict[str, Row] = {}
     for row in rows:
         if row["amount"]:
