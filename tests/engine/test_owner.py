@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pit.state import migrations
 from tests.builder import Pit
+from tests.histories import as_before
 
 TASK = '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\n'
 REFUSED = "each would skip what the other has done"
@@ -146,28 +146,6 @@ def test_a_workspace_that_cannot_be_read_may_well_be_alive(tmp_path: Path) -> No
     first.folder = first.root
     first.file("pit_config.toml", "metadata_db = \n")
     second.run("run", "shop").fails(24, REFUSED)
-
-
-def as_before(path: Path) -> None:
-    """Makes of a history one of the release that did not keep the owners of DAGs."""
-    old = path.with_name("old.db")
-    with closing(sqlite3.connect(old)) as store:
-        for step in migrations.MIGRATIONS[:3]:
-            for statement in step:
-                store.execute(statement)
-        store.execute("ATTACH ? AS later", (str(path),))
-        tables = store.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'")
-        for (table,) in tables.fetchall():
-            names = [row[1] for row in store.execute(f"PRAGMA main.table_info({table})")]
-            columns = ", ".join(names)
-            store.execute(f"DELETE FROM main.{table}")
-            store.execute(f"INSERT INTO main.{table} SELECT {columns} FROM later.{table}")
-        store.execute(f"PRAGMA main.application_id = {migrations.APPLICATION}")
-        store.execute("PRAGMA main.user_version = 3")
-        store.commit()
-    for journal in ("-wal", "-shm"):
-        Path(f"{path}{journal}").unlink(missing_ok=True)
-    old.rename(path)
 
 
 def test_the_owner_of_a_dag_is_known_from_before_it_was_kept(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from tests.builder import Pit
 from tests.engine.test_incremental import ran
 from tests.engine.test_run import wait_for
+from tests.histories import as_before
 
 TOML = """
 [[tasks]]
@@ -223,11 +223,7 @@ def test_what_an_older_release_made_is_known_by_its_record_or_its_run(
 ) -> None:
     maker(pit).toml(TOML.format(target="out/").replace('inputs = ["in.txt"]\n', inputs))
     pit.run("run", "m").ok()
-    with sqlite3.connect(pit.root / "pit_metadata.db") as database:
-        database.executescript(
-            "DROP TABLE makings; ALTER TABLE intents DROP COLUMN params; PRAGMA user_version = 3"
-        )
-    database.close()
+    as_before(pit.root / "pit_metadata.db")
     pit.file("in.txt", "c\n").file("make.sh", f"{MAKE}exit $(cat fails)\n").file("fails", "1")
     pit.run("run", "m").fails(1)
     pit.file("fails", "0").run("run", "m").ok()

@@ -81,7 +81,7 @@ _RESOURCE_NAMES = frozenset(
 _SIGNS = (ast.expr_context, ast.operator, ast.cmpop)
 """What stands in a tree and says nothing."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-_COMPARING = (ast.Compare, ast.Subscript, ast.MatchValue)
+_COMPARING = (ast.Compare, ast.Subscript, ast.MatchValue, ast.Dict)
 _LONGEST = 10_000
 _LONGEST_CHAIN = 100
 """Of how many parts a text may be put together that is read as one."""
@@ -425,6 +425,8 @@ def _compared(node: ast.AST) -> Iterable[ast.expr]:
         case ast.Compare(left=left, comparators=right):
             for each in (left, *right):
                 yield from _elements(each)
+        case ast.Dict(keys=keys):
+            yield from (key for key in keys if key is not None)
         case ast.Subscript(slice=each) | ast.MatchValue(value=each):
             yield from _elements(each)
 
