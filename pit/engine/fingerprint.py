@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,8 @@ class Fingerprints:
         self._handed: dict[str, Mapping[str, FileMark]] = {}
         self._successes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
-        self._coders = {task.name for task in around.dag.tasks if _may_make_code(task)}
+        scripts = {task.script for task in around.dag.tasks}
+        self._coders = {task.name for task in around.dag.tasks if _may_make_code(task, scripts)}
         self._finders: dict[frozenset[tuple[str, FileMark]], Finder] = {}
         self._paths: dict[tuple[bool, str | None], tuple[str, ...]] = {}
         self._finding = threading.Lock()
@@ -217,9 +218,15 @@ class Fingerprints:
         """
         patterns = task.inputs or ()
         found = self._view.inputs(patterns)
-        for name in self._makers[task.name]:
+        makers = self._makers[task.name]
+        for name in makers:
             made = self.made(name)
             found |= {place: mark for place, mark in made.items() if is_named(place, patterns)}
+        for path in patterns if makers else ():
+            real = path if is_pattern(path) else self._view.real_place(path)
+            if real != path:  # a link leads to what a task makes
+                made = {place: mark for name in makers for place, mark in self.made(name).items()}
+                found |= {path: made[real]} if real in made else {}
         return found
 
     def _sources(self, task: Task) -> dict[str, str]:
@@ -244,7 +251,7 @@ class Fingerprints:
             place: mark
             for name in graph.upstream(self._around.implied, task.name) & self._coders
             for place, mark in self.made(name).items()
-            if place.endswith(MADE_CODE)
+            if place.endswith(MADE_CODE) or place == task.script
         }
 
     def _code(self, task: Task, shown: Shown) -> tuple[str, ...]:
@@ -289,9 +296,12 @@ class Fingerprints:
         return {"inline metadata": block} if block else {}
 
 
-def _may_make_code(task: Task) -> bool:
+def _may_make_code(task: Task, scripts: Collection[str]) -> bool:
     """Whether something that a task makes could be code of another."""
     return any(
-        target.endswith(MADE_CODE) or is_pattern(target) or "." not in target.rpartition("/")[2]
+        target in scripts
+        or target.endswith(MADE_CODE)
+        or is_pattern(target)
+        or "." not in target.rpartition("/")[2]
         for target in task.targets
     )

@@ -60,6 +60,7 @@ def rules_of(target: Target, orphans: frozenset[str]) -> Rules:
         (config.runs_dir, *(project / place for place in (*own, *map(unspelled, orphans)))),
         private_files(config),
         [path for task in target.dag.tasks for path in read_by(task)],
+        [project / made for task in target.dag.tasks for made in task.targets],
     )
 
 

@@ -21,8 +21,9 @@ class Rules:
     """What of a project no snapshot takes, beside what nobody's does.
 
     `excluded` are paths and patterns below the project, such as what its tasks make themselves,
-    `private` files that are left out wherever they are met. `named` are the inputs of all tasks: a
-    file that .pitignore leaves out is there nevertheless if one of them names it.
+    `private` files that are left out wherever they are met. What tasks make that do not run now is
+    in a snapshot, but `unseen`: it counts for those alone that depend on them. `named` are the
+    inputs of all tasks: a file that .pitignore leaves out is there nevertheless if one names it.
     """
 
     def __init__(
@@ -31,10 +32,19 @@ class Rules:
         excluded: Iterable[Path] = (),
         private: Iterable[Path] = (),
         named: Iterable[str] = (),
+        unseen: Iterable[Path] = (),
     ) -> None:
         self._project, self._paths, self._private = project, tuple(excluded), tuple(private)
         self.excluded = Excluded(project, self._paths, self._private)
+        more = tuple(unseen)
+        self.unseen = (
+            Excluded(project, (*self._paths, *more), self._private) if more else self.excluded
+        )
         self.named = tuple(each for each in dict.fromkeys(named) if not _is_elsewhere(each))
+
+    def of_copy(self) -> Rules:
+        """The same, for what a snapshot has, seen or not."""
+        return Rules(self._project, self._paths, self._private, self.named)
 
     def without(self, path: Path) -> Excluded:
         """What is left out if that path is as well."""
@@ -50,21 +60,23 @@ def _is_elsewhere(declared: str) -> bool:
 
 
 class _Folder:
-    """A folder of the live project: where it really lies, the ignore rules in it, and the live
-    trees that have a twin in a snapshot, innermost first."""
+    """A folder of the live project: its place in a snapshot, where it really lies, the ignore rules
+    in it, and the live trees that have a twin in a snapshot, innermost first."""
 
-    __slots__ = ("ignore", "path", "roots")
+    __slots__ = ("ignore", "path", "place", "roots")
 
-    def __init__(self, path: str, ignore: Ignore | None, roots: tuple[str, ...]) -> None:
-        self.path, self.ignore, self.roots = path, ignore, roots
+    def __init__(
+        self, place: str, path: str, ignore: Ignore | None, roots: tuple[str, ...]
+    ) -> None:
+        self.place, self.path, self.ignore, self.roots = place, path, ignore, roots
 
 
 class LiveTree:
     """The live project as a snapshot would have it.
 
     A link that leads out of the project is what it leads to, for a snapshot copies that; one that
-    leads inside stays a link. `code` says what is meant: the files of a snapshot, or with that
-    also what inputs may name, which are ignored files and databases.
+    leads inside stays a link, and what is met through it is what lies there. `code` is what a
+    snapshot has, `entries` also what inputs may name: ignored files and databases.
     """
 
     def __init__(self, root: str, rules: Rules, digests: Digests, reads: Reads) -> None:
@@ -73,6 +85,7 @@ class LiveTree:
         self._real = os.path.realpath(root)
         self._folders: dict[str, _Folder | None] = {}
         self._listed: dict[str, tuple[Sequence[Entry], Sequence[Entry]]] = {}
+        self._code_names: dict[str, frozenset[str]] = {}
 
     def entries(self, place: str) -> Sequence[Entry]:
         """All that inputs may name."""
@@ -88,15 +101,40 @@ class LiveTree:
 
     def forget(self) -> None:
         """Look at all folders anew."""
-        self._folders.clear()
-        self._listed.clear()
+        self._folders, self._listed, self._code_names = {}, {}, {}
 
     def has(self, place: str) -> bool:
-        """Whether the rules leave a place alone."""
-        excluded = self.rules.excluded
+        """Whether the rules leave a place alone, links on the way to it resolved."""
+        excluded = self.rules.unseen
         if not excluded:
             return True
-        return not excluded.contains(place) and not excluded.is_private(f"{self.root}/{place}")
+        real = self.real_place(place)
+        return not excluded.contains(real) and not excluded.is_private(f"{self.root}/{place}")
+
+    def has_code(self, place: str) -> bool:
+        """Whether a snapshot has a file at a place, and what it leads to if it is a link."""
+        place = self.real_place(place)
+        above, name = os.path.split(place)
+        names = self._code_names.get(above)
+        if names is None:
+            names = frozenset(entry.name for entry in self.code(above))
+            self._code_names[above] = names
+        if name not in names:
+            return False
+        path = f"{self.root}/{place}"
+        if not os.path.islink(path):
+            return True
+        real = os.path.realpath(path)
+        inside = selection.lies_in(real, self._real)
+        return not inside or self.has_code(real[len(self._real) + 1 :])
+
+    def real_place(self, place: str) -> str:
+        """A place by its folder as a snapshot has it: links that lead inside resolved."""
+        above, name = os.path.split(place.rstrip("/"))
+        if not above:
+            return name
+        folder = self._folder(above)
+        return f"{folder.place}/{name}".lstrip("/") if folder is not None else place
 
     # ------------------------------------------------ folders
 
@@ -110,9 +148,11 @@ class LiveTree:
 
     def _folder(self, place: str) -> _Folder | None:
         """A folder, met on the way down from the project; None if it is no part of it."""
-        if place not in self._folders:
-            self._folders[place] = self._found(place)
-        return self._folders[place]
+        try:
+            return self._folders[place]
+        except KeyError:
+            found = self._folders[place] = self._found(place)
+            return found
 
     def _found(self, place: str) -> _Folder | None:
         if not place:
@@ -121,24 +161,28 @@ class LiveTree:
         folder = self._folder(above)
         if folder is None:
             return None
-        path = f"{folder.path}/{name}"
+        path, own = f"{folder.path}/{name}", f"{folder.place}/{name}".lstrip("/")
         roots = folder.roots
         if os.path.islink(path):
+            self._reads.folder(path)
             path = os.path.realpath(path)
+            if selection.lies_in(path, self._real):
+                return self._folder(path[len(self._real) + 1 :])
             if is_outward(path, roots):
                 roots = (path, *roots)
-        return self._with_rules(place, path, folder.ignore, roots)
+        return self._with_rules(own, path, folder.ignore, roots)
 
     def _with_rules(
         self, place: str, path: str, ignore: Ignore | None, roots: tuple[str, ...]
     ) -> _Folder:
         rules = f"{path}/{selection.IGNORE_FILE}"
+        self._reads.path(rules)
         if os.path.isfile(rules):
-            self._reads.path(rules)
             ignore = Ignore.read(rules, f"{place}/" if place else "", ignore)
-        return _Folder(path, ignore, roots)
+        return _Folder(place, path, ignore, roots)
 
     def _sorted(self, place: str, folder: _Folder) -> tuple[Sequence[Entry], Sequence[Entry]]:
+        self._reads.folder(f"{self.root}/{place}" if place else self.root)
         self._reads.folder(folder.path)
         try:
             with os.scandir(folder.path) as scanned:
@@ -148,8 +192,8 @@ class LiveTree:
         if place and selection.is_virtual_environment([entry.name for entry in found]):
             return (), ()
         every, code = [], []
-        prefix = f"{place}/" if place else ""
-        excluded = self.rules.excluded
+        prefix = f"{folder.place}/" if folder.place else ""
+        excluded = self.rules.unseen
         for each in found:
             name = each.name
             if selection.is_left_out(name) or (excluded and excluded.covers(prefix + name)):
@@ -164,7 +208,7 @@ class LiveTree:
 
     def _entry(self, each: os.DirEntry[str], folder: _Folder) -> Entry | None:
         """What one name in a folder is in a snapshot; None if it has none of the name."""
-        excluded = self.rules.excluded
+        excluded = self.rules.unseen
         if not each.is_symlink():
             if each.is_dir():
                 return Entry(each.name, True, is_file=False)
@@ -180,7 +224,7 @@ class LiveTree:
 
     def _is_spared(self, folder: str, each: os.DirEntry[str]) -> bool:
         try:
-            return bool(self.rules.excluded.spared(folder, [(each.name, each.stat())]))
+            return bool(self.rules.unseen.spared(folder, [(each.name, each.stat())]))
         except OSError:
             return True
 
@@ -205,9 +249,14 @@ class FrozenTree:
     """The snapshot of a run, as it was taken."""
 
     def __init__(
-        self, root: str, manifest: Manifest | None, digests: Digests, known: Digests
+        self,
+        root: str,
+        manifest: Manifest | None,
+        rules: Rules,
+        digests: Digests,
+        known: Digests,
     ) -> None:
-        self.root = root
+        self.root, self._unseen = root, rules.unseen
         self._manifest, self._digests, self._known = manifest, digests, known
         self._on_disk = selection.entries_of(root)
         self._top = os.path.realpath(root)
@@ -220,12 +269,16 @@ class FrozenTree:
     def code(self, place: str) -> Sequence[Entry]:
         """What the snapshot had when it was taken."""
         found = self._on_disk(place)
-        if self._manifest is None:
-            return found
         inside = self._really(place)
         if inside is None:
             return found
-        return [entry for entry in found if self._manifest.has(inside + entry.name)]
+        manifest, covers = self._manifest, self._unseen.covers
+        return [
+            entry
+            for entry in found
+            if manifest is None or manifest.has(inside + entry.name)
+            if not self._unseen or not covers(inside + entry.name)
+        ]
 
     def _really(self, place: str) -> str | None:
         """A folder as the manifest knows it, with a slash, links resolved; None if it is none of

@@ -32,6 +32,7 @@ from pit.project.marks import (
     kind_mark,
     mark_place,
     marked_file,
+    vanished,
 )
 from pit.project.places import spelled
 from pit.project.products import present, products_below
@@ -82,7 +83,11 @@ class ProjectView:
     def mark(self, place: str, shown: Shown = {}) -> FileMark:  # noqa: B006 never changed
         """The mark of a file of code."""
         made = shown.get(place)
-        return made if made is not None else self._tree.mark(place)
+        if made is not None:
+            return made
+        if isinstance(self._tree, LiveTree) and not self._tree.has_code(place):
+            raise vanished(f"{self.root}/{place}")
+        return self._tree.mark(place)
 
     def files(self, shown: Shown = {}) -> Files:  # noqa: B006 never changed
         """The same, as those see it who look for code."""
@@ -97,6 +102,8 @@ class ProjectView:
         """Whether there is a file of the project at a place."""
         path = f"{self.root}/{place}"
         self.reads.path(path)
+        if isinstance(self._tree, LiveTree) and not self._tree.has_code(place):
+            return False
         return os.path.isfile(path)
 
     # ------------------------------------------------ data: what inputs name
@@ -124,7 +131,9 @@ class ProjectView:
     def _databases(self, pattern: str) -> dict[str, FileMark]:
         """The live databases that a pattern names, for no snapshot takes one."""
         found: dict[str, FileMark] = {}
-        for place in input_files(self._live, pattern):
+        # As they are now, for another task may have made some: nothing of it is remembered.
+        now = PlainTree(self._live.root, self.live_digests, self.reads)
+        for place in input_files(now, pattern):
             if not selection.is_database(place) or not self._live.has(place):
                 continue
             if not databases.belongs(f"{self._live.root}/{place}"):
@@ -156,6 +165,12 @@ class ProjectView:
         if pattern.startswith("/"):
             return self._plain["/"], pattern.lstrip("/"), "/"
         return self._tree, pattern, ""
+
+    def real_place(self, path: str) -> str:
+        """A literal input of the project by its folder as a snapshot has it."""
+        if path.startswith(("/", selection.WORKSPACE)):
+            return path
+        return self._live.real_place(path)
 
     def is_there(self, path: str) -> bool:
         """Whether there is anything at a literal input."""
@@ -212,7 +227,7 @@ def frozen_view(
     """The project as a run's snapshot has it; `known` are the digests of live files."""
     reads, digests = Reads(), _Below(f"{snapshot}/", known)
     live = LiveTree(str(project), rules, known, reads)
-    tree = FrozenTree(str(snapshot), manifest, digests, known)
+    tree = FrozenTree(str(snapshot), manifest, rules, digests, known)
     return ProjectView(tree, live, workspace, digests, reads)
 
 

@@ -378,3 +378,131 @@ def test_a_file_that_comes_where_there_was_none_is_noticed(pit: Pit) -> None:
     at_rest(pit)
     pit.file("notes.txt", "written anew")
     assert ran(pit) == set()
+
+
+# ---------------------------------------------------------------- links inside the project
+
+
+def test_a_link_to_a_folder_that_leads_elsewhere_now_is_noticed(pit: Pit) -> None:
+    pit.project("m").toml(task("a", "a.sh", inputs=["lnk/*.csv"])).file("a.sh", "true")
+    pit.file("d1/other.txt", "").file("d2/x.csv", "1")
+    os.symlink("d1", pit.folder / "lnk")
+    at_rest(pit)
+    (pit.folder / "lnk").unlink()
+    os.symlink("d2", pit.folder / "lnk")
+    assert ran(pit) == {"a"}
+    assert ran(pit) == set()
+
+
+@pytest.mark.parametrize(
+    ("targets", "inputs"),
+    [
+        (["out/"], ["lnk"]),
+        (["out/"], ["lnk/*.csv"]),
+        (["out/*.csv"], ["lnk/*.csv"]),
+        (["out/*.csv"], ["lnk/"]),
+        (["out/x.csv"], ["lnk/x.csv"]),
+        (["out/x.csv"], ["lnk/*.csv"]),
+    ],
+)
+def test_targets_that_are_read_through_a_link_are_the_same_to_all(
+    pit: Pit, targets: list[str], inputs: list[str]
+) -> None:
+    pit.project("m").toml(
+        task("mk", "mk.sh", inputs=["seed"], targets=targets)
+        + task("rd", "rd.sh", inputs=[*inputs, "cfg"], targets=["o"], depends_on=["mk"])
+    )
+    pit.file("mk.sh", "mkdir -p out; cp seed out/x.csv").file("rd.sh", "cat lnk/x.csv > o")
+    pit.file("seed", "1").file("cfg", "1")
+    os.symlink("out", pit.folder / "lnk")
+    pit.run("run", "m").ok()
+    assert ran(pit) == set()
+    assert ran(pit, "m/rd") == set()
+    pit.file("seed", "2")
+    assert ran(pit) == {"mk", "rd"}
+    assert (pit.folder / "o").read_text() == "2"
+    pit.file("cfg", "2").file("rd.sh", "echo bad >> lnk/x.csv; exit 1")
+    pit.run("run", "m").fails(1)
+    assert (pit.folder / "out/x.csv").read_text() == "2", "a failed task changed a target"
+
+
+def test_a_script_that_another_task_makes_is_seen_by_all(pit: Pit) -> None:
+    pit.project("m").toml(
+        task("mk", "mk.sh", inputs=["seed"], targets=["gen.sh"])
+        + task("use", "gen.sh", inputs=[], targets=["o"], depends_on=["mk"])
+        + task("other", "true.sh", inputs=["x"])
+    )
+    pit.file("mk.sh", 'echo "echo $(cat seed) > o" > gen.sh').file("seed", "1").file("x", "1")
+    pit.file("gen.sh", "echo 0 > o").file("true.sh", "true")
+    pit.run("run", "m").ok()
+    assert ran(pit) == set()
+    pit.file("x", "2")
+    assert ran(pit) == {"other"}
+    pit.file("seed", "2")
+    assert ran(pit) == {"mk", "use"}
+    assert (pit.folder / "o").read_text() == "2\n"
+
+
+# ---------------------------------------------------------------- what is ignored from now on
+
+
+def test_code_that_is_ignored_from_now_on_is_noticed(pit: Pit) -> None:
+    pit.project("m").toml(
+        task("a", "a.sh", inputs=[], runner="$ bash conf/sub/e.sh") + task("b", "b.sh", inputs=[])
+    )
+    pit.file("conf/sub/e.sh", "true").file("a.sh", "true").file("b.sh", "true")
+    at_rest(pit)
+    pit.file("conf/.pitignore", "other.sh\n")
+    assert ran(pit) == set()
+    pit.file("conf/.pitignore", "e.sh\n")
+    assert "nothing to do" not in pit.run("run", "m").out
+
+
+def test_a_script_that_is_ignored_from_now_on_is_not_current(pit: Pit) -> None:
+    pit.project("m").toml(task("a", "a.sh", inputs=[])).file("a.sh", "true")
+    at_rest(pit)
+    pit.file(".pitignore", "a.sh\n")
+    assert pit.run("plan", "m").code != 0
+    pit.run("run", "m").fails(1, "a.sh")
+
+
+# ---------------------------------------------------------------- within a run
+
+
+def test_a_database_that_a_task_has_made_is_seen_by_the_next(pit: Pit) -> None:
+    pit.project("m").toml(
+        task("first", "r.sh", inputs=["data/*.db"])
+        + task("mk", "mk.sh", inputs=["seed"], targets=["done"], depends_on=["first"])
+        + task("second", "r.sh", inputs=["data/*.db"], depends_on=["mk"])
+    )
+    make = 'echo 1 > "$PIT_WORKSPACE/projects/m/data/$(cat seed).db"; touch done'
+    pit.file("data/one.db", "1").file("seed", "one").file("r.sh", "true").file("mk.sh", make)
+    pit.run("run", "m").ok()
+    pit.run("run", "m").ok()
+    pit.file("seed", "two")
+    events = pit.run("run", "m", "--json").events
+    done = {each["task"] for each in events if each["event"] == "attempt_started"}
+    assert done == {"mk", "second"}
+
+
+def test_what_lies_in_a_folder_that_is_an_input_is_coming(pit: Pit) -> None:
+    pit.project("m").toml(
+        task("sub", "sub.sh", inputs=[], targets=["u/plain"])
+        + task("fin", "fin.sh", inputs=["u/"], targets=["o"])
+    )
+    pit.file("sub.sh", "mkdir -p u; touch u/plain").file("fin.sh", "ls u > o")
+    assert ran(pit) == {"sub", "fin"}
+    assert ran(pit) == set()
+
+
+@pytest.mark.parametrize("words", ["['-m'] + list(STEPS)", "['-m', *STEPS]"])
+def test_modules_whose_names_are_keys_count_where_they_are_started(pit: Pit, words: str) -> None:
+    pit.project("m").toml(task("a", "a.py", inputs=[], targets=["o"]))
+    pit.file(
+        "a.py",
+        "import subprocess, sys\nSTEPS = {'stepa': 1}\n"
+        f"subprocess.run([sys.executable] + {words}, check=True)\nopen('o', 'w').write('')\n",
+    ).file("src/stepa.py", "x = 1\n")
+    pit.run("run", "m").ok()
+    pit.file("src/stepa.py", "x = 2\n")
+    assert ran(pit) == {"a"}

@@ -387,12 +387,14 @@ class Planner:
 
     def _is_coming(self, task: Task, path: str) -> bool:
         """Whether a task upstream will make something at a place or in it, or has made it."""
+        places = {path, self.view.real_place(path)}
         upstream = graph.upstream(self._dag, task.name)
-        return any(self._comes_from(name, path) for name in upstream)
+        return any(self._comes_from(name, place) for name in upstream for place in places)
 
     def _comes_from(self, name: str, path: str) -> bool:
         if name in self._pending and self._number is None:
-            return makes(self._tasks[name], path)
+            task = self._tasks[name]
+            return makes(task, path) or _holds(task.targets, path)
         lent = self.lent.get(name)
         if lent is not None:
             return _holds(lent.fingerprint.products, path)

@@ -287,6 +287,8 @@ class _Reader:
 
     def _arguments(self, node: ast.expr, parts: Sequence[ast.expr]) -> None:
         """The words of a command: a module behind `-m` that is not told is made at run time."""
+        if parts and words.is_module_flag(_text(parts[-1]) or ""):
+            self._dynamically(node, "a module behind -m that is made at run time")
         for flag, module in pairwise(parts):
             if words.is_module_flag(_text(flag) or "") and _text(module) is None:
                 self._dynamically(node, "a module behind -m that is made at run time")

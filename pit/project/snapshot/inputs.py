@@ -68,7 +68,8 @@ def link(
     the snapshot as its filename, if that fails.
     """
     found: list[str] = []
-    for place in selection.files(live.root, declared, live.entries):
+    for named in selection.files(live.root, declared, live.entries):
+        place = live.real_place(named)  # what a link leads to inside has a place of its own
         path, twin = os.path.join(live.root, place), os.path.join(into, place)
         if os.path.exists(twin) or not os.path.isfile(path) or not live.has(place):
             continue

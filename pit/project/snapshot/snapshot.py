@@ -107,7 +107,7 @@ def _links(copy: _Copy, inputs: Iterable[str], workspace: Path, rules: Rules) ->
     it, also of one that is not selected: else what code finds would depend on the selection.
     """
     links, wanted = {}, set(inputs)
-    tree = LiveTree(copy.live, rules, Digests(), Reads())
+    tree = LiveTree(copy.live, rules.of_copy(), Digests(), Reads())
     for declared in (*sorted(wanted), *(rules.named if copy.ignores else ())):
         watch = live_inputs.in_place(declared, workspace) if declared in wanted else None
         try:
