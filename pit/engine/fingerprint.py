@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,8 +68,7 @@ class Fingerprints:
         self._handed: dict[str, Mapping[str, FileMark]] = {}
         self._successes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
-        scripts = {task.script for task in around.dag.tasks}
-        self._coders = {task.name for task in around.dag.tasks if _may_make_code(task, scripts)}
+        self._coders = {task.name for task in around.dag.tasks if _may_make_code(task)}
         self._finders: dict[frozenset[tuple[str, FileMark]], Finder] = {}
         self._paths: dict[tuple[bool, str | None], tuple[str, ...]] = {}
         self._finding = threading.Lock()
@@ -251,7 +250,7 @@ class Fingerprints:
             place: mark
             for name in graph.upstream(self._around.implied, task.name) & self._coders
             for place, mark in self.made(name).items()
-            if place.endswith(MADE_CODE) or place == task.script
+            if place.endswith(MADE_CODE)
         }
 
     def _code(self, task: Task, shown: Shown) -> tuple[str, ...]:
@@ -296,12 +295,9 @@ class Fingerprints:
         return {"inline metadata": block} if block else {}
 
 
-def _may_make_code(task: Task, scripts: Collection[str]) -> bool:
+def _may_make_code(task: Task) -> bool:
     """Whether something that a task makes could be code of another."""
     return any(
-        target in scripts
-        or target.endswith(MADE_CODE)
-        or is_pattern(target)
-        or "." not in target.rpartition("/")[2]
+        target.endswith(MADE_CODE) or is_pattern(target) or "." not in target.rpartition("/")[2]
         for target in task.targets
     )

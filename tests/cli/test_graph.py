@@ -131,7 +131,7 @@ def test_a_file_is_written_in_the_format_of_its_name(shop: Pit, name: str, begin
 
 
 def test_a_format_that_it_does_not_draw_is_refused(shop: Pit) -> None:
-    shop.run("graph", "sales", "-o", "sales.png").fails(2, 'draws no ".png"', "svg")
+    shop.run("graph", "sales", "-o", "sales.png").fails(2, 'cannot draw ".png"', "svg")
     assert not (shop.root / "sales.png").exists()
 
 

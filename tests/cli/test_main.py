@@ -107,7 +107,7 @@ def test_a_workspace_without_projects_says_how_to_begin(pit: Pit) -> None:
 
 def test_from_a_folder_inside_of_a_workspace_the_workspace_is_named(sales: Pit) -> None:
     inside = sales.root / "projects" / "sales"
-    said = f"inside of the workspace {sales.root}: go there"
+    said = f"inside the workspace {sales.root}: go there"
     sales.run("run", "sales", "--project-dir", str(inside)).fails(10, "no projects found", said)
 
 
@@ -126,7 +126,7 @@ def test_a_folder_inside_of_a_workspace_belongs_to_it(sales: Pit) -> None:
 
 def test_a_workspace_above_is_not_taken_from_home_or_from_others(sales: Pit) -> None:
     inside = sales.root / "projects" / "sales"
-    said = f"inside of the workspace {sales.root}: go there"
+    said = f"inside the workspace {sales.root}: go there"
     for home in (sales.root, inside):
         sales.inside(inside, "run", "sales", HOME=str(home)).fails(10, said)
     sales.inside(sales.root, "validate", HOME=str(sales.root)).ok()

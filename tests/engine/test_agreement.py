@@ -426,23 +426,6 @@ def test_targets_that_are_read_through_a_link_are_the_same_to_all(
     assert (pit.folder / "out/x.csv").read_text() == "2", "a failed task changed a target"
 
 
-def test_a_script_that_another_task_makes_is_seen_by_all(pit: Pit) -> None:
-    pit.project("m").toml(
-        task("mk", "mk.sh", inputs=["seed"], targets=["gen.sh"])
-        + task("use", "gen.sh", inputs=[], targets=["o"], depends_on=["mk"])
-        + task("other", "true.sh", inputs=["x"])
-    )
-    pit.file("mk.sh", 'echo "echo $(cat seed) > o" > gen.sh').file("seed", "1").file("x", "1")
-    pit.file("gen.sh", "echo 0 > o").file("true.sh", "true")
-    pit.run("run", "m").ok()
-    assert ran(pit) == set()
-    pit.file("x", "2")
-    assert ran(pit) == {"other"}
-    pit.file("seed", "2")
-    assert ran(pit) == {"mk", "use"}
-    assert (pit.folder / "o").read_text() == "2\n"
-
-
 # ---------------------------------------------------------------- what is ignored from now on
 
 

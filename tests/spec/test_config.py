@@ -230,7 +230,7 @@ def test_the_workspace_around_is_looked_for_where_the_error_is_raised(tmp_path: 
     with pytest.raises(NoProjects, match="no projects found") as caught:
         found(inside).dag("x")
     assert caught.value.around == tmp_path
-    assert "inside of the workspace" in caught.value.hint
+    assert "inside the workspace" in caught.value.hint
 
 
 def test_projects_that_are_no_folder_are_told(tmp_path: Path) -> None:

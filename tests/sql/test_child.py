@@ -234,7 +234,8 @@ def test_a_hundred_columns(talk: Conversation) -> None:
     columns = ", ".join(f"{i} AS column_{i}" for i in range(100))
     assert talk.run(f"SELECT {columns}").failure is None
     assert re.search(r"… \d\d of 100 columns are not shown: column_", talk.log())
-    assert all(len(line) <= 80 for line in talk.log().splitlines())
+    table = [line for line in talk.log().splitlines() if not line.startswith("line 1: ")]
+    assert [line for line in table if len(line) > 80] == []
 
 
 def test_a_million_rows_are_counted_and_not_printed(talk: Conversation) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pit.model import TaskState
 from pit.state import migrations
 from pit.state.intents import Intent
 from pit.state.store import Store
+from tests.histories import as_before
 from tests.state.story import EPOCH, run_id, started, task_ended
 from tests.state.test_records import record
 
@@ -124,11 +124,7 @@ def test_records_of_an_older_layout_say_what_was_made(
     with Store.open(path) as store:
         store.accept(record("load"))
         before = sorted(known(store))
-    with sqlite3.connect(path) as connection:
-        connection.executescript(
-            "DROP TABLE makings; ALTER TABLE intents DROP COLUMN params; PRAGMA user_version = 3"
-        )
-    connection.close()
+    as_before(path)
     with Store.open(path) as store:
         assert known(store) == before
         assert store._database.query("PRAGMA user_version") == [(migrations.VERSION,)]

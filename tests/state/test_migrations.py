@@ -12,6 +12,7 @@ from pit.errors import StoreUnavailable
 from pit.model import TaskState
 from pit.state import migrations
 from pit.state.store import Store
+from tests.histories import as_before
 from tests.state.story import run_id, started
 
 
@@ -139,14 +140,11 @@ def test_a_database_without_records_gets_them_and_keeps_its_history(
         store.close()
 
 
-def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> None:
     path = tmp_path / "pit.db"
-    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:3])
-    monkeypatch.setattr(migrations, "VERSION", 3)
     with Store.open(path) as store:
         store.emit(started(run_id(1)))
+        store.barrier()
         with store._database.transaction() as connection:
             for task, reason in (("a", "cancelled"), ("b", "exit"), ("c", "timeout")):
                 values = (task, "failed", reason)
@@ -159,7 +157,7 @@ def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(
                     "VALUES (1, 1, 1, ?, ?, ?)",
                     values,
                 )
-    monkeypatch.undo()
+    as_before(path)
     wanted = {"a": TaskState.CANCELLED, "b": TaskState.FAILED, "c": TaskState.FAILED}
     reader = Store.open_readonly(path)
     assert reader is not None

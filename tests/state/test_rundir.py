@@ -141,7 +141,7 @@ def test_parts_are_removed_one_by_one(tmp_path: Path) -> None:
     folder.remove("project", "data")
     assert folder.parts() == ("logs",)
     folder.remove("project")
-    with pytest.raises(ValueError, match="no part"):
+    with pytest.raises(ValueError, match="not part"):
         folder.remove("../..")
     folder.remove_all()
     assert not folder.root.exists()

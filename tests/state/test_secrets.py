@@ -257,7 +257,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for name, sentence in (
         ("missing.toml", "does not exist"),
         ("fifo", "not a regular file"),
-        (".", "not a regular file"),
+        (".", "is a folder"),
         ("huge.toml", "larger than 16 MB"),
     ):
         with pytest.raises(SecretsUnreadable, match=sentence) as caught:

@@ -174,7 +174,7 @@ def test_columns_are_renamed_cast_and_left_out(duck: Mover) -> None:
     }
     duck.loads(columns=rules)
     assert [str(value) for value in duck.rows("SELECT * FROM t")[0]] == ["1.01", "x"]
-    assert duck.fails(columns={"no": ColumnRule(name="x")}).startswith("columns names what no file")
+    assert duck.fails(columns={"no": ColumnRule(name="x")}).startswith("columns names columns that")
     assert '"nonsense" is not a type' in duck.fails(columns={"old": ColumnRule(type="nonsense")})
 
 
