@@ -4,7 +4,7 @@ Budgets: 0.1 s for 1,000 tasks with one input and one target each, 0.2 s for 10,
 make and doit. ninja is the limit to approach; go-task is shown where it is installed.
 
 The first look after something has run reads records and stats files task by task; what it finds
-is sealed, and the next one only compares stats. Both are shown; the budgets are the second's.
+is kept as a stamp, and the next one only compares stats. Both are shown; the budgets are the second's.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ BUDGETS = {1_000: 0.1, 10_000: 0.2}
 AHEAD_OF = ("make", "doit")
 
 
-def unsealed(pit: Peer) -> float:
+def unstamped(pit: Peer) -> float:
     """A run that has to look properly."""
-    shutil.rmtree(pit.cwd / ".pit" / "seals", ignore_errors=True)
+    shutil.rmtree(pit.cwd / ".pit" / "stamps", ignore_errors=True)
     return pit.run()
 
 
@@ -30,10 +30,10 @@ def measure(count: int, rounds: int) -> None:
     with folder() as root:
         there = peers(root, count)
         pit = there["pit"]
-        pit.run()  # a file that was written just now is too young to be sealed
+        pit.run()  # a file that was written just now is too young for a stamp
         found = medians(
             {name: peer.run for name, peer in there.items()}
-            | {"pit, first look": lambda: unsealed(pit)},
+            | {"pit, first look": lambda: unstamped(pit)},
             rounds,
         )
     pit_seconds, budget = found["pit"], BUDGETS[count]
