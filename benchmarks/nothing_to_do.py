@@ -3,8 +3,8 @@
 Budgets: 0.1 s for 1,000 tasks with one input and one target each, 0.2 s for 10,000, and ahead of
 make and doit. ninja is the limit to approach; go-task is shown where it is installed.
 
-The first look after something has run reads records and stats files task by task; what it finds
-is kept as a stamp, and the next one only compares stats. Both are shown; the budgets are the second's.
+The first look after something has run reads records and stats files task by task; what it finds is
+kept as a stamp, and the next one only compares stats. Both are shown; the budgets are the second's.
 """
 
 from __future__ import annotations
