@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from pit.cli.complete import complete_target, param_option
 from pit.cli.console import Cell, Column, ago, count, duration, together
 from pit.cli.folding import folded
-from pit.cli.named import parameters, unsuccessful
+from pit.cli.named import unsuccessful
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, Memory, aim, look, remembered
-from pit.engine import place, stale_upstream
+from pit.cli.target import Aim, Memory, aim, look, remembered, stale_above
+from pit.engine import place
 from pit.engine.causes import Causes
 from pit.engine.current import Change, Kind
 from pit.engine.forecast import Forecast, forecast, gaps
@@ -152,18 +152,8 @@ def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked)
             decisions = seen.decisions()
         seen.save()
         view = _view(found, seen, memory, decisions)
-        selection = stale_upstream.Selection(
-            dag=found.dag,
-            chosen=frozenset(found.chosen),
-            typed=found.selection,
-            given=parameters(pairs),
-        )
-        stale = stale_upstream.looked_for(
-            selection, lambda chosen: look(settings, found, memory, chosen=chosen), decisions
-        )
-        if stale is None:
-            return view
-        return replace(view, stale=stale.sentence, hint=stale.hint(settings.again))
+        stale, hint = stale_above(settings, found, pairs, memory, decisions)
+        return replace(view, stale=stale, hint=hint)
 
 
 def since(record: TaskRecord) -> Since:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,7 @@ from pit.cli.unlock import unlock
 from pit.engine import owner, place
 from pit.engine.look import Look
 from pit.engine.select import prepared, selected
-from pit.engine.staleness.planner import target_of
+from pit.engine.staleness.planner import Decision, target_of
 from pit.errors import BadArgument, PitError
 from pit.model import Dag, Record, Task, TaskRecord, WorkspaceConfig
 from pit.spec import graph, params
@@ -192,3 +192,28 @@ def look(
     names = None if whole else chosen or found.chosen
     target = target_of(found.dag, found.config, found.params, names)
     return Look(target, secrets, memory, process.capture, force=force)
+
+
+def stale_above(
+    settings: Settings,
+    found: Aim,
+    pairs: Sequence[str],
+    memory: Memory,
+    alone: Iterable[Decision] | None = None,
+) -> tuple[str, str]:
+    """What is stale above the tasks that are aimed at, and what to type; empty if nothing is.
+
+    `alone` are the decisions on these tasks by themselves, if they are known.
+    """
+    from pit.engine import stale_upstream  # not every look asks for it
+
+    selection = stale_upstream.Selection(
+        dag=found.dag,
+        chosen=frozenset(found.chosen),
+        typed=found.selection,
+        given=parameters(pairs),
+    )
+    stale = stale_upstream.looked_for(
+        selection, lambda chosen: look(settings, found, memory, chosen=chosen), alone
+    )
+    return ("", "") if stale is None else (stale.sentence, stale.hint(settings.again))

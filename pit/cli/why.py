@@ -10,11 +10,10 @@ from msgspec.structs import replace
 
 from pit.cli.complete import complete_target, param_option
 from pit.cli.console import ago, count, duration, printable
-from pit.cli.named import parameters
 from pit.cli.options import Settings, command, json_option
 from pit.cli.plan import Since, parameters_of, since
-from pit.cli.target import Aim, Memory, aim, look, one, remembered
-from pit.engine import absence, stale_upstream
+from pit.cli.target import Aim, Memory, aim, look, one, remembered, stale_above
+from pit.engine import absence
 from pit.engine.causes import Cause, Causes
 from pit.engine.current import params_key
 from pit.engine.look import Look
@@ -62,7 +61,8 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
         seen.save()
         view = _view(found, task, seen, memory, decisions)
         if view.action is not Action.SKIP:
-            view = _with_stale(settings, found, pairs, memory, view)
+            stale, hint = stale_above(settings, found, pairs, memory)
+            view = replace(view, stale=stale, hint=hint)
     if as_json:
         settings.console.json(view)
     else:
@@ -92,25 +92,6 @@ def _view(
         causes=causes.of(task.name),
         then=causes.in_run(task.name, record.run) if record is not None else (),
     )
-
-
-def _with_stale(
-    settings: Settings, found: Aim, pairs: Sequence[str], memory: Memory, view: WhyView
-) -> WhyView:
-    """With what is stale above a task that would run, or may."""
-    selection = stale_upstream.Selection(
-        dag=found.dag,
-        chosen=frozenset(found.chosen),
-        typed=found.selection,
-        given=parameters(pairs),
-    )
-
-    stale = stale_upstream.looked_for(
-        selection, lambda chosen: look(settings, found, memory, chosen=chosen)
-    )
-    if stale is None:
-        return view
-    return replace(view, stale=stale.sentence, hint=stale.hint(settings.again))
 
 
 def _absent(found: Aim, task: Task, memory: Memory) -> tuple[Cause, ...]:
