@@ -159,6 +159,7 @@ class Scheduler:
             if not (self._running or self._judging or self._waiting()):
                 return
             message = self._clock.wait(self._mailbox, self._patience())
+            self._watch_cancel()  # first: what the message tells may be that very cancel's doing
             self._receive(message)
 
     def _waiting(self) -> bool:

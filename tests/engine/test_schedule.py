@@ -48,6 +48,7 @@ class World(Clock):
         self.busiest = 0
         self.cancel = Switch()
         self.cancel_at: float | None = None
+        self.cancel_unheard = False  # until an attempt that it has ended is heard of
         self.fails: Callable[[Event], bool] = lambda event: False
         self.refused: dict[str, Refusal] = {}
         self.databases: dict[str, str] = {}
@@ -69,13 +70,16 @@ class World(Clock):
         if self.cancel_at is not None and self.cancel_at <= moment:
             self.time, self.cancel_at = max(self.time, self.cancel_at), None
             self.stop()
-            return None
+            return self.take(0) if self.open and self.cancel_unheard else None
         assert moment < float("inf"), "the scheduler waits for nothing"
         self.time = max(self.time, moment)
         if first is None or first[0] > due:
             return None
-        self.open.remove(first)
-        return Finished(order=first[1], outcome=self.outcome(first[1]))
+        return self.take(self.open.index(first))
+
+    def take(self, place: int) -> Finished:
+        _, order = self.open.pop(place)
+        return Finished(order=order, outcome=self.outcome(order))
 
     def stop(self) -> None:
         self.cancel.request(1, Reason.CANCELLED)
@@ -240,11 +244,12 @@ def test_the_time_out_of_the_run_ends_what_runs_and_skips_the_rest() -> None:
     assert (ended["c"].state, ended["c"].reason) == (TaskState.SKIPPED, Reason.TIMEOUT)
 
 
-def test_a_cancel_keeps_apart_what_failed_before_it() -> None:
+@pytest.mark.parametrize("unheard", [False, True])
+def test_a_cancel_keeps_apart_what_failed_before_it(unheard: bool) -> None:
     script: Script = {name: [GOOD] for name in ("bad", "after", "long", "later", "retried")}
     script |= {"bad": [BAD], "long": [(None, 100.0)], "retried": [BAD, GOOD]}
     world = World(script)
-    world.cancel_at = 5.0
+    world.cancel_at, world.cancel_unheard = 5.0, unheard
     retried = job("retried", policy=Policy(attempts=2, delay=50.0))
     jobs = [job("bad"), job("after", "bad"), job("long"), job("later", "long"), retried]
     assert world.run(jobs).state is RunState.CANCELLED
