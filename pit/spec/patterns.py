@@ -135,7 +135,7 @@ class PathIndex:
     def _candidates(self, pattern: str) -> list[str]:
         """The paths with the pattern's fixed beginning, or fixed end if those are fewer."""
         head = _starting(self._forward, _WILD.split(pattern, maxsplit=1)[0])
-        end = re.split(r"[*?\[\]]", pattern)[-1]
+        end = re.split(r"[*?\[\]]", pattern)[-1].removeprefix("/")  # `**/x` matches x as well
         if len(head) < 16 or not end or pattern.endswith("**"):
             return head
         tail = _starting(self._backward, end[::-1])

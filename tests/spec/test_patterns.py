@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pit.spec.patterns import (
@@ -77,8 +77,16 @@ wild = st.text(alphabet="ab.*?", min_size=1, max_size=4) | st.just("**")
 patterns = st.lists(wild, min_size=1, max_size=4).map("/".join)
 
 
-@given(st.lists(paths, max_size=40), patterns)
-def test_the_index_finds_what_matching_one_by_one_finds(known: list[str], pattern: str) -> None:
+FEW, MANY = [], [f"{'a' * n}/b" for n in range(1, 40)]
+
+
+@given(st.lists(paths, max_size=40), patterns, st.sampled_from((FEW, MANY)))
+@example(["x"], "**/x", MANY)
+@example(["a/x"], "a/**/x", MANY)
+def test_the_index_finds_what_matching_one_by_one_finds(
+    known: list[str], pattern: str, others: list[str]
+) -> None:
+    known = known + others
     found = sorted(PathIndex(known).matching(pattern))
     assert found == sorted({path for path in known if compiled(pattern).fullmatch(path)})
 
