@@ -37,7 +37,7 @@ def database_mark(path: str, digests: Marks, info: os.stat_result | None = None)
     if not is_database(path) or _is_beside(path):
         return mark
     held: dict[tuple[str, str], int] = {}
-    for journal in filter(_is_filled, journals(path)):
+    for journal in filled_journals(path):
         try:
             found = digests.of(journal)
             held[_is_beside(journal), found.digest] = found.size
@@ -63,6 +63,11 @@ def journals(path: str) -> tuple[str, ...]:
     return tuple(place + suffix for place in places for suffix in _JOURNALS)
 
 
+def filled_journals(path: str) -> tuple[str, ...]:
+    """The journals that hold rows which the file of a database does not have yet."""
+    return tuple(filter(_is_filled, journals(path)))
+
+
 def belongs(path: str) -> bool:
     """Whether a file lies beside a database as a part of it, so that it has no mark of its own."""
     suffix = _is_beside(path)
@@ -76,7 +81,7 @@ def parts(path: str) -> Iterator[str]:
         yield path
     elif not belongs(path):
         yield path
-        yield from filter(_is_filled, journals(path))
+        yield from filled_journals(path)
     elif not path.endswith(_SHARED) and _is_filled(path):
         yield path
 

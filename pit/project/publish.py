@@ -34,6 +34,7 @@ from pathlib import Path
 
 from pit.fs import copying, kernel
 from pit.project import selection
+from pit.project.databases import filled_journals
 from pit.project.places import unspelled
 from pit.spec.patterns import ancestors, fixed_folder, is_pattern, matches
 from pit.state.files import remove_tree
@@ -88,6 +89,16 @@ def places(snapshot: Path, targets: Iterable[str]) -> tuple[str, ...]:
     project."""
     made = (place for target in _staged(targets) for place in _made(str(snapshot), target))
     return tuple(dict.fromkeys(made))
+
+
+def unfinished(snapshot: Path, targets: Iterable[str]) -> dict[str, str]:
+    """The databases among the files to be published whose last rows are in a journal beside them,
+    with the journal: the two cannot appear at one instant. Those in a folder appear with it."""
+    found = {}
+    for place in places(snapshot, targets):
+        for journal in filled_journals(os.path.join(snapshot, place)):
+            found[place] = os.path.relpath(journal, snapshot)
+    return found
 
 
 def publish(

@@ -236,6 +236,12 @@ def _with_targets(order: Order, outcome: Outcome, before: outside.Looks) -> Outc
             "before; if it is right as it is, the task has to say so by touching it"
         )
         return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
+    for target, journal in publish.unfinished(Path(order.cwd), order.targets).items():
+        error = (
+            f"ended well but left {target} unfinished: its last rows are in {journal}; "
+            "close the database before the task ends"
+        )
+        return replace(outcome, reason=Reason.MISSING_TARGET, error=error)
     return outcome
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import sys
 import time
 
 import pytest
@@ -163,3 +165,43 @@ def test_two_edits_of_a_comment_in_a_row_make_nothing_stale(two: Pit) -> None:
         assert ran(two) == {"b"}
     two.file("a.py", "print(2)\n")
     assert ran(two) == {"a", "b"}
+
+
+DATABASE = """
+import os, sqlite3, sys
+c = sqlite3.connect("out/x.db")
+c.execute("pragma journal_mode = wal")
+c.execute("create table t (a)")
+c.execute("insert into t values (1)")
+c.commit()
+if sys.argv[1] == "close":
+    c.close()
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("target", ["out/x.db", "out/*.db", "out/*"])
+def test_a_database_whose_last_rows_are_in_its_journal_is_not_published(
+    two: Pit, target: str
+) -> None:
+    two.toml(f'[[tasks]]\nname = "make"\nscript = "make.sh"\ninputs = []\ntargets = ["{target}"]')
+    two.file("db.py", DATABASE).file("make.sh", f"exec {sys.executable} db.py leave")
+    failed = two.run("run", "m").fails(1)
+    assert (
+        "ended well but left out/x.db unfinished: its last rows are in out/x.db-wal; "
+        "close the database before the task ends" in failed.out
+    )
+    assert not (two.folder / "out").exists()
+    two.file("make.sh", f"exec {sys.executable} db.py close")
+    assert ran(two) == {"make"}
+    rows = sqlite3.connect(two.folder / "out/x.db").execute("select * from t").fetchall()
+    assert rows == [(1,)]
+
+
+def test_a_database_in_a_folder_is_published_with_its_journal(two: Pit) -> None:
+    two.toml('[[tasks]]\nname = "make"\nscript = "make.sh"\ninputs = []\ntargets = ["out/"]')
+    two.file("db.py", DATABASE).file("make.sh", f"mkdir out; exec {sys.executable} db.py leave")
+    assert ran(two) == {"make"}
+    assert ran(two) == set()
+    assert (two.folder / "out/x.db-wal").stat().st_size > 0
