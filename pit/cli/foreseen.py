@@ -77,11 +77,10 @@ def _check_programs(dag: Dag, findings: Findings) -> None:
         if (program, path) not in known:
             known[program, path] = _is_there(program, path, dag.project)
             if not known[program, path]:
-                hint = "Install it, or put its folder into PATH; a run here would fail"
-                sentence = f'the program "{program}" of this runner is not found'
+                sentence, hint = _unusable(program, dag.project)
                 findings.add(("tasks", index, "runner"), sentence, hint)
         if _executes(words) and not os.access(dag.project / task.script, os.X_OK):
-            hint = f"Make it so: chmod +x {shlex.quote(os.path.relpath(dag.project / task.script))}"
+            hint = _make_executable(dag.project / task.script)
             sentence = f'script "{task.script}" is not executable, and "$ env" executes it'
             findings.add(("tasks", index, "script"), sentence, hint)
 
@@ -99,6 +98,19 @@ def _is_there(program: str, path: str, project: Path) -> bool:
     if shutil.which(program, path=path or None) is not None:
         return True
     return (project / "pyproject.toml").exists()
+
+
+def _unusable(program: str, project: Path) -> tuple[str, str]:
+    """What is wrong with the program of a runner, and what to do."""
+    if "/" in program and (project / program).is_file():
+        sentence = f'the program "{program}" of this runner is not executable'
+        return sentence, _make_executable(project / program)
+    sentence = f'the program "{program}" of this runner is not found'
+    return sentence, "Install it, or put its folder into PATH; a run here would fail"
+
+
+def _make_executable(file: Path) -> str:
+    return f"Make it so: chmod +x {shlex.quote(os.path.relpath(file))}"
 
 
 def _executes(words: Sequence[str]) -> bool:

@@ -213,7 +213,7 @@ def _without(order: Order) -> str:
     return f", take them out: sed -i 's/\\r$//' {shlex.quote(script)}"
 
 
-_EXIT_HINTS = {126: " (cannot be executed)", 127: " (command not found)"}
+_EXIT_HINTS = {126: " (cannot be executed: chmod +x?)", 127: " (command not found)"}
 
 
 def _by_sql(order: Order, tools: Tools, log: TaskLog) -> Outcome:

@@ -58,6 +58,13 @@ def test_a_program_may_come_with_a_python_environment(shop: Pit) -> None:
     assert shop.run("validate").ok().err == ""
 
 
+def test_a_program_of_the_project_that_is_not_executable_is_told_so(shop: Pit) -> None:
+    shop.toml(TASK.format(script="a.x") + 'runner = "$ ./tool"\n').file("a.x", "").file("tool", "")
+    told = shop.run("validate").ok()
+    assert '"./tool" of this runner is not executable' in told.err
+    assert "chmod +x projects/" in told.err
+
+
 @pytest.mark.parametrize("runner", ["$ env", "$ /usr/bin/env", "$ env -i A=1"])
 def test_a_script_that_env_could_not_execute_is_a_warning(shop: Pit, runner: str) -> None:
     shop.toml(TASK.format(script="tasks/a") + f'runner = "{runner}"\n')
