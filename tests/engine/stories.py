@@ -224,6 +224,15 @@ _WRITTEN_OVER = [
     for trouble in ("append", "append and fail")
     for was, first in (("was skipped", [turn()]), ("ran", []))
 ]
+_WRITTEN_OVER += [
+    (
+        f"a retry after an append and a failure, to a {kind} of a task that {was}",
+        pipeline,
+        [*first, turn(("salt", 1, 1), trouble="append and fail", victim=1), turn(again=True)],
+    )
+    for kind, pipeline in _HANDED
+    for was, first in (("was skipped", [turn()]), ("ran", []))
+]
 
 _TWO = steps(Step("t0", "none", ()), Step("t1", "file", ("s/a",), ("t0",)))
 _SWAPS = [

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from pit.engine import handed
 from pit.engine.staleness.planner import Planner
-from pit.model import Record, Task, TaskRecord
+from pit.model import FileMark, Record, Task, TaskRecord
 from pit.project import publish
 from pit.project.digest import Digests
 from pit.project.products import present
@@ -55,11 +56,20 @@ class Products:
     def _hand_on_one(self, task: Task, record: TaskRecord) -> None:
         root, marks = self._scene.root, record.fingerprint.products
         handed.hand_on(record, self._scene.runs, self._scene.data, self._live)
+        if self._has(task, marks):
+            return
         # Another run may have published newer products; those of the record are where it ran.
         for source in (self._scene.project, self._scene.runs / record.run / "project"):
+            # A retry has what the earlier run left, which a task that read it may have altered.
+            publish.prepare(root, publish.anchored(task.targets, self._scene.workspace))
             with suppress(FileNotFoundError):
                 publish.hand_on(source, root, marks)
-            if present(task.targets, marks, str(root), self._scene.workspace, Digests()) == marks:
+            if self._has(task, marks):
                 return
-            publish.prepare(root, publish.anchored(task.targets, self._scene.workspace))
-        raise OSError(0, "its products were changed while this run was going on", task.name)
+        told = f"its products were changed since run {record.run} made them; run it again"
+        raise OSError(0, told, task.name)
+
+    def _has(self, task: Task, marks: Mapping[str, FileMark]) -> bool:
+        """Whether this run has the products of a task as they were made."""
+        root, workspace = str(self._scene.root), self._scene.workspace
+        return present(task.targets, marks, root, workspace, Digests()) == marks
