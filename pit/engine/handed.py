@@ -83,7 +83,7 @@ def standing(
     there: dict[str, FileMark] = {}
     if any(name.startswith(VALUE) for name in handed):
         there |= values_of(record.run, record.task, store)
-    for path, _ in _files(handed):
+    for path, _ in files(handed):
         with suppress(OSError):
             there[f"{DATA}{path}"] = digests.of(str(_data(runs_dir, record.run) / path))
     return {name: mark for name, mark in there.items() if name in handed}
@@ -95,7 +95,7 @@ def hand_on(record: TaskRecord, runs_dir: Path, data: Path, digests: Digests) ->
     What is there already stays: it was handed on before, or a retry has taken it over. OSError
     with number 0 if a file has been changed where the task has left it.
     """
-    for path, mark in _files(record.fingerprint.handed):
+    for path, mark in files(record.fingerprint.handed):
         source, target = _data(runs_dir, record.run) / path, data / path
         if target.exists() or source == target:
             continue
@@ -108,7 +108,7 @@ def hand_on(record: TaskRecord, runs_dir: Path, data: Path, digests: Digests) ->
 def altered(marks: Mapping[str, FileMark], data: Path, digests: Digests) -> list[str]:
     """The files in the data folder that are not what a task has saved, by what it hands on."""
     found = []
-    for path, mark in _files(marks):
+    for path, mark in files(marks):
         try:
             if digests.of(str(data / path)) == mark:
                 continue
@@ -118,7 +118,7 @@ def altered(marks: Mapping[str, FileMark], data: Path, digests: Digests) -> list
     return found
 
 
-def _files(marks: Mapping[str, FileMark]) -> Iterator[tuple[str, FileMark]]:
+def files(marks: Mapping[str, FileMark]) -> Iterator[tuple[str, FileMark]]:
     """The files among what a task hands on, relative to the data folder."""
     for name, mark in marks.items():
         if name.startswith(DATA):

@@ -33,6 +33,7 @@ from pit.engine.ground import Ground
 from pit.engine.lifetime import Lifetime
 from pit.engine.orders import Orders
 from pit.engine.outdated import announcement, outdated
+from pit.engine.provenance import Provenance
 from pit.engine.publish_record import Recorder
 from pit.engine.questions import Questions
 from pit.engine.request import Finale, Request, Services
@@ -161,12 +162,13 @@ class _Run:
         )
         history = self.services.history
         self.claims = Claims(self.dir.id, self.config.runs_dir, self.planner, history)
-        self.products = Products(scene, self.planner, self.live)
         self.recorder = Recorder(
             scene, self.planner, self.live, history, self.asking.facts, self.questions.missing
         )
         self._recorded = history.recorded(self.dag.name)
         self._tell_earlier()
+        known = Provenance(self.dag, scene.runs, history, scene.run)
+        self.products = Products(scene, self.planner, self.live, known)
         if not forced:
             self._announce()
         if self.request.learn:

@@ -156,9 +156,9 @@ def test_what_a_retry_takes_over_is_what_its_records_say(made: Pit) -> None:
     made.file("use.sh", "echo spoilt > $PIT_DATA_DIR/sub/f.txt\nexit 1\n")
     made.run("run", "m").fails(1)
     made.file("use.sh", "cat $PIT_DATA_DIR/sub/f.txt > $PIT_WORKSPACE/used\n")
-    made.run("retry", "m", "--code", "new").ok()
-    assert used(made) == ["spoilt"]
-    assert ran(made) == {"make", "use"}, "what it has read was not what is made"
+    spoilt = "make: sub/f.txt, which it saved, was changed since run"
+    made.run("retry", "m", "--code", "new").fails(1, spoilt, "run it again: pit run m")
+    assert ran(made) == {"make", "use"}
     assert used(made) == ["c"]
 
 

@@ -220,3 +220,37 @@ def test_a_power_cut_found_out_late_does_not_make_what_was_young_older(pit: Pit)
     (pit.root / "go").touch()
     pit.run("retry", "m").fails(23, "the machine was restarted since run", "--code new")
     pit.run("retry", "m", "--code", "new").ok()
+
+
+WRITTEN_INTO = """
+[dag]
+name = "m"
+[[tasks]]
+name = "a"
+script = "a.sh"
+targets = ["made.txt"]
+{a}
+[[tasks]]
+name = "b"
+script = "b.sh"
+depends_on = ["a"]
+"""
+
+
+@pytest.mark.parametrize("a", ["", "inputs = []"], ids=["untracked", "tracked"])
+def test_a_task_done_before_is_handed_on_as_it_was_made(pit: Pit, a: str) -> None:
+    pit.project("m").toml(WRITTEN_INTO.format(a=a)).file("a.sh", "echo 1 > made.txt")
+    pit.file("b.sh", "echo 2 >> made.txt; cat made.txt; test -e $PIT_WORKSPACE/fixed")
+    pit.run("run", "m").fails(1)
+    (pit.root / "fixed").touch()
+    pit.run("retry", "m").ok()
+    assert pit.log("b") == "1\n2\n"
+    assert (pit.folder / "made.txt").read_text() == "1\n"
+
+
+def test_what_a_person_made_of_an_untracked_target_meanwhile_is_taken(pit: Pit) -> None:
+    pit.project("m").toml(WRITTEN_INTO.format(a="")).file("a.sh", "echo 1 > made.txt")
+    pit.file("b.sh", "cat made.txt; test -e $PIT_WORKSPACE/fixed").run("run", "m").fails(1)
+    (pit.root / "fixed").touch()
+    pit.file("made.txt", "mine\n").run("retry", "m", "--code", "new").ok()
+    assert pit.log("b") == "mine\n"

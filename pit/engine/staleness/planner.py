@@ -168,6 +168,7 @@ class Planner:
         self._decisions: dict[str, Decision] = {}
         self._lock = threading.Lock()
         self.lent: dict[str, TaskRecord] = {}
+        self.unrecorded: dict[str, str] = {}  # done before without a record, by which run
 
     # ------------------------------------------------------------------ what does not run
 
@@ -213,6 +214,7 @@ class Planner:
         if record is not None and record.run == run and current.is_tracked(task):
             self._lend(record)
         else:
+            self.unrecorded[name] = run
             self.fingerprints.note(name, run)
 
     def _lend(self, record: TaskRecord) -> None:
