@@ -205,6 +205,18 @@ _LINKS = [
     ),
 ]
 
+_BY_PATTERN = steps(Step("t0", "glob", ("s/a",)), Step("t1", "file", ("o/t0-*.txt",), ("t0",)))
+_STRANGERS += [
+    (
+        f"a stranger that matches what {chosen} reads by a pattern",
+        _BY_PATTERN,
+        [turn(), turn(("stranger matches", 0, 8), **selected), turn(**selected), turn(), turn()],
+    )
+    for chosen, selected in (
+        ("a task that runs alone", {"selection": "one", "task": 1}),
+        ("a task that runs with all", {}),
+    )
+]
 _HANDED = [
     (kind, steps(Step("t0", kind, ("s/a",)), Step("t1", "file", (place,))))
     for kind, place in (

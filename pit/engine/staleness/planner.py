@@ -205,6 +205,9 @@ class Planner:
         left = record.fingerprint.products | record.fingerprint.handed
         if left and self.standing(task, record) == left:
             self._lend(record)
+            if any(map(is_pattern, task.targets)):  # whoever reads by it meets strangers as well
+                stands = self.fingerprints.products(task) | record.fingerprint.products
+                self.fingerprints.note(name, run, stands, record.fingerprint.handed)
 
     def done_before(self, name: str, run: str) -> None:
         """A task that an earlier run, which this one continues, has done."""
