@@ -8,10 +8,12 @@ that a thousand secrets cost hardly more than three. Where forms overlap, all of
 from __future__ import annotations
 
 import os
+import re
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -26,6 +28,12 @@ Span = tuple[int, int]
 
 MASK = "***"
 _MASK = MASK.encode()
+
+_FEW = 2
+"""Bytes of a secret at most that are written before it is known whether it is one."""
+
+_CUT = "…".encode()
+"""The mark that Pit sets where it shows but the beginning of a text."""
 
 _TOLD = ("error", "message", "hint", "why", "remarks", "fields", "outcome")
 """The fields of events that are texts for people; the others are names, digests and states."""
@@ -60,17 +68,23 @@ class _Layer:
         first = max(0, len(data) - self.longest + 1)
         if len(data) - first >= SHORTEST:
             for _, start, _ in self._heads.find_matches_as_indexes(data[first:], overlapping=True):
-                if self._goes_on(data[first + start :]):
+                if self.goes_on(data[first + start :]):
                     return first + start
         for at in range(max(first, len(data) - SHORTEST + 1), len(data)):
             if data[at:] in self._first_bytes:
                 return at
         return len(data)
 
-    def _goes_on(self, rest: bytes) -> bool:
+    def goes_on(self, rest: bytes) -> bool:
         """Whether some form begins with this, and is longer."""
         at = bisect_right(self.forms, rest)
         return at < len(self.forms) and self.forms[at].startswith(rest)
+
+    def half(self, rest: bytes) -> bool:
+        """Whether this is the first half, or more, of some form."""
+        at = bisect_right(self.forms, rest)
+        begun = takewhile(lambda form: form.startswith(rest), islice(self.forms, at, None))
+        return any(len(form) <= 2 * len(rest) for form in begun)
 
 
 class _Known:
@@ -101,9 +115,19 @@ class _Known:
         """Where the rest of the data may be the beginning of a form; its length if nowhere."""
         return min((layer.beginning(data) for layer in self.layers), default=len(data))
 
+    def goes_on(self, rest: bytes) -> bool:
+        """Whether some form begins with this, and is longer."""
+        return any(layer.goes_on(rest) for layer in self.layers)
+
+    def much(self, rest: bytes) -> bool:
+        """Whether the beginning of a form is too much of it to be shown."""
+        return len(rest) >= SHORTEST or any(layer.half(rest) for layer in self.layers)
+
     def hide(self, data: bytes) -> bytes:
-        """The data with every form in it masked."""
+        """A text of Pit's own with every form in it masked, and what Pit has cut one to."""
         spans = self.spans(data)
+        if _CUT in data:
+            spans = list(_merged(sorted((*spans, *self._cut_off(data)))))
         if not spans:
             return data
         pieces, at = [], 0
@@ -111,6 +135,15 @@ class _Known:
             pieces += [data[at:start], _MASK]
             at = end
         return b"".join((*pieces, data[at:]))
+
+    def _cut_off(self, data: bytes) -> Iterator[Span]:
+        """Where much of a form stands right before the mark that the rest was left out."""
+        for mark in re.finditer(re.escape(_CUT), data):
+            before = data[max(0, mark.start() - self.longest) : mark.start()].rstrip(b" ")
+            start = self.beginning(before)
+            if start < len(before) and self.much(before[start:]):
+                end = max(0, mark.start() - self.longest) + len(before)
+                yield end - len(before) + start, end
 
 
 def _search(forms: Iterable[bytes], kind: str = "Standard") -> BytesAhoCorasick:
@@ -232,44 +265,72 @@ class Masks:
 class Stream:
     """Output in pieces, masked across their borders; for one thread at a time.
 
-    What may be the beginning of a secret is held back, at most the longest form but one byte.
+    What may be the beginning of a secret is held back until what follows decides, at most the
+    longest form but one byte.
     """
 
     def __init__(self, masks: Masks) -> None:
         self._masks = masks
         self._held = b""
         self._covered = 0  # so many bytes of what is held belong to what has been masked already
+        self._shown = 0  # so many have been written, so that only what follows them can be masked
+        self._rested = False
 
     @property
-    def holding(self) -> bool:
-        """Whether something is held back."""
-        return bool(self._held)
+    def waiting(self) -> bool:
+        """Whether something is held back of which a pause may tell more."""
+        return bool(self._held) and not self._rested
 
     def feed(self, data: bytes) -> bytes:
         """What may be written after another piece has come."""
         known = self._masks.known
-        data = self._held + data if self._held else data
+        self._rested = False
+        if self._held:
+            data = self._held + data
+            if known.goes_on(data):
+                self._held = data
+                return b""
         return self._cut(data, known.spans(data, self._covered), known.beginning(data))
 
+    def rest(self) -> bytes:
+        """What is written of it when nothing has followed for a moment: no part of a secret.
+
+        A prompt may end in what begins a secret, but hardly in more than a few bytes of it. These
+        are written, and remembered. A secret that is there in full is masked, even if a longer one
+        begins with it.
+        """
+        self._rested = True
+        if len(self._held.lstrip()) <= _FEW and self._held.isascii():  # no half of a character
+            told = self._held[max(self._shown, self._covered) :]
+            self._shown = len(self._held)
+            return told
+        spans = self._masks.known.spans(self._held, self._covered)
+        if not spans or spans[0][0] > 0:
+            return b""
+        told = b"" if self._covered else _MASK
+        self._covered = spans[0][1]
+        return told
+
     def flush(self) -> bytes:
-        """What is held back, because nothing has followed for long or nothing will."""
-        data = self._held
-        return self._cut(data, self._masks.known.spans(data, self._covered), len(data))
+        """What is held back, because nothing will follow; masked if it is much of a secret."""
+        data, known = self._held, self._masks.known
+        if known.much(data):
+            return self._cut(data, [(0, len(data))], len(data))
+        return self._cut(data, known.spans(data, self._covered), len(data))
 
     def _cut(self, data: bytes, spans: list[Span], keep: int) -> bytes:
         """Write up to `keep`, where a form may begin, and hold the rest."""
-        if keep == 0:
-            self._held = data
-            return b""
-        pieces, at, covered = [], 0, 0
+        pieces, at, covered = [], self._shown, 0
         for start, end in spans:
             if start >= keep:
                 break
             pieces.append(data[at:start])
             if start or not self._covered:
                 pieces.append(_MASK)
-            at, covered = min(end, keep), max(0, end - keep)
-        self._held, self._covered = data[keep:], covered
-        if not pieces:
+            at, covered = max(at, min(end, keep)), max(0, end - keep)
+        if keep:
+            self._covered, self._shown = covered, max(0, self._shown - keep)
+        self._held = data[keep:]
+        if not pieces and at == 0:
             return data if keep == len(data) else data[:keep]
         return b"".join((*pieces, data[at:keep]))

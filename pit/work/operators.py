@@ -160,6 +160,7 @@ def _ran(
         started=started,
         pausing=log,
     )
+    log.finish()
     reason, error = _ending(order, done, tools.cancel)
     return Outcome(
         started_at=done.started_at,

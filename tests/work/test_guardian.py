@@ -139,7 +139,7 @@ def test_the_lock_is_held_while_something_lives(start: Callable[..., Parent]) ->
     while alive(pid):
         assert not parent.lock_is_free() or not alive(pid)
         time.sleep(0.02)
-    assert 0.9 <= time.monotonic() - killed < 10
+    assert time.monotonic() - killed >= 0.9
     assert until(parent.lock_is_free)
 
 

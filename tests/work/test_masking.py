@@ -7,10 +7,10 @@ import html
 import json
 import os
 import random
+import re
 import shlex
 import subprocess
 import sys
-import time
 import unicodedata
 from itertools import pairwise
 from pathlib import Path
@@ -176,7 +176,7 @@ def test_all_of_overlapping_secrets_goes() -> None:
 )
 def test_where_pieces_end_makes_no_difference(secrets: list[str], text: str, seed: int) -> None:
     made = masks(*secrets)
-    data, chance = text.encode(), random.Random(seed)
+    data, chance = f"{text}.".encode(), random.Random(seed)
     stream = made.stream()
     told = b""
     while data:
@@ -184,8 +184,32 @@ def test_where_pieces_end_makes_no_difference(secrets: list[str], text: str, see
         told += stream.feed(data[:size])
         assert len(stream._held) < max(made.known.longest, 1)
         data = data[size:]
-    told += stream.flush()
-    assert told.decode() == made.hide(text)
+    assert told.decode() == f"{made.hide(text)}."
+    assert not stream.waiting
+
+
+@given(
+    st.lists(st.text("abcdef", min_size=6, max_size=9), min_size=1, max_size=4),
+    st.lists(st.integers(0, 3) | st.text("abcdef ", min_size=1, max_size=4), max_size=12),
+    st.integers(0, 2**32),
+)
+def test_a_pause_anywhere_shows_no_more_than_two_bytes_of_a_secret(
+    secrets: list[str], words: list[int | str], seed: int
+) -> None:
+    made, chance = masks(*secrets), random.Random(seed)
+    whole = "".join(
+        secrets[each % len(secrets)] if isinstance(each, int) else each for each in words
+    )
+    data, stream, told = f"{whole}.".encode(), made.stream(), b""
+    while data:
+        size = chance.randint(1, 7)
+        told += stream.feed(data[:size])
+        told += stream.rest() if stream.waiting else b""
+        assert not stream.waiting
+        data = data[size:]
+    expected = "[a-f]{0,2}".join(map(re.escape, f"{made.hide(whole)}.".split("***")))
+    pattern = expected.replace("[a-f]{0,2}", r"(?:[a-f]{0,2}\*\*\*)+")
+    assert re.fullmatch(pattern, told.decode()), (told, made.hide(whole))
 
 
 def test_only_what_may_begin_a_secret_is_held_back() -> None:
@@ -193,8 +217,69 @@ def test_only_what_may_begin_a_secret_is_held_back() -> None:
     assert stream.feed(b"a line\n") == b"a line\n"
     assert stream.feed(b"sword") == b""
     assert stream.feed(b"s\n") == b"swords\n"
-    assert stream.feed(b"swor") + stream.flush() == b"swor"
     assert stream.feed(b"swor") + stream.feed(b"dfish!") == b"***!"
+    assert stream.feed(b"swor") + stream.flush() == b"swor"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"), [("swor", "swor"), ("sword", "***"), ("swordfis", "***")]
+)
+def test_half_a_secret_is_not_shown_at_the_end_either(text: str, left: str) -> None:
+    stream = masks("swordfish").stream()
+    assert stream.feed(f"a {text}".encode()) + stream.flush() == f"a {left}".encode()
+    long = masks("swordfish in the deep blue sea").stream()
+    assert long.feed(b"a swordf") + long.flush() == b"a ***"
+
+
+@pytest.mark.parametrize(
+    "form", ["plain", "base64 without padding", "URL", "JSON", "ascii()", "set -x"]
+)
+def test_a_pause_at_any_place_in_a_secret_shows_hardly_anything_of_it(form: str) -> None:
+    data = _FORMS[form].encode()
+    for at in range(1, len(data)):
+        stream = masks(SECRET).stream()
+        told = stream.feed(b"token=" + data[:at]) + stream.rest()
+        assert not stream.waiting
+        told += stream.feed(data[at:] + b" ok\n")
+        assert told == b"token=" + data[: at if at <= 2 else 0] + b"*** ok\n", at
+
+
+def test_a_secret_that_comes_letter_by_letter_is_masked() -> None:
+    stream, told = masks("swordfish", "swordfish-of-old", "fishbone").stream(), b""
+    for letter in b"a swordfishbone, swordfish-of-gold, swordfish-of-old, so":
+        told += stream.feed(bytes([letter])) + stream.rest()
+    assert told + stream.flush() == b"a sw***, sw***-of-gold, sw***, so"
+
+
+def test_a_secret_is_masked_at_once_though_a_longer_one_may_follow() -> None:
+    stream = masks("swordfish", "swordfish-of-old").stream()
+    assert stream.feed(b"a swordfish") + stream.rest() == b"a ***"
+    assert stream.feed(b"-of-") + stream.rest() == b""
+    assert stream.feed(b"old!") == b"!"
+    assert (
+        stream.feed(b"a swordfish") + stream.rest() + stream.feed(b"-of-gold!") == b"a ***-of-gold!"
+    )
+
+
+def test_a_pause_within_a_letter_beyond_ascii_leaves_no_half_of_it() -> None:
+    stream = masks("étoile-filante").stream()
+    first, *rest = "étoile-filante".encode()
+    assert stream.feed(b"a " + bytes([first])) + stream.rest() == b"a "
+    assert stream.feed(bytes(rest)) == b"***"
+
+
+def test_many_small_pieces_of_a_large_secret_are_not_searched_again_and_again() -> None:
+    secret = random.Random(1).randbytes(20_000).hex()
+    stream = masks(secret).stream()
+    stream.feed(secret[:39_000].encode())
+    pieces = [stream.feed(letter.encode()) for letter in secret[39_000:]]
+    assert b"".join(pieces) + stream.flush() == b"***"
+
+
+@pytest.mark.parametrize("cut", ["a sw", "a swordfis", "a swordfish…"])
+def test_what_pit_cuts_itself_leaves_no_half_of_a_secret(cut: str) -> None:
+    hidden = {"a sw": "a sw… | b", "a swordfis": "a ***… | b", "a swordfish…": "a ***…… | b"}
+    assert masks("swordfish").hide(f"{cut}… | b") == hidden[cut]
 
 
 def test_a_thousand_secrets_are_searched_for_at_once() -> None:
@@ -262,26 +347,88 @@ def test_a_log_masks_what_its_process_writes_in_two_pieces(tmp_path: Path) -> No
     assert b"".join(heard) == b"a *** b"
 
 
-def test_what_is_held_back_is_written_when_nothing_follows(tmp_path: Path) -> None:
+def test_a_prompt_appears_before_anything_follows(tmp_path: Path) -> None:
+    """Also one that ends in what may begin a secret, which is masked if it does."""
     path = tmp_path / "log"
     code = (
-        "import os, sys, time\nprint('sword', end='', flush=True)\nuntil = time.time() + 50\n"
-        f"while not os.path.getsize({str(path)!r}) and time.time() < until: time.sleep(0.01)\n"
-        "print('fish', flush=True)"
-    )
+        "import os, sys, time\nuntil = time.time() + 50\n"
+        "for text in '100%? ', 'sw', ', sw':\n"
+        " print(text, end='', flush=True)\n size += len(text)\n"
+        f" while os.path.getsize({str(path)!r}) < size and time.time() < until: time.sleep(0.01)\n"
+        "print('ordfish' if time.time() < until else ' too late', flush=True)"
+    ).replace("until = ", "size, until = 0, ")
     with TaskLog(str(path), "t", None, masks("swordfish")) as log:
-        began = time.monotonic()
         _run(code, log)
-    assert time.monotonic() - began < 45
-    assert path.read_bytes() == b"swordfish\n"  # said so slowly that it is two words
+    assert path.read_bytes() == b"100%? sw, sw***\n"
 
 
-def test_a_line_of_pit_leaves_nothing_behind(tmp_path: Path) -> None:
+_CUTS = "1 2 3 8 15"
+_PERL = """
+my $p = shift; my $size = 0; open(my $going, "<", $ENV{GOING});
+for my $cut (qw(CUTS)) {
+    for (; ($size + $cut) % 8192; $size++) { print "x" }
+    print "$p\\n"; $size += length($p) + 1;
+    <$going>;
+}""".replace("CUTS", _CUTS)
+_PYTHON = """
+import os, sys
+secret, size, going = sys.argv[1], 0, open(os.environ["GOING"])
+out = open(1, "wb", 8192)
+for cut in map(int, "CUTS".split()):
+    text = (b"x" * (-(size + cut) % 8192) + secret.encode() + b"\\n")
+    for at in range(len(text)):
+        out.write(text[at : at + 1])
+    size += len(text)
+    going.readline()
+""".replace("CUTS", _CUTS)
+_BLOCKS = {
+    "perl": ["perl", "-e", _PERL, "{secret}"],
+    "python": [sys.executable, "-c", _PYTHON, "{secret}"],
+}
+
+
+@pytest.mark.parametrize("program", list(_BLOCKS))
+def test_a_secret_that_a_block_cuts_is_masked_after_any_pause(tmp_path: Path, program: str) -> None:
+    """Blocks of 8,192 bytes or their half end in the secret; each next one waits for the pause."""
+    path, going = tmp_path / "log", tmp_path / "going"
+    os.mkfifo(going)
+    keep = os.open(going, os.O_RDWR)
+    secret = "Pl4in-secret-XYZ"
+
+    class Paused(TaskLog):
+        def release(self) -> None:
+            super().release()
+            os.write(keep, b"on\n")
+
+    argv = [word.replace("{secret}", secret) for word in _BLOCKS[program]]
+    with Paused(str(path), "t", None, masks(secret)) as log:
+        env = {"GOING": str(going), "PATH": os.environ["PATH"]}
+        ended = process.run(argv, cwd="/", env=env, output=log.write, pausing=log, timeout=60)
+    os.close(keep)
+    assert ended.exit_code == 0, path.read_bytes()[-2000:]
+    left = path.read_text().replace("x", "").split()
+    assert left == ["P***", "Pl***", "***", "***", "***"]
+
+
+def test_a_process_that_is_killed_in_the_midst_of_a_secret_leaves_none_of_it(
+    tmp_path: Path,
+) -> None:
+    code = "import os, signal\nos.write(1, b'a swordf')\nos.kill(os.getpid(), signal.SIGKILL)"
+    path = tmp_path / "log"
+    with TaskLog(str(path), "t", None, masks("swordfish")) as log:
+        argv = [sys.executable, "-c", code]
+        process.run(argv, cwd="/", env={}, output=log.write, pausing=log, timeout=60)
+        log.finish()
+        log.line("[pit] signal: killed by signal 9")
+    assert path.read_bytes() == b"a ***[pit] signal: killed by signal 9\n"
+
+
+def test_a_line_of_pit_stands_before_what_is_held_back(tmp_path: Path) -> None:
     with TaskLog(str(tmp_path / "log"), "t", None, masks("swordfish")) as log:
-        log.write(b"sword")
-        log.line("fish is no fish, sword")
-        assert log.due is None
-    assert (tmp_path / "log").read_bytes() == b"*** is no fish, sword\n"
+        log.write(b"a sword")
+        log.line("no swordfish")
+        log.write(b"fish, ")
+    assert (tmp_path / "log").read_bytes() == b"a no ***\n***, "
 
 
 def test_secrets_that_come_to_be_known_are_masked_from_then_on(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -178,14 +177,12 @@ ended = process.run([sys.executable, "-c", {inner!r}], cwd=".", env=os.environ,
                     output=lambda piece: print(bytes(piece)), grace=0.5)
 assert ended.signal == 9, ended
 """
-    begun = time.monotonic()
     subprocess.run(
         [sys.executable, "-c", outer],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=True,
     )
-    assert time.monotonic() - begun < 60
     assert not alive(int((tmp_path / "pids").read_text()))
 
 

@@ -261,16 +261,23 @@ for thread in threads: thread.join()
     live.run(script)
 
 
+_UNTIL = """
+def until(name):
+    while not os.path.exists(name): time.sleep(0.01)"""
+
+
 def test_who_hangs_up_stops_what_is_done_for_him(live: LiveServer, slow: Slow) -> None:
     def during(_: object) -> None:
         slow.began.wait(60)
-        slow.go.wait(60)
+        (live.root / "began").touch()
+        slow.ended.wait(60)
+        (live.root / "ended").touch()
 
-    script = """
+    script = f"""{_UNTIL}
 sock = connect(); sock.sendall(request("wait") + request("get_secret", key="token"))
-time.sleep(0.2); sock.close()
+until("began"); sock.close()
 while ask("get_secret", key="db")["result"] == "": pass
-time.sleep(0.3)
+until("ended")
 """
     thread = threading.Thread(target=lambda: live.run(script, during=during))
     thread.start()
@@ -281,17 +288,25 @@ time.sleep(0.3)
 
 
 def test_the_end_of_the_attempt_stops_what_is_done_for_it(live: LiveServer, slow: Slow) -> None:
-    script = 'sock = connect(); sock.sendall(request("wait")); ask("get_secret", key="token")'
-    live.run(script + "\ntime.sleep(0.2)")
+    def during(_: object) -> None:
+        slow.began.wait(60)
+        (live.root / "began").touch()
+
+    script = f'{_UNTIL}\nsock = connect(); sock.sendall(request("wait")); until("began")'
+    live.run(script, during=during)
     assert slow.ended.wait(60)
     assert slow.stopped.is_set()
 
 
 def test_what_does_not_listen_is_not_waited_for(live: LiveServer, slow: Slow) -> None:
-    began = time.monotonic()
-    live.run('sock = connect(); sock.sendall(request("hold")); time.sleep(0.3)')
+    def during(_: object) -> None:
+        slow.began.wait(60)
+        (live.root / "began").touch()
+
+    script = f'{_UNTIL}\nsock = connect(); sock.sendall(request("hold")); until("began")'
+    live.run(script, during=during)
     live.server.end()
-    assert time.monotonic() - began < 20
+    assert not slow.go.is_set()
     slow.go.set()
     assert live.lines == []
 

@@ -22,7 +22,7 @@ class Cursor:
     def cancel(self) -> None:
         self.cancels += 1
         self.cancelling.set()
-        self.closed_meanwhile = self.closed.wait(0.3)
+        self.closed_meanwhile = self.closed.wait(0.1)
 
 
 @pytest.fixture

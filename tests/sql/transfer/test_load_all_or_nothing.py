@@ -12,6 +12,7 @@ from pit.model import LoadMode
 from pit.sql import wire
 from pit.sql.connect import parse
 from pit.sql.driver import CANCELLED
+from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation, eventually
 from tests.sql.drivers.test_contract import KINDS, Kind, kind  # noqa: F401 - a fixture
 from tests.sql.transfer.moving import Mover
@@ -58,9 +59,9 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("endless")
     first = folder / "rows.parquet"
     with duckdb.connect() as connection:
-        rows = "SELECT (i + 100)::INTEGER AS id, 'new' AS name FROM range(5000000) r(i)"
+        rows = "SELECT (i + 100)::INTEGER AS id, 'new' AS name FROM range(1000000) r(i)"
         connection.execute(f"COPY ({rows}) TO '{first}'")
-    for number in range(100):
+    for number in range(500):
         (folder / f"{number}.parquet").hardlink_to(first)
     return str(folder / "*.parquet")
 
@@ -97,18 +98,27 @@ def test_killed(mover: Mover, mode: str, endless: str) -> None:
         again.talk.close()
 
 
-def test_a_lost_connection(talk: Conversation, postgres: object, endless: str) -> None:
-    server = postgres
-    database = server.fresh()  # type: ignore[attr-defined]
-    mover = Mover(talk, server.url(database))  # type: ignore[attr-defined]
+def test_a_lost_connection(talk: Conversation, postgres: Server) -> None:
+    """The table has been emptied, and the first row waits for a lock that somebody else holds."""
+    import psycopg
+
+    url = postgres.url(postgres.fresh())
+    mover = Mover(talk, url)
     mover.file(WAS)
     mover.loads()
-    number = mover.begin(endless, **MODES["truncate"])
-    users = f"FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
-    loads = f"SELECT 1 {users} AND state = 'active' AND query LIKE 'COPY%'"
-    eventually(lambda: server.ask(loads) != [])  # type: ignore[attr-defined]
-    server.ask(f"SELECT pg_terminate_backend(pid) {users}")  # type: ignore[attr-defined]
-    done = mover.talk.wait(number)
+    mover.run(
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NEW; END$$;"
+        "CREATE TRIGGER slow BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION linger()"
+    )
+    mover.file(NEW)
+    waiting = "FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(4711)")
+        number = mover.begin(**MODES["truncate"])
+        eventually(lambda: bool(other.execute(f"SELECT 1 {waiting}").fetchall()))
+        other.execute(f"SELECT pg_terminate_backend(pid) {waiting}")
+        done = mover.talk.wait(number)
     assert done.failure is not None
     assert done.failure.retryable
     _is_as_it_was(mover)

@@ -440,9 +440,9 @@ def test_without_keys_nothing_is_signed(call: DirectCall) -> None:
 
 
 def test_memory_is_flat_whatever_the_size(signed: S3, tmp_path: Path) -> None:
-    """200 MB up and down again; the parts under way are all that is in memory."""
+    """120 MB up and down again; the parts under way are all that is in memory."""
     with open(tmp_path / "big", "wb") as file:
-        for _ in range(200):
+        for _ in range(120):
             file.write(bytes(range(256)) * (1 << 12))
     script = f"""
 import resource
