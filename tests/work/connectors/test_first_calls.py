@@ -1,4 +1,4 @@
-"""The first call of every connector, from many threads at the same moment: none meets half of it."""
+"""The first calls of all connectors, at the same moment: none meets a module half imported."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.builder import Pit
 CALLS = """
 import json, os, socket, threading
 
-away = {"secret": "away"}
+once = {"retries": 0}
 asked = [
     ("http_request", {"url": "http://127.0.0.1:1/", "retries": 0}),
     ("s3_list", {"secret": "lake", "retries": 0}),
     ("s3_head", {"secret": "lake", "key": "a", "retries": 0}),
-    ("send_mail", {"secret": "mail", "to": "a@b.example", "subject": "x", "text": "x", "retries": 0}),
+    ("send_mail", {"secret": "mail", "to": "a@b.example", "subject": "x", "text": "x"} | once),
     ("notify", {"secret": "chat", "body": "x"}),
     ("ftp_list", {"secret": "files", "retries": 0}),
     ("ftp_list", {"secret": "sftp", "retries": 0}),
@@ -54,8 +54,8 @@ SECRETS = """
 lake = { endpoint = "http://127.0.0.1:1", bucket = "store" }
 mail = { host = "127.0.0.1", port = "1", from = "a@b.example", security = "none" }
 chat = "json://127.0.0.1:1/"
-files = { host = "127.0.0.1", port = "1", user = "me", password = "correct horse", protocol = "ftp" }
-sftp = { host = "127.0.0.1", port = "1", user = "me", password = "correct horse", protocol = "sftp" }
+files = { host = "127.0.0.1", port = "1", user = "me", password = "some horse", protocol = "ftp" }
+sftp = { host = "127.0.0.1", port = "1", user = "me", password = "some horse", protocol = "sftp" }
 db = "sqlite:///ROOT/some.sqlite"
 """
 

@@ -21,6 +21,7 @@ from pit.model import Record
 from pit.work.connectors.fields import trusting
 from pit.work.connectors.http.address import Address, is_local, shown
 from pit.work.connectors.http.body import Body
+from pit.work.connectors.http.coding import Undecodable, decoded
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -113,8 +114,13 @@ class Exchange:
 
 
 def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """The body of an answer, piece by piece, without the coding it was sent in."""
-    return response.stream(_BLOCK, decode_content=True)
+    """The body of an answer, piece by piece, without the coding it was sent in.
+
+    Raises Undecodable if the coding is damaged, or ends before its end.
+    """
+    framed = bool(getattr(response, "chunked", False)) or response.length_remaining is not None
+    coding = response.headers.get("Content-Encoding", "")
+    return decoded(response.stream(_BLOCK, decode_content=False), coding, framed=framed)
 
 
 def _end(response: BaseHTTPResponse) -> None:
@@ -214,6 +220,8 @@ def _told(where: str, timeout: float) -> Iterator[None]:
         yield
     except exceptions.HTTPError as error:
         raise _broken(error, where, timeout) from None
+    except Undecodable as error:
+        raise Broken(f"{where}: {error}", retryable=True, sent=True) from None
     except ValueError:  # what http.client itself refuses to put on the wire
         raise Refused("the request cannot be written as HTTP") from None
     except OSError as error:
@@ -239,8 +247,6 @@ def _broken(error: Exception, where: str, timeout: float) -> Broken:
             reason, retryable = _certificate(error), False
         case exceptions.ReadTimeoutError():
             reason, sent = f"nothing came for {timeout:g} s", True
-        case exceptions.DecodeError():
-            reason, sent = "the answer's coding is damaged", True
         case _:
             reason, sent = "the connection broke off", True
     return Broken(f"{where}: {reason}", hint, retryable=retryable, sent=sent)
