@@ -21,7 +21,7 @@ from tests.servers.http import Origin
 from tests.work.connectors.direct import DirectCall
 
 REQUEST = http.METHODS["http_request"]
-CONTENT = os.urandom(3000) + bytes(600_000) + b"the end"
+CONTENT = os.urandom(3000) + bytes(60_000) + b"the end"
 
 
 @pytest.fixture(scope="module")
