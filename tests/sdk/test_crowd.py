@@ -62,7 +62,7 @@ asking.start()
 children = []
 for _ in range(4):  # while others of this process ask, and more than a task may have together
     child = os.fork()
-    if not child: os._exit(0 if sorted(set(all_at_once(75))) == ["200", "t0ken-for-all"] else 1)
+    if not child: os._exit(0 if sorted(set(all_at_once(40))) == ["200", "t0ken-for-all"] else 1)
     children.append(child)
 asking.join()
 print([os.waitpid(child, 0)[1] for child in children])
