@@ -21,6 +21,7 @@ from pit.fs.identity import file_identity
 from pit.model import Record
 from pit.sql import odbc_string
 from pit.sql.address import Address, parse_address, parse_options
+from pit.sql.plain_options import PLAIN_OPTIONS, plain_name
 
 MEMORY = ":memory:"
 _KINDS = {
@@ -90,7 +91,7 @@ class Database(Record, frozen=True):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The password and option values that no log and no error may show."""
-        named = (v for name, v in self.options.items() if v and _SECRET_OPTION.search(name))
+        named = (v for name, v in self.options.items() if v and _is_secret(name))
         return tuple(dict.fromkeys(filter(None, (self.password, *named))))
 
     def hide(self, text: str) -> str:
@@ -105,6 +106,11 @@ class Database(Record, frozen=True):
 
     def __repr__(self) -> str:
         return f"Database({self.kind}, {self.display})"
+
+
+def _is_secret(option: str) -> bool:
+    """By its name; `foreign_keys` and `sslkey` only sound as if they were."""
+    return plain_name(option) not in PLAIN_OPTIONS and bool(_SECRET_OPTION.search(option))
 
 
 def _forms_of(secret: str) -> set[str]:

@@ -16,21 +16,24 @@ from contextlib import suppress
 from unicodedata import normalize
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from pit.sql.plain_options import PLAIN_OPTIONS, plain_name
+
 Secret = str | dict[str, str]
 
 SHORTEST = 6
 """Bytes; what is shorter would be found everywhere."""
 
-PLAIN_FIELDS = frozenset(
-    {"host", "port", "user", "database", "schema", "driver", "path"}
-    | {"server", "hostname", "username", "uid", "dbname"}  # other names of these
-    | {"endpoint", "region", "bucket", "prefix", "path_style", "verify", "ca", "auth"}
-    | {"protocol", "tls", "security", "from", "host_key", "encoding", "timeout", "insecure_login"}
-    | {"header", "query", "sslmode", "encrypt", "trustservercertificate", "application_name"}
-)
-"""The fields of a structured secret that are no secret, but for a password in a URL.
+PLAIN_FIELDS = PLAIN_OPTIONS | {
+    plain_name(name)
+    for name in (
+        *("endpoint", "region", "bucket", "prefix", "path_style", "verify", "ca"),  # S3 and HTTP
+        *("auth", "header", "query"),
+        *("security", "tls", "from", "insecure_login", "host_key", "encoding"),  # mail and files
+    )
+}
+"""The fields of a structured secret that are no secret, but for a password in one, or a key.
 
-A `url` is one: that of a webhook is all that it takes to use it.
+A `url` is one: that of a webhook is all that it takes to use it. What is not known stays one.
 """
 
 _WRAPPED = (64, 76)
@@ -41,7 +44,7 @@ def parts(secret: Secret) -> Iterator[str]:
     """The texts of a secret that nobody else may read: as a whole, and the passwords in them."""
     fields = {"": secret} if isinstance(secret, str) else secret
     for name, text in fields.items():
-        if name.lower() not in PLAIN_FIELDS:
+        if plain_name(name) not in PLAIN_FIELDS or _PRIVATE in text:
             # The slash that ends a URL belongs to what follows as well, and is no secret.
             yield text.rstrip("/") if "://" in text else text
         for password in _passwords(text):
@@ -49,23 +52,46 @@ def parts(secret: Secret) -> Iterator[str]:
             yield unquote(password)
 
 
+_PRIVATE = "PRIVATE KEY-----"
+"""What the text of a key holds, which could stand where a file's path is expected."""
+
 _ASSIGNED = re.compile(
-    r"(?:^|[?&;\s])(?:password|passwd|pwd|token|access_token|api_?key|secret|client_secret|sig)"
-    r"\s*=\s*(?:\{((?:[^}]|\}\})*)\}|([^&;\s]+))",
+    r"(?:^|[?&;,\s])"
+    r"(?:[\w.-]*(?:password|passwd|passphrase|pwd|token|secret|sig|signature|credentials?"
+    r"|(?:api|access|account)[_-]?key)"
+    r"|(?:[\w.-]*[_.-])?(?:pass|key))"
+    r"\s*=\s*"
+    r"(?:\{(?P<braced>(?:[^}]|\}\})*)\}"
+    r"|(?P<quoted>'(?:[^'\\]|\\.)*'|\"[^\"]*\")"
+    r"|(?P<bare>(?:\\\s|[^&;\s])+)(?=(?P<more>[^;\n]*)))",
     re.IGNORECASE,
 )
+"""What is assigned to a name that tells of a secret, as ODBC, libpq and URLs write it."""
+
+_OF_USER = re.compile(r"://[^\s:/@]*:(\S+)@")
 
 
 def _passwords(text: str) -> Iterator[str]:
-    """Those within a URL, `//user:password@` and `?token=…`, and within `UID=…;PWD=…`."""
+    """Those within a URL, `//user:password@` and `?token=…`, within `UID=…;PWD=…` of ODBC, and
+    within `user=… password='…'` of libpq, whatever stands before the name (`-c app.token=…`)."""
     for match in _ASSIGNED.finditer(text):
-        yield (match[1] or "").replace("}}", "}") or match[2] or ""
+        if match["braced"] is not None:
+            yield match["braced"].replace("}}", "}")
+        elif match["quoted"] is not None:
+            yield match["quoted"]
+            yield re.sub(r"\\(.)", r"\1", match["quoted"][1:-1])
+        else:
+            yield match["bare"]
+            yield re.sub(r"\\(.)", r"\1", match["bare"])
+            if ";" in text:  # which alone ends it in ODBC, where it may hold spaces
+                yield f"{match['bare']}{match['more']}".strip()
     if "://" not in text:
         return
     try:
         yield urlsplit(text).password or ""
-    except ValueError:
-        return
+    except ValueError:  # a bracket in the password, which no URL may have
+        found = _OF_USER.search(text)
+        yield found[1] if found else ""
 
 
 def forms(text: str) -> set[bytes]:

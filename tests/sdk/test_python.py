@@ -156,7 +156,7 @@ def test_half_an_answer_is_none(answers: Answers, line: bytes) -> None:
 
 
 def test_a_crowd_waits_for_its_turn(answers: Answers) -> None:
-    busy = failed("too many connections: a task may have 64")
+    busy = failed("too many connections at once: a task may have 64")
     got = answers(busy, busy, done("secret"))
     assert sdk.get_secret("x") == "secret"
     assert len(got) == 3

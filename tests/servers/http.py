@@ -15,6 +15,7 @@
 | `/endless` | bytes without an end; `/endless/1000` with a length that never comes |
 | `/short` | fewer bytes than announced |
 | `/gzip`, `/bomb` | a compressed body, small or one that is 64 MB unpacked |
+| `/raw/name` | what `Origin.raw` has for the name, head and all; then the connection ends |
 | `/silent` | nothing, until the server is stopped |
 """
 
@@ -71,6 +72,8 @@ class Origin:
         """An answer to everything: status and body."""
         self.kind = "application/xml"
         """Its Content-Type."""
+        self.raw: dict[str, bytes] = {}
+        """Whole answers for `/raw`."""
         self.detour = ""
         """Where everything is redirected to: the URL of another server."""
         self.stuck = ""
@@ -266,6 +269,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "1000")
         self.end_headers()
         self.wfile.write(b"too few")
+        self.close_connection = True
+
+    def _raw(self, rest: str, query: dict[str, str]) -> None:
+        self.wfile.write(self.origin.raw[rest])
         self.close_connection = True
 
     def _silent(self, rest: str, query: dict[str, str]) -> None:

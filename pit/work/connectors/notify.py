@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -32,6 +33,8 @@ _STATUS = re.compile(r"\berror=(\d{3})\b")
 _PARTS = re.compile(r"[/:@?&=,#\s]+")
 _SHORTEST = 4
 _FORM = "It is an Apprise URL or several, one a line: as the value, or in the field url"
+_loading = threading.Lock()
+"""Held while a service is made: the first one has Apprise load all its plugins."""
 _HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
@@ -94,9 +97,7 @@ def _library() -> Any:
     except ImportError:
         raise MissingExtra("notify", "notify") from None
     silence("apprise", "requests", "urllib3")
-    logger = logging.getLogger("apprise")
-    if not any(isinstance(handler, _Ear) for handler in logger.handlers):
-        logger.addHandler(_Ear(logging.WARNING))
+    logging.getLogger("apprise").addHandler(_EAR)  # the same one, so that it is there but once
     return apprise
 
 
@@ -120,7 +121,7 @@ def _service(apprise: Any, url: str, secret: str, number: int) -> Any:
         storage_mode=apprise.PersistentStoreMode.MEMORY,
         secure_logging=True,
     )
-    with _listening():
+    with _listening(), _loading:
         service = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if service is None:
         which = f"address {number} of {secret}" if number else secret
@@ -199,6 +200,9 @@ class _Ear(logging.Handler):
         heard = _HEARD.get()
         if heard is not None:
             heard.append(record.getMessage())
+
+
+_EAR = _Ear(logging.WARNING)
 
 
 def _without(url: str, text: str) -> str:

@@ -16,6 +16,7 @@ from pit.events import SecretRequested
 from pit.model import Verdict
 from pit.work.masking import Masks
 from pit.work.sdk.call import Caller, Secret
+from pit.work.spellings import parts
 
 if TYPE_CHECKING:
     from pit.state.secrets import Secrets
@@ -107,8 +108,8 @@ class Access:
         value = self.secret(caller, key, durable=durable)
         assert self._secrets is not None
         url = self._secrets.connection_url(caller.dag, key)
-        if isinstance(value, dict):
-            self._masks.add(url)
+        if isinstance(value, dict) and any(parts(value)):
+            self._masks.add(url)  # for it holds what is secret
         return url
 
     def record(self, caller: Caller, key: str, verdict: Verdict, count: int = 1) -> None:

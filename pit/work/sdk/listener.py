@@ -28,7 +28,8 @@ from pit.work.sdk.peers import Root
 
 OVER = "the attempt that asked is over"
 
-BACKLOG = 128
+BACKLOG = 512
+"""Clients that wait to be let in; the system may allow fewer."""
 
 MOST_CALLS = 16
 """Requests of one attempt that are served at once; others wait for their turn."""
@@ -50,6 +51,8 @@ class Listener:
         self.root: Root | None = None
         self.over = False
         self.connections = 0
+        self.refusals = 0
+        """Connections of clients that are being told that there is no room for them."""
         self._marker = os.fsencode(f"PIT_MARKER={marker}")
         self._log = log
         self._lock = threading.Lock()

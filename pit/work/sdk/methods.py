@@ -7,7 +7,7 @@ them); what a method does not know or lacks is named.
 
 from __future__ import annotations
 
-import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -74,6 +74,9 @@ class Description(Record):
 
 def find(name: str) -> Method:
     """The method called `name`; Refused, with the nearest name, if there is none."""
+    known = _found.get(name)
+    if known is not None:
+        return known
     module = MODULES.get(name)
     if module is None:
         near = nearest(name[:60], MODULES)
@@ -82,20 +85,30 @@ def find(name: str) -> Method:
             f'Did you mean "{near}"?' if near else "pit sdk --list shows the methods",
         )
     try:
-        method: Method = import_module(module).METHODS[name]
+        with _finding:
+            return _found.setdefault(name, _ready(import_module(module).METHODS[name]))
     except (ModuleNotFoundError, KeyError) as error:
         if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("pit."):
             raise
         raise Refused(f'method "{name}" is not yet supported by this version of Pit') from None
+
+
+_found: dict[str, Method] = {}
+"""The methods that have been asked for. Not `sys.modules`: it has half-imported ones as well."""
+
+_finding = threading.Lock()
+"""One thread at a time: many first requests come at once, and each would import and convert."""
+
+
+def _ready(method: Method) -> Method:
+    """A method whose params can be converted by any thread; what that takes is made here."""
+    msgspec.json.Decoder(method.params)
     return method
 
 
 def quick(name: str) -> bool:
-    """Whether a method is served without a change of threads; its module is imported by then."""
-    module = MODULES.get(name)
-    if module is None or module not in sys.modules:
-        return False
-    method: Method | None = sys.modules[module].METHODS.get(name)
+    """Whether a method is served without a change of threads; it has been asked for by then."""
+    method = _found.get(name)
     return method is not None and method.quick
 
 

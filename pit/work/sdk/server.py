@@ -23,17 +23,19 @@ from pathlib import Path
 
 from pit.model import Order
 from pit.work.masking import Masks
-from pit.work.sdk import peers, socketdir, wire
+from pit.work.sdk import peers, refusal, socketdir
 from pit.work.sdk.access import Access
 from pit.work.sdk.call import Caller, Facts
 from pit.work.sdk.connection import Connection
 from pit.work.sdk.listener import Line, Listener, Move, Services
 from pit.work.sdk.readiness import READ, Readiness, readiness
+from pit.work.sdk.refusal import Refusal
 from pit.work.sdk.requests import Requests
 
 MOST_OF_A_TASK, MOST_OF_A_RUN = 64, 512
 """Connections at once."""
 
+_LATER = "Wait for an answer, then ask again"
 _ACCEPTED_AT_A_TURN = 64
 _SPARE = 4
 _PATIENCE = 5.0
@@ -52,6 +54,7 @@ class Server:
         self._requests = Requests(self._services, self._hand_back)
         self._listeners: dict[int, Listener] = {}
         self._connections: dict[int, Connection] = {}
+        self._refusals: dict[int, Refusal] = {}
         self._unidentified: deque[Connection] = deque()
         self._paused: list[Listener] = []
         self._posted: deque[Callable[[], None]] = deque()
@@ -99,7 +102,7 @@ class Server:
                 self._ready.unregister(fd)
             listener.sock.close()
         listener.seal()
-        if listener.connections:
+        if listener.connections or listener.refusals:
             self._post(lambda: self._drop_all(listener))
         caller = listener.caller
         self._services.access.forget(caller.task, caller.attempt)
@@ -158,13 +161,15 @@ class Server:
             self._look_at_the_clock(time.monotonic())
         for connection in list(self._connections.values()):
             self.drop(connection)
+        for refused in list(self._refusals.values()):
+            self._dismiss(refused)
 
     def _patience(self) -> float | None:
         if self._posted:
             return 0.0
         if self._paused:
             return _PAUSE
-        return _TICK if self._connections else None
+        return _TICK if self._connections or self._refusals else None
 
     def _happened(self, fd: int, events: int) -> None:
         connection = self._connections.get(fd)
@@ -176,6 +181,8 @@ class Server:
                 self._woken = False
         elif (listener := self._listeners.get(fd)) is not None:
             self._accept(listener)
+        elif (refused := self._refusals.get(fd)) is not None and refused.is_over():
+            self._dismiss(refused)
 
     def _guarded(self, connection: Connection, work: Callable[[], None]) -> None:
         try:
@@ -194,11 +201,15 @@ class Server:
         if self._paused:
             with self._lock:
                 for listener in self._paused:
-                    if not listener.over:
-                        self._ready.modify(listener.sock.fileno(), READ)
+                    fd = listener.sock.fileno()
+                    if self._listeners.get(fd) is listener:  # it has not been closed meanwhile
+                        self._ready.modify(fd, READ)
             self._paused = []
-        if self._connections and now >= self._next_look:
+        if (self._connections or self._refusals) and now >= self._next_look:
             self._next_look = now + _TICK
+            for refused in list(self._refusals.values()):
+                if now >= refused.deadline:
+                    self._dismiss(refused)
             for connection in list(self._connections.values()):
                 if now >= connection.deadline:
                     self._guarded(connection, lambda late=connection: late.late(now))  # type: ignore[misc]
@@ -212,31 +223,56 @@ class Server:
             with self._lock:  # so that the handle is this listener's as long as it is used
                 if listener.over or listener.sock.fileno() < 0:
                     return
+                if self._is_crowded(listener):
+                    return self._pause(listener)
                 try:
                     sock, _ = listener.sock.accept()
                 except BlockingIOError:
                     return
                 except OSError as error:
                     if error.errno in _NO_HANDLES:
-                        self._ready.modify(listener.sock.fileno(), 0)
-                        self._paused.append(listener)
-                        return
+                        return self._pause(listener)
                     continue
             self._admit(sock, listener)
 
+    def _pause(self, listener: Listener) -> None:
+        """Let nobody in for a moment; whoever knocks waits in the kernel's queue."""
+        self._ready.modify(listener.sock.fileno(), 0)
+        self._paused.append(listener)
+
+    def _is_crowded(self, listener: Listener) -> bool:
+        """Whether so many are being told that there is no room that others have to wait for it."""
+        of_all = len(self._refusals) >= refusal.MOST_OF_A_RUN
+        return of_all or listener.refusals >= refusal.MOST_OF_A_TASK
+
     def _admit(self, sock: socket.socket, listener: Listener) -> None:
         sock.setblocking(False)
-        full = listener.connections >= MOST_OF_A_TASK or len(self._connections) >= MOST_OF_A_RUN
-        if full:
-            with suppress(OSError):
-                sock.send(wire.failure(f"too many connections: a task may have {MOST_OF_A_TASK}"))
-            sock.close()
+        if full := self._full(listener):
+            refused = Refusal(sock, listener, full, time.monotonic())
+            self._refusals[refused.fd] = refused
+            listener.refusals += 1
+            self._ready.register(refused.fd, READ)
             return
         connection = Connection(sock, listener, self._requests.ask, self)
         self._connections[connection.fd] = connection
         listener.connections += 1
         self._ready.register(connection.fd, 0)
         self._identify(connection)
+
+    def _full(self, listener: Listener) -> str:
+        """Why nobody else can be let in; empty if there is room."""
+        if listener.connections >= MOST_OF_A_TASK:
+            return f"too many connections at once: a task may have {MOST_OF_A_TASK} ({_LATER})"
+        if len(self._connections) >= MOST_OF_A_RUN:
+            return f"too many connections at once: a run may have {MOST_OF_A_RUN} ({_LATER})"
+        return ""
+
+    def _dismiss(self, refused: Refusal) -> None:
+        """Close the connection of somebody who was told that there is no room."""
+        del self._refusals[refused.fd]
+        refused.listener.refusals -= 1
+        self._ready.unregister(refused.fd)
+        refused.sock.close()
 
     def _identify(self, connection: Connection) -> None:
         """Who is it? That can only be told when the task's process is known."""
@@ -307,6 +343,9 @@ class Server:
         for connection in list(self._connections.values()):
             if connection.listener is listener:
                 self.drop(connection)
+        for refused in list(self._refusals.values()):
+            if refused.listener is listener:
+                self._dismiss(refused)
 
 
 class _Spare:

@@ -2,8 +2,9 @@
 /**
  * What a task says to Pit, from Node.js: `const pit = require("pit-sdk")`.
  *
- * No dependencies. Requests go over the Unix socket that PIT_SOCKET names, one connection each;
- * sdk/PROTOCOL.md says what is spoken there. Files lie in the folder that PIT_DATA_DIR names.
+ * No dependencies. Requests go over the Unix socket that PIT_SOCKET names, one connection each; where
+ * hundreds come at once, most wait for their turn. sdk/PROTOCOL.md says what is spoken there. Files
+ * lie in the folder that PIT_DATA_DIR names.
  */
 
 const net = require("node:net");
@@ -47,18 +48,58 @@ async function call(method, params = {}, keep = []) {
   }
   const given = Object.entries(params).filter(([name, value]) => value != null || keep.includes(name));
   const request = JSON.stringify({ method, params: Object.fromEntries(given) });
-  let answer;
-  try {
-    answer = JSON.parse(await exchanged(place, request + "\n", QUICK.has(method) ? PATIENCE : 0));
-  } catch (error) {
-    throw new Unreachable(`${method}: Pit does not answer (${error.message}); has the run ended?`);
-  }
+  const quick = QUICK.has(method);
+  const answer = await (quick ? quickTurns : longTurns)(() =>
+    admitted(method, place, request + "\n", quick ? PATIENCE : 0)
+  );
   if (answer.error) throw new RequestFailed(method, answer.error);
   return answer.result;
 }
 
 const QUICK = new Set(["get_secret", "get_secret_field", "set_value", "get_value", "saved", "progress", "log"]);
-const PATIENCE = 60_000; // milliseconds
+const PATIENCE = 60_000; // milliseconds, as all below
+const FIRST_PAUSE = 20;
+const LONGEST_PAUSE = 250;
+const BUSY = "too many connections";
+
+/**
+ * The answer to a request, once there is room for it among those of the task's other processes:
+ * nothing of it was read where there was none.
+ */
+async function admitted(method, place, request, patience) {
+  for (let pause = FIRST_PAUSE; ; pause = Math.min(1.5 * pause, LONGEST_PAUSE)) {
+    try {
+      const answer = JSON.parse(await exchanged(place, request, patience));
+      if (!(answer.error || "").startsWith(BUSY)) return answer;
+    } catch (error) {
+      // EAGAIN: so many wait to be let in that the system puts nobody else into the queue.
+      if (error.code !== "EAGAIN")
+        throw new Unreachable(`${method}: Pit does not answer (${error.message}); has the run ended?`);
+    }
+    await new Promise((go) => setTimeout(go, pause));
+  }
+}
+
+/** Does so much work at once; the rest waits in the order in which it came. */
+function turns(most) {
+  const waiting = [];
+  let free = most;
+  return async (work) => {
+    if (free > 0) free -= 1;
+    else await new Promise((go) => waiting.push(go));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free += 1;
+    }
+  };
+}
+
+/** Two queues, so that a secret or a line of the log does not wait for large transfers. */
+const quickTurns = turns(8);
+const longTurns = turns(24);
 
 /**
  * One line there, one line back. `patience` 0 is for as long as it takes: Pit's own limits and the

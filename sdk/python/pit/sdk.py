@@ -2,8 +2,9 @@
 
 Standard library alone, Python 3.8 or later; pyarrow, polars, pandas and duckdb are used where the
 task's environment has them. Requests go over the Unix socket that PIT_SOCKET names, one connection
-each, so that threads and forks need no care; sdk/PROTOCOL.md says what is spoken there. Files lie
-in the folder that PIT_DATA_DIR names, which all tasks of a run share.
+each, so that threads and forks need no care; where hundreds come at once, most wait for their turn.
+sdk/PROTOCOL.md says what is spoken there. Files lie in the folder that PIT_DATA_DIR names, which
+all tasks of a run share.
 
 PitSDKError (a RuntimeError)
 ├── OutsideTask      the script was started by hand, and asks for what only Pit has
@@ -101,15 +102,28 @@ def ask(method: str, params: Mapping[str, Any]) -> str:
         )
     given = ", ".join(f"{json.dumps(name)}: {_json(method, name, params[name])}" for name in params)
     request = f'{{"method": {json.dumps(method)}, "params": {{{given}}}}}\n'.encode()
-    until = time.monotonic() + _CROWDED
+    from pit import sdk_turns
+
+    with sdk_turns.quick if method in _PATIENCE else sdk_turns.long:
+        answer = _admitted(method, place, request)
+    if answer.get("error"):
+        raise RequestFailed(method, answer["error"])
+    return answer["result"]
+
+
+def _admitted(method: str, place: str, request: bytes) -> dict[str, str]:
+    """The answer to a request, once there is room for it among those of the task's other processes.
+
+    Nothing of it was read where there was none. Room comes, for each request has an end; and how
+    long all may take, the task's time-out says.
+    """
+    pause = 0.02
     while True:
         answer = _answer(method, place, request)
-        error = answer.get("error")
-        if not error:
-            return answer["result"]
-        if not error.startswith(_BUSY) or time.monotonic() > until:
-            raise RequestFailed(method, error)
-        time.sleep(0.02)  # more threads than there are connections: nothing was read, ask again
+        if not answer.get("error", "").startswith(_BUSY):
+            return answer
+        time.sleep(pause)
+        pause = min(1.5 * pause, _LONGEST_PAUSE)
 
 
 def _answer(method: str, place: str, request: bytes) -> dict[str, str]:
@@ -144,7 +158,7 @@ def _exchanged(place: str, request: bytes, patience: float | None) -> bytes:
 
 
 _BUSY = "too many connections"
-_CROWDED = 60.0
+_LONGEST_PAUSE = 0.25
 _PATIENCE = dict.fromkeys(
     ("get_secret", "get_secret_field", "set_value", "get_value", "saved", "progress", "log"), 60.0
 )

@@ -16,6 +16,7 @@ from pit.model import Record
 from pit.work.connectors import backoff
 from pit.work.connectors.fields import one_line
 from pit.work.connectors.http.client import chunks
+from pit.work.connectors.http.coding import Undecodable
 from pit.work.connectors.http.hops import Hop
 from pit.work.connectors.landing import Landing
 
@@ -26,6 +27,7 @@ LARGEST = 16 << 20
 """Bytes of a body that is not saved to a file."""
 _WITH_CONTENT = frozenset(range(200, 300)) - {204, 205}
 """Statuses of answers that are what was asked for, so that they may become a file."""
+_PARTIAL = 206
 _EXCERPT = 300
 """Characters of an unwelcome answer that the error quotes."""
 _GLIMPSE = 1 << 16
@@ -137,7 +139,22 @@ class Answer(AbstractContextManager["Answer"]):
 
 
 def received(response: BaseHTTPResponse, hop: Hop, wanted: Wanted, redirects: int) -> Answer:
-    """Reads the body of an answer: into a file if it is welcome and one was asked for."""
+    """Reads the body of an answer: into a file if it is welcome and one was asked for.
+
+    Raises Undecodable for one that is not whole.
+    """
+    try:
+        return _kept(response, hop, wanted, redirects)
+    except Undecodable:
+        if response.status == _PARTIAL:
+            raise ConnectorFailed(
+                "the answer is a part of a compressed body, which cannot be decoded",
+                "A request with a header Range wants Accept-Encoding: identity",
+            ) from None
+        raise
+
+
+def _kept(response: BaseHTTPResponse, hop: Hop, wanted: Wanted, redirects: int) -> Answer:
     welcome = wanted.welcome(response.status)
     if wanted.save is None or not welcome or response.status not in _WITH_CONTENT:
         content = _read(response, LARGEST if welcome else _GLIMPSE, strict=welcome)
@@ -163,15 +180,20 @@ def _pour(response: BaseHTTPResponse, write: Callable[[bytes], None]) -> None:
 
 
 def _read(response: BaseHTTPResponse, most: int, *, strict: bool) -> bytes:
+    """The beginning of a body; if `strict` all of it, which may not be longer."""
     kept = bytearray()
-    for chunk in chunks(response):
-        kept += chunk
-        if len(kept) > most:
-            if strict:
-                raise ConnectorFailed(
-                    f"the answer is larger than {most >> 20} MB", "Save it to a file: save_to"
-                )
-            break
+    try:
+        for chunk in chunks(response):
+            kept += chunk
+            if len(kept) > most:
+                break
+    except Undecodable:
+        if strict:
+            raise
+    if strict and len(kept) > most:
+        raise ConnectorFailed(
+            f"the answer is larger than {most >> 20} MB", "Save it to a file: save_to"
+        )
     return bytes(kept[:most])
 
 

@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from enum import Enum, auto
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ from pit.model import Record
 from pit.work.connectors.fields import trusting
 from pit.work.connectors.http.address import Address, is_local, shown
 from pit.work.connectors.http.body import Body
+from pit.work.connectors.http.coding import Undecodable, decoded
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -41,12 +43,31 @@ class Trust(Record):
     verify: bool = True
 
 
+class Trouble(Enum):
+    """What kept an exchange from coming to its end."""
+
+    HOST = auto()
+    CONNECTION = auto()
+    CERTIFICATE = auto()
+    SILENCE = auto()
+    BREAK = auto()
+    OTHER = auto()
+
+
 class Broken(ConnectorFailed):
     """The exchange did not come to an end; `sent` unless the server can have seen nothing of it."""
 
-    def __init__(self, sentence: str, hint: str = "", *, retryable: bool, sent: bool) -> None:
+    def __init__(
+        self,
+        sentence: str,
+        hint: str = "",
+        *,
+        retryable: bool,
+        sent: bool,
+        trouble: Trouble = Trouble.OTHER,
+    ) -> None:
         super().__init__(sentence, hint, retryable=retryable)
-        self.sent = sent
+        self.sent, self.trouble = sent, trouble
 
 
 class Exchange:
@@ -113,8 +134,13 @@ class Exchange:
 
 
 def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """The body of an answer, piece by piece, without the coding it was sent in."""
-    return response.stream(_BLOCK, decode_content=True)
+    """The body of an answer, piece by piece, without the coding it was sent in.
+
+    Raises Undecodable if the coding is damaged, or ends before its end.
+    """
+    framed = bool(getattr(response, "chunked", False)) or response.length_remaining is not None
+    coding = response.headers.get("Content-Encoding", "")
+    return decoded(response.stream(_BLOCK, decode_content=False), coding, framed=framed)
 
 
 def _end(response: BaseHTTPResponse) -> None:
@@ -214,6 +240,8 @@ def _told(where: str, timeout: float) -> Iterator[None]:
         yield
     except exceptions.HTTPError as error:
         raise _broken(error, where, timeout) from None
+    except Undecodable as error:
+        raise Broken(f"{where}: {error}", retryable=True, sent=True) from None
     except ValueError:  # what http.client itself refuses to put on the wire
         raise Refused("the request cannot be written as HTTP") from None
     except OSError as error:
@@ -227,23 +255,22 @@ def _broken(error: Exception, where: str, timeout: float) -> Broken:
     retryable, sent, hint = True, False, ""
     match error:
         case exceptions.ProxyError():
-            reason = "the proxy does not answer, or refuses"
+            trouble, reason = Trouble.OTHER, "the proxy does not answer, or refuses"
             hint = "Pit uses the proxy that HTTPS_PROXY or HTTP_PROXY names, except for NO_PROXY"
         case exceptions.NameResolutionError():
-            reason = "this host is not known"
+            trouble, reason = Trouble.HOST, "this host is not known"
         case exceptions.NewConnectionError():
-            reason = _system(error, "no connection")
+            trouble, reason = Trouble.CONNECTION, _system(error, "no connection")
         case exceptions.ConnectTimeoutError():
-            reason = f"no connection in {timeout:g} s"
+            trouble, reason = Trouble.CONNECTION, f"no connection in {timeout:g} s"
         case exceptions.SSLError():
-            reason, retryable = _certificate(error), False
+            trouble, reason, retryable = Trouble.CERTIFICATE, _certificate(error), False
         case exceptions.ReadTimeoutError():
-            reason, sent = f"nothing came for {timeout:g} s", True
-        case exceptions.DecodeError():
-            reason, sent = "the answer's coding is damaged", True
+            trouble, reason, sent = Trouble.SILENCE, f"nothing came for {timeout:g} s", True
         case _:
-            reason, sent = "the connection broke off", True
-    return Broken(f"{where}: {reason}", hint, retryable=retryable, sent=sent)
+            trouble, reason, sent = Trouble.BREAK, "the connection broke off", True
+    sentence = f"{where}: {reason}"
+    return Broken(sentence, hint, retryable=retryable, sent=sent, trouble=trouble)
 
 
 def _system(error: BaseException, otherwise: str) -> str:

@@ -17,6 +17,7 @@ from pit.work.connectors.http.address import address, joined
 from pit.work.connectors.http.answer import Wanted
 from pit.work.connectors.http.body import Body, Enclosed
 from pit.work.connectors.http.client import Trust
+from pit.work.connectors.http.coding import accepted
 from pit.work.connectors.http.credentials import TOKEN, Credentials
 from pit.work.connectors.http.hops import Hop
 from pit.work.connectors.landing import destination
@@ -160,8 +161,10 @@ def _headers(params: HttpRequest, body: Body, known: Credentials | None) -> dict
         raise Refused("headers: Host, and what the secret sets itself, do not go with a secret")
     if body.content_type and "content-type" not in names:
         headers["Content-Type"] = body.content_type
-    # A file is kept as the server has it; only what is read at once may come compressed.
-    coding = "identity" if params.save_to is not None else "gzip, deflate"
+    # A file is kept as the server has it, and a range is one of the body as it is sent: only what
+    # is read at once, and whole, may come compressed.
+    plain = params.save_to is not None or "range" in names
+    coding = "identity" if plain else accepted()
     for name, value in (("Accept-Encoding", coding), ("User-Agent", "pit"), ("Accept", "*/*")):
         if name.lower() not in names:
             headers[name] = value

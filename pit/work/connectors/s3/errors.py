@@ -6,6 +6,7 @@ import re
 
 from pit.errors import ConnectorFailed
 from pit.work.connectors.fields import clean
+from pit.work.connectors.http.client import Broken, Trouble
 from pit.work.connectors.s3.store import Storage
 
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]+)</Code>")
@@ -15,6 +16,7 @@ _STATUS = re.compile(r"status code: ([0-9]{3})")
 _KIND = re.compile(r"\bkind: ([A-Z][A-Za-z]+)")
 _DEBUG = "\n\nDebug source:"
 
+_NO_BUCKET, _NO_KEY = "NoSuchBucket", "NoSuchKey"
 _PASSING = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "TooManyRequests")
 _MISPLACED = (
     *("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException"),
@@ -32,30 +34,44 @@ def failed(error: BaseException, doing: str, storage: Storage, key: str = "") ->
     """The error for a failed request; `doing` names what was tried, `key` the object."""
     text, _, debug = str(error).partition(_DEBUG)
     code = _first(_CODE, text)
+    if not code and key and isinstance(error, FileNotFoundError):
+        code = _NO_KEY
     status = _first(_STATUS, text)
-    sentence, hint, retryable = _meaning(error, text, debug, code, status, storage, key)
+    return _told(_meaning(text, debug, code, status, storage, key), doing, storage)
+
+
+def answered(status: int, body: str, doing: str, storage: Storage) -> ConnectorFailed:
+    """The error for an answer that is none to a request of Pit's own."""
+    return _told(_meaning(body, "", _first(_CODE, body), str(status), storage, ""), doing, storage)
+
+
+def unreached(error: Broken, doing: str, storage: Storage) -> ConnectorFailed:
+    """The error for a request of Pit's own that has not been answered."""
+    if error.trouble is Trouble.OTHER:
+        return _told((str(error), error.hint, error.retryable), doing, storage)
+    return _told(_no_answer(error.trouble, storage), doing, storage)
+
+
+def names_no_bucket(error: BaseException) -> bool:
+    """Whether it is the bucket that is not there, and not only the key."""
+    return _first(_CODE, str(error)) == _NO_BUCKET
+
+
+def _told(meaning: tuple[str, str, bool], doing: str, storage: Storage) -> ConnectorFailed:
+    sentence, hint, retryable = meaning
     return ConnectorFailed(
         storage.hide(f"{doing}: {sentence}"), storage.hide(hint), retryable=retryable
     )
 
 
 def _meaning(
-    error: BaseException,
-    text: str,
-    debug: str,
-    code: str,
-    status: str,
-    storage: Storage,
-    key: str,
+    text: str, debug: str, code: str, status: str, storage: Storage, key: str
 ) -> tuple[str, str, bool]:
     """A sentence, a hint, and whether another try may help."""
     bucket, secret = f'bucket "{storage.bucket}"', f'secret "{storage.key}"'
-    if "object with invalid path" in text:
-        hint = "Narrow the prefix: parts between slashes may be neither empty nor . or .."
-        return "a key with this prefix cannot be expressed", hint, False
-    if code == "NoSuchBucket":
+    if code == _NO_BUCKET:
         return f"{bucket} does not exist at {storage.where}", "", False
-    if code == "NoSuchKey" or (key and isinstance(error, FileNotFoundError)):
+    if code == _NO_KEY:
         return f'"{key}" is not in {bucket}', "", False
     if code in _KEYS:
         return f"{storage.where} {_KEYS[code]}", f"Correct the {secret}", False
@@ -77,20 +93,29 @@ def _meaning(
 
 
 def _way(text: str, debug: str, storage: Storage) -> tuple[str, str, bool]:
-    """What is wrong with the way to a storage that has not answered."""
-    hint = f'Check the endpoint in the secret "{storage.key}"'
+    """What is wrong with the way to a storage that has not answered, in obstore's words."""
     if "certificate" in debug or "certificate" in text:
-        return f"the certificate of {storage.where} is not to be trusted", hint, False
+        return _no_answer(Trouble.CERTIFICATE, storage)
     if "dns error" in debug:
-        return f"the host of {storage.where} is not known", hint, True
+        return _no_answer(Trouble.HOST, storage)
     kind = _first(_KIND, debug)
-    if kind == "Connect":
-        return f"{storage.where} cannot be reached", hint, True
-    if kind == "Timeout":
-        return f"{storage.where} does not answer in time", "", True
     if kind:
-        return f"the connection to {storage.where} broke", "", True
+        known = {"Connect": Trouble.CONNECTION, "Timeout": Trouble.SILENCE}
+        return _no_answer(known.get(kind, Trouble.BREAK), storage)
     return clean(text), "", False
+
+
+def _no_answer(trouble: Trouble, storage: Storage) -> tuple[str, str, bool]:
+    where, hint = storage.where, f'Check the endpoint in the secret "{storage.key}"'
+    if trouble is Trouble.CERTIFICATE:
+        return f"the certificate of {where} is not to be trusted", hint, False
+    if trouble is Trouble.HOST:
+        return f"the host of {where} is not known", hint, True
+    if trouble is Trouble.CONNECTION:
+        return f"{where} cannot be reached", hint, True
+    if trouble is Trouble.SILENCE:
+        return f"{where} does not answer in time", "", True
+    return f"the connection to {where} broke", "", True
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

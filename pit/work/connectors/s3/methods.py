@@ -1,8 +1,8 @@
 """`s3_*`: objects of S3-compatible storage, in and out of the data folder, for tasks.
 
 obstore does the work, in threads of its own; a request is a coroutine here, which ends in mid-air
-when its attempt does. `store` reads secrets, `objects` lists and
-downloads, `errors` says what went wrong.
+when its attempt does. `store` reads secrets, `listing` lists, `objects` chooses and downloads,
+`errors` says what went wrong.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
+from msgspec.structs import asdict
 
 from pit.errors import ConnectorFailed, PitError, Refused
 from pit.model import Record
 from pit.work.connectors.fields import positive
 from pit.work.connectors.landing import destination
 from pit.work.connectors.s3 import objects
-from pit.work.connectors.s3.errors import failed
+from pit.work.connectors.s3.errors import failed, names_no_bucket
+from pit.work.connectors.s3.listing import Found, Listing
 from pit.work.connectors.s3.store import Patience, Storage, storage
 from pit.work.sdk.call import Call, Method
 from pit.work.sdk.files import reading
@@ -114,11 +117,22 @@ class _Operation:
         self.call = call
         self.storage: Storage = storage(call, params.secret, params.bucket)
         self.doing = f"{doing} {self.storage.bucket}"
-        self._longest = positive(params.max_time, "max_time")
-        patience = Patience(
+        self._until = monotonic() + positive(params.max_time, "max_time")
+        self._patience = Patience(
             timeout=positive(params.timeout, "timeout"), retries=max(0, params.retries)
         )
-        self.store: S3Store = self.storage.open(patience)
+        self.store: S3Store = self.storage.open(self._patience)
+
+    def listed(self, prefix: str, pattern: str) -> Iterator[Found]:
+        """The objects with a prefix and a pattern, as the storage has them."""
+        listing = Listing(
+            call=self.call,
+            storage=self.storage,
+            patience=self._patience,
+            until=self._until,
+            doing=self.doing,
+        )
+        return objects.matching(listing.objects(prefix), prefix, pattern)
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]], key: str = "") -> T:
         """What the work returns; ConnectorFailed says what went wrong, or what ended it."""
@@ -152,7 +166,7 @@ class _Operation:
                 loop.call_soon_threadsafe(task.cancel)
 
         with self.call.ending(stop):
-            async with asyncio.timeout(self._longest):
+            async with asyncio.timeout(max(0.0, self._until - monotonic())):
                 return await work()
 
 
@@ -162,21 +176,17 @@ class _Operation:
 def s3_list(call: Call, params: S3List) -> list[dict[str, Any]]:
     """The objects whose keys begin with `prefix`: key, size in bytes, etag, time of change."""
     operation = _Operation(call, params, "s3_list")
-
-    async def work() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        async for meta in objects.listed(operation.store, params.prefix, params.pattern):
-            if params.limit is not None and len(found) >= params.limit:
-                break
-            if len(found) >= _MOST:
-                raise ConnectorFailed(
-                    f"{operation.doing}: more than {_MOST:,} objects",
-                    "Narrow the prefix, or set limit",
-                )
-            found.append(objects.told(meta))
-        return found
-
-    return operation.run(work)
+    found: list[dict[str, Any]] = []
+    for each in operation.listed(params.prefix, params.pattern):
+        if params.limit is not None and len(found) >= params.limit:
+            break
+        if len(found) >= _MOST:
+            raise ConnectorFailed(
+                f"{operation.doing}: more than {_MOST:,} objects",
+                "Narrow the prefix, or set limit",
+            )
+        found.append(asdict(each))
+    return found
 
 
 def s3_head(call: Call, params: S3Head) -> dict[str, Any] | None:
@@ -189,14 +199,19 @@ def s3_head(call: Call, params: S3Head) -> dict[str, Any] | None:
             return objects.told(await operation.store.head_async(key))
         except FileNotFoundError:
             # An answer to HEAD has no body that could say what is missing: the bucket or the key.
-            await anext(
-                aiter(operation.store.list(objects.folder(key) or None, chunk_size=1)), None
-            )
-            if params.missing_ok:
-                return None
-            raise
+            return await _looked_at(operation, key, params.missing_ok)
 
     return operation.run(work, key)
+
+
+async def _looked_at(operation: _Operation, key: str, missing_ok: bool) -> dict[str, Any] | None:
+    """An object as GET tells it; None if it is absent and may be, and its bucket is there."""
+    try:
+        return objects.told((await operation.store.get_async(key)).meta)
+    except FileNotFoundError as error:
+        if missing_ok and not names_no_bucket(error):
+            return None
+        raise
 
 
 def s3_get(call: Call, params: S3Get) -> dict[str, Any] | list[dict[str, Any]]:
@@ -205,7 +220,8 @@ def s3_get(call: Call, params: S3Get) -> dict[str, Any] | list[dict[str, Any]]:
         raise Refused("s3_get needs either key or prefix")
     operation = _Operation(call, params, "s3_get")
     if params.prefix is not None:
-        return operation.run(lambda: _download_all(operation, params))
+        keys = _keys(operation, params.prefix, params.pattern)
+        return operation.run(lambda: _download_all(operation, params, keys))
     key = _key(params.key or "")
     name = params.file or key.rpartition("/")[2]
     path = destination(call, name)
@@ -220,10 +236,24 @@ async def _download(operation: _Operation, key: str, name: str, path: Path) -> d
     return {**told, "file": name}
 
 
-async def _download_all(operation: _Operation, params: S3Get) -> list[dict[str, Any]]:
-    """All objects with a prefix, a few at a time; the first failure ends the others."""
-    prefix = params.prefix or ""
-    inside = objects.folder(prefix)
+def _keys(operation: _Operation, prefix: str, pattern: str) -> list[str]:
+    """The keys of objects that are to be fetched; one that cannot be is named before any is."""
+    keys = [found.key for found in operation.listed(prefix, pattern)]
+    odd = [key for key in keys if not objects.is_key(key)]
+    if odd:
+        more = f" and {len(odd) - 1:,} more" if len(odd) > 1 else ""
+        raise ConnectorFailed(
+            f"{operation.doing}: {odd[0]!a}{more} cannot be fetched",
+            f"{_PARTS_OF_KEYS}. Leave it out: narrow the prefix, or set pattern",
+        )
+    return keys
+
+
+async def _download_all(
+    operation: _Operation, params: S3Get, keys: list[str]
+) -> list[dict[str, Any]]:
+    """All of these objects, a few at a time; the first failure ends the others."""
+    inside = objects.folder(params.prefix or "")
 
     async def one(key: str) -> dict[str, Any]:
         rest = objects.below(inside, key)
@@ -232,7 +262,6 @@ async def _download_all(operation: _Operation, params: S3Get) -> list[dict[str, 
         with operation.failures(key):
             return await _download(operation, key, name, path)
 
-    keys = [meta["path"] async for meta in objects.listed(operation.store, prefix, params.pattern)]
     return await objects.together(one, keys, objects.AT_ONCE)
 
 
@@ -308,13 +337,12 @@ def s3_presign(call: Call, params: S3Presign) -> str:
 
 def _key(key: str) -> str:
     """The key of one object; Refused for those that obstore cannot express."""
-    parts = key.split("/")
-    if not key or _CONTROL.search(key) or any(part in ("", ".", "..") for part in parts):
-        raise Refused(
-            f"{key!a} is not the key of an object",
-            "Its parts between slashes may be neither empty nor . or ..",
-        )
+    if not objects.is_key(key):
+        raise Refused(f"{key!a} is not the key of an object", _PARTS_OF_KEYS)
     return key
+
+
+_PARTS_OF_KEYS = "The parts of a key between slashes may be neither empty nor . or .."
 
 
 def _attributes(params: S3Put, name: str) -> dict[str, str]:

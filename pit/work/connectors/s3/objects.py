@@ -1,18 +1,21 @@
-"""Objects of a bucket as obstore gives them: listed, downloaded, told.
+"""Objects of a bucket: chosen from a list, downloaded, told.
 
-obstore knows paths where S3 knows keys; what is lost on the way between the two is put right here.
+obstore knows paths where S3 knows keys. What has no path can be listed (see `listing`), and that
+is all.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pit.errors import ConnectorFailed, SdkError
 from pit.work.connectors.landing import Landing
+from pit.work.connectors.s3.listing import Found
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -21,48 +24,21 @@ T = TypeVar("T")
 
 AT_ONCE = 4
 """Objects that are downloaded at once."""
-_LOOKS = 16
-"""Objects that are looked at at once."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-async def listed(store: S3Store, prefix: str, pattern: str) -> AsyncIterator[Any]:
-    """The objects below a prefix, as S3 means it: the beginning of a key, whatever follows.
-
-    obstore lists folders, so the last part of a prefix is looked for here. `pattern` is for what
-    follows the prefix's last slash; "" takes all.
-    """
+def matching(found: Iterable[Found], prefix: str, pattern: str) -> Iterator[Found]:
+    """Those whose keys go on, after the prefix's last slash, as the pattern says; "" takes all."""
     inside = folder(prefix)
-    async for batch in store.list(inside or None, chunk_size=1000):
-        wanted = [
-            meta
-            for meta in batch
-            if meta["path"].startswith(prefix)
-            and (not pattern or fnmatchcase(below(inside, meta["path"]), pattern))
-        ]
-        markers = await _markers(store, [meta["path"] for meta in wanted if meta["size"] == 0])
-        for meta in wanted:
-            if meta["path"] not in markers:
-                yield meta
+    for each in found:
+        if not pattern or fnmatchcase(below(inside, each.key), pattern):
+            yield each
 
 
-async def _markers(store: S3Store, keys: list[str]) -> set[str]:
-    """Those of the empty objects that stand for a folder: their true key ends with a slash.
-
-    obstore leaves that slash out when it lists, so it takes a look at each to tell them apart.
-    """
-
-    async def absent(key: str) -> bool:
-        try:
-            await store.head_async(key)
-        except FileNotFoundError:
-            return True
-        except Exception as error:  # one may be allowed to list objects, but not to read them
-            if type(error).__name__ != "PermissionDeniedError":
-                raise
-        return False
-
-    found = await together(absent, keys, _LOOKS)
-    return {key for key, marks in zip(keys, found, strict=True) if marks}
+def is_key(key: str) -> bool:
+    """Whether obstore has a path for a key, which is the same as a file's."""
+    parts = key.split("/")
+    return not _CONTROL.search(key) and all(part not in ("", ".", "..") for part in parts)
 
 
 async def download(store: S3Store, key: str, data: Path, path: Path) -> dict[str, Any]:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _FORM = 'Give it fields: endpoint = "https://…", access_key = "…", secret_key = "…"'
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0
+"""Seconds before a request is tried again."""
 _ENDPOINT = re.compile(r"https?://[^\s/@?#\\]+(/[^\s@?#\\]*)?")
 
 
@@ -65,6 +67,15 @@ class Storage(Record):
     def where(self) -> str:
         """The storage for people."""
         return self.endpoint or f"Amazon S3 in {self.region}"
+
+    @property
+    def url(self) -> str:
+        """Where its requests go; the bucket is a part of the host's name or comes behind it."""
+        url = self.endpoint or f"https://s3.{self.region}.amazonaws.com"
+        if self.path_style:
+            return url
+        scheme, _, place = url.partition("://")
+        return f"{scheme}://{self.bucket}.{place}"
 
     def hide(self, text: str) -> str:
         """The text without what is confidential."""
@@ -150,8 +161,8 @@ def _retries(patience: Patience) -> dict[str, Any]:
         "max_retries": patience.retries,
         "retry_timeout": timedelta(minutes=3),
         "backoff": {
-            "init_backoff": timedelta(milliseconds=200),
-            "max_backoff": timedelta(seconds=15),
+            "init_backoff": timedelta(seconds=FIRST_PAUSE),
+            "max_backoff": timedelta(seconds=LONGEST_PAUSE),
             "base": 2,
         },
     }
@@ -159,11 +170,7 @@ def _retries(patience: Patience) -> dict[str, Any]:
 
 def _endpoint(storage: Storage) -> dict[str, Any]:
     """Where requests go, said in both ways that the environment could say it, too."""
-    url = storage.endpoint or f"https://s3.{storage.region}.amazonaws.com"
-    if not storage.path_style:
-        scheme, _, place = url.partition("://")
-        url = f"{scheme}://{storage.bucket}.{place}"
-    return {"endpoint": url, "aws_endpoint_url_s3": url}
+    return {"endpoint": storage.url, "aws_endpoint_url_s3": storage.url}
 
 
 def _client(storage: Storage, patience: Patience) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -185,17 +185,103 @@ def test_markers_of_folders_are_no_objects(call: DirectCall, complete: S3) -> No
     assert (call.data / "in/sub/full").read_text() == "x"
 
 
-def test_keys_that_cannot_be_expressed_are_told(call: DirectCall, complete: S3) -> None:
+ODD = ["a//b", "/lead", "tail/", "./a", "a/../b", "a/.", "a\x01", "del\x7f"]
+
+
+def test_a_key_that_has_no_path_is_nobodys_neighbour(call: DirectCall, complete: S3) -> None:
+    """It is listed as it is; what cannot be fetched is named, and stops nothing beside it."""
     at(call, complete)
-    _put_as_it_is(complete, "odd//key", b"x")
-    with pytest.raises(ConnectorFailed, match="cannot be expressed") as caught:
-        call.ask(LIST, secret="store", prefix="odd/")
-    assert "Narrow the prefix" in caught.value.hint
+    for number, key in enumerate(ODD):
+        _put_as_it_is(complete, f"odd{number}/{key}", b"odd")
+        put(call, f"odd{number}/fine.csv", b"fine")
+    _put_as_it_is(complete, "/root", b"odd")
+
+    def listed(**params: Any) -> list[str]:
+        return keys(call.ask(LIST, secret="store", **params))
+
+    for number, key in enumerate(ODD):
+        folder = f"odd{number}/"
+        assert listed(prefix=folder) == sorted([folder + key, f"{folder}fine.csv"])
+        assert listed(prefix=folder + key) == [folder + key]
+        assert listed(prefix=f"{folder}fi") == listed(prefix=folder, pattern="*.csv")
+        told = call.ask(GET, secret="store", prefix=folder, pattern="*.csv", folder="in")
+        assert [each["key"] for each in told] == [f"{folder}fine.csv"]
+        with pytest.raises(ConnectorFailed, match="cannot be fetched") as caught:
+            call.ask(GET, secret="store", prefix=folder, folder="all")
+        assert repr(folder + key) in str(caught.value)
+        assert "narrow the prefix, or set pattern" in caught.value.hint
+        assert call.ask(HEAD, secret="store", key=f"{folder}none", missing_ok=True) is None
+        assert call.ask(DELETE, secret="store", key=f"{folder}fine.csv") == ""
+        assert listed(prefix=folder) == [folder + key]
+    assert not (call.data / "all").exists()
+    assert listed(prefix="/") == ["/root"]
+    assert "/root" in listed()
+    assert call.ask(HEAD, secret="store", key="none", missing_ok=True) is None
+
+
+def test_keys_are_told_letter_by_letter(call: DirectCall, storage: S3) -> None:
+    """One letter may be written in two ways, and what a URL or XML would read otherwise stays."""
+    at(call, storage)
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    signs = [
+        "a+b c",
+        "100%",
+        "a&b=c;d",
+        "<x>",
+        "q?y#z",
+        "'\"",
+        "back\\slash",
+        "日本",
+        "~*()!",
+    ]
+    for key in (composed, apart, *signs):
+        put(call, f"signs/{key}.txt", key.encode())
+    for key in (composed, apart, *signs):
+        (told,) = call.ask(LIST, secret="store", prefix=f"signs/{key}")
+        assert told["key"] == f"signs/{key}.txt"
+        assert {**told} == call.ask(HEAD, secret="store", key=told["key"])
+    assert len(call.ask(GET, secret="store", prefix="signs/", folder="in")) == len(signs) + 2
+    assert (call.data / f"in/{apart}.txt").read_text() == apart
+
+
+def test_a_list_asks_for_its_prefix_and_nothing_around_it(call: DirectCall) -> None:
+    """With a session token, a path behind the host, and again where the storage wants a pause."""
+    page = (
+        "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>raw/2026-a</Key>"
+        "<Size>3</Size><ETag>&quot;e&quot;</ETag>"
+        "<LastModified>2026-01-31T10:00:00.000Z</LastModified></Contents></ListBucketResult>"
+    )
+    with web.serving() as origin:
+        origin.canned = (200, page)
+        at(call, S3(origin.port), endpoint=f"{origin.url}/s3", session_token="tok-of-a-session")
+        assert call.ask(LIST, secret="store", prefix="raw/2026-", retries=0) == [
+            {"key": "raw/2026-a", "size": 3, "etag": "e", "modified": "2026-01-31T10:00:00+00:00"}
+        ]
+        (seen,) = origin.requests
+        assert seen.target == (f"/s3/{BUCKET}?encoding-type=url&list-type=2&prefix=raw%2F2026-")
+        headers = {name.lower(): value for name, value in seen.headers.items()}
+        assert headers["x-amz-security-token"] == "tok-of-a-session"
+        assert (
+            "host;x-amz-content-sha256;x-amz-date;x-amz-security-token" in headers["authorization"]
+        )
+        encoded = page.replace("<Contents>", "<EncodingType>url</EncodingType><Contents>")
+        origin.canned = (200, encoded.replace("2026-a", "2026-%252F+%0A%2B"))
+        (told,) = call.ask(LIST, secret="store", prefix="raw/")
+        assert told["key"] == "raw/2026-%2F \n+"
+        origin.requests.clear()
+        origin.canned = (503, "<Error><Code>SlowDown</Code></Error>")
+        with pytest.raises(ConnectorFailed, match="answers SlowDown"):
+            call.ask(LIST, secret="store", retries=2)
+        assert len(origin.requests) == 3
+        for strange in ("", "<html></html>", "<!DOCTYPE x><ListBucketResult/>", "{"):
+            origin.canned = (200, strange)
+            with pytest.raises(ConnectorFailed, match="no list of objects"):
+                call.ask(LIST, secret="store", retries=0)
 
 
 def _put_as_it_is(storage: S3, key: str, content: bytes) -> None:
     connection = http.client.HTTPConnection(urlsplit(storage.endpoint).netloc)
-    connection.request("PUT", f"/{BUCKET}/{key}", body=content)
+    connection.request("PUT", f"/{BUCKET}/{quote(key)}", body=content)
     assert connection.getresponse().status == 200
     connection.close()
 
@@ -472,18 +558,19 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@pytest.mark.parametrize("way", ["down", "up"])
+@pytest.mark.parametrize("way", ["down", "up", "list"])
 def test_a_transfer_ends_with_its_attempt(call: DirectCall, way: str) -> None:
     failures: list[PitError] = []
+    doing = {"down": GET, "up": PUT, "list": LIST}[way]
     with web.serving() as origin:
-        origin.stuck = way
+        origin.stuck = "up" if way == "up" else "down"
         at(call, S3(origin.port))
         (call.data / "file").write_bytes(bytes(1000))
-        params = {"key": "x", "file": "file"} if way == "up" else {"key": "x", "file": "out"}
+        params = {"key": "x", "file": "file" if way == "up" else "out"} if way != "list" else {}
 
         def transfer() -> None:
             try:
-                call.ask(PUT if way == "up" else GET, secret="store", **params)
+                call.ask(doing, secret="store", **params)
             except PitError as error:
                 failures.append(error)
 
@@ -493,19 +580,21 @@ def test_a_transfer_ends_with_its_attempt(call: DirectCall, way: str) -> None:
         call.leave()
         thread.join(60)
         assert not thread.is_alive()
-        if way == "down":
+        if way != "up":
             assert origin.left.wait(30), "the connection is closed"
-    assert [str(error) for error in failures] == [
-        f"s3_{'put' if way == 'up' else 'get'} store: the attempt is over"
-    ]
+    method = {"down": "s3_get", "up": "s3_put", "list": "s3_list"}[way]
+    assert [str(error) for error in failures] == [f"{method} store: the attempt is over"]
     assert [path.name for path in call.data.iterdir()] == ["file"]
 
 
 def test_the_whole_is_bounded(call: DirectCall) -> None:
     with web.serving() as origin:
         origin.stuck = "down"
-        with pytest.raises(ConnectorFailed, match="longer than max_time"):
-            at(call, S3(origin.port)).ask(GET, secret="store", key="x", max_time=0.3)
+        at(call, S3(origin.port))
+        asked: list[tuple[Any, dict[str, str]]] = [(GET, {"key": "x"}), (LIST, {})]
+        for method, params in asked:
+            with pytest.raises(ConnectorFailed, match="longer than max_time"):
+                call.ask(method, secret="store", max_time=0.3, **params)
     assert list(call.data.iterdir()) == []
 
 
