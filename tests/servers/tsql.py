@@ -116,7 +116,7 @@ class ApplicationLocks:
                     raise Fault(0, "stopped")
                 if patience >= 0 and deadline <= time.monotonic():
                     return -1
-                self._changed.wait(0.01)
+                self._changed.wait(0.1)
             self._held.setdefault(resource, {})[holder] = shared
         return waited
 
