@@ -331,7 +331,7 @@ class Session:
     # ------------------------------------------------------------ what clients ask by themselves
 
     def _for_clients(self, text: str) -> list[Reply] | None:
-        """Answers to what drivers ask about a table, to a bulk copy, and to Pit's call for a lock."""
+        """Answers to what drivers ask about a table, to a bulk copy, and to a call for a lock."""
         if match := _APPLICATION_LOCK.fullmatch(text.strip()):
             return [self.lock(match)]
         if match := _BULK.match(text):
@@ -403,7 +403,8 @@ _BULK = re.compile(
 _APPLICATION_LOCK = re.compile(
     r"(?P<before>SET NOCOUNT ON; DECLARE @(?P<name>\w+) int; .*?)"
     r"EXEC @(?P=name) = (?:\[[^\]]+\]\.)?sys\.sp_getapplock "
-    r"@Resource = N'(?P<resource>[^']{1,255})', @LockMode = N'(?P<mode>Shared|Exclusive)', @LockOwner = N'Transaction', "
+    r"@Resource = N'(?P<resource>[^']{1,255})', @LockMode = N'(?P<mode>Shared|Exclusive)', "
+    r"@LockOwner = N'Transaction', "
     r"@LockTimeout = (?P<patience>-?\d+); SET NOCOUNT OFF; SELECT @(?P=name) AS \w+",
     re.IGNORECASE | re.DOTALL,
 )

@@ -72,7 +72,7 @@ def by_sqlserver(number: int) -> bool:
 
 _ROLLED_BACK = frozenset(("40001", "40P01", "1205", "3960", "3961"))
 """Serialisation failures and deadlocks."""
-_THERE_NOW = frozenset(("42P06", "42P07", "2714", "2759"))
+THERE_NOW = frozenset(("42P06", "42P07", "2714", "2759"))
 """A schema or table is there that was looked for and not found."""
 
 
@@ -81,7 +81,7 @@ def collides(kind: str, message: str) -> bool:
 
     It holds for work that makes what it does not find.
     """
-    if kind in _ROLLED_BACK or kind in _THERE_NOW:
+    if kind in _ROLLED_BACK or kind in THERE_NOW:
         return True
     if kind == "TransactionContext Error":
         return "onflict" in message

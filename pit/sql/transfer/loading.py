@@ -14,7 +14,7 @@ from pit.sql import table, wire
 from pit.sql.changes import Changes, Loaded
 from pit.sql.dialect import BadName, Table
 from pit.sql.driver import Driver, Session, SqlFailure
-from pit.sql.drivers.transient import UNKNOWN_END, collides, leaves_open
+from pit.sql.drivers.transient import THERE_NOW, UNKNOWN_END, collides, leaves_open
 from pit.sql.script import Report, connected
 from pit.sql.transfer.coerce import MARK, strict
 from pit.sql.transfer.files import refused
@@ -25,6 +25,9 @@ from pit.sql.transfer.rejects import Rejects
 from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
 from pit.sql.transfer.sinks import sink_of
 from pit.sql.transfer.turns.claim import Claim, Turn
+
+_SURPRISES = 2
+"""So often something may turn out to be there that was looked for and not found."""
 
 
 class Loading:
@@ -40,6 +43,7 @@ class Loading:
         self._reader: duckdb.DuckDBPyConnection | None = None
         self._sink: Sink | None = None
         self._changed: list[str] = []
+        self._surprises = 0
 
     def run(self) -> Report:
         """Load, and let go of the database; failures are in the report."""
@@ -110,9 +114,14 @@ class Loading:
     def _met(self, error: BaseException, reader: Reader) -> BaseException:
         """An error after which all was undone; one of having met others says so."""
         told = reader.told(error) if isinstance(error, duckdb.Error) else error
-        if isinstance(told, SqlFailure) and collides(told.failure.kind, told.failure.message):
-            return Collided(told.failure)
-        return error
+        if not isinstance(told, SqlFailure):
+            return error
+        kind = told.failure.kind
+        # What is there but never found is no table that has come meanwhile.
+        self._surprises += kind in THERE_NOW
+        if self._surprises > _SURPRISES or not collides(kind, told.failure.message):
+            return error
+        return Collided(told.failure)
 
     def _commit(self, sink: Sink) -> None:
         """Make it stand; where that is left open, rows are not appended a second time."""

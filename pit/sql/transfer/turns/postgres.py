@@ -49,18 +49,19 @@ def take(database: Taking, claim: Claim) -> Turn:
 
     Where a database or a role has no such locks, the load goes without them, and the log says so.
     """
-    for advisory, of_table in ((True, True), (True, False), (False, False)):
+    refusal = ""
+    for of_table in (True, False):
         try:
-            return _taken(database, claim, advisory, of_table)
+            return _taken(database, claim, advisory=True, of_table=of_table)
         except SqlFailure as error:
-            if error.failure.kind not in _NO_SUCH_LOCKS or not advisory:
+            if error.failure.kind not in _NO_SUCH_LOCKS:
                 raise
             refusal = error.failure.message.splitlines()[0]
         database.roll_back()
         database.begin()
-        if not of_table:
-            claim.tell(f"loads into {claim.table} cannot take turns here: {refusal}")
-    raise AssertionError("the last way has no locks to lack")
+    turn = _taken(database, claim, advisory=False, of_table=False)
+    claim.tell(f"loads into {claim.table} cannot take turns here: {refusal}")
+    return turn
 
 
 def _taken(database: Taking, claim: Claim, advisory: bool, of_table: bool) -> Turn:
