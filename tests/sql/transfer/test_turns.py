@@ -226,7 +226,7 @@ def test_a_turn_belongs_to_the_table_however_it_is_spelt(
     _is_of_some_order(other.does("SELECT id, v FROM t"), "upsert", 6)
 
 
-@pytest.mark.parametrize("mode", ["append", "upsert", "truncate"])
+@pytest.mark.parametrize("mode", ["append", "truncate"])
 def test_a_table_that_another_program_makes_meanwhile_is_loaded_into(
     pg: Mover, other: Other, mode: str
 ) -> None:
@@ -253,7 +253,7 @@ def test_an_upsert_sees_what_another_program_was_about_to_commit(pg: Mover, othe
     assert other.does("SELECT * FROM t") == [(1, 2)]
 
 
-@pytest.mark.parametrize("mode", ["append", "upsert", "truncate", "replace"])
+@pytest.mark.parametrize("mode", ["append", "replace"])
 def test_a_table_that_is_exchanged_by_renaming_is_the_new_one(
     pg: Mover, other: Other, mode: str
 ) -> None:
