@@ -14,15 +14,19 @@ class BadName(ValueError):
 
 
 class Table(Record, frozen=True):
-    """A table's name in parts, each as the database stores it; empty: not given."""
+    """A table's name in parts, each as the database stores it; empty: not given.
+
+    `shown` is how people know it, where the parts say more than they wrote.
+    """
 
     name: str
     schema: str = ""
     catalog: str = ""
     server: str = ""
+    shown: str = ""
 
     def __str__(self) -> str:
-        return ".".join(part for part in self.parts() if part)
+        return self.shown or ".".join(part for part in self.parts() if part)
 
     def parts(self) -> tuple[str, str, str, str]:
         """Server, catalog, schema, name."""

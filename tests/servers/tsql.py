@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,10 +91,45 @@ class Store:
     def __init__(self) -> None:
         self.root = duckdb.connect(config={"python_enable_replacements": "false"})
         self.root.execute(_SET_UP)
+        self.application_locks = ApplicationLocks()
 
     def session(self) -> Session:
         """A session of its own."""
         return Session(self)
+
+
+class ApplicationLocks:
+    """What sp_getapplock gives: by resource, the sessions that hold it and whether they share."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held: dict[str, dict[Session, bool]] = {}
+
+    def take(self, resource: str, holder: Session, shared: bool, patience: int) -> int:
+        """0, 1 after a wait, -1 when the time is over; milliseconds, or -1 for any time."""
+        deadline = time.monotonic() + patience / 1000
+        waited = 0
+        with self._changed:
+            while not self._is_free(resource, holder, shared):
+                waited = 1
+                if holder.stopped:
+                    raise Fault(0, "stopped")
+                if patience >= 0 and deadline <= time.monotonic():
+                    return -1
+                self._changed.wait(0.1)
+            self._held.setdefault(resource, {})[holder] = shared
+        return waited
+
+    def _is_free(self, resource: str, holder: Session, shared: bool) -> bool:
+        others = {one: mode for one, mode in self._held.get(resource, {}).items() if one != holder}
+        return not others or (shared and all(others.values()))
+
+    def leave(self, holder: Session) -> None:
+        """All that the transaction held."""
+        with self._changed:
+            for holders in self._held.values():
+                holders.pop(holder, None)
+            self._changed.notify_all()
 
 
 @dataclass
@@ -155,7 +191,27 @@ class Session:
             return
         self.depth = 0 if not commit else self.depth - 1
         if not self.depth:
-            self.cursor.execute("COMMIT" if commit else "ROLLBACK")
+            try:
+                self.cursor.execute("COMMIT" if commit else "ROLLBACK")
+            finally:
+                self._store.application_locks.leave(self)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the client wants what runs to end."""
+        return self._stop.is_set()
+
+    def lock(self, match: re.Match[str]) -> Answer:
+        """sp_getapplock for the transaction, which an implicit one begins with a table."""
+        if self.implicit and not self.depth and "from sys." in match["before"].lower():
+            self.begin()
+        status = -999
+        if self.depth:
+            shared = match["mode"].lower() == "shared"
+            status = self._store.application_locks.take(
+                match["resource"], self, shared, int(match["patience"])
+            )
+        return Answer(1, [Column("turn", Integer(4))], [[status]])
 
     # ------------------------------------------------------------ batches
 
@@ -275,7 +331,9 @@ class Session:
     # ------------------------------------------------------------ what clients ask by themselves
 
     def _for_clients(self, text: str) -> list[Reply] | None:
-        """Answers to what drivers send to learn about a table, or to announce a bulk copy."""
+        """Answers to what drivers ask about a table, to a bulk copy, and to a call for a lock."""
+        if match := _APPLICATION_LOCK.fullmatch(text.strip()):
+            return [self.lock(match)]
         if match := _BULK.match(text):
             columns = re.split(r",(?![^()]*\))", _before_with(match["columns"]))
             names = [re.match(r"\s*(\[[^\]]+\]|\"[^\"]+\"|\S+)", one) for one in columns]
@@ -341,6 +399,14 @@ _SPECIAL = tuple(
 )  # fmt: skip
 _BULK = re.compile(
     r"\s*insert\s+bulk\s+(?P<table>\S+)\s*\((?P<columns>.+)\)", re.IGNORECASE | re.DOTALL
+)
+_APPLICATION_LOCK = re.compile(
+    r"(?P<before>SET NOCOUNT ON; DECLARE @(?P<name>\w+) int; .*?)"
+    r"EXEC @(?P=name) = (?:\[[^\]]+\]\.)?sys\.sp_getapplock "
+    r"@Resource = N'(?P<resource>[^']{1,255})', @LockMode = N'(?P<mode>Shared|Exclusive)', "
+    r"@LockOwner = N'Transaction', "
+    r"@LockTimeout = (?P<patience>-?\d+); SET NOCOUNT OFF; SELECT @(?P=name) AS \w+",
+    re.IGNORECASE | re.DOTALL,
 )
 _DESCRIBED = re.compile(
     r"(?=.*sp_executesql).*?OBJECT_ID\(N'(?P<table>.+?)'\)", re.IGNORECASE | re.DOTALL

@@ -123,7 +123,7 @@ def _is_transient(read: _Read, product: dialect.Dialect) -> bool:
         return True
     if read.state[:2] == "08" and not read.by_server:
         return by_words(read.text) or read.state in ("08S01", "08003", "08007")
-    return by_sqlstate(read.state)
+    return by_sqlstate(read.state, read.text)
 
 
 def _is_lost(read: _Read) -> bool:

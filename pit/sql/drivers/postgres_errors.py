@@ -38,7 +38,7 @@ def told(error: psycopg.Error, script: str = "", ahead: int = 0, first: int = 1)
         message=_sentence(error)[:_LONGEST],
         line=line,
         kind=_kind(error),
-        retryable=by_sqlstate(state) if state else by_words(str(error)),
+        retryable=by_sqlstate(state, str(error)) if state else by_words(str(error)),
         snippet=snippet,
     )
 

@@ -36,9 +36,16 @@ _STATES = frozenset(
 )
 
 
-def by_sqlstate(state: str) -> bool:
+def by_sqlstate(state: str, message: str = "") -> bool:
     """Whether an error with this SQLSTATE is transient."""
-    return state in _STATES or (state[:2] in _CLASSES and state not in _NEVER)
+    if state in _STATES or (state[:2] in _CLASSES and state not in _NEVER):
+        return True
+    return state in _RACES and _RACE.search(message) is not None
+
+
+_RACES = ("23505", "XX000")
+_RACE = re.compile(r"\bpg_(class|type|namespace)_\w+_index\b|tuple concurrently (updated|deleted)")
+"""What Postgres says where two transactions make or change one table, type or schema."""
 
 
 _SQLSERVER = frozenset(
@@ -61,6 +68,24 @@ _SQLSERVER = frozenset(
 def by_sqlserver(number: int) -> bool:
     """Whether an error with this number of SQL Server's is transient."""
     return number in _SQLSERVER
+
+
+_ROLLED_BACK = frozenset(("40001", "40P01", "1205", "3960", "3961"))
+"""Serialisation failures and deadlocks."""
+THERE_NOW = frozenset(("42P06", "42P07", "2714", "2759"))
+"""A schema or table is there that was looked for and not found."""
+
+
+def collides(kind: str, message: str) -> bool:
+    """Whether what failed has met another transaction, is undone for certain, and may do now.
+
+    It holds for work that makes what it does not find.
+    """
+    if kind in _ROLLED_BACK or kind in THERE_NOW:
+        return True
+    if kind == "TransactionContext Error":
+        return "onflict" in message
+    return kind in _RACES and by_sqlstate(kind, message)
 
 
 _UNREACHED = re.compile(

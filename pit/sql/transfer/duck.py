@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pit.sql import dialect
+from pit.sql.connect import Database
 from pit.sql.dialect import Table
 from pit.sql.driver import Session
 from pit.sql.transfer.reader import prepared
 from pit.sql.transfer.sink import Plan, TargetColumn
+from pit.sql.transfer.turns.claim import Claim, Turn
+from pit.sql.transfer.turns.within import Queues
 from pit.sql.transfer.types import Kind, declared, kind
+
+_QUEUES = Queues()
+"""Of the tables and new schemas of all files: no other process has a file that is open here."""
 
 
 class DuckSink:
@@ -18,9 +25,11 @@ class DuckSink:
     dialect = dialect.DUCKDB
     stages = False
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, database: Database) -> None:
         self.session = session
         self._connection = prepared(self.session.native)
+        self._file = "" if database.in_memory else database.key
+        self._turns: list[Callable[[], None]] = []
 
     @property
     def looking(self) -> Any:
@@ -30,6 +39,28 @@ class DuckSink:
     def begin(self) -> None:
         """Open the transaction."""
         self._connection.execute("BEGIN TRANSACTION")
+
+    def take_turn(self, claim: Claim) -> Turn:
+        """By a queue, ahead of the transaction: it sees the file as it is when it begins."""
+        table = claim.table
+        if self._file:
+            self._connection.execute("ROLLBACK")
+            shared = claim.shared and self.existing(table) is not None
+            self._queue(claim, shared, table.schema.lower(), table.name.lower())
+            if not self._has_schema(table):
+                # Two transactions that make one schema collide.
+                self._queue(claim, False, table.schema.lower())
+            self._connection.execute("BEGIN TRANSACTION")
+        return Turn(table=table, schema_missing=True)
+
+    def _queue(self, claim: Claim, shared: bool, *name: str) -> None:
+        place = (self._file, *name)
+        self._turns.append(_QUEUES.take(place, shared, claim.waits, claim.heed))
+
+    def _has_schema(self, table: Table) -> bool:
+        schema = self.dialect.literal(table.schema)
+        query = f"SELECT 1 FROM duckdb_schemas() WHERE lower(schema_name) = lower({schema})"
+        return bool(self.rows(query))
 
     def commit(self) -> None:
         """Make everything stand."""
@@ -93,4 +124,6 @@ class DuckSink:
         self.session.interrupt()
 
     def close(self) -> None:
-        """Nothing is left to be given back."""
+        """The next load may have its turn."""
+        while self._turns:
+            self._turns.pop()()

@@ -14,16 +14,20 @@ from pit.sql import table, wire
 from pit.sql.changes import Changes, Loaded
 from pit.sql.dialect import BadName, Table
 from pit.sql.driver import Driver, Session, SqlFailure
-from pit.sql.drivers.transient import UNKNOWN_END, leaves_open
+from pit.sql.drivers.transient import THERE_NOW, UNKNOWN_END, collides, leaves_open
 from pit.sql.script import Report, connected
 from pit.sql.transfer.coerce import MARK, strict
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.match import Matched, match, ways
-from pit.sql.transfer.patience import Patience
+from pit.sql.transfer.patience import Collided, Patience
 from pit.sql.transfer.reader import Reader, private
 from pit.sql.transfer.rejects import Rejects
 from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
 from pit.sql.transfer.sinks import sink_of
+from pit.sql.transfer.turns.claim import Claim, Turn
+
+_SURPRISES = 2
+"""So often something may turn out to be there that was looked for and not found."""
 
 
 class Loading:
@@ -39,6 +43,7 @@ class Loading:
         self._reader: duckdb.DuckDBPyConnection | None = None
         self._sink: Sink | None = None
         self._changed: list[str] = []
+        self._surprises = 0
 
     def run(self) -> Report:
         """Load, and let go of the database; failures are in the report."""
@@ -101,10 +106,22 @@ class Loading:
             counts, rejected = self._done(sink, reader)
             self._stop.heed()
             self._commit(sink)
-        except BaseException:
+        except BaseException as error:
             sink.roll_back()
-            raise
+            raise self._met(error, reader) from None
         return counts, rejected
+
+    def _met(self, error: BaseException, reader: Reader) -> BaseException:
+        """An error after which all was undone; one of having met others says so."""
+        told = reader.told(error) if isinstance(error, duckdb.Error) else error
+        if not isinstance(told, SqlFailure):
+            return error
+        kind = told.failure.kind
+        # What is there but never found is no table that has come meanwhile.
+        self._surprises += kind in THERE_NOW
+        if self._surprises > _SURPRISES or not collides(kind, told.failure.message):
+            return error
+        return Collided(told.failure)
 
     def _commit(self, sink: Sink) -> None:
         """Make it stand; where that is left open, rows are not appended a second time."""
@@ -119,7 +136,8 @@ class Loading:
             raise
 
     def _done(self, sink: Sink, reader: Reader) -> tuple[Counts, int]:
-        target = self._table(sink)
+        turn = self._turn(sink)
+        target = turn.table
         replaces = self._work.mode is LoadMode.CREATE_OR_REPLACE
         existing = None if replaces else sink.existing(target)
         fields = reader.fields(None if existing is None else [one.name for one in existing])
@@ -138,6 +156,7 @@ class Loading:
             key=matched.key,
             query=self._query(matched, sink, reader, rejects.condition if rejected else ""),
             reader=self._reader,
+            schema_missing=turn.schema_missing,
         )
         changes = Changes(
             _Looking(sink.looking), sink.dialect, [target], self._max_change, _key(plan)
@@ -151,6 +170,17 @@ class Loading:
         self._changed = changes.after(Loaded(rows=counts.loaded, made=plan.create))
         changes.check()
         return counts, rejected
+
+    def _turn(self, sink: Sink) -> Turn:
+        """The turn at the table, before any look at it."""
+        claim = Claim(
+            table=self._table(sink),
+            mode=self._work.mode,
+            alone=self._max_change is not None,
+            tell=self._tell,
+            heed=self._stop.heed,
+        )
+        return sink.take_turn(claim)
 
     def _table(self, sink: Sink) -> Table:
         try:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
-from pit.sql.driver import CANCELLED, Failure, Session, SqlFailure
+from pit.sql.driver import CANCELLED, Busy, Failure, Session, SqlFailure
 from pit.sql.drivers.odbc_cancel import UnderWay
 from pit.sql.drivers.odbc_errors import Source, told
 from pit.sql.transfer.catalog import (
@@ -36,12 +36,16 @@ from pit.sql.transfer.tuples import (
     sqlite_limit,
     sqlserver_limit,
 )
+from pit.sql.transfer.turns import postgres, sqlserver
+from pit.sql.transfer.turns.claim import Claim, Turn
 from pit.sql.transfer.types import FLOATS, INTEGERS, Kind, NoType, declared, kind
 
 if TYPE_CHECKING:
     import pyodbc
 
 _BATCH = 5_000
+_LATEST = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
+"""A snapshot of the time before a load's turn would not show what others did until then."""
 _POSTGRES_AS_THEY_ARE = ("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "DECIMAL")
 
 
@@ -55,6 +59,7 @@ class OdbcSink:
         self._connection: pyodbc.Connection = session.native
         self._fast = _takes_arrays(self._connection)
         self._source = Source(driver=database.kind, place=database.display)
+        self._path = database.options.get("database", "")
         self._stop = threading.Event()
         self._under_way = UnderWay()
 
@@ -64,11 +69,39 @@ class OdbcSink:
         return self._connection
 
     def begin(self) -> None:
-        """Open the transaction: the connection no longer commits by itself."""
+        """Open the transaction: the connection no longer commits by itself.
+
+        SQLite has to be asked for the right to write, or two loads that have looked at the file
+        would each wait for the other to be done; Busy while another program has it.
+        """
+        if self.dialect is dialect.SQLITE:
+            self._first_in_line()
+            return
+        if self.dialect is dialect.POSTGRES:
+            self.execute(_LATEST)
         self._connection.autocommit = False
+
+    def _first_in_line(self) -> None:
+        try:
+            self.execute("BEGIN IMMEDIATE")
+        except SqlFailure as error:
+            if error.failure.retryable:
+                raise Busy(self._path, "another program") from None
+            raise
+
+    def take_turn(self, claim: Claim) -> Turn:
+        """By the server's locks, where the product is known."""
+        if self.dialect is dialect.POSTGRES:
+            return postgres.take(self, claim)
+        if self.dialect is dialect.SQLSERVER:
+            return sqlserver.take(self, claim)
+        return Turn(table=claim.table, schema_missing=True)
 
     def commit(self) -> None:
         """Make everything stand."""
+        if self.dialect is dialect.SQLITE:
+            self.execute("COMMIT")
+            return
         with self._told(""):
             self._connection.commit()
         self._connection.autocommit = True
@@ -78,6 +111,9 @@ class OdbcSink:
         import pyodbc
 
         with suppress(pyodbc.Error):
+            if self.dialect is dialect.SQLITE:
+                self._connection.execute("ROLLBACK")
+                return
             self._connection.rollback()
             self._connection.autocommit = True
 
@@ -128,7 +164,10 @@ class OdbcSink:
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """The rows of a query."""
         with self._told(query), self._watched() as cursor:
-            return [tuple(row) for row in cursor.execute(query).fetchall()]
+            cursor.execute(query)
+            while not cursor.description and cursor.nextset():
+                pass  # what a statement before the query has to say
+            return [tuple(row) for row in cursor.fetchall()]
 
     def pour(self, plan: Plan, into: str) -> int:
         """Insert the rows in batches."""

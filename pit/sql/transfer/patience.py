@@ -14,6 +14,16 @@ from pit.sql.script import Report
 from pit.sql.stop import Stop
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+_COLLISIONS = 7
+"""So often a piece of work that collided with others is begun again, in about five seconds."""
+
+
+class Collided(Exception):
+    """Somebody else was in the way, and all is undone: the same work may do now."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 class Patience:
@@ -40,11 +50,17 @@ class Patience:
         return Report(failure=failed)
 
     def _done(self, work: Callable[[], int]) -> int:
-        waited = 0
+        waited = collided = 0
         while True:
             self.stop.heed()
             try:
                 return work()
+            except Collided as collision:
+                if collided == _COLLISIONS:
+                    raise SqlFailure(collision.failure) from None
+                self._tell(f"{collision.failure.message.splitlines()[0]}; beginning again")
+                self.stop.pause(_FIRST_PAUSE * 2**collided * random.uniform(0.5, 1.5))
+                collided += 1
             except Busy as busy:
                 if not waited:
                     self._tell(busy.waits)

@@ -18,6 +18,8 @@ from pit.sql.drivers.postgres import conninfo
 from pit.sql.drivers.transient import LOST, by_sqlstate, by_words
 from pit.sql.transfer.catalog import postgres_columns, postgres_new
 from pit.sql.transfer.sink import STAGING, Plan, TargetColumn
+from pit.sql.transfer.turns import postgres as turns
+from pit.sql.transfer.turns.claim import Claim, Turn
 from pit.sql.transfer.types import MOMENTS, Kind, declared
 
 _BATCH = 16_384
@@ -60,7 +62,7 @@ def told(error: Any) -> SqlFailure:
             if details.get(key)
         ]
         text = "\n".join(parts)
-    transient = by_sqlstate(state) if state else by_words(text) or bool(LOST.search(text))
+    transient = by_sqlstate(state, text) if state else by_words(text) or bool(LOST.search(text))
     return SqlFailure(Failure(message=text[:_LONGEST].strip(), kind=state, retryable=transient))
 
 
@@ -83,9 +85,15 @@ class PostgresSink:
     def begin(self) -> None:
         """The transaction is open already; its values are the same wherever the server is."""
         self.connection.rollback()
+        # A snapshot of the time before the turn would not show what others did until then.
+        self.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         self.execute("SET LOCAL datestyle = 'ISO, YMD'")
         self.execute("SET LOCAL timezone = 'UTC'")
         self.execute("SET LOCAL intervalstyle = 'postgres'")
+
+    def take_turn(self, claim: Claim) -> Turn:
+        """By the server's locks."""
+        return turns.take(self, claim)
 
     def commit(self) -> None:
         """Make everything stand."""

@@ -16,6 +16,7 @@ from pit.model import LoadMode, Record
 from pit.sql import table as tables
 from pit.sql.dialect import Dialect, Table
 from pit.sql.transfer.files import refused
+from pit.sql.transfer.turns.claim import Claim, Turn
 from pit.sql.transfer.types import Kind
 
 STAGING = "pit_load"
@@ -45,7 +46,8 @@ class TargetColumn(Record):
 class Plan(Record):
     """A load, settled: the table, what becomes of it, and the query that gives its rows.
 
-    `create` says that the table is to be made. `query` selects `columns`, in order, on `reader`.
+    `create` says that the table is to be made, `schema_missing` that its schema is as well.
+    `query` selects `columns`, in order, on `reader`.
     """
 
     table: Table
@@ -55,6 +57,7 @@ class Plan(Record):
     key: tuple[str, ...]
     query: str
     reader: duckdb.DuckDBPyConnection
+    schema_missing: bool = True
 
     @property
     def staged(self) -> bool:
@@ -86,6 +89,9 @@ class Sink(Protocol):
 
     def begin(self) -> None:
         """Open the transaction."""
+
+    def take_turn(self, claim: Claim) -> Turn:
+        """Wait until no other load is in the way; first of all, and held to the end."""
 
     def commit(self) -> None:
         """Make everything stand."""
@@ -189,12 +195,17 @@ class Writing:
         self.others = [name for name in self.names if name not in self.key]
 
     def made(self) -> list[str]:
-        """The table anew, and its schema if need be."""
+        """The table anew, and its schema if need be.
+
+        Only a load that is to replace the table drops one: any other has found none, and where one
+        has come since, it is somebody else's.
+        """
         plan = self._plan
         found = []
-        if plan.table.schema and not plan.table.server:
+        if plan.schema_missing and plan.table.schema and not plan.table.server:
             found += self._schema_made(plan.table)
-        found.append(f"DROP TABLE IF EXISTS {self.target}")
+        if plan.mode is LoadMode.CREATE_OR_REPLACE:
+            found.append(f"DROP TABLE IF EXISTS {self.target}")
         own = {name: " NOT NULL" for name in self.key}
         if len(own) == 1:
             own = dict.fromkeys(own, " NOT NULL PRIMARY KEY")

@@ -13,7 +13,7 @@ def sink_of(session: Session, database: Database) -> Sink:
         case "duckdb":
             from pit.sql.transfer.duck import DuckSink
 
-            return DuckSink(session)
+            return DuckSink(session, database)
         case "sqlite":
             from pit.sql.transfer.sqlite import SqliteSink
 

@@ -14,6 +14,7 @@ from pit.sql.drivers.sqlite import raised
 from pit.sql.transfer.catalog import plain_new, sqlite_columns
 from pit.sql.transfer.sink import Plan, TargetColumn
 from pit.sql.transfer.tuples import for_sqlite, sqlite_limit
+from pit.sql.transfer.turns.claim import Claim, Turn
 from pit.sql.transfer.types import Kind
 
 _BATCH = 10_000
@@ -39,6 +40,10 @@ class SqliteSink:
     def begin(self) -> None:
         """Open the transaction, with the right to write; Busy while another program has it."""
         self._do("BEGIN IMMEDIATE")
+
+    def take_turn(self, claim: Claim) -> Turn:
+        """The right to write is the turn, for all tables of the file."""
+        return Turn(table=claim.table, schema_missing=True)
 
     def commit(self) -> None:
         """Make everything stand."""
