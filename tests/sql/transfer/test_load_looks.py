@@ -418,7 +418,8 @@ def test_a_look_that_fails_ends_the_load_or_nothing(
         try:
             assert asked(sink.looking, "SELECT nope FROM made") is None
         except SqlFailure:
-            assert kind.name == "duckdb", "whose transactions end with most errors"
+            # Most errors end a transaction of DuckDB's, which also is behind the test server.
+            assert kind.name in ("duckdb", "sqlserver")
         else:
             assert asked(sink.looking, "SELECT 1 AS one") == [(1,)]
             sink.commit()
@@ -542,3 +543,14 @@ def test_a_connection_of_adbc_that_is_refused_says_so(place: Place, tmp_path: Pa
         assert failure.message.startswith(f"cannot connect to {database.display}: connection to")
         assert words in failure.message
         assert failure.retryable is again
+
+
+def test_rows_are_streamed_whatever_was_read_before(talk: Conversation, place: Place) -> None:
+    mover = Mover(talk, place.url())
+    rows = "".join(f"{i},{i}\n" for i in range(20_000))
+    (mover.data / "rows.csv").write_text(f"id,v\n{rows}")
+    mover.loads("rows.csv")
+    (mover.data / "rows.csv").write_text(f"id,v\n{rows}x,1\n")
+    assert mover.fails("rows.csv").startswith('rows.csv, row 20001, column "id": "x" is not')
+    assert "extra copy" not in talk.errors()
+    assert place.ask("SELECT count(*) FROM t") == [(20_000,)]
