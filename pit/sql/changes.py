@@ -93,7 +93,7 @@ class Changes:
         self._after: dict[Table, State] = {}
 
     def before(self) -> None:
-        """Look at the tables; raises nothing that a database says."""
+        """Look at the tables; raises only what has ended the transaction of a load."""
         for one in self._tables:
             self._before[one] = self._state(one)
 
@@ -139,7 +139,7 @@ class Changes:
         for one in self._tables:
             was = self._before.get(one, State(there=False))
             now = self._after[one].rows if one in self._after else self._counted(one)
-            if now is None and was.rows:
+            if now is None and (was.rows or not was.known):
                 if exists(self._native, self._dialect, one):
                     return f"the rows of {one} cannot be counted, which max_change needs"
                 now = 0
@@ -172,7 +172,7 @@ class Changes:
         rows = self._counted(one) if known is None else known
         if rows is None or rows > _FEW:
             return State(there=True, rows=rows)
-        columns = self._columns(name)
+        columns = self._columns(one)
         key = self._key if self._key in columns else ""
         nulls, ends = self._nulls(name, columns, rows, key)
         return State(there=True, rows=rows, nulls=nulls, key=key, range=ends)
@@ -192,9 +192,12 @@ class Changes:
                 # By its size, as long as nobody has counted, or rows came since.
                 size = "pg_relation_size(oid)"
                 grown = f"reltuples / greatest(relpages, 1) * {size} / {_PAGE}"
+                # What the role may not read it cannot count either.
                 query = (
-                    f"SELECT greatest(reltuples, CASE WHEN reltuples > 0 THEN {grown} "
-                    f"ELSE {size} / {_ROW} END) FROM pg_class WHERE oid = to_regclass({name})"
+                    f"SELECT CASE WHEN has_any_column_privilege(oid, 'SELECT') THEN "
+                    f"greatest(reltuples, CASE WHEN reltuples > 0 THEN {grown} "
+                    f"ELSE {size} / {_ROW} END) ELSE {_FEW + 1} END "
+                    f"FROM pg_class WHERE oid = to_regclass({name})"
                 )
             case "sqlserver":
                 query = (
@@ -210,7 +213,17 @@ class Changes:
         rows = self._ask(query)
         return bool(rows) and rows[0][0] is not None and float(rows[0][0]) > _FEW
 
-    def _columns(self, name: str) -> list[str]:
+    def _columns(self, one: Table) -> list[str]:
+        """The columns that may be read."""
+        name = self._dialect.quoted(one)
+        if self._dialect.name == "postgres":
+            rows = self._ask(
+                f"SELECT attname FROM pg_attribute WHERE attrelid = "
+                f"to_regclass({self._dialect.literal(name)}) AND attnum > 0 AND NOT attisdropped "
+                f"AND has_column_privilege(attrelid, attnum, 'SELECT') "
+                f"ORDER BY attnum LIMIT {_COLUMNS}"
+            )
+            return [str(row[0]) for row in rows]
         found = looked(self._native, f"SELECT * FROM {name} WHERE 1 = 0")
         columns = found.columns[:_COLUMNS] if found is not None else ()
         return [one for one in columns if one and "\0" not in one]  # some drivers garble names
@@ -222,15 +235,20 @@ class Changes:
         counts = [f"count({column})" for column in quoted]
         if not counts:
             return {}, None
-        ends = (
-            [f"min({self._dialect.quote(key)})", f"max({self._dialect.quote(key)})"] if key else []
-        )
+        ends = [self._end(word, key) for word in ("min", "max")] if key else []
         found = self._ask(f"SELECT {', '.join([*counts, *ends])} FROM {name}")
+        if not found and ends:  # its type has no order
+            found = self._ask(f"SELECT {', '.join(counts)} FROM {name}")
         if not found:
             return {}, None
         nulls = {column: rows - int(n) for column, n in zip(columns, found[0], strict=False)}
         last = found[0][len(columns) :]
         return nulls, (str(last[0]), str(last[1])) if last and last[0] is not None else None
+
+    def _end(self, word: str, key: str) -> str:
+        """The smallest or the largest value of a column, as the database writes it."""
+        value = f"{word}({self._dialect.quote(key)})"
+        return f"CAST({value} AS text)" if self._dialect.name == "postgres" else value
 
     def _ask(self, query: str) -> list[Any]:
         """The rows of a query; none if the database will not answer it."""
@@ -247,7 +265,8 @@ class Looked(Record, frozen=True):
 def looked(native: Any, query: str) -> Looked | None:
     """The result of a small query on a library's own connection; None if it fails.
 
-    A failed query must not spoil the transaction that it is in: Postgres wants a savepoint.
+    A failed query must not spoil the transaction that it is in: Postgres wants a savepoint. What a
+    load looks with raises SqlFailure where it has, which is the load's failure.
     """
     saved = native.transaction() if hasattr(native, "transaction") else nullcontext()
     try:
@@ -258,6 +277,8 @@ def looked(native: Any, query: str) -> Looked | None:
             if cursor is not native:
                 cursor.close()
             return Looked(columns=columns, rows=rows)
+    except SqlFailure:
+        raise
     # Each library has errors of its own, and what cannot be known here is just not told.
     except Exception:
         return None

@@ -111,7 +111,8 @@ def _place(message: str, product: dialect.Dialect, text: str, first: int) -> tup
 
 
 def _kind(read: _Read) -> str:
-    if read.state in ("HY008", "57014") or "Operation canceled" in read.text:
+    timed_out = read.state == "57014" and "statement timeout" in read.text
+    if not timed_out and (read.state in ("HY008", "57014") or "Operation canceled" in read.text):
         return CANCELLED
     return str(read.number) if read.by_server else read.state
 

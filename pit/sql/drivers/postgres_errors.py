@@ -74,8 +74,12 @@ def lost(error: psycopg.Error) -> bool:
 
 def unreached(error: psycopg.Error, display: str) -> Failure:
     """A connection that could not be made."""
-    state = error.sqlstate or ""
-    words = _QUESTION.sub("", " ".join(str(error).split()))
+    return unreachable(str(error), error.sqlstate or "", display)
+
+
+def unreachable(text: str, state: str, display: str) -> Failure:
+    """What libpq says of a connection that could not be made."""
+    words = _QUESTION.sub("", " ".join(text.split()))
     # Of several addresses one may refuse the connection and another one the password.
     denied = _DENIED.search(words) is not None
     return Failure(

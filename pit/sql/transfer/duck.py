@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import duckdb
+
 from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
-from pit.sql.driver import Session
+from pit.sql.driver import Session, SqlFailure
+from pit.sql.drivers.duck_errors import failure
+from pit.sql.transfer.looking import Looking
 from pit.sql.transfer.reader import prepared
-from pit.sql.transfer.sink import Plan, TargetColumn
+from pit.sql.transfer.sink import Plan, Poured, TargetColumn
 from pit.sql.transfer.turns.claim import Claim, Turn
 from pit.sql.transfer.turns.within import Queues
 from pit.sql.transfer.types import Kind, declared, kind
@@ -33,8 +37,26 @@ class DuckSink:
 
     @property
     def looking(self) -> Any:
-        """The connection."""
-        return self._connection
+        """The connection, for looks that do not pass over what they have ended."""
+        return Looking(self._look, self._lives)
+
+    def _look(self, query: str) -> tuple[list[str], list[tuple[object, ...]]]:
+        try:
+            found = self._connection.execute(query)
+            return [str(one[0]) for one in found.description or ()], found.fetchall()
+        except duckdb.Error as error:
+            raise SqlFailure(failure(error)) from None
+
+    def _lives(self) -> bool:
+        """Whether the transaction goes on; most errors end it, whose COMMIT then says nothing."""
+        try:
+            self._prove()
+        except duckdb.Error:
+            return False
+        return True
+
+    def _prove(self) -> None:
+        self._connection.execute("SELECT 1").fetchall()
 
     def begin(self) -> None:
         """Open the transaction."""
@@ -63,7 +85,8 @@ class DuckSink:
         return bool(self.rows(query))
 
     def commit(self) -> None:
-        """Make everything stand."""
+        """Make everything stand, unless an error has ended the transaction."""
+        self._prove()
         self._connection.execute("COMMIT")
 
     def roll_back(self) -> None:
@@ -106,10 +129,11 @@ class DuckSink:
         """The rows of a query."""
         return self._connection.execute(query).fetchall()
 
-    def pour(self, plan: Plan, into: str) -> int:
+    def pour(self, plan: Plan, into: str) -> Poured:
         """INSERT … SELECT from the files."""
         names = ", ".join(self.dialect.quote(one.name) for one in plan.columns)
-        return self.execute(f"INSERT INTO {into} ({names}) {plan.query}")
+        count = self.execute(f"INSERT INTO {into} ({names}) {plan.query}")
+        return Poured(read=count, loaded=count)
 
     def expression(self, column: TargetColumn, value: str) -> str:
         """As it is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -11,11 +10,10 @@ from typing import Any
 import duckdb
 
 from pit.sql import dialect, table
-from pit.sql.driver import Failure, SqlFailure
-from pit.sql.drivers.transient import LOST, by_words
+from pit.sql.transfer.adbc_errors import ended, told
 from pit.sql.transfer.coerce import fit
 from pit.sql.transfer.files import refused
-from pit.sql.transfer.postgres import PostgresSink, told
+from pit.sql.transfer.postgres import PostgresSink
 from pit.sql.transfer.reader import private
 from pit.sql.transfer.stored import copied
 from pit.sql.transfer.types import Kind, NoType, kind
@@ -78,7 +76,7 @@ class PostgresSource:
             raise told(error) from None
         except duckdb.Error:
             if plain is not None and plain.failure is not None:
-                raise _ended(plain.failure) from None
+                raise ended(plain.failure) from None
             raise
 
     def _described(self, query: str) -> list[tuple[str, str, str]]:
@@ -239,15 +237,3 @@ class _Plain:
         """Returns when nobody reads any more."""
         with self._reading:
             self._closed = True
-
-
-_PASSING = re.compile(r"conflict with recovery|could not serialize|deadlock detected")
-_SAID = re.compile(r"\[PGRES_\w+\]: *(ERROR|FATAL|PANIC): *(.*)", re.DOTALL)
-
-
-def _ended(error: Exception) -> SqlFailure:
-    """What Postgres says in the middle of a result; there is no SQLSTATE with it."""
-    said = _SAID.search(str(error))
-    text = f"{said[1]}: {said[2].strip()}" if said else str(error).strip()
-    passes = by_words(text) or any(words.search(text) for words in (LOST, _PASSING))
-    return SqlFailure(Failure(message=text, kind="", retryable=passes))

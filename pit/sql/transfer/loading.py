@@ -158,9 +158,9 @@ class Loading:
             reader=self._reader,
             schema_missing=turn.schema_missing,
         )
-        changes = Changes(
-            _Looking(sink.looking), sink.dialect, [target], self._max_change, _key(plan)
-        )
+        looking = _Looking(sink.looking)
+        key = _key(plan, looking.native)
+        changes = Changes(looking, sink.dialect, [target], self._max_change, key)
         changes.before()
         try:
             counts = carry_out(sink, plan, self._stop.heed)
@@ -220,7 +220,7 @@ class Loading:
     # ------------------------------------------------------------ words
 
     def _summary(self, counts: Counts, rejected: int, files: int, seconds: float) -> str:
-        read = counts.loaded + rejected
+        read = counts.read + rejected
         of = f" of {files:,} files" if files > 1 else ""
         parts = [f"{_rows(read)} read{of}", f"{counts.loaded:,} loaded into {self._work.table}"]
         if counts.updated is not None:
@@ -241,9 +241,11 @@ class _Looking:
         self.native = native
 
 
-def _key(plan: Plan) -> str:
-    """The column whose range is told."""
-    return plan.key[0] if plan.key else ""
+def _key(plan: Plan, looking: Any) -> str:
+    """The column whose range is told, if it has one."""
+    types = {one.name: one.declared for one in plan.columns}
+    first = plan.key[0] if plan.key else ""
+    return first if first and looking.orders(types[first]) else ""
 
 
 def _rows(count: int) -> str:

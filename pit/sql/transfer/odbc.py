@@ -26,7 +26,9 @@ from pit.sql.transfer.catalog import (
     sqlite_columns,
     sqlserver_columns,
 )
-from pit.sql.transfer.sink import Plan, TargetColumn
+from pit.sql.transfer.looking import Looking, PostgresLooking
+from pit.sql.transfer.sink import Plan, Poured, TargetColumn
+from pit.sql.transfer.transaction import Transaction, rolled_back
 from pit.sql.transfer.tuples import (
     EXACT_IN_FLOATS,
     as_text,
@@ -65,8 +67,16 @@ class OdbcSink:
 
     @property
     def looking(self) -> Any:
-        """The connection."""
-        return self._connection
+        """The connection, for looks that do not pass over what they have ended."""
+        if self.dialect is dialect.POSTGRES:
+            return PostgresLooking(self)
+        return Looking(self._look, self._lives)
+
+    def _look(self, query: str) -> tuple[list[str], list[tuple[object, ...]]]:
+        with self._told(query), self._watched() as cursor:
+            cursor.execute(query)
+            names = [str(one[0]) for one in cursor.description or ()]
+            return names, [tuple(row) for row in cursor.fetchall()] if names else []
 
     def begin(self) -> None:
         """Open the transaction: the connection no longer commits by itself.
@@ -80,6 +90,17 @@ class OdbcSink:
         if self.dialect is dialect.POSTGRES:
             self.execute(_LATEST)
         self._connection.autocommit = False
+        if self.dialect is dialect.POSTGRES:
+            self._transaction = Transaction(self.rows)
+
+    def _lives(self) -> bool:
+        """Whether the transaction goes on, as far as the product tells."""
+        if self.dialect is not dialect.SQLSERVER:
+            return True
+        try:
+            return int(str(self.rows("SELECT @@TRANCOUNT")[0][0])) > 0
+        except SqlFailure:
+            return False
 
     def _first_in_line(self) -> None:
         try:
@@ -98,10 +119,14 @@ class OdbcSink:
         return Turn(table=claim.table, schema_missing=True)
 
     def commit(self) -> None:
-        """Make everything stand."""
+        """Make everything stand, if it is all there yet."""
         if self.dialect is dialect.SQLITE:
             self.execute("COMMIT")
             return
+        if self.dialect is dialect.POSTGRES:
+            self._transaction.prove()
+        elif not self._lives():
+            raise rolled_back()
         with self._told(""):
             self._connection.commit()
         self._connection.autocommit = True
@@ -169,7 +194,7 @@ class OdbcSink:
                 pass  # what a statement before the query has to say
             return [tuple(row) for row in cursor.fetchall()]
 
-    def pour(self, plan: Plan, into: str) -> int:
+    def pour(self, plan: Plan, into: str) -> Poured:
         """Insert the rows in batches."""
         names = ", ".join(self.dialect.quote(one.name) for one in plan.columns)
         marks = ", ".join(self._mark(one) for one in plan.columns)
@@ -184,7 +209,7 @@ class OdbcSink:
                 self._heed()
                 cursor.executemany(insert, rows)
                 count += len(rows)
-        return count
+        return Poured(read=count, loaded=count)
 
     def _mark(self, column: TargetColumn) -> str:
         """A parameter; Postgres must be told its type."""

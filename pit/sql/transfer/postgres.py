@@ -7,23 +7,25 @@ jsonb behind its version. Types that only the server can read come as text into 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
-from pit.sql.driver import Failure, Session, SqlFailure, Unavailable
+from pit.sql.driver import Session, SqlFailure, Unavailable
 from pit.sql.drivers.postgres import conninfo
-from pit.sql.drivers.transient import LOST, by_sqlstate, by_words
+from pit.sql.transfer.adbc_errors import told, unreached
 from pit.sql.transfer.catalog import postgres_columns, postgres_new
-from pit.sql.transfer.sink import STAGING, Plan, TargetColumn
+from pit.sql.transfer.looking import PostgresLooking
+from pit.sql.transfer.sink import STAGING, Plan, Poured, TargetColumn
+from pit.sql.transfer.streamed import Batches
+from pit.sql.transfer.transaction import Transaction
 from pit.sql.transfer.turns import postgres as turns
 from pit.sql.transfer.turns.claim import Claim, Turn
 from pit.sql.transfer.types import MOMENTS, Kind, declared
 
 _BATCH = 16_384
-_LONGEST = 4000
 _UUID = "unhex(replace(CAST({} AS VARCHAR), '-', ''))"
 _JSONB = "('\\x01'::BLOB || encode(CAST({} AS VARCHAR)))"
 
@@ -41,29 +43,7 @@ def connect(database: Database) -> Any:
     try:
         return adbc.connect(conninfo(database))
     except adbc.Error as error:
-        raise told(error) from None
-
-
-def told(error: Any) -> SqlFailure:
-    """An error of ADBC's."""
-    details = {key: bytes(value).decode(errors="replace") for key, value in error.details or ()}
-    state = error.sqlstate or ""
-    primary = details.get("PG_DIAG_MESSAGE_PRIMARY")
-    text = str(error)
-    if primary:
-        parts = [f"{details.get('PG_DIAG_SEVERITY_NONLOCALIZED', 'ERROR')}: {primary}"]
-        parts += [
-            f"{word}: {details[key]}"
-            for word, key in (
-                ("DETAIL", "PG_DIAG_MESSAGE_DETAIL"),
-                ("HINT", "PG_DIAG_MESSAGE_HINT"),
-                ("CONTEXT", "PG_DIAG_CONTEXT"),
-            )
-            if details.get(key)
-        ]
-        text = "\n".join(parts)
-    transient = by_sqlstate(state, text) if state else by_words(text) or bool(LOST.search(text))
-    return SqlFailure(Failure(message=text[:_LONGEST].strip(), kind=state, retryable=transient))
+        raise unreached(error, database.display) from None
 
 
 class PostgresSink:
@@ -75,32 +55,47 @@ class PostgresSink:
     def __init__(self, session: Session, database: Database) -> None:
         self.session = session
         self.connection = connect(database)
+        self._spoilt: SqlFailure | None = None
         self._pid = int(str(self.rows("SELECT pg_backend_pid()")[0][0]))
 
     @property
     def looking(self) -> Any:
-        """The connection, as others take it to be."""
-        return _Looking(self)
+        """The connection, for looks that leave the transaction as it is."""
+        return PostgresLooking(self)
 
     def begin(self) -> None:
         """The transaction is open already; its values are the same wherever the server is."""
-        self.connection.rollback()
+        with self._telling():
+            self.connection.rollback()
+        self._spoilt = None
         # A snapshot of the time before the turn would not show what others did until then.
         self.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         self.execute("SET LOCAL datestyle = 'ISO, YMD'")
         self.execute("SET LOCAL timezone = 'UTC'")
         self.execute("SET LOCAL intervalstyle = 'postgres'")
+        self._transaction = Transaction(self.rows)
 
     def take_turn(self, claim: Claim) -> Turn:
         """By the server's locks."""
         return turns.take(self, claim)
 
     def commit(self) -> None:
-        """Make everything stand."""
-        try:
+        """Make everything stand; raises what has spoilt it, if anything has."""
+        if self._spoilt is not None:
+            raise self._spoilt
+        self._transaction.prove()
+        with self._telling():
             self.connection.commit()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turns ADBC's errors into Pit's; the first is kept, as it has ended the transaction."""
+        try:
+            yield
         except self.connection.Error as error:
-            raise told(error) from None
+            failed = told(error)
+            self._spoilt = self._spoilt or failed
+            raise failed from None
 
     def roll_back(self) -> None:
         """Undo everything."""
@@ -117,42 +112,35 @@ class PostgresSink:
 
     def execute(self, statement: str) -> int:
         """Carry out a statement."""
-        try:
-            with self.connection.cursor() as cursor:
-                cursor.execute(statement)
-                return max(int(cursor.rowcount), 0)
-        except self.connection.Error as error:
-            raise told(error) from None
+        with self._telling(), self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            return max(int(cursor.rowcount), 0)
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """The rows of a query."""
-        try:
-            with self.connection.cursor() as cursor:
-                cursor.execute(query)
-                found: list[tuple[object, ...]] = cursor.fetchall()
-                return found
-        except self.connection.Error as error:
-            raise told(error) from None
+        with self._telling(), self.connection.cursor() as cursor:
+            cursor.execute(query)
+            found: list[tuple[object, ...]] = cursor.fetchall()
+            return found
 
-    def pour(self, plan: Plan, into: str) -> int:
+    def pour(self, plan: Plan, into: str) -> Poured:
         """COPY the batches, as they are read."""
         staged = into == self.dialect.quote(STAGING)
         name = STAGING if staged else plan.table.name
         schema = None if staged else plan.table.schema or self._schema(into)
-        batches = plan.reader.execute(plan.query).to_arrow_reader(_BATCH)
-        counted = _Counted(batches)
-        try:
-            with self.connection.cursor() as cursor:
-                cursor.adbc_ingest(
-                    name,
-                    counted.reader(),
-                    mode="append",
-                    db_schema_name=schema,
-                    temporary=staged,
-                )
-        except self.connection.Error as error:
-            raise counted.failure or told(error) from None
-        return counted.rows
+        with closing(Batches(plan.reader, plan.query, _BATCH)) as batches:
+            try:
+                with self._telling(), self.connection.cursor() as cursor:
+                    cursor.adbc_ingest(
+                        name,
+                        batches.reader(),
+                        mode="append",
+                        db_schema_name=schema,
+                        temporary=staged,
+                    )
+            except SqlFailure as failed:
+                raise batches.failure or failed from None
+        return Poured(read=batches.rows, loaded=batches.rows)
 
     def _schema(self, into: str) -> str | None:
         found = self.rows(
@@ -194,52 +182,3 @@ class PostgresSink:
         """Close the connection; the temporary table dies with it."""
         with suppress(self.connection.Error):
             self.connection.close()
-
-
-class _Looking:
-    """ADBC's connection with what DB-API libraries have beyond the standard."""
-
-    def __init__(self, sink: PostgresSink) -> None:
-        self._sink = sink
-
-    def execute(self, query: str) -> Any:
-        """A cursor with the rows of a query."""
-        cursor = self._sink.connection.cursor()
-        cursor.execute(query)
-        return cursor
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """A savepoint: what fails in the block spoils nothing."""
-        self._sink.execute("SAVEPOINT pit_look")
-        try:
-            yield
-        except BaseException:
-            self._sink.execute("ROLLBACK TO SAVEPOINT pit_look")
-            raise
-        self._sink.execute("RELEASE SAVEPOINT pit_look")
-
-
-class _Counted:
-    """Batches on their way, counted; keeps the error that reading them may end with."""
-
-    def __init__(self, batches: Any) -> None:
-        self._batches = batches
-        self.rows = 0
-        self.failure: Exception | None = None
-
-    def reader(self) -> Any:
-        """The same batches again."""
-        import pyarrow
-
-        return pyarrow.RecordBatchReader.from_batches(self._batches.schema, self._each())
-
-    def _each(self) -> Any:
-        try:
-            for batch in self._batches:
-                self.rows += batch.num_rows
-                yield batch
-        # ADBC would tell of it in words of its own.
-        except Exception as error:
-            self.failure = error
-            raise

@@ -15,6 +15,7 @@ import duckdb
 from pit.model import LoadMode, Record
 from pit.sql import table as tables
 from pit.sql.dialect import Dialect, Table
+from pit.sql.transfer.arrived import inserted
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.turns.claim import Claim, Turn
 from pit.sql.transfer.types import Kind
@@ -65,9 +66,20 @@ class Plan(Record):
         return self.mode is LoadMode.UPSERT or any(one.staged for one in self.columns)
 
 
-class Counts(Record):
-    """What a load did to the table: rows that were loaded, and of an upsert how many were there."""
+class Poured(Record):
+    """How many rows were read, and how many of them the database says it has taken."""
 
+    read: int
+    loaded: int
+
+
+class Counts(Record):
+    """What a load did to the table: rows that were read, those that the database has taken.
+
+    Of an upsert, also how many were there.
+    """
+
+    read: int
     loaded: int
     updated: int | None = None
     inserted: int | None = None
@@ -85,7 +97,7 @@ class Sink(Protocol):
 
     @property
     def looking(self) -> Any:
-        """What the library takes queries with, within the transaction (`execute`)."""
+        """What takes queries within the transaction (`execute`), and knows types (`orders`)."""
 
     def begin(self) -> None:
         """Open the transaction."""
@@ -111,7 +123,7 @@ class Sink(Protocol):
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """The rows of a small query."""
 
-    def pour(self, plan: Plan, into: str) -> int:
+    def pour(self, plan: Plan, into: str) -> Poured:
         """Put all rows of the plan into a table, whose quoted name is `into`; how many."""
 
     def expression(self, column: TargetColumn, value: str) -> str:
@@ -134,7 +146,7 @@ def carry_out(sink: Sink, plan: Plan, watched: Callable[[], None]) -> Counts:
     loaded = 0
     if staged:
         sink.execute(write.staging_made())
-        loaded = sink.pour(plan, write.staging)
+        loaded = sink.pour(plan, write.staging).read
         if plan.key:
             _check_key(sink, plan, write)
     watched()
@@ -144,20 +156,40 @@ def carry_out(sink: Sink, plan: Plan, watched: Callable[[], None]) -> Counts:
     elif plan.mode is LoadMode.TRUNCATE_AND_LOAD:
         sink.execute(write.cleared())
     if not staged:
-        return Counts(loaded=sink.pour(plan, write.target))
+        return _straight(sink, plan, write)
     counts = _moved(sink, plan, write, loaded)
     sink.execute(f"DROP TABLE {write.staging}")
     return counts
 
 
+def _straight(sink: Sink, plan: Plan, write: Writing) -> Counts:
+    """Into the table itself."""
+    asks = sink.dialect.name == "postgres" and not plan.create
+    before = inserted(sink.rows, write.target) if asks else None
+    poured = sink.pour(plan, write.target)
+    after = None if before is None else inserted(sink.rows, write.target)
+    if before is None or after is None:
+        return Counts(read=poured.read, loaded=poured.loaded)
+    return Counts(read=poured.read, loaded=min(poured.loaded, after - before))
+
+
 def _moved(sink: Sink, plan: Plan, write: Writing, loaded: int) -> Counts:
     """From the temporary table into the table."""
     if plan.mode is not LoadMode.UPSERT:
-        sink.execute(write.moved())
-        return Counts(loaded=loaded)
+        moved = sink.execute(write.moved())
+        return Counts(read=loaded, loaded=_stands(sink, loaded, moved))
     updated = sink.execute(write.updated()) if write.others else _already(sink, write)
-    inserted = sink.execute(write.moved(only_new=True))
-    return Counts(loaded=loaded, updated=updated, inserted=inserted)
+    new = sink.execute(write.moved(only_new=True))
+    stands = _stands(sink, loaded, updated + new)
+    return Counts(read=loaded, loaded=stands, updated=updated, inserted=new)
+
+
+def _stands(sink: Sink, sent: int, changed: int) -> int:
+    """How many rows are in the table, of those that were sent: a trigger may keep some away.
+
+    Only Postgres counts what a statement has done in the same way whatever triggers do.
+    """
+    return min(sent, changed) if sink.dialect.name == "postgres" else sent
 
 
 def _already(sink: Sink, write: Writing) -> int:

@@ -7,12 +7,14 @@ import threading
 from typing import Any
 
 from pit.sql import dialect
+from pit.sql.changes import is_view
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
 from pit.sql.driver import CANCELLED, Failure, Session, SqlFailure
 from pit.sql.drivers.sqlite import raised
 from pit.sql.transfer.catalog import plain_new, sqlite_columns
-from pit.sql.transfer.sink import Plan, TargetColumn
+from pit.sql.transfer.looking import Looking
+from pit.sql.transfer.sink import Plan, Poured, TargetColumn
 from pit.sql.transfer.tuples import for_sqlite, sqlite_limit
 from pit.sql.transfer.turns.claim import Claim, Turn
 from pit.sql.transfer.types import Kind
@@ -34,8 +36,15 @@ class SqliteSink:
 
     @property
     def looking(self) -> Any:
-        """The connection."""
-        return self._connection
+        """The connection, for looks that do not pass over what they have ended."""
+        return Looking(self._look, lambda: self._connection.in_transaction)
+
+    def _look(self, query: str) -> tuple[list[str], list[tuple[object, ...]]]:
+        try:
+            found = self._connection.execute(query)
+            return [str(one[0]) for one in found.description or ()], found.fetchall()
+        except sqlite3.Error as error:
+            raise raised(error, self._path) from None
 
     def begin(self) -> None:
         """Open the transaction, with the right to write; Busy while another program has it."""
@@ -75,22 +84,25 @@ class SqliteSink:
         except sqlite3.Error as error:
             raise raised(error, self._path) from None
 
-    def pour(self, plan: Plan, into: str) -> int:
+    def pour(self, plan: Plan, into: str) -> Poured:
         """Insert the rows in batches."""
         names = ", ".join(self.dialect.quote(one.name) for one in plan.columns)
         marks = ", ".join("?" for _ in plan.columns)
         insert = f"INSERT INTO {into} ({names}) VALUES ({marks})"
+        view = is_view(self.looking, self.dialect, plan.table)
         result = plan.reader.execute(plan.query)
-        count = 0
+        read = loaded = 0
         while rows := result.fetchmany(_BATCH):
             if self._stop.is_set():
                 raise SqlFailure(Failure(message="interrupted", kind=CANCELLED))
             try:
-                self._connection.executemany(insert, rows)
+                done = self._connection.executemany(insert, rows)
             except sqlite3.Error as error:
                 raise raised(error, self._path) from None
-            count += len(rows)
-        return count
+            # A table may say ON CONFLICT IGNORE; what a view's trigger does is not counted.
+            loaded += len(rows) if view else done.rowcount
+            read += len(rows)
+        return Poured(read=read, loaded=loaded)
 
     def expression(self, column: TargetColumn, value: str) -> str:
         """As SQLite stores it."""
