@@ -67,6 +67,11 @@ def kind(text: str) -> Kind:
     return Kind(text=text, base=_SAME.get(text, text.partition("(")[0]))
 
 
+def element(column: Kind) -> Kind:
+    """The type of the elements of a list or an array."""
+    return kind(column.text[: column.text.rindex("[")])
+
+
 # ---------------------------------------------------------------- new tables
 
 _POSTGRES = {
@@ -208,6 +213,16 @@ def list_of(column: Kind) -> str:
 
 
 # ---------------------------------------------------------------- tables that are there
+
+
+def of_numeric(precision: int, scale: int) -> str:
+    """The decimal that holds every number of such a numeric of Postgres's; empty if none does.
+
+    Its scale may be negative, for numbers that end in zeros, and larger than the precision.
+    """
+    digits, fraction = max(precision, scale, precision - scale), max(scale, 0)
+    return f"DECIMAL({digits},{fraction})" if digits <= 38 else ""
+
 
 _FROM_SQLITE = {
     "BOOLEAN": "BOOLEAN",
