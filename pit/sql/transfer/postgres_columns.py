@@ -13,7 +13,7 @@ from typing import Any
 
 from pit.model import Record
 from pit.sql import table
-from pit.sql.transfer.coerce import fit
+from pit.sql.transfer.coerce import era, fit
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.stored import Column, ended
 from pit.sql.transfer.types import Kind, kind, of_numeric
@@ -204,7 +204,7 @@ def _odd_value(column: QueryColumn, odd: str) -> str:
         says = f"{_not_there(column)}; cast it to text in the query"
         ends = ended(column.name, says, shown, ROW)
         if column.type_name == "interval":
-            return ends
+            return f"coalesce(TRY_CAST({odd} AS INTERVAL), {ends})"
         whole = f"CASE WHEN {odd} IN ('infinity', '-infinity') THEN {odd} END"
         return f"coalesce(TRY_CAST({whole} AS {column.plain}), {ends})"
     says = "has more than one dimension, which a column of a file cannot hold; cast it to text"
@@ -213,16 +213,11 @@ def _odd_value(column: QueryColumn, odd: str) -> str:
         return several
     ends = ended(column.name, f"{_not_there(column)}; cast it to text in the query", shown, ROW)
     items = f"CAST(CAST({odd} AS JSON) AS VARCHAR[])"
-    item = f"TRY_CAST({_era('one')} AS {column.plain})"
+    item = f"TRY_CAST({era('one')} AS {column.plain})"
     lost = f"len(list_filter({items}, lambda one: one IS NOT NULL AND {item} IS NULL)) > 0"
     values = f"list_transform({items}, lambda one: {item})"
     flat = f"starts_with({odd}, '[\"') OR starts_with({odd}, '[null')"
     return f"CASE WHEN NOT ({flat}) THEN {several} WHEN {lost} THEN {ends} ELSE {values} END"
-
-
-def _era(value: str) -> str:
-    """A date before Christ as DuckDB writes it; it would take Postgres's for one after."""
-    return f"regexp_replace({value}, '^([0-9]+-[0-9]+-[0-9]+)(.*) BC$', '\\1 (BC)\\2')"
 
 
 def _not_there(column: QueryColumn) -> str:

@@ -177,8 +177,14 @@ _LISTS = {
     "FLOAT": "real",
     "DOUBLE": "double precision",
     "VARCHAR": "text",
+    "BLOB": "bytea",
+    "DATE": "date",
+    "TIME": "time",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMP WITH TIME ZONE": "timestamptz",
+    "INTERVAL": "interval",
 }
-"""What Postgres has arrays of that are sent as such; other lists become JSON."""
+"""What Postgres has arrays of that come back as such; other lists become JSON."""
 _FLOATING_DIGITS = 15
 """SQLite calculates with floats: more decimal digits than these must be kept as text."""
 
@@ -195,8 +201,8 @@ def declared(dialect: str, column: Kind, key: bool = False) -> str:
         if dialect == "sqlite":
             return f"DECIMAL{'_TEXT' if column.precision > _FLOATING_DIGITS else ''}{digits}"
         return f"{'numeric' if dialect == 'postgres' else 'decimal'}{digits}"
-    if dialect == "postgres" and (element := list_of(column)):
-        return f"{_LISTS[element]}[]"
+    if dialect == "postgres" and (of := list_of(column)):
+        return f"{_LISTS[of]}[]"
     if dialect == "sqlserver" and key and column.base in ("VARCHAR", "ENUM", "BLOB"):
         # The longest that an index of SQL Server takes.
         return "varbinary(900)" if column.base == "BLOB" else "nvarchar(450)"
