@@ -83,7 +83,9 @@ def stored(name: str, value: str, kind: Kind, form: str, row: str = "") -> str:
         # From there on, DuckDB miscounts the milliseconds where it writes them as text.
         good = f"{value} < TIMESTAMPTZ '287396-01-01 00:00:00+00' OR NOT isfinite({value})"
         says = f"is too far off for {form.upper()}; cast it to timestamp or text in the query"
-        return _unless(good, value, ended(name, says, f"CAST({value} AS TIMESTAMP)", row), value)
+        return _unless(
+            good, value, ended(name, says, f"make_timestamp(epoch_us({value}))", row), value
+        )
     return value
 
 
