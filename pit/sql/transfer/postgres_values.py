@@ -35,10 +35,10 @@ def sent(column: TargetColumn, value: str) -> str:
     """A value of the type `column.sent`, in the form in which it goes."""
     kind = column.sent
     if column.staged:
-        return _array(kind, value, column) if column.declared.endswith("]") else text(kind, value)
+        return _array(kind, value, _base(column)) if _is_array(column) else text(kind, value)
     if kind.base == "UUID":
         return _UUID.format(value)
-    if kind.base == "JSON" and column.declared == "jsonb":
+    if kind.base == "JSON" and _base(column) == "jsonb":
         return _JSONB.format(value)
     if kind.base == "DATE" or kind.base in _TIMES:
         return _time(kind, value)
@@ -71,14 +71,22 @@ def text(kind: Kind, value: str) -> str:
     return written
 
 
-def _array(kind: Kind, value: str, column: TargetColumn) -> str:
+def _base(column: TargetColumn) -> str:
+    return column.base or column.declared
+
+
+def _is_array(column: TargetColumn) -> bool:
+    return _base(column).endswith("]")
+
+
+def _array(kind: Kind, value: str, base: str) -> str:
     """A list in the form of Postgres's arrays; a text has that form, or that of JSON."""
     if kind.base in ("LIST", "ARRAY"):
         return array(kind, value)
     if kind.base not in ("VARCHAR", "JSON"):
         return text(kind, value)
     items, item = texts(value), "pit"
-    if column.declared.startswith("json"):
+    if base.startswith("json"):
         items, item = f"TRY_CAST(TRY_CAST({value} AS JSON) AS JSON[])", "CAST(pit AS VARCHAR)"
     return f"coalesce({_braced(items, 'pit', _quoted(item))}, CAST({value} AS VARCHAR))"
 
@@ -122,12 +130,13 @@ def limit(column: TargetColumn, value: str) -> str:
         array = f"starts_with(ltrim({value}), '{{') AND NOT regexp_matches({value}, '{cut}')"
         fits = fit(value, kind, Kind(text=wanted, base="LIST")).good
         tests.append(f"(({array}) OR {fits})")
-    if column.staged and column.declared.endswith("]") and kind.base in ("VARCHAR", "JSON"):
-        tests += [] if column.declared.startswith("json") else [flat(value)]
+    if column.staged and _is_array(column) and kind.base in ("VARCHAR", "JSON"):
+        tests += [] if column.base.startswith("json") else [flat(value)]
     while kind.base == "LIST":
         items = items if item == value else f"flatten({items})"
         kind, item = element(kind), "pit_item"
-    own = [test for test in (_limit(kind, item, column.base), *_digits(kind, item, column)) if test]
+    base = column.base if item != value or not _is_array(column) else ""
+    own = [test for test in (_limit(kind, item, base), *_digits(kind, item, column)) if test]
     if own and item != value:
         test = " AND ".join(own)
         bad = f"list_filter({items}, lambda {item}: NOT coalesce({test}, true))"
