@@ -175,7 +175,8 @@ def _read_back(value: str, old: str, new: str) -> str:
 
 
 def _written() -> dict[str, dict[str, str]]:
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    table = PAGE.read_text().partition("<!-- table -->")[2]
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
     keys = {title: key for key, title in TITLES.items()}
     header = [cell.strip() for cell in lines[0].strip("|").split("|")][1:]
     found = {}
