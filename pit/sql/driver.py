@@ -73,6 +73,10 @@ class Rows(Record, frozen=True):
                 source.close()
 
 
+class Document(str):
+    """A value that is JSON, as the database has written it: no number in it is read and rounded."""
+
+
 class Failure(Record, frozen=True):
     """Why a script failed: a sentence, and the line in the script (0: none).
 

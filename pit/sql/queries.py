@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -12,7 +14,7 @@ import msgspec
 
 from pit.sql import results, table, wire
 from pit.sql.connect import Database
-from pit.sql.driver import Driver, Failure, Rows, Session, SqlFailure, Statement
+from pit.sql.driver import Document, Driver, Failure, Rows, Session, SqlFailure, Statement
 from pit.sql.script import Execution, Report
 from pit.sql.transfer.saving import Saving
 
@@ -174,8 +176,10 @@ def plain(value: Any) -> str:
             return str(value).lower()
         case bytes() | bytearray() | memoryview():
             return f"\\x{bytes(value).hex()}"
+        case decimal.Decimal():
+            return f"{value:f}"
         case dict() | list():
-            return msgspec.json.encode(value, enc_hook=str).decode()
+            return msgspec.json.encode(_known(value), enc_hook=str).decode()
     return str(value)
 
 
@@ -211,7 +215,20 @@ def as_json(rows: Rows, each: Iterator[Sequence[Any]]) -> Iterator[str]:
 
 
 def _known(value: Any) -> Any:
-    return plain(value) if isinstance(value, bytes | bytearray | memoryview) else value
+    """A value of which JSON is made; numbers that JSON does not have as text, as in Postgres."""
+    match value:
+        case Document():
+            return msgspec.Raw(value.encode())
+        case bytes() | bytearray() | memoryview():
+            return plain(value)
+        case float() | decimal.Decimal() if not math.isfinite(value):
+            return _NAMES.get(str(value).lower(), str(value))
+        case list():
+            return [_known(one) for one in value]
+    return value
+
+
+_NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def _array(texts: Iterator[str]) -> Iterator[str]:

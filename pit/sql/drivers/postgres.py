@@ -22,7 +22,7 @@ from psycopg import pq
 
 from pit.sql import split, table
 from pit.sql.connect import Database
-from pit.sql.driver import Result, Rows, SqlFailure, Statement, Tell
+from pit.sql.driver import Document, Result, Rows, SqlFailure, Statement, Tell
 from pit.sql.drivers.pool import Pool
 from pit.sql.drivers.postgres_errors import lost, told, unreached
 from pit.sql.drivers.transient import UNKNOWN_END
@@ -208,7 +208,7 @@ class PostgresSession:
 
     def _values(self, results: Iterator[Any]) -> Iterator[Sequence[Sequence[Any]]]:
         """The rows of results; what Python has no value for, such as infinity, as text."""
-        fast, patient = psycopg.adapt.Transformer(self.native), None
+        fast, patient = psycopg.adapt.Transformer(_faithful(self.native)), None
         for result in results:
             fast.set_pgresult(result)
             try:
@@ -402,6 +402,36 @@ def _tag(result: Any) -> tuple[str, int | None]:
     return words[0], int(words[-1]) if words[-1].isdecimal() else None
 
 
+_IN_WORDS = (
+    "record",
+    "interval",
+    *("inet", "cidr"),
+    *("int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange"),
+    *("int4multirange", "int8multirange", "nummultirange"),
+    *("datemultirange", "tsmultirange", "tstzmultirange"),
+)
+"""Types of which Python's own value says less, or something else: of a month, 30 days."""
+
+
+class _DocumentLoader(psycopg.adapt.Loader):
+    """JSON as it came."""
+
+    def load(self, data: bytes | bytearray | memoryview) -> Document:
+        return Document(bytes(data).decode(errors="replace"))
+
+
+def _faithful(connection: Connection) -> psycopg.Cursor[Any]:
+    """A context in which a value is what the server says: text where Python has no such value."""
+    from psycopg.types.string import TextLoader
+
+    cursor = connection.cursor()
+    for name in _IN_WORDS:
+        cursor.adapters.register_loader(name, TextLoader)
+    for name in ("json", "jsonb"):
+        cursor.adapters.register_loader(name, _DocumentLoader)
+    return cursor
+
+
 def _tolerant(connection: Connection) -> psycopg.Cursor[Any]:
     """A context in which times that Python has no value for are read as texts."""
     from psycopg.types import datetime as known
@@ -416,14 +446,13 @@ def _tolerant(connection: Connection) -> psycopg.Cursor[Any]:
 
         return Loader
 
-    cursor = connection.cursor()
+    cursor = _faithful(connection)
     for name, base in (
         ("date", known.DateLoader),
         ("time", known.TimeLoader),
         ("timetz", known.TimetzLoader),
         ("timestamp", known.TimestampLoader),
         ("timestamptz", known.TimestamptzLoader),
-        ("interval", known.IntervalLoader),
     ):
         cursor.adapters.register_loader(name, tolerant(base))
     return cursor

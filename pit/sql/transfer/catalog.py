@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pit.sql import dialect
 from pit.sql.dialect import Table
 from pit.sql.transfer.sink import TargetColumn
-from pit.sql.transfer.types import declared, kind, list_of, of_sqlite
+from pit.sql.transfer.types import declared, kind, of_numeric, of_sqlite
 
 Rows = Callable[[str], list[tuple[object, ...]]]
 
@@ -38,46 +38,63 @@ _POSTGRES = {
     "uuid": "UUID",
     "jsonb": "JSON",
     "json": "JSON",
-    "_bool": "BOOLEAN[]",
-    "_int2": "SMALLINT[]",
-    "_int4": "INTEGER[]",
-    "_int8": "BIGINT[]",
-    "_float4": "FLOAT[]",
-    "_float8": "DOUBLE[]",
-    "_text": "VARCHAR[]",
 }
-_NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
+_LISTS = ("bool", "int2", "int4", "int8", "float4", "float8", "text")
+"""Elements of arrays that binary COPY is given as they are; other arrays go as text."""
+_NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
 
 
 def postgres_columns(rows: Rows, table: Table) -> tuple[TargetColumn, ...] | None:
     """The columns of a table or view; without a schema, of the first that is found by its name."""
     name = dialect.POSTGRES.literal(dialect.POSTGRES.quoted(table))
     found = rows(
+        "WITH RECURSIVE part (attnum, oid, typmod, whole) AS ("
+        " SELECT attnum, atttypid, atttypmod, 0::oid FROM pg_catalog.pg_attribute"
+        f" WHERE attrelid = to_regclass({name}) AND attnum > 0 AND NOT attisdropped"
+        " UNION ALL SELECT p.attnum, CASE typtype WHEN 'd' THEN typbasetype ELSE typelem END,"
+        " CASE WHEN typtype = 'd' AND whole = 0 THEN typtypmod ELSE typmod END,"
+        " CASE WHEN typtype = 'd' OR whole <> 0 THEN whole ELSE p.oid END"
+        " FROM part p JOIN pg_catalog.pg_type t ON t.oid = p.oid"
+        f" WHERE {_PART}) "
         "SELECT a.attname, t.typname, format_type(a.atttypid, a.atttypmod), "
+        "format_type(CASE p.whole WHEN 0 THEN p.oid ELSE p.whole END, p.typmod), "
+        "format_type(CASE p.whole WHEN 0 THEN p.oid ELSE p.whole END, -1), (p.whole <> 0)::int, "
         "(a.attgenerated <> '')::int, (a.atthasdef OR a.attidentity <> '')::int, "
         "a.attnotnull::int, (t.typtype = 'e')::int, (a.attidentity = 'a')::int "
-        "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid "
-        f"WHERE a.attrelid = to_regclass({name}) AND a.attnum > 0 AND NOT a.attisdropped "
+        "FROM pg_attribute a JOIN part p USING (attnum) JOIN pg_type t ON t.oid = p.oid "
+        f"WHERE a.attrelid = to_regclass({name}) AND NOT ({_PART}) "
         "ORDER BY a.attnum"
     )
     return tuple(_postgres_column(*row) for row in found) or None
+
+
+_PART = (
+    "(typtype = 'd' OR (whole = 0 AND typelem <> 0 AND typinput = 'pg_catalog.array_in'::regproc))"
+)
+"""That a type is made of another one: a domain of its base, an array of its elements."""
 
 
 def _postgres_column(
     name: object,
     type_name: object,
     text: object,
+    base: object,
+    cast: object,
+    array: object,
     generated: object,
     default: object,
     required: object,
     enum: object,
     identity: object,
 ) -> TargetColumn:
-    sent, staged = _sent(str(type_name), str(text), bool(_whole(enum)))
+    sent, staged = _sent(str(type_name), str(base), bool(_whole(enum)), bool(_whole(array)))
     return TargetColumn(
         name=str(name),
         sent=kind(sent),
+        also=("VARCHAR", "ENUM") if staged and sent != ANY else (),
         declared=str(text),
+        base=str(base),
+        cast=str(cast),
         staged=staged,
         fixed=bool(_whole(generated)) or bool(_whole(identity)),
         default=bool(_whole(default)),
@@ -89,33 +106,33 @@ def _whole(value: object) -> int:
     return int(str(value))
 
 
-def _sent(type_name: str, text: str, enum: bool) -> tuple[str, bool]:
-    """As which DuckDB type values go to a column, and whether as text that the server reads."""
+def _sent(type_name: str, text: str, enum: bool, array: bool = False) -> tuple[str, bool]:
+    """As which DuckDB type values go to a column, and whether as text that the server reads.
+
+    `type_name` is that of the elements of an `array`.
+    """
+    known = "VARCHAR" if enum else _POSTGRES.get(type_name, "")
     if type_name == "numeric":
-        digits = _NUMERIC.fullmatch(text)
-        if digits and int(digits[1]) <= 38 and int(digits[2]) <= int(digits[1]):
-            return f"DECIMAL({digits[1]},{digits[2]})", False
+        digits = _NUMERIC.match(text)
+        known = of_numeric(int(digits[1]), int(digits[2])) if digits else ""
+    if not known:
         return ANY, True
-    if type_name in _POSTGRES:
-        return _POSTGRES[type_name], False
-    return ("VARCHAR", False) if enum else (ANY, True)
+    return (f"{known}[]", type_name not in _LISTS) if array else (known, False)
 
 
 def postgres_new(name: str, text: str, sent: str) -> TargetColumn:
     """A column of a table that is to be made."""
-    column = kind(sent)
-    if list_of(column):
-        return TargetColumn(name=name, sent=column, declared=text)
-    short = {
+    short, array = text.removesuffix("[]"), text.endswith("[]")
+    type_name = {
         "boolean": "bool",
         "smallint": "int2",
         "integer": "int4",
         "bigint": "int8",
         "real": "float4",
         "double precision": "float8",
-    }.get(text, text.partition("(")[0])
-    wanted, staged = _sent(short, text, False)
-    return TargetColumn(name=name, sent=kind(wanted), declared=text, staged=staged)
+    }.get(short, short.partition("(")[0])
+    wanted, staged = _sent(type_name, text, False, array)
+    return TargetColumn(name=name, sent=kind(wanted), declared=text, base=text, staged=staged)
 
 
 # ---------------------------------------------------------------- SQL Server

@@ -7,8 +7,10 @@ number that is too large are rejects.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pit.model import Record
-from pit.sql.transfer.types import FLOATS, INTEGERS, MOMENTS, Kind, NoType
+from pit.sql.transfer.types import FLOATS, INTEGERS, MOMENTS, Kind, NoType, element, kind
 
 
 class Way(Record):
@@ -24,6 +26,9 @@ def cast(column: str, source: Kind, wanted: Kind) -> Way:
     if source.text == wanted.text:
         return Way(value=column)
     _check(source, wanted)
+    if wanted.base == "LIST" and source.base in (*_TEXTS[:2], "LIST"):
+        return _list(column, source, wanted, cast)
+    column = _dated(column, source, wanted)
     value = _tried(column, source, wanted)
     return Way(value=value, good=f"({column} IS NULL OR {value} IS NOT NULL)")
 
@@ -33,6 +38,9 @@ def fit(column: str, source: Kind, wanted: Kind) -> Way:
     if source.text == wanted.text:
         return Way(value=column)
     _check(source, wanted)
+    if wanted.base == "LIST" and source.base in (*_TEXTS[:2], "LIST"):
+        return _list(column, source, wanted, fit)
+    column = _dated(column, source, wanted)
     value = _tried(column, source, wanted)
     if _is_safe(source, wanted):
         return Way(value=value)
@@ -71,6 +79,60 @@ def _check(source: Kind, wanted: Kind) -> None:
 _TEXTS = ("VARCHAR", "JSON", '"NULL"')
 
 
+def _list(column: str, source: Kind, wanted: Kind, step: Callable[[str, Kind, Kind], Way]) -> Way:
+    """Element by element: of a whole list, DuckDB makes NULLs of the elements that do not fit."""
+    of, items, goods = element(wanted), column, []
+    if source.base != "LIST":
+        if of.base == "JSON" or (of.nested and of.base != "LIST"):
+            value = f"TRY_CAST({column} AS {wanted.text})"
+            return Way(value=value, good=f"({column} IS NULL OR {value} IS NOT NULL)")
+        items = texts(column)
+        goods.append(f"{items} IS NOT NULL")
+        if of.base != "LIST":
+            goods.append(flat(column))
+        source = kind("VARCHAR[]")
+    elif element(source).base == "LIST" != of.base and of.base != "JSON":
+        raise NoType(f"{source.text} cannot become {wanted.text}")
+    item = f"pit_{wanted.text.count('[]')}"
+    way = step(item, element(source), of)
+    if way.good:
+        bad = f"list_filter({items}, lambda {item}: NOT coalesce({way.good}, false))"
+        goods.append(f"len({bad}) = 0")
+    value = f"list_transform({items}, lambda {item}: {way.value})"
+    return Way(value=value, good=f"({column} IS NULL OR ({' AND '.join(goods)}))" if goods else "")
+
+
+_JSON_ITEMS = "TRY_CAST(TRY_CAST({0} AS JSON) AS JSON[])"
+
+
+def texts(column: str) -> str:
+    """The elements of a list that is written as JSON, or as DuckDB writes one: each as text."""
+    # DuckDB would take a backslash in JSON for one of its own, and lose it.
+    items = _JSON_ITEMS.format(column)
+    return (
+        f"coalesce(list_transform({items}, lambda pit: pit ->> '$'), "
+        f"TRY_CAST({column} AS VARCHAR[]))"
+    )
+
+
+def flat(column: str) -> str:
+    """That a list which is written as JSON has no list in it."""
+    items = _JSON_ITEMS.format(column)
+    return f"coalesce(len(list_filter({items}, lambda pit: json_type(pit) = 'ARRAY')) = 0, true)"
+
+
+def _dated(column: str, source: Kind, wanted: Kind) -> str:
+    """A text that is to be a time, where it has a date before Christ as DuckDB writes one."""
+    if source.base != "VARCHAR" or wanted.base not in ("DATE", "TIMESTAMPTZ", *MOMENTS):
+        return column
+    return f"CASE WHEN ends_with({column}, ' BC') THEN {era(column)} ELSE {column} END"
+
+
+def era(value: str) -> str:
+    """A date before Christ as DuckDB writes it; it takes Postgres's for one after, or for none."""
+    return f"regexp_replace({value}, '^([0-9]+-[0-9]+-[0-9]+)(.*) BC$', '\\1 (BC)\\2')"
+
+
 def _tried(column: str, source: Kind, wanted: Kind) -> str:
     if wanted.base in ("JSON", "VARCHAR") and source.nested:
         return f"CAST(to_json({column}) AS {wanted.text})"
@@ -83,8 +145,18 @@ def _tried(column: str, source: Kind, wanted: Kind) -> str:
         return f"TRY(CAST({column} AS TIMESTAMP_NS))"
     if wanted.base in MOMENTS and source.base == "VARCHAR":
         # By itself, DuckDB would leave an offset from UTC out of account.
-        return f"TRY_CAST(TRY_CAST({column} AS TIMESTAMPTZ) AS {wanted.text})"
+        zoned = f"TRY_CAST(TRY_CAST({column} AS TIMESTAMPTZ) AS {wanted.text})"
+        bare = f"regexp_full_match({column}, '[-0-9]*[ T]?[0-9:.]*')"
+        far = f"CASE WHEN {bare} THEN TRY_CAST({column} AS {wanted.text}) END"
+        return f"CASE WHEN {_far(column)} THEN {far} ELSE {zoned} END"
+    if wanted.base == "TIMESTAMPTZ" and source.base == "VARCHAR":
+        return f"TRY_CAST(CASE WHEN NOT {_far(column)} THEN {column} END AS TIMESTAMPTZ)"
     return f"TRY_CAST({column} AS {wanted.text})"
+
+
+def _far(column: str) -> str:
+    """That a text begins with a year in which DuckDB miscounts the milliseconds of an instant."""
+    return f"regexp_matches({column}, '^ *(28[7-9]|29[0-9])[0-9]{{3}}-')"
 
 
 def _is_safe(source: Kind, wanted: Kind) -> bool:
@@ -143,7 +215,10 @@ def _kept_of_text(column: str, value: str, wanted: Kind) -> str:
         power = f"(NOT regexp_matches({column}, '[eE]') OR {value} = TRY_CAST({column} AS DOUBLE))"
         return f"length({fraction}) <= {wanted.scale} AND {power}"
     if wanted.base == "DATE":
-        return f"CAST({value} AS TIMESTAMP) = TRY_CAST({column} AS TIMESTAMP)"
+        # A date may lie beyond all timestamps, and is then told by its form.
+        same = f"TRY_CAST({value} AS TIMESTAMP) = TRY_CAST({column} AS TIMESTAMP)"
+        form = f"regexp_full_match({column}, '[0-9]+-[0-9]+-[0-9]+( \\(BC\\))?')"
+        return f"coalesce({same}, {form})"
     if wanted.base in MOMENTS:
         digits = {"TIMESTAMP_S": 0, "TIMESTAMP_MS": 3, "TIMESTAMP_NS": 9}.get(wanted.base, 6)
         whole = f"NOT regexp_matches({column}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]')"

@@ -18,16 +18,15 @@ from pit.sql.drivers.postgres import conninfo
 from pit.sql.transfer.adbc_errors import told, unreached
 from pit.sql.transfer.catalog import postgres_columns, postgres_new
 from pit.sql.transfer.looking import PostgresLooking
+from pit.sql.transfer.postgres_values import limit, sent
 from pit.sql.transfer.sink import STAGING, Plan, Poured, TargetColumn
 from pit.sql.transfer.streamed import Batches
 from pit.sql.transfer.transaction import Transaction
 from pit.sql.transfer.turns import postgres as turns
 from pit.sql.transfer.turns.claim import Claim, Turn
-from pit.sql.transfer.types import MOMENTS, Kind, declared
+from pit.sql.transfer.types import Kind, declared
 
 _BATCH = 16_384
-_UUID = "unhex(replace(CAST({} AS VARCHAR), '-', ''))"
-_JSONB = "('\\x01'::BLOB || encode(CAST({} AS VARCHAR)))"
 
 
 def connect(database: Database) -> Any:
@@ -151,25 +150,11 @@ class PostgresSink:
 
     def expression(self, column: TargetColumn, value: str) -> str:
         """In the bytes of binary COPY, or as text for the server to read."""
-        kind = column.sent
-        if column.staged:
-            return f"CAST({'to_json(' + value + ')' if kind.nested else value} AS VARCHAR)"
-        if kind.base == "UUID":
-            return _UUID.format(value)
-        if kind.base == "JSON" and column.declared == "jsonb":
-            return _JSONB.format(value)
-        return f"CAST({value} AS VARCHAR)" if kind.base == "JSON" else value
+        return sent(column, value)
 
     def limit(self, column: TargetColumn, value: str) -> str:
-        """Postgres has no text with NUL in it, no such early years, and no `infinity` by COPY."""
-        kind = column.sent
-        if kind.base in ("VARCHAR", "ENUM"):
-            return f"NOT contains({value}, chr(0))"
-        if kind.base == "JSON":
-            return f"NOT contains(CAST({value} AS VARCHAR), '\\u0000')"
-        if kind.base in ("DATE", *MOMENTS, "TIMESTAMPTZ"):
-            return f"(isfinite({value}) AND year({value}) >= -4711)"
-        return ""
+        """Postgres has no text with NUL in it, no such early years, and digits as declared."""
+        return limit(column, value)
 
     def interrupt(self) -> None:
         """Have the server cancel what it does."""

@@ -20,9 +20,10 @@ from pit.sql.drivers.duck_errors import busy, failure
 from pit.sql.script import Execution
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.patience import of_system
+from pit.sql.transfer.postgres_columns import QueryColumn, described
 from pit.sql.transfer.reader import prepared
 from pit.sql.transfer.spool import Column, Moment, Spool, of_odbc
-from pit.sql.transfer.stored import copied, form_of
+from pit.sql.transfer.stored import copied, form_of, said
 from pit.sql.transfer.types import kind, of_sqlite
 
 _TIMESTAMP = 93
@@ -80,7 +81,9 @@ class Saving(Execution):
             size = os.path.getsize(temporary)
             os.replace(temporary, self._path)
         except duckdb.Error as error:
-            raise busy(error) or SqlFailure(failure(error)) from None
+            failed = failure(error)
+            told = replace(failed, message=said(failed.message))
+            raise busy(error) or SqlFailure(told) from None
         except OSError as error:
             raise SqlFailure(of_system(error)) from None
         finally:
@@ -100,14 +103,14 @@ class Saving(Execution):
                 from pit.sql.transfer.export import from_postgres
                 from pit.sql.transfer.postgres import PostgresSink
 
-                _tried_on_postgres(session, statement)
+                columns = _tried_on_postgres(session, statement)
                 opened = self._stop.opened(
                     lambda: PostgresSink(session, self._database), lambda late: late.close()
                 )
                 with from_postgres(opened, self._variables) as source:
                     self._running.append(source)
                     self._heed()
-                    return source.save(statement.text, path, form)
+                    return source.save(statement.text, columns, path, form)
         return self._spooled(session, statement, path, form)
 
     def _spooled(self, session: Session, statement: Statement, path: str, form: str) -> int:
@@ -190,15 +193,16 @@ def _from_duckdb(session: Session, statement: Statement, path: str, form: str) -
         raise SqlFailure(failure(error, sent[: ahead + len(query)], statement, ahead)) from None
 
 
-def _tried_on_postgres(session: Session, statement: Statement) -> None:
-    """What is wrong with a query, told with its line: the way that the rows take cannot tell."""
+def _tried_on_postgres(session: Session, statement: Statement) -> list[QueryColumn]:
+    """A query's columns; what is wrong with it, with its line, which no other road can tell."""
     import psycopg
 
     from pit.sql.drivers.postgres_errors import told
 
     ahead = "SELECT * FROM (\n"
     try:
-        session.native.execute(f"{ahead}{statement.text}\n) AS pit LIMIT 0")
+        tried = session.native.execute(f"{ahead}{statement.text}\n) AS pit LIMIT 0")
+        return described(session.native, tried.pgresult)
     except psycopg.Error as error:
         failed = told(error, statement.text, len(ahead), statement.line)
         raise SqlFailure(failed if failed.line else replace(failed, line=statement.line)) from None

@@ -29,15 +29,18 @@ class TargetColumn(Record):
     """A column of a table: `sent` is the DuckDB type whose values it takes.
 
     `also` are bases of types that it takes as they are, `declared` is its type in the database's
-    words. `staged` says that values come as text into the temporary table, and that the server
-    makes of them what they are. `fixed` columns cannot be written; those with a `default` may be
-    left out.
+    words, `base` what a domain is made of in the end. `staged` says that values come as text into
+    the temporary table, and that the server makes of them what they are, as a `cast`: a type
+    without a length, to which a value would be cut. `fixed` columns cannot be written; those with
+    a `default` may be left out.
     """
 
     name: str
     sent: Kind
     declared: str
     also: tuple[str, ...] = ()
+    base: str = ""
+    cast: str = ""
     staged: bool = False
     fixed: bool = False
     default: bool = False
@@ -325,4 +328,4 @@ class Writing:
 
     def _value(self, column: TargetColumn) -> str:
         name = f"s.{self._dialect.quote(column.name)}"
-        return f"CAST({name} AS {column.declared})" if column.staged else name
+        return f"CAST({name} AS {column.cast or column.declared})" if column.staged else name

@@ -67,6 +67,11 @@ def kind(text: str) -> Kind:
     return Kind(text=text, base=_SAME.get(text, text.partition("(")[0]))
 
 
+def element(column: Kind) -> Kind:
+    """The type of the elements of a list or an array."""
+    return kind(column.text[: column.text.rindex("[")])
+
+
 # ---------------------------------------------------------------- new tables
 
 _POSTGRES = {
@@ -172,8 +177,14 @@ _LISTS = {
     "FLOAT": "real",
     "DOUBLE": "double precision",
     "VARCHAR": "text",
+    "BLOB": "bytea",
+    "DATE": "date",
+    "TIME": "time",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMP WITH TIME ZONE": "timestamptz",
+    "INTERVAL": "interval",
 }
-"""What Postgres has arrays of that are sent as such; other lists become JSON."""
+"""What Postgres has arrays of that come back as such; other lists become JSON."""
 _FLOATING_DIGITS = 15
 """SQLite calculates with floats: more decimal digits than these must be kept as text."""
 
@@ -190,8 +201,8 @@ def declared(dialect: str, column: Kind, key: bool = False) -> str:
         if dialect == "sqlite":
             return f"DECIMAL{'_TEXT' if column.precision > _FLOATING_DIGITS else ''}{digits}"
         return f"{'numeric' if dialect == 'postgres' else 'decimal'}{digits}"
-    if dialect == "postgres" and (element := list_of(column)):
-        return f"{_LISTS[element]}[]"
+    if dialect == "postgres" and (of := list_of(column)):
+        return f"{_LISTS[of]}[]"
     if dialect == "sqlserver" and key and column.base in ("VARCHAR", "ENUM", "BLOB"):
         # The longest that an index of SQL Server takes.
         return "varbinary(900)" if column.base == "BLOB" else "nvarchar(450)"
@@ -208,6 +219,16 @@ def list_of(column: Kind) -> str:
 
 
 # ---------------------------------------------------------------- tables that are there
+
+
+def of_numeric(precision: int, scale: int) -> str:
+    """The decimal that holds every number of such a numeric of Postgres's; empty if none does.
+
+    Its scale may be negative, for numbers that end in zeros, and larger than the precision.
+    """
+    digits, fraction = max(precision, scale, precision - scale), max(scale, 0)
+    return f"DECIMAL({digits},{fraction})" if digits <= 38 else ""
+
 
 _FROM_SQLITE = {
     "BOOLEAN": "BOOLEAN",
