@@ -20,7 +20,7 @@ from pit.sql.drivers.duck_errors import busy, failure
 from pit.sql.script import Execution
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.patience import of_system
-from pit.sql.transfer.reader import prepared
+from pit.sql.transfer.reader import prepared, private
 from pit.sql.transfer.spool import Column, Moment, Spool, of_odbc
 from pit.sql.transfer.stored import copied, form_of
 from pit.sql.transfer.types import kind, of_sqlite
@@ -85,9 +85,8 @@ class Saving(Execution):
             raise SqlFailure(of_system(error)) from None
         finally:
             self._running.clear()
-            for left in (temporary, f"{temporary}.spool", f"{temporary}.spool.wal"):
-                with suppress(FileNotFoundError):
-                    os.unlink(left)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
         session.roll_back()
         return rows, size
 
@@ -111,37 +110,43 @@ class Saving(Execution):
         return self._spooled(session, statement, path, form)
 
     def _spooled(self, session: Session, statement: Statement, path: str, form: str) -> int:
-        """By way of text, from drivers that hand over Python objects."""
+        """By way of a spool, from drivers that hand over Python objects."""
         sqlite = self._database.kind == "sqlite"
         declared = _declared_in_sqlite(session, statement) if sqlite else []
         sqlserver = getattr(session, "product", None) is dialect.SQLSERVER
         if sqlserver:
             session.native.add_output_converter(_TIMESTAMP, _moment)
-        spool_file = prepared(duckdb.connect(f"{path}.spool"))
-        self._running.append(spool_file)
         try:
             with closing(session.rows(statement)) as rows:
                 if not rows.columns:
                     raise refused("the query returns no columns")
-                spool = self._spool(spool_file, rows, rows.columns, declared)
-                rows.end(statement)
-                return _count(spool_file.execute(copied(spool.typed(), "spool", path, form)))
+                return self._through(rows, rows.columns, statement, path, form, declared)
         finally:
-            spool_file.close()
             if sqlserver:
                 session.native.remove_output_converter(_TIMESTAMP)
 
-    def _spool(
-        self, file: Any, rows: Rows, names: Sequence[str], declared: Sequence[str] = ()
-    ) -> Spool:
-        """All rows in a DuckDB file; of the declared types, else of those that the library says."""
+    def _through(
+        self,
+        rows: Rows,
+        names: Sequence[str],
+        statement: Statement,
+        path: str,
+        form: str,
+        declared: Sequence[str] = (),
+    ) -> int:
+        """By way of a spool; of the declared types, else of those that the library says."""
         types = declared or [of_odbc(one[1], *sizes(one)) for one in rows.header]
         types = types or [""] * len(names)
-        spool = Spool(file, [Column(*pair) for pair in zip(names, types, strict=True)])
-        for batch in rows.batches:
-            self._heed()
-            spool.add(batch)
-        return spool
+        columns = [Column(*pair) for pair in zip(names, types, strict=True)]
+        with closing(Spool(f"{path}.spool", columns)) as spool:
+            for batch in rows.batches:
+                self._heed()
+                spool.add(batch)
+            rows.end(statement)
+            with closing(private(spill=f"{path}.tmp")) as writer:
+                self._running.append(writer)
+                self._heed()
+                return spool.save(writer, path, form)
 
 
 _NONE = re.compile(

@@ -22,7 +22,9 @@ def form_of(path: str) -> str:
     raise refused(f"{path} must end in {', '.join(FORMS)}")
 
 
-def copied(columns: Sequence[tuple[str, str, Kind]], source: str, path: str, form: str) -> str:
+def copied(
+    columns: Sequence[tuple[str, str, Kind]], source: str, path: str, form: str, option: str = ""
+) -> str:
     """The COPY that writes a relation: `columns` are names, values and types.
 
     Raises SqlFailure for names and types that the form cannot have.
@@ -32,7 +34,8 @@ def copied(columns: Sequence[tuple[str, str, Kind]], source: str, path: str, for
         f"{stored(name, value, kind, form)} AS {_quote(name)}" for name, value, kind in columns
     ]
     selected = f"SELECT {', '.join(parts)} FROM {source}"
-    return f"COPY ({selected}) TO {_text(path)} ({_OPTIONS[form]})"
+    options = ", ".join(filter(None, (_OPTIONS[form], option)))
+    return f"COPY ({selected}) TO {_text(path)} ({options})"
 
 
 def _check_names(names: Sequence[str]) -> None:
