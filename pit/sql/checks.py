@@ -17,7 +17,7 @@ from pit.model import Bounds, Expect, Record
 from pit.sql import results, table, wire
 from pit.sql.driver import CHECK_FAILED, Driver, Failure, Session, SqlFailure, Statement
 from pit.sql.drivers.duck import DuckSession
-from pit.sql.transfer.saving import Saving, one_query
+from pit.sql.transfer.saving import Saving, columns_of, one_query
 
 
 class Finding(Record, frozen=True):
@@ -66,7 +66,8 @@ class Checking(Saving):
             if not rows.columns:
                 message = "a check is a query that returns rows; this returns none"
                 raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
-            self._through(rows, results.distinct(rows.columns), statement, path, "parquet")
+            columns = columns_of(rows, results.distinct(rows.columns))
+            self._through(rows, columns, statement, path, "parquet")
         return 0
 
     def _judge(self, seconds: float) -> None:

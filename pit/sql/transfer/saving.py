@@ -117,27 +117,32 @@ class Saving(Execution):
         if sqlserver:
             session.native.add_output_converter(_TIMESTAMP, _moment)
         try:
+            if exact := self._in_words_of_postgres(session, statement):
+                rows, columns = exact
+                return self._through(rows, columns, statement, path, form)
             with closing(session.rows(statement)) as rows:
                 if not rows.columns:
                     raise refused("the query returns no columns")
-                return self._through(rows, rows.columns, statement, path, form, declared)
+                columns = columns_of(rows, rows.columns, declared)
+                return self._through(rows, columns, statement, path, form)
         finally:
             if sqlserver:
                 session.native.remove_output_converter(_TIMESTAMP)
 
+    def _in_words_of_postgres(
+        self, session: Session, statement: Statement
+    ) -> tuple[Rows, list[Column]] | None:
+        """The rows of a query to Postgres behind ODBC, None for any other."""
+        if getattr(session, "product", None) is not dialect.POSTGRES:
+            return None
+        from pit.sql.transfer.odbc_postgres import described
+
+        return described(session, statement, _said)
+
     def _through(
-        self,
-        rows: Rows,
-        names: Sequence[str],
-        statement: Statement,
-        path: str,
-        form: str,
-        declared: Sequence[str] = (),
+        self, rows: Rows, columns: Sequence[Column], statement: Statement, path: str, form: str
     ) -> int:
-        """By way of a spool; of the declared types, else of those that the library says."""
-        types = declared or [of_odbc(one[1], *sizes(one)) for one in rows.header]
-        types = types or [""] * len(names)
-        columns = [Column(*pair) for pair in zip(names, types, strict=True)]
+        """By way of a spool; how many rows."""
         with closing(Spool(f"{path}.spool", columns)) as spool:
             for batch in rows.batches:
                 self._heed()
@@ -233,9 +238,15 @@ def _declared_in_sqlite(session: Session, statement: Statement) -> list[str]:
         connection.execute("DROP VIEW temp.pit_save")
 
 
-def sizes(column: Any) -> tuple[int, int, int]:
-    """Size, precision and scale of a column that pyodbc describes."""
-    return int(column[3] or 0), int(column[4] or 0), int(column[5] or 0)
+def columns_of(rows: Rows, names: Sequence[str], declared: Sequence[str] = ()) -> list[Column]:
+    """The columns of a result: of the declared types, else of those that the library says."""
+    types = declared or [_said(one) for one in rows.header] or [""] * len(names)
+    return [Column(*pair) for pair in zip(names, types, strict=True)]
+
+
+def _said(column: Any) -> str:
+    """DuckDB's type for a column as pyodbc describes it, empty where the values must tell."""
+    return of_odbc(column[1], int(column[3] or 0), int(column[4] or 0), int(column[5] or 0))
 
 
 def _moment(data: bytes | None) -> Moment | None:

@@ -49,15 +49,14 @@ class Moment(str):
     """A time that a driver would hand over with fewer digits than it has: nine of a second."""
 
 
-class Numeral(str):
-    """A number as the database writes it, with all of its digits."""
-
-
 class Column:
-    """What is known of a column after the rows that were seen."""
+    """What is known of a column after the rows that were seen.
 
-    def __init__(self, name: str, declared: str = "") -> None:
-        self.name, self._declared = name, declared
+    A `numeral` column has texts that are numbers, with all of their digits.
+    """
+
+    def __init__(self, name: str, declared: str = "", numeral: bool = False) -> None:
+        self.name, self._declared, self._numeral = name, declared, numeral
         self._seen: dict[type, int] = {}
         self._scale = self._whole = 0
         self._most = (0, "")
@@ -77,7 +76,8 @@ class Column:
         for new in kinds - self._seen.keys():
             place = next(n for n, value in enumerate(values, 1) if type(value) is new)
             self._seen[new] = before + place
-        if kinds <= _AS_THEY_ARE or (kinds <= _NUMBERS and _plain(values, kinds)):
+        plain = kinds <= _AS_THEY_ARE and not self._numeral
+        if plain or (kinds <= _NUMBERS and _plain(values, kinds)):
             return values
         return [self._each(value, before + n) for n, value in enumerate(values, 1)]
 
@@ -88,7 +88,9 @@ class Column:
             case Moment():
                 self._fine = self._fine or not value.endswith("000")
                 return str(value)
-            case decimal.Decimal() | Numeral():
+            case decimal.Decimal():
+                return self._digits_of(format(value, "f"), row)
+            case str() if self._numeral:
                 return self._digits_of(value, row)
             case float():
                 return value if math.isfinite(value) else str(value)
@@ -100,9 +102,8 @@ class Column:
                 return value.isoformat(sep=" ")
         return value if type(value) in _AS_THEY_ARE or type(value) is int else str(value)
 
-    def _digits_of(self, value: decimal.Decimal | Numeral, row: int) -> str:
+    def _digits_of(self, text: str, row: int) -> str:
         """A number as text; the digits that are needed for all of them are counted."""
-        text = value if isinstance(value, str) else format(value, "f")
         whole, _, fraction = text.lstrip("-").partition(".")
         if not (whole + fraction).isdecimal():
             self.refuse(row, text, "is not a decimal number")
@@ -111,7 +112,7 @@ class Column:
         self._scale = max(self._scale, len(fraction.rstrip("0")))
         if self._whole + self._scale > before:
             self._most = (row, text)
-        return str(text)
+        return text
 
     # ------------------------------------------------------------ types
 
@@ -129,7 +130,7 @@ class Column:
         kinds = self.kinds
         if kinds == {Moment}:
             return "TIMESTAMP_NS" if self._fine else "TIMESTAMP"
-        if kinds & {decimal.Decimal, Numeral}:
+        if decimal.Decimal in kinds or (kinds and self._numeral):
             return self._numeric()
         if self._declared:
             return self._declared
@@ -145,7 +146,7 @@ class Column:
 
     def _numeric(self) -> str:
         """What is declared, if all digits have room in it, else the digits that were seen."""
-        if self.kinds - {decimal.Decimal, Numeral, int}:
+        if self.kinds - {decimal.Decimal, int} and not self._numeral:
             self._refuse_mixture()
         declared = kind(self._declared or "VARCHAR")
         if declared.base != "DECIMAL" and self._declared and declared.base not in INTEGERS:
@@ -235,7 +236,6 @@ _WORDS: dict[type, str] = {
     float: "a floating-point number",
     str: "a text",
     decimal.Decimal: "a decimal number",
-    Numeral: "a decimal number",
     datetime.date: "a date",
     datetime.time: "a time",
     datetime.datetime: "a timestamp",
