@@ -6,8 +6,8 @@ import os
 import re
 import struct
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -15,17 +15,18 @@ from msgspec.structs import replace
 
 from pit.fs import atomic
 from pit.sql import dialect, wire
+from pit.sql.connect import Database
 from pit.sql.driver import Driver, Failure, Rows, Session, SqlFailure, Statement
 from pit.sql.drivers.duck_errors import busy, failure
 from pit.sql.script import Execution
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.patience import of_system
 from pit.sql.transfer.reader import prepared, private
-from pit.sql.transfer.spool import Column, Moment, Spool, of_odbc
+from pit.sql.transfer.spool import Clock, Column, Moment, Spool, of_odbc
 from pit.sql.transfer.stored import copied, form_of
 from pit.sql.transfer.types import kind, of_sqlite
 
-_TIMESTAMP = 93
+_TIMESTAMP, _TIME, _DATETIMEOFFSET = 93, -154, -155
 
 
 class Saving(Execution):
@@ -34,7 +35,7 @@ class Saving(Execution):
     def __init__(self, driver: Driver, order: wire.Save, log: Callable[[str], None]) -> None:
         super().__init__(
             driver,
-            order.database,
+            _a_row_at_a_time(order.database),
             order.script,
             order.text,
             order.variables,
@@ -113,10 +114,7 @@ class Saving(Execution):
         """By way of a spool, from drivers that hand over Python objects."""
         sqlite = self._database.kind == "sqlite"
         declared = _declared_in_sqlite(session, statement) if sqlite else []
-        sqlserver = getattr(session, "product", None) is dialect.SQLSERVER
-        if sqlserver:
-            session.native.add_output_converter(_TIMESTAMP, _moment)
-        try:
+        with _all_digits(session):
             if exact := self._in_words_of_postgres(session, statement):
                 rows, columns = exact
                 return self._through(rows, columns, statement, path, form)
@@ -125,9 +123,6 @@ class Saving(Execution):
                     raise refused("the query returns no columns")
                 columns = columns_of(rows, rows.columns, declared)
                 return self._through(rows, columns, statement, path, form)
-        finally:
-            if sqlserver:
-                session.native.remove_output_converter(_TIMESTAMP)
 
     def _in_words_of_postgres(
         self, session: Session, statement: Statement
@@ -152,6 +147,14 @@ class Saving(Execution):
                 self._running.append(writer)
                 self._heed()
                 return spool.save(writer, path, form)
+
+
+def _a_row_at_a_time(database: Database) -> Database:
+    """A database with what its ODBC driver must be told not to hold all rows at once."""
+    driver = database.options.get("driver", "").lower()
+    if database.kind != "odbc" or "sqlite" not in driver:
+        return database
+    return replace(database, options={"stepapi": "1", **database.options})
 
 
 _NONE = re.compile(
@@ -249,10 +252,36 @@ def _said(column: Any) -> str:
     return of_odbc(column[1], int(column[3] or 0), int(column[4] or 0), int(column[5] or 0))
 
 
+@contextmanager
+def _all_digits(session: Session) -> Iterator[None]:
+    """SQL Server's times come with all their digits, of which Python's would lose one."""
+    if getattr(session, "product", None) is not dialect.SQLSERVER:
+        yield
+        return
+    from pit.sql.drivers.sqlserver import datetimeoffset
+
+    session.native.add_output_converter(_TIMESTAMP, _moment)
+    session.native.add_output_converter(_TIME, _clock)
+    session.native.add_output_converter(_DATETIMEOFFSET, datetimeoffset)
+    try:
+        yield
+    finally:
+        session.native.remove_output_converter(_TIMESTAMP)
+        session.native.remove_output_converter(_TIME)
+
+
 def _moment(data: bytes | None) -> Moment | None:
-    """SQL Server's datetime2 with all its digits, of which Python's datetime would lose one."""
+    """A datetime2."""
     if data is None:
         return None
     year, month, day, hour, minute, second, nanos = struct.unpack("<6hI", data)
     text = f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}.{nanos:09d}"
     return Moment(text)
+
+
+def _clock(data: bytes | None) -> Clock | None:
+    """A time; the driver aligns the nanoseconds."""
+    if data is None:
+        return None
+    hour, minute, second, nanos = struct.unpack("<3h2xI", data)
+    return Clock(f"{hour:02d}:{minute:02d}:{second:02d}.{nanos:09d}")

@@ -46,7 +46,11 @@ _encoder = msgspec.json.Encoder()
 
 
 class Moment(str):
-    """A time that a driver would hand over with fewer digits than it has: nine of a second."""
+    """A timestamp that a driver would hand over with fewer digits than it has: nine of a second."""
+
+
+class Clock(str):
+    """A time of day, likewise with nine digits of a second."""
 
 
 class Column:
@@ -85,7 +89,7 @@ class Column:
         match value:
             case None | bool():
                 return value
-            case Moment():
+            case Moment() | Clock():
                 self._fine = self._fine or not value.endswith("000")
                 return str(value)
             case decimal.Decimal():
@@ -130,6 +134,8 @@ class Column:
         kinds = self.kinds
         if kinds == {Moment}:
             return "TIMESTAMP_NS" if self._fine else "TIMESTAMP"
+        if kinds == {Clock}:
+            return "VARCHAR" if self._fine else "TIME"  # no file has nanoseconds of a day
         if decimal.Decimal in kinds or (kinds and self._numeral):
             return self._numeric()
         if self._declared:
@@ -240,6 +246,7 @@ _WORDS: dict[type, str] = {
     datetime.time: "a time",
     datetime.datetime: "a timestamp",
     Moment: "a timestamp",
+    Clock: "a time",
     bytes: "binary data",
     bytearray: "binary data",
     memoryview: "binary data",
