@@ -65,6 +65,7 @@ class Column:
         self._scale = self._whole = 0
         self._most = (0, "")
         self._fine = self._zoned = self._big = False
+        self._narrow: Kind | None = None
         self._wider: Kind | None = None
 
     @property
@@ -138,7 +139,8 @@ class Column:
             return "VARCHAR" if self._fine else "TIME"  # no file has nanoseconds of a day
         if decimal.Decimal in kinds or (kinds and self._numeral):
             return self._numeric()
-        if self._declared:
+        # SQLite calls BLOB what is declared without a type: there the values tell.
+        if self._declared and (self._declared != "BLOB" or not kinds or kinds & set(_BYTES)):
             return self._declared
         if kinds == {int}:
             return "DECIMAL(38,0)" if self._big else "BIGINT"
@@ -193,8 +195,12 @@ class Column:
         """Take a wider type; False if there is none."""
         found = wider(self.wanted(), self.kinds <= {int, float})
         if found is not None:
-            self._wider = found
+            self._narrow, self._wider = self._narrow or self.wanted(), found
         return found is not None
+
+    def refuse_type(self, row: int, value: object) -> NoReturn:
+        """Raises SqlFailure for a value that is not of the column's type."""
+        self.refuse(row, value, f"is not {a((self._narrow or self.wanted()).text)}")
 
     # ------------------------------------------------------------ refusals
 
@@ -207,7 +213,8 @@ class Column:
     def _refuse_mixture(self) -> NoReturn:
         found = sorted((self._seen[of], _WORDS.get(of, of.__name__)) for of in self.kinds)
         shown = ", ".join(f"{word} in row {row:,}" for row, word in found)
-        declared = f" is declared as {self._declared.lower()} and" if self._declared else ""
+        told = self._declared and self._declared != "BLOB"
+        declared = f" is declared as {self._declared.lower()} and" if told else ""
         several = "values of several types, " if len(found) > 1 else ""
         raise refused(
             f'column "{table.visible(self.name)}"{declared} has {several}{shown}; '
@@ -369,7 +376,7 @@ class Spool:
         if not column.widen():
             value = f"SELECT {self._keys[number]} FROM {source} WHERE row = {row}"
             (bad,) = connection.execute(value).fetchone() or ("",)
-            column.refuse(row, bad, f"is not {a(column.wanted().text)}")
+            column.refuse_type(row, bad)
         return True
 
     def close(self) -> None:
