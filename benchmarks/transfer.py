@@ -350,8 +350,8 @@ DRIVERS = {
     "postgres": Part(partial(_postgres, False)),
     "odbc-postgres": Part(partial(_postgres, True), 0.1),
     "odbc-sqlite": Part(partial(_file, "odbc://Driver=SQLite3;Database=m.odbc.sqlite"), 0.1),
-    "sqlserver": Part(partial(_sqlserver, ""), 0.005),
-    "sqlserver-freetds": Part(partial(_sqlserver, "&odbc_driver=FreeTDS"), 0.002),
+    "sqlserver": Part(partial(_sqlserver, ""), 0.001),
+    "sqlserver-freetds": Part(partial(_sqlserver, "&odbc_driver=FreeTDS"), 0.0005),
 }
 
 
@@ -359,7 +359,7 @@ def memory(root: Path, name: str, rows: int) -> bool:
     """What one driver takes for some rows and for ten times as many; whether that is in bounds."""
     import duckdb
 
-    few = max(1_000, int(rows * DRIVERS[name].share))
+    few = max(100, int(rows * DRIVERS[name].share))
     took: dict[tuple[str, int], tuple[float, int]] = {}
     with DRIVERS[name].server(root) as url:
         if url is None:

@@ -12,6 +12,7 @@ import decimal
 import math
 import os
 import uuid
+from array import array
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -27,6 +28,8 @@ from pit.sql.transfer.types import INTEGERS, Kind, a, kind
 
 _ROWS, _CELLS = 128, 1024
 """The most rows, and values, of one line: DuckDB has 2,048 lines in hand at once."""
+_BATCH = 1_000
+"""Rows that are looked at together."""
 _LINE = 1024**2
 """Bytes of a line, unless one row has more."""
 _MEMORY = 192 * 1024**2
@@ -224,12 +227,17 @@ class Column:
 
 def _plain(values: Sequence[Any], kinds: set[type]) -> bool:
     """Whether all of these numbers are numbers of JSON, and whole ones have 64 bits at most."""
-    if float in kinds and not math.isfinite(sum(filter(None, values))):
+    if type(None) in kinds:
+        values = list(filter(None, values))
+    if float in kinds and not math.isfinite(sum(values)):
         return False  # or the sum is too large, and each is looked at
-    if int not in kinds:
-        return True
-    least, most = min(filter(None, values), default=0), max(filter(None, values), default=0)
-    return least >= -(2**63) and most < 2**63
+    if float in kinds and int in kinds:
+        values = [value for value in values if type(value) is int]
+    try:
+        array("q", values if int in kinds else ())
+    except OverflowError:
+        return False
+    return True
 
 
 _TYPES: dict[type, str] = {
@@ -273,16 +281,17 @@ class Spool:
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Some more rows."""
-        done = 0
-        while done < len(rows):
-            piece = rows[done : done + self._piece]
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
             taken = [
                 column.taken(values, self._rows)
-                for column, values in zip(self._columns, zip(*piece, strict=True), strict=True)
+                for column, values in zip(self._columns, zip(*batch, strict=True), strict=True)
             ]
-            self._write(taken, len(piece))
-            done += len(piece)
-            self._rows += len(piece)
+            done = 0
+            while done < len(batch):
+                piece = [values[done : done + self._piece] for values in taken]
+                done += self._piece
+                self._write(piece, len(piece[0]))
 
     def _write(self, taken: Sequence[Sequence[Any]], rows: int) -> None:
         """One line; several where it would be too long."""
@@ -300,6 +309,7 @@ class Spool:
             self._piece = min(self._most, self._piece * 2)
         self._file.write(line + b"\n")
         self._size += len(line)
+        self._rows += rows
         self._longest = max(self._longest, len(line))
 
     def _refuse_text(self, taken: Sequence[Sequence[Any]]) -> NoReturn:
