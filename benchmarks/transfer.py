@@ -344,8 +344,9 @@ def _sqlserver(options: str, root: Path) -> Iterator[str]:
         server.communicate()
 
 
+# DuckDB keeps pages of its file in memory up to its limit, so it has one here.
 DRIVERS = {
-    "duckdb": Part(partial(_file, "duckdb://m.duckdb?memory_limit=512MB")),
+    "duckdb": Part(partial(_file, "duckdb://m.duckdb?memory_limit=200MB")),
     "sqlite": Part(partial(_file, "sqlite://m.sqlite")),
     "postgres": Part(partial(_postgres, False)),
     "odbc-postgres": Part(partial(_postgres, True), 0.1),
