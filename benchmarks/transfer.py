@@ -6,6 +6,11 @@ The budget against Postgres is measured by COPY in CSV, as psql is used; the rat
 which reads and writes nothing but Postgres's own bytes, stands beside it. `--rows` sets how many
 rows (Postgres gets as many, SQL Server's test server a thousandth). Postgres and SQL Server are the
 suite's own, so the last one says how the ways compare, not how fast SQL Server is.
+
+Then each driver loads and saves a table and another one with ten times as many rows, which may take
+no more memory; and a save may take twice as long as the load of its rows. Slow drivers get a part
+of the rows. `--all` takes 1 and 10 million, `--part speed` and `--part memory` one half of it all,
+`--driver` one driver's memory.
 """
 
 from __future__ import annotations
@@ -15,11 +20,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
+from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,12 +33,16 @@ sys.path.insert(0, str(ROOT))
 from measure import folder  # noqa: E402
 
 from pit.model import Load, LoadMode  # noqa: E402
-from pit.sql import wire  # noqa: E402
+from pit.sql import odbc_string, wire  # noqa: E402
 from pit.sql.child import command  # noqa: E402
 from pit.sql.connect import Database, parse  # noqa: E402
 from tests.servers import postgres  # noqa: E402
 
 DUCKDB_BUDGET, POSTGRES_BUDGET = 1.2, 1.3
+GROWTH, SAVE_BUDGET = 1.3, 2.0
+"""What ten times the rows may take of the memory, and a save of the time of its load."""
+CONSTANT = 200 * 1024**2
+"""Bytes of memory that count as those of few rows: with less, constant buffers are not yet full."""
 ROUNDS = 3
 QUERY = """
 SELECT i::INTEGER AS id, i * 7 AS big, (i / 3.0)::DOUBLE AS ratio, 'name ' || (i % 1000) AS name,
@@ -289,16 +299,128 @@ def bulk(database: Database, values: list[tuple[object, ...]], figures: Figures)
             print(f"bulkcopy: {' '.join(str(error).split())[:160]}")
 
 
+# ---------------------------------------------------------------- memory
+
+
+class Part(NamedTuple):
+    """One driver: what makes its URL, and its part of the rows."""
+
+    server: Callable[[Path], AbstractContextManager[str | None]]
+    share: float = 1.0
+
+
+@contextmanager
+def _file(url: str, root: Path) -> Iterator[str]:
+    yield url
+
+
+@contextmanager
+def _postgres(odbc: bool, root: Path) -> Iterator[str | None]:
+    programs = postgres.binaries()
+    if programs is None:
+        yield None
+        return
+    with postgres.running(programs) as server:
+        keywords = {
+            "Driver": "PostgreSQL Unicode",
+            "Server": server.host,
+            "Port": str(server.port),
+            "Database": "postgres",
+            "UID": server.user,
+            "PWD": server.password,
+        }
+        yield f"odbc://{quote(odbc_string.join(keywords))}" if odbc else server.url()
+
+
+@contextmanager
+def _sqlserver(options: str, root: Path) -> Iterator[str]:
+    argv = (sys.executable, "-c", SERVER, str(ROOT))
+    server = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield f"{server.stdout.readline().strip()}{options}"
+    finally:
+        server.kill()
+        server.communicate()
+
+
+# DuckDB keeps pages of its file in memory up to its limit, so it has one here.
+DRIVERS = {
+    "duckdb": Part(partial(_file, "duckdb://m.duckdb?memory_limit=200MB")),
+    "sqlite": Part(partial(_file, "sqlite://m.sqlite")),
+    "postgres": Part(partial(_postgres, False)),
+    "odbc-postgres": Part(partial(_postgres, True), 0.1),
+    "odbc-sqlite": Part(partial(_file, "odbc://Driver=SQLite3;Database=m.odbc.sqlite"), 0.1),
+    "sqlserver": Part(partial(_sqlserver, ""), 0.001),
+    "sqlserver-freetds": Part(partial(_sqlserver, "&odbc_driver=FreeTDS"), 0.0005),
+}
+
+
+def memory(root: Path, name: str, rows: int) -> bool:
+    """What one driver takes for some rows and for ten times as many; whether that is in bounds."""
+    import duckdb
+
+    few = max(100, int(rows * DRIVERS[name].share))
+    took: dict[tuple[str, int], tuple[float, int]] = {}
+    with DRIVERS[name].server(root) as url:
+        if url is None:
+            print(f"{name}: {postgres.WANTED}")
+            return True
+        for count in (few, 10 * few):
+            source = root / "memory.parquet"
+            with duckdb.connect() as connection:
+                connection.execute(f"COPY ({QUERY.format(rows=count)}) TO '{source}'")
+            with child(root) as one:
+                took["load", count] = one.load(url, source, "m")
+            with child(root) as one:
+                took["save", count] = one.save(url, root / "memory.back.parquet", "m")
+    kept = [_flat(name, what, took, few) for what in ("load", "save")]
+    ratio = took["save", 10 * few][0] / took["load", 10 * few][0]
+    good = ratio <= SAVE_BUDGET
+    print(
+        f"{name:<18} save/load  {ratio:4.2f} × the time; budget {SAVE_BUDGET:g}"
+        f"{'' if good else '  OVER'}",
+        flush=True,
+    )
+    return all(kept) and good
+
+
+def _flat(
+    name: str, what: str, took: Mapping[tuple[str, int], tuple[float, int]], few: int
+) -> bool:
+    """Print the figures of loads or saves; whether memory is flat."""
+    growth = took[what, 10 * few][1] / max(CONSTANT, took[what, few][1])
+    good = growth <= GROWTH
+    parts = [
+        f"{count:>10,} rows {took[what, count][1] / 1024**2:5.0f} MB {took[what, count][0]:7.2f} s"
+        for count in (few, 10 * few)
+    ]
+    print(
+        f"{name:<18} {what}  {', '.join(parts)}; {growth:4.2f} × the memory; budget {GROWTH:g}"
+        f"{'' if good else '  OVER'}",
+        flush=True,
+    )
+    return good
+
+
 def main() -> None:
     """Measure all that is there; exit code 1 if a budget is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--all", action="store_true", help="ten million rows")
+    parser.add_argument("--part", choices=("speed", "memory"))
+    parser.add_argument("--driver", choices=DRIVERS, action="append")
     given = parser.parse_args()
     rows = 10_000_000 if given.all else given.rows
+    kept: list[bool] = []
     with folder() as root:
-        kept = duckdb_and_parquet(root, rows) + postgres_and_parquet(root, rows)
-        sqlserver(root, max(1_000, rows // 1_000))
+        if given.part != "memory":
+            kept += duckdb_and_parquet(root, rows) + postgres_and_parquet(root, rows)
+            sqlserver(root, max(1_000, rows // 1_000))
+        if given.part != "speed":
+            # By default a fifth: 200,000 rows and 2 million.
+            some = rows // (10 if given.all else 5)
+            kept += [memory(root, name, some) for name in given.driver or DRIVERS]
     if not all(kept):
         raise SystemExit(1)
 

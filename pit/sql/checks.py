@@ -17,9 +17,7 @@ from pit.model import Bounds, Expect, Record
 from pit.sql import results, table, wire
 from pit.sql.driver import CHECK_FAILED, Driver, Failure, Session, SqlFailure, Statement
 from pit.sql.drivers.duck import DuckSession
-from pit.sql.transfer.reader import prepared
-from pit.sql.transfer.saving import Saving, one_query
-from pit.sql.transfer.stored import copied
+from pit.sql.transfer.saving import Saving, columns_of, one_query
 
 
 class Finding(Record, frozen=True):
@@ -68,11 +66,8 @@ class Checking(Saving):
             if not rows.columns:
                 message = "a check is a query that returns rows; this returns none"
                 raise SqlFailure(Failure(message=message, line=statement.line, kind="query"))
-            with closing(prepared(results.private(f"{path}.spool"))) as file:
-                self._running.append(file)
-                spool = self._spool(file, rows, results.distinct(rows.columns))
-                rows.end(statement)
-                file.execute(copied(spool.typed(), "spool", path, "parquet"))
+            columns = columns_of(rows, results.distinct(rows.columns))
+            self._through(rows, columns, statement, path, "parquet")
         return 0
 
     def _judge(self, seconds: float) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import duckdb
 
 
-def private(path: str = ":memory:") -> duckdb.DuckDBPyConnection:
-    """A DuckDB of one's own, for files; in a file itself where it may grow."""
-    return duckdb.connect(path, config={"python_enable_replacements": "false"})
+def private() -> duckdb.DuckDBPyConnection:
+    """A DuckDB of one's own, for files."""
+    return duckdb.connect(config={"python_enable_replacements": "false"})
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -287,6 +287,13 @@ class OdbcSession:
             self._heed()
             text = statement.text
             raise SqlFailure(told(error, self._source, self.product, text, statement)) from None
+        except ValueError as error:  # what pyodbc makes of a time such as 24:00
+            self._failed = True
+            message = f"the driver hands over a value that cannot be read ({error})"
+            remedy = "cast the column to text in the query"
+            raise SqlFailure(
+                Failure(message=f"{message}; {remedy}", line=statement.line, kind="type")
+            ) from None
 
     def _heed(self) -> None:
         """Some drivers call a statement that was cancelled a success."""

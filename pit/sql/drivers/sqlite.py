@@ -29,7 +29,7 @@ from pit.sql.driver import (
 from pit.sql.drivers.files import holder, make_room
 from pit.sql.places import point
 
-_BATCH = 10_000
+_BATCH = 1_000
 _BUSY, _LOCKED, _INTERRUPT, _FULL, _PROTOCOL = 5, 6, 9, 13, 15
 _BUSY_SNAPSHOT = 517
 """The transaction has read what another one has changed since: waiting does not help."""

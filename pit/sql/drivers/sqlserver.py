@@ -179,7 +179,7 @@ class SQLServer:
         if connection is None or not _lives(connection):
             text = connection_text(database, choice)
             connection = odbc.open_connection(text, source, database.hide, _timeout(database))
-            connection.add_output_converter(_DATETIMEOFFSET, _datetimeoffset)
+            connection.add_output_converter(_DATETIMEOFFSET, datetimeoffset)
 
         def release(clean: bool) -> None:
             if clean and choice.microsoft and _reset(connection):
@@ -227,7 +227,7 @@ def _reset(connection: pyodbc.Connection) -> bool:
     return True
 
 
-def _datetimeoffset(data: bytes) -> str:
+def datetimeoffset(data: bytes) -> str:
     """SQL Server's datetimeoffset, which ODBC hands over as a struct; years to 9999."""
     year, month, day, hour, minute, second, nanos, hours, minutes = struct.unpack("<6hI2h", data)
     sign = "-" if hours < 0 or minutes < 0 else "+"

@@ -6,8 +6,8 @@ import os
 import re
 import struct
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -15,18 +15,19 @@ from msgspec.structs import replace
 
 from pit.fs import atomic
 from pit.sql import dialect, wire
+from pit.sql.connect import Database
 from pit.sql.driver import Driver, Failure, Rows, Session, SqlFailure, Statement
 from pit.sql.drivers.duck_errors import busy, failure
 from pit.sql.script import Execution
 from pit.sql.transfer.files import refused
 from pit.sql.transfer.patience import of_system
 from pit.sql.transfer.postgres_columns import QueryColumn, described
-from pit.sql.transfer.reader import prepared
-from pit.sql.transfer.spool import Column, Moment, Spool, of_odbc
+from pit.sql.transfer.reader import prepared, private
+from pit.sql.transfer.spool import Clock, Column, Moment, Spool, of_odbc
 from pit.sql.transfer.stored import copied, form_of, said
 from pit.sql.transfer.types import kind, of_sqlite
 
-_TIMESTAMP = 93
+_TIMESTAMP, _TIME, _DATETIMEOFFSET = 93, -154, -155
 
 
 class Saving(Execution):
@@ -35,7 +36,7 @@ class Saving(Execution):
     def __init__(self, driver: Driver, order: wire.Save, log: Callable[[str], None]) -> None:
         super().__init__(
             driver,
-            order.database,
+            _a_row_at_a_time(order.database),
             order.script,
             order.text,
             order.variables,
@@ -88,9 +89,8 @@ class Saving(Execution):
             raise SqlFailure(of_system(error)) from None
         finally:
             self._running.clear()
-            for left in (temporary, f"{temporary}.spool", f"{temporary}.spool.wal"):
-                with suppress(FileNotFoundError):
-                    os.unlink(left)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
         session.roll_back()
         return rows, size
 
@@ -114,37 +114,50 @@ class Saving(Execution):
         return self._spooled(session, statement, path, form)
 
     def _spooled(self, session: Session, statement: Statement, path: str, form: str) -> int:
-        """By way of text, from drivers that hand over Python objects."""
+        """By way of a spool, from drivers that hand over Python objects."""
         sqlite = self._database.kind == "sqlite"
         declared = _declared_in_sqlite(session, statement) if sqlite else []
-        sqlserver = getattr(session, "product", None) is dialect.SQLSERVER
-        if sqlserver:
-            session.native.add_output_converter(_TIMESTAMP, _moment)
-        spool_file = prepared(duckdb.connect(f"{path}.spool"))
-        self._running.append(spool_file)
-        try:
+        with _all_digits(session):
+            if exact := self._in_words_of_postgres(session, statement):
+                rows, columns = exact
+                return self._through(rows, columns, statement, path, form)
             with closing(session.rows(statement)) as rows:
                 if not rows.columns:
                     raise refused("the query returns no columns")
-                spool = self._spool(spool_file, rows, rows.columns, declared)
-                rows.end(statement)
-                return _count(spool_file.execute(copied(spool.typed(), "spool", path, form)))
-        finally:
-            spool_file.close()
-            if sqlserver:
-                session.native.remove_output_converter(_TIMESTAMP)
+                columns = columns_of(rows, rows.columns, declared)
+                return self._through(rows, columns, statement, path, form)
 
-    def _spool(
-        self, file: Any, rows: Rows, names: Sequence[str], declared: Sequence[str] = ()
-    ) -> Spool:
-        """All rows in a DuckDB file; of the declared types, else of those that the library says."""
-        types = declared or [of_odbc(one[1], *sizes(one)) for one in rows.header]
-        types = types or [""] * len(names)
-        spool = Spool(file, [Column(*pair) for pair in zip(names, types, strict=True)])
-        for batch in rows.batches:
-            self._heed()
-            spool.add(batch)
-        return spool
+    def _in_words_of_postgres(
+        self, session: Session, statement: Statement
+    ) -> tuple[Rows, list[Column]] | None:
+        """The rows of a query to Postgres behind ODBC, None for any other."""
+        if getattr(session, "product", None) is not dialect.POSTGRES:
+            return None
+        from pit.sql.transfer.odbc_postgres import described
+
+        return described(session, statement, _said)
+
+    def _through(
+        self, rows: Rows, columns: Sequence[Column], statement: Statement, path: str, form: str
+    ) -> int:
+        """By way of a spool; how many rows."""
+        with closing(Spool(f"{path}.spool", columns)) as spool:
+            for batch in rows.batches:
+                self._heed()
+                spool.add(batch)
+            rows.end(statement)
+            with closing(private(spill=f"{path}.tmp")) as writer:
+                self._running.append(writer)
+                self._heed()
+                return spool.save(writer, path, form)
+
+
+def _a_row_at_a_time(database: Database) -> Database:
+    """A database with what its ODBC driver must be told not to hold all rows at once."""
+    driver = database.options.get("driver", "").lower()
+    if database.kind != "odbc" or "sqlite" not in driver:
+        return database
+    return replace(database, options={"stepapi": "1", **database.options})
 
 
 _NONE = re.compile(
@@ -232,15 +245,47 @@ def _declared_in_sqlite(session: Session, statement: Statement) -> list[str]:
         connection.execute("DROP VIEW temp.pit_save")
 
 
-def sizes(column: Any) -> tuple[int, int, int]:
-    """Size, precision and scale of a column that pyodbc describes."""
-    return int(column[3] or 0), int(column[4] or 0), int(column[5] or 0)
+def columns_of(rows: Rows, names: Sequence[str], declared: Sequence[str] = ()) -> list[Column]:
+    """The columns of a result: of the declared types, else of those that the library says."""
+    types = declared or [_said(one) for one in rows.header] or [""] * len(names)
+    return [Column(*pair) for pair in zip(names, types, strict=True)]
+
+
+def _said(column: Any) -> str:
+    """DuckDB's type for a column as pyodbc describes it, empty where the values must tell."""
+    return of_odbc(column[1], int(column[3] or 0), int(column[4] or 0), int(column[5] or 0))
+
+
+@contextmanager
+def _all_digits(session: Session) -> Iterator[None]:
+    """SQL Server's times come with all their digits, of which Python's would lose one."""
+    if getattr(session, "product", None) is not dialect.SQLSERVER:
+        yield
+        return
+    from pit.sql.drivers.sqlserver import datetimeoffset
+
+    session.native.add_output_converter(_TIMESTAMP, _moment)
+    session.native.add_output_converter(_TIME, _clock)
+    session.native.add_output_converter(_DATETIMEOFFSET, datetimeoffset)
+    try:
+        yield
+    finally:
+        session.native.remove_output_converter(_TIMESTAMP)
+        session.native.remove_output_converter(_TIME)
 
 
 def _moment(data: bytes | None) -> Moment | None:
-    """SQL Server's datetime2 with all its digits, of which Python's datetime would lose one."""
+    """A datetime2."""
     if data is None:
         return None
     year, month, day, hour, minute, second, nanos = struct.unpack("<6hI", data)
     text = f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}.{nanos:09d}"
     return Moment(text)
+
+
+def _clock(data: bytes | None) -> Clock | None:
+    """A time; the driver aligns the nanoseconds."""
+    if data is None:
+        return None
+    hour, minute, second, nanos = struct.unpack("<3h2xI", data)
+    return Clock(f"{hour:02d}:{minute:02d}:{second:02d}.{nanos:09d}")

@@ -28,8 +28,17 @@ def form_of(path: str) -> str:
     raise refused(f"{path} must end in {', '.join(FORMS)}")
 
 
-def copied(columns: Sequence[Column], source: str, path: str, form: str, row: str = "") -> str:
-    """The COPY that writes a relation; `row` is its column with the rows' numbers, if it has one.
+def copied(
+    columns: Sequence[Column],
+    source: str,
+    path: str,
+    form: str,
+    row: str = "",
+    option: str = "",
+) -> str:
+    """The COPY that writes a relation: `columns` are names, values and types; `row` is its column
+    with the rows' numbers, if it has one, `option` one more option of the COPY.
+
 
     Raises SqlFailure for names and types that the form cannot have.
     """
@@ -38,7 +47,8 @@ def copied(columns: Sequence[Column], source: str, path: str, form: str, row: st
         f"{stored(name, value, kind, form, row)} AS {_quote(name)}" for name, value, kind in columns
     ]
     selected = f"SELECT {', '.join(parts)} FROM {source}"
-    return f"COPY ({selected}) TO {_text(path)} ({_OPTIONS[form]})"
+    options = ", ".join(filter(None, (_OPTIONS[form], option)))
+    return f"COPY ({selected}) TO {_text(path)} ({options})"
 
 
 def _check_names(names: Sequence[str]) -> None:
