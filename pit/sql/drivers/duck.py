@@ -224,7 +224,7 @@ class DuckSession:
         if parsed.kind != _Kind.SELECT or parsed.query is None:
             return None
         try:
-            return _Shown.of(self._connection.query(parsed.query).description)
+            return _Shown.of(_described(self._connection, parsed.query))
         except _UNBOUND:
             return None
 
@@ -349,6 +349,19 @@ class DuckSession:
             self._release()
 
 
+def _described(connection: duckdb.DuckDBPyConnection, query: str) -> _Header:
+    """The columns of a SELECT, which is not begun: from 2.0 on its relation would start it.
+
+    A relation all the same, for an error of its binding leaves an open transaction as it is.
+    """
+    try:
+        rows = connection.query(f"DESCRIBE {query}").fetchall()
+    except duckdb.ParserException:
+        # Before 2.0 there is no DESCRIBE of SHOW, SUMMARIZE and itself.
+        return connection.query(query).description
+    return [row[:2] for row in rows]
+
+
 class _Shown(Record, frozen=True):
     """What is put around a SELECT so that its rows can be shown, and its own columns.
 
@@ -364,7 +377,7 @@ class _Shown(Record, frozen=True):
 
     @classmethod
     def of(cls, header: _Header) -> _Shown:
-        """For a SELECT that has these columns, as DB-API describes them."""
+        """For a SELECT that has these columns, each a name and a type, as DB-API has them."""
         names = [f"c{i}" for i in range(len(header))]
         casts = ", ".join(f"left(CAST({name} AS VARCHAR), {2 * table.CELL})" for name in names)
         return cls(
