@@ -512,12 +512,11 @@ def _checksum(data: bytes) -> int:
 
 
 def test_a_new_file_can_be_made_for_an_older_duckdb(talk: Conversation) -> None:
-    """The number of the format's version is the same whatever release makes it."""
-    option = "?storage_compatibility_version=v1.4.0"
-    for name in ("w.duckdb", "again.duckdb"):
-        assert talk.run("CREATE TABLE t AS SELECT 1 AS i", f"duckdb://{name}{option}").failure is None
-        version = int.from_bytes((talk.cwd / name).read_bytes()[12:20], "little")
-        assert version in range(64, 68)
+    """Whichever release makes it."""
+    url = "duckdb://w.duckdb?storage_compatibility_version=v1.4.0"
+    assert talk.run("CREATE TABLE t AS SELECT 1 AS i", url).failure is None
+    version = int.from_bytes((talk.cwd / "w.duckdb").read_bytes()[12:20], "little")
+    assert version in range(64, 68), "what DuckDB 1.4 reads"
 
 
 def test_options_of_the_url_are_duckdbs_and_secret_ones_stay_secret(talk: Conversation) -> None:

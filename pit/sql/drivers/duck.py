@@ -93,7 +93,7 @@ class DuckDB:
         if not trees:
             return []
         places = _places(text)
-        queries = [tree.query for tree in trees]
+        queries = [_query_of(tree) for tree in trees]
         # The parser leaves what stands behind the last semicolon, comments, at the last statement.
         queries[-1] = next((place.raw for place in _places(queries[-1])), queries[-1])
         aligned = align(places, queries)
@@ -162,6 +162,14 @@ class DuckDB:
             if not file.users:
                 del self._files[database.key]
                 file.root.close()
+
+
+def _query_of(tree: duckdb.Statement) -> str:
+    """What DuckDB says that a statement's text is; empty where it cannot say."""
+    try:
+        return str(tree.query)
+    except IndexError:
+        return ""  # before 1.5.4, of what stands in for a PIVOT that is not the first statement
 
 
 def _places(text: str) -> list[Place]:
