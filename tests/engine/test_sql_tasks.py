@@ -58,7 +58,7 @@ def test_a_template_is_rendered_and_kept(pit: Pit) -> None:
         "sql/make.sql.j2",
         "{% import 'sql/m.j2' as m %}\nCREATE TABLE t AS SELECT {{ params.n + 1 }} AS n,\n"
         "{{ params.day.year }} AS y, {{ m.q(run.task) }} AS task, {{ env.STAGE | sqlstr }} AS stage"
-        ", {{ env.OWN ~ env.PIT_TASK_NAME | sqlstr }} AS own, {{ run.attempt }} AS attempt",
+        ", {{ (env.OWN ~ env.PIT_TASK_NAME) | sqlstr }} AS own, {{ run.attempt }} AS attempt",
     )
     pit.file("sql/m.j2", "{% macro q(x) %}{{ x | sqlstr }}{% endmacro %}")
     pit.run("run", "d", "-p", "n=1", SECRET_OF_MINE="hush").ok()

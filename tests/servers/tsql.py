@@ -92,6 +92,16 @@ class Store:
         self.root = duckdb.connect(config={"python_enable_replacements": "false"})
         self.root.execute(_SET_UP)
         self.application_locks = ApplicationLocks()
+        self._keep_transactions()
+
+    def _keep_transactions(self) -> None:
+        """As in T-SQL, a statement that names what is not there leaves its transaction open.
+
+        DuckDB does so by itself before 2.0.
+        """
+        name = "default_transaction_invalidation_policy"
+        if self.root.execute(f"FROM duckdb_settings() WHERE name = '{name}'").fetchall():
+            self.root.execute(f"SET GLOBAL {name} = 'SYNTACTIC_ERRORS_DO_NOT_INVALIDATE'")
 
     def session(self) -> Session:
         """A session of its own."""

@@ -230,6 +230,35 @@ def test_statements_that_duckdb_rewrites(talk: Conversation) -> None:
     assert titles[2] == "line 3: PIVOT t ON b USING sum(a)"
 
 
+def test_a_query_is_carried_out_once(talk: Conversation) -> None:
+    done = talk.run(
+        "CREATE SEQUENCE q;\nSELECT nextval('q') AS n;\nSELECT nextval('q') AS n FROM range(3);\n"
+        "CREATE TABLE t AS SELECT nextval('q') AS n"
+    )
+    assert done.failure is None, done.failure
+    assert rows(talk.cwd / "w.duckdb", "FROM t") == [(5,)]
+
+
+@pytest.mark.parametrize("begin", ["", "BEGIN; "])
+def test_an_error_says_the_same_in_a_transaction(talk: Conversation, begin: str) -> None:
+    """From 2.0 on every error ends a transaction, and whatever comes next says only that."""
+    for number, (query, said) in enumerate(
+        (
+            ("SELECT nope", '"nope"'),
+            ("FROM nope", "nope does not exist"),
+            ("SHOW nope", "nope does not exist"),
+            ("SELECT 'x'::INTEGER", "Conversion Error"),
+        )
+    ):
+        made = f"CREATE TABLE t{number} (i INTEGER)"
+        failed = talk.run(f"{made}; {begin}INSERT INTO t{number} VALUES (1);\n{query}")
+        assert failed.failure is not None
+        assert said in failed.failure.message
+        assert failed.failure.line == 2
+        kept = rows(talk.cwd / "w.duckdb", f"SELECT count(*) FROM t{number}")
+        assert kept == [(0 if begin else 1,)]
+
+
 def test_a_hundred_columns(talk: Conversation) -> None:
     columns = ", ".join(f"{i} AS column_{i}" for i in range(100))
     assert talk.run(f"SELECT {columns}").failure is None
@@ -452,6 +481,42 @@ def test_what_is_no_database_is_refused(talk: Conversation) -> None:
         assert failure is not None
         assert not failure.retryable
         assert f"{name}.duckdb" in failure.message
+
+
+def test_a_file_of_a_later_duckdb_is_told_with_what_to_do(talk: Conversation) -> None:
+    path = talk.cwd / "w.duckdb"
+    duckdb.connect(str(path)).close()
+    header = bytearray(path.read_bytes())
+    header[12:20] = (9999).to_bytes(8, "little")  # the version of the format, behind "DUCK"
+    header[:8] = _checksum(header[8:4096]).to_bytes(8, "little")
+    path.write_bytes(header)
+    opened = talk.run("SELECT 1").failure
+    attached = talk.run("SELECT 1;\nATTACH 'w.duckdb' AS w", ":memory:").failure
+    for failure, line in ((opened, 0), (attached, 2)):
+        assert failure is not None
+        assert "version number 9999, but we can only read" in failure.message
+        assert f"A later release of DuckDB than {duckdb.__version__}" in failure.message
+        assert "storage_compatibility_version=v" in failure.message
+        assert "\n" not in failure.message
+        assert failure.line == line
+        assert not failure.retryable
+
+
+def _checksum(data: bytes) -> int:
+    """DuckDB's, of a header."""
+    found = 5381
+    for start in range(0, len(data), 8):
+        word = int.from_bytes(data[start : start + 8], "little")
+        found ^= word * 0xBF58476D1CE4E5B9 % 2**64
+    return found
+
+
+def test_a_new_file_can_be_made_for_an_older_duckdb(talk: Conversation) -> None:
+    """Whichever release makes it."""
+    url = "duckdb://w.duckdb?storage_compatibility_version=v1.4.0"
+    assert talk.run("CREATE TABLE t AS SELECT 1 AS i", url).failure is None
+    version = int.from_bytes((talk.cwd / "w.duckdb").read_bytes()[12:20], "little")
+    assert version in range(64, 68), "what DuckDB 1.4 reads"
 
 
 def test_options_of_the_url_are_duckdbs_and_secret_ones_stay_secret(talk: Conversation) -> None:

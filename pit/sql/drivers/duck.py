@@ -93,7 +93,7 @@ class DuckDB:
         if not trees:
             return []
         places = _places(text)
-        queries = [tree.query for tree in trees]
+        queries = [_query_of(tree) for tree in trees]
         # The parser leaves what stands behind the last semicolon, comments, at the last statement.
         queries[-1] = next((place.raw for place in _places(queries[-1])), queries[-1])
         aligned = align(places, queries)
@@ -164,6 +164,14 @@ class DuckDB:
                 file.root.close()
 
 
+def _query_of(tree: duckdb.Statement) -> str:
+    """What DuckDB says that a statement's text is; empty where it cannot say."""
+    try:
+        return str(tree.query)
+    except IndexError:
+        return ""  # before 1.5.4, of what stands in for a PIVOT that is not the first statement
+
+
 def _places(text: str) -> list[Place]:
     comment = duckdb.token_type.comment
     return cut(text, [offset for offset, kind in duckdb.tokenize(text) if kind != comment])
@@ -224,7 +232,7 @@ class DuckSession:
         if parsed.kind != _Kind.SELECT or parsed.query is None:
             return None
         try:
-            return _Shown.of(self._connection.query(parsed.query).description)
+            return _Shown.of(_described(self._connection, parsed.query))
         except _UNBOUND:
             return None
 
@@ -349,6 +357,19 @@ class DuckSession:
             self._release()
 
 
+def _described(connection: duckdb.DuckDBPyConnection, query: str) -> _Header:
+    """The columns of a SELECT, which is not begun: from 2.0 on its relation would start it.
+
+    A relation all the same, for an error of its binding leaves an open transaction as it is.
+    """
+    try:
+        rows = connection.query(f"DESCRIBE {query}").fetchall()
+    except duckdb.ParserException:
+        # Before 2.0 there is no DESCRIBE of SHOW, SUMMARIZE and itself.
+        return connection.query(query).description
+    return [row[:2] for row in rows]
+
+
 class _Shown(Record, frozen=True):
     """What is put around a SELECT so that its rows can be shown, and its own columns.
 
@@ -364,7 +385,7 @@ class _Shown(Record, frozen=True):
 
     @classmethod
     def of(cls, header: _Header) -> _Shown:
-        """For a SELECT that has these columns, as DB-API describes them."""
+        """For a SELECT that has these columns, each a name and a type, as DB-API has them."""
         names = [f"c{i}" for i in range(len(header))]
         casts = ", ".join(f"left(CAST({name} AS VARCHAR), {2 * table.CELL})" for name in names)
         return cls(

@@ -36,6 +36,12 @@ _LOCKED = re.compile(
     r"(?: in (?P<program>.+?))? \(?PID (?P<pid>\d+)"
 )
 _SEE_ALSO = re.compile(r"[\s.]*See also https?://\S+")
+_NEWER = re.compile(
+    r"(?P<said>version number \d+, but we can only read (?:storage )?versions between \d+ and \d+)"
+    r"\..*",
+    re.DOTALL,
+)
+"""How DuckDB says that a file is of a later release, with much advice behind it."""
 _NEAR = re.compile(r'at or near "(.*)"\Z', re.DOTALL)
 _LONGEST = 4000
 """How many characters of a message are kept; it may quote data."""
@@ -114,7 +120,18 @@ def _read(error: duckdb.Error) -> _Read:
 
 
 def _read_as(kind: str, message: str, position: int | None = None) -> _Read:
-    return _Read(kind=kind, message=_SEE_ALSO.sub("", message.strip()), position=position)
+    message = _NEWER.sub(_newer, _SEE_ALSO.sub("", message.strip()))
+    return _Read(kind=kind, message=message, position=position)
+
+
+def _newer(found: re.Match[str]) -> str:
+    """What to do about a file that a later release of DuckDB has made."""
+    release = ".".join(duckdb.__version__.split(".")[:2])
+    return (
+        f"{found['said']}. A later release of DuckDB than {duckdb.__version__} has made this file: "
+        "update the DuckDB that Pit uses (pip install -U duckdb), or have the file made with "
+        f"the option storage_compatibility_version=v{release}.0"
+    )
 
 
 def _kind(told: _Read) -> str:

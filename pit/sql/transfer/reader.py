@@ -168,8 +168,11 @@ class Reader:
         arrays = [path for path in full if signs[path] == b"["]
         if arrays and len(arrays) < len(full):
             raise refused(f"{self.shown(arrays[0])} is an array, other files are JSON lines")
+        form = "array" if arrays else "newline_delimited"
+        if not arrays and any(unreadable.begins_with_mark(path) for path in full):
+            form = "auto"  # before 2.0 the same lines are refused under the other name
         return (
-            f"read_json({listed(full)}, format='{'array' if arrays else 'newline_delimited'}', "
+            f"read_json({listed(full)}, format='{form}', "
             "records=true, sample_size=-1, union_by_name=true, maximum_object_size=268435456)"
         )
 

@@ -101,7 +101,8 @@ def _of_json(path: str, message: str, shown: Shown) -> str:
         if not line.strip():
             continue
         if line.startswith(_MARK):
-            return f"{shown(path)} begins with a byte order mark, which JSON does not have"
+            mark = "begins with a byte order mark, which only the first line may"
+            return f"{shown(path)}, line {number} {mark}"
         try:
             value = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -123,12 +124,20 @@ def _no_objects(files: Sequence[str], shown: Shown) -> str:
 
 
 def _lines(path: str) -> Iterator[bytes]:
+    """The lines of a file, without a byte order mark before the first."""
     with _opened(path) as file:
+        yield file.readline().removeprefix(_MARK)
         yield from file
 
 
 def _opened(path: str) -> Any:
     return gzip.open(path) if path.lower().endswith(".gz") else open(path, "rb")
+
+
+def begins_with_mark(path: str) -> bool:
+    """Whether a byte order mark stands before all else in a file."""
+    with _opened(path) as file:
+        return bool(file.read(len(_MARK)) == _MARK)
 
 
 def first_sign(path: str) -> bytes:

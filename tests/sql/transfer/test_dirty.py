@@ -160,6 +160,20 @@ def test_an_array_of_objects_is_as_good_as_lines(mover: Mover) -> None:
     assert mover.rows("SELECT id, name FROM t ORDER BY id") == [(1, "a"), (2, None)]
 
 
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl", "x.jsonl.gz"])
+@pytest.mark.parametrize("second", ["", "\ufeff"])
+def test_a_byte_order_mark_is_no_part_of_json(duck: Mover, name: str, second: str) -> None:
+    form = "[{}, {}]" if name == "x.json" else "{}\n{}\n"
+    for number, (mark, place) in enumerate((("\ufeff", name), (second, f"also_{name}"))):
+        rows = form.format(f'{{"id": {number}}}', f'{{"id": {number + 2}, "name": "a"}}')
+        data = (mark + rows).encode()
+        _write(duck, place, gzip.compress(data) if name.endswith(".gz") else data)
+    assert duck.loads(f"*{name}").rows == 4
+    assert duck.rows("SELECT id, name FROM t ORDER BY id") == [
+        (0, None), (1, None), (2, "a"), (3, "a"),
+    ]  # fmt: skip
+
+
 def test_a_feed_without_rows(mover: Mover) -> None:
     empty = _write(mover, "x.jsonl", "\n")
     assert mover.fails(empty).endswith("nothing says which columns to make")
@@ -175,7 +189,9 @@ def test_a_feed_without_rows(mover: Mover) -> None:
     [
         ('{"id":1}\n{"id":2\n', 'x.jsonl, line 2 is not JSON: Input data was truncated: {"id":2'),
         ('{"id":1}\n7\n', "x.jsonl, line 2 is not a JSON object: 7"),
-        (b'\xef\xbb\xbf{"id":1}\n', "x.jsonl begins with a byte order mark"),
+        (b'\xef\xbb\xbf{"id":1}\n{"id":2\n', "x.jsonl, line 2 is not JSON: Input data was trunc"),
+        (b'\xef\xbb\xbf7\n{"id":2}\n', "x.jsonl, line 1 is not a JSON object: 7"),
+        (b'{"id":1}\n\xef\xbb\xbf{"id":2}\n', "x.jsonl, line 2 begins with a byte order mark"),
         ('[\n {"id":1},\n {"id":2 "b":3}\n]\n', 'Malformed JSON in file "x.jsonl", at byte 9'),
         ('[\n {"id":1},\n 7\n]\n', "x.jsonl is an array, and not all in it are JSON objects"),
     ],
