@@ -24,6 +24,7 @@ from pit.sql.transfer.reader import Reader, private
 from pit.sql.transfer.rejects import Rejects
 from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
 from pit.sql.transfer.sinks import sink_of
+from pit.sql.transfer.unreadable import Lost
 
 
 class Loading:
@@ -62,9 +63,10 @@ class Loading:
             reader = Reader(self._reader, self._work, self._roots)
             reader.check(self._stop.heed)
             try:
-                counts, rejected = self._on_session(reader)
-            except duckdb.Error as error:
-                raise reader.told(error) from None
+                counts, rejected = self._read(reader)
+            except Lost:
+                reader.read_alone()
+                counts, rejected = self._read(reader)
         finally:
             connection, self._reader = self._reader, None
             connection.close()
@@ -74,6 +76,13 @@ class Loading:
             self._warning = f"{_rows(rejected)} rejected, kept in {self._kept}"
         self._tell(self._summary(counts, rejected, len(reader.files), time.monotonic() - begun))
         return counts.loaded
+
+    def _read(self, reader: Reader) -> tuple[Counts, int]:
+        try:
+            return self._on_session(reader)
+        except duckdb.Error as error:
+            self._stop.heed()
+            raise reader.told(error, self._stop.heed) from None
 
     def _on_session(self, reader: Reader) -> tuple[Counts, int]:
         session = connected(self._driver, self._database, (), self._tell, self._stop)
@@ -100,6 +109,7 @@ class Loading:
         try:
             counts, rejected = self._done(sink, reader)
             self._stop.heed()
+            reader.prove(counts.loaded, rejected, self._stop.heed)
             self._commit(sink)
         except BaseException:
             sink.roll_back()
@@ -182,7 +192,7 @@ class Loading:
     ) -> SqlFailure:
         """The rows at fault if values were, else what the database says."""
         self._stop.heed()
-        told = reader.told(error) if isinstance(error, duckdb.Error) else error
+        told = reader.told(error, self._stop.heed) if isinstance(error, duckdb.Error) else error
         if MARK not in told.failure.message:
             return told
         return rejects.failure(told)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import duckdb
+
 from pit.sql import dialect
 from pit.sql.connect import Database
 from pit.sql.dialect import Table
@@ -233,5 +235,7 @@ class _Counted:
                 yield batch
         # ADBC would tell of it in words of its own.
         except Exception as error:
-            self.failure = error
+            # Nor is what Arrow makes of DuckDB's errors any help; their text is whole.
+            known = isinstance(error, duckdb.Error)
+            self.failure = error if known else duckdb.Error(str(error))
             raise
