@@ -78,12 +78,16 @@ class ColumnRule(Record):
 
 
 class CsvFormat(Record):
-    """How CSV files are written; an empty text for what is found out from the file."""
+    """How CSV files are written; an empty text for what is found out from the file.
+
+    `max_line_size` is in bytes, 0 for DuckDB's own limit.
+    """
 
     delimiter: str = ""
     header: bool = True
     null: str = ""
     encoding: str = "utf-8"
+    max_line_size: int = 0
 
 
 class Load(Record):

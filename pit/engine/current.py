@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from pit.model import Dag, FileMark, Fingerprint, Record, Task, TaskRecord
+from pit.model import Dag, FileMark, Fingerprint, Load, Record, Task, TaskRecord
 
 if TYPE_CHECKING:
     from pit.project.runners.runner import Runner
@@ -107,10 +107,21 @@ def definition(dag: Dag, task: Task, values: Mapping[str, str]) -> dict[str, str
         "query": task.query,
         "expect": msgspec.to_builtins(task.expect) if task.expect else None,
         "fingerprint": task.fingerprint,
-        "load": msgspec.to_builtins(task.load) if task.load else None,
+        "load": _load_said(task.load) if task.load else None,
         "output": task.save.output if task.save else "",
     }
     return {key: _canonical(value) for key, value in facts.items() if value}
+
+
+def _load_said(load: Load) -> dict[str, Any]:
+    """What a load says; a key that is younger than records counts where it is used.
+
+    Else each load that has been done before would be done again.
+    """
+    said: dict[str, Any] = msgspec.to_builtins(load)
+    if not load.csv.max_line_size:
+        del said["csv"]["max_line_size"]
+    return said
 
 
 def compare(old: TaskRecord, new: Fingerprint, text: Callable[[str], bytes | None]) -> list[Change]:

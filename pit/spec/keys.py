@@ -496,6 +496,11 @@ CSV = Table(
     Key("header", Truth(), "Whether the first line has the columns' names."),
     Key("null", Text(blank=True), "What stands for a missing value, without quotes."),
     Key("encoding", Text(), "How the text is encoded, such as utf-8 or latin-1."),
+    Key(
+        "max_line_size",
+        Whole(1, 1_000_000_000),
+        "How many bytes a line may have, all lines of its quoted values included.",
+    ),
 )
 
 TASK = Table(

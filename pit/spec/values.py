@@ -181,19 +181,23 @@ class Duration(Kind):
 
 
 class Whole(Kind):
-    """A whole number of at least `minimum`."""
+    """A whole number of at least `minimum`, and at most `maximum` if there is one."""
 
-    def __init__(self, minimum: int) -> None:
-        self._minimum = minimum
+    def __init__(self, minimum: int, maximum: int | None = None) -> None:
+        self._minimum, self._maximum = minimum, maximum
         self.what = f"a whole number of at least {minimum}"
+        if maximum is not None:
+            self.what = f"a whole number from {minimum} to {maximum}"
 
     def read(self, value: Any, at: KeyPath, findings: Findings) -> Any:
         if isinstance(value, bool) or not isinstance(value, int):
             return self.refuse(value, at, findings)
-        return value if value >= self._minimum else self.refuse(value, at, findings)
+        most = value if self._maximum is None else self._maximum
+        return value if self._minimum <= value <= most else self.refuse(value, at, findings)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": self._minimum}
+        most = {} if self._maximum is None else {"maximum": self._maximum}
+        return {"type": "integer", "minimum": self._minimum, **most}
 
 
 class Number(Kind):

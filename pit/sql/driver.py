@@ -139,6 +139,10 @@ class Session(Protocol):
     def native(self) -> Any:
         """The library's own connection, for moving rows in bulk."""
 
+    @property
+    def at_once(self) -> bool:
+        """Whether several statements are sent as one, so that nothing tells how long each took."""
+
     def declare(self, variables: Mapping[str, str]) -> None:
         """Make variables readable for the script's statements."""
 

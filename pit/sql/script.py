@@ -86,6 +86,8 @@ class Execution:
         self._statements = 0
         self._rows = 0
         self._titles = self._summaries = 0
+        self._current: Statement | None = None
+        self._held: Result | None = None
         self._fresh = True
         self._awaited: set[str] = set()
         self._undone = False
@@ -159,7 +161,7 @@ class Execution:
     def _once(self, statements: Sequence[Statement]) -> None:
         """All statements in one session; Busy if nothing has been done and a file is in use."""
         self._heed()
-        session = connected(self._driver, self._database, statements, self._indented, self._stop)
+        session = connected(self._driver, self._database, statements, self._overheard, self._stop)
         self._session = session
         self._statements = 0
         try:
@@ -181,6 +183,9 @@ class Execution:
             session.close()
 
     def _each(self, session: Session, statements: Sequence[Statement]) -> None:
+        begun = time.monotonic()
+        if session.at_once:
+            self._tell(f"{len(statements):,} statements, sent as one")
         try:
             for statement in statements:
                 self._one(session, statement)
@@ -188,6 +193,10 @@ class Execution:
         except SqlFailure:
             self._undone = session.roll_back()
             raise
+        finally:
+            self._current = None
+        if session.at_once:
+            self._tell(f"{len(statements):,} statements, {_took(time.monotonic() - begun)}")
         if session.roll_back():
             raise SqlFailure(_uncommitted(statements))
 
@@ -217,25 +226,56 @@ class Execution:
         changes.succeeded()
 
     def _one(self, session: Session, statement: Statement) -> None:
+        """One statement, told with the time that it took, if that can be known.
+
+        A server may keep the first results of a text until its last: several results have one time.
+        """
         self._heed()
-        self._title(statement)
+        self._current = statement
+        if not session.at_once:  # else nothing says which of them is being carried out
+            self._title(statement)
         begun = time.monotonic()
-        silent = True
-        for result in self._results(session, statement):
-            silent = False
-            self._rows += (result.rows or 0) if result.changed else 0
-            begun = self._summarise(result, begun)
-        if silent:
-            self._summarise(Result(), begun)
+        results = 0
+        try:
+            for result in self._results(session, statement):
+                self._let_go()
+                self._title(statement)
+                self._held = result
+                results += 1
+                self._rows += (result.rows or 0) if result.changed else 0
+        except SqlFailure:
+            self._let_go()
+            self._title(statement)
+            raise
+        took = "" if session.at_once else _took(time.monotonic() - begun)
+        self._title(statement)
+        if results < 2 and self._held is not None:
+            self._let_go(took)
+        else:
+            self._let_go()
+            counted = f"{results:,} results" if results > 1 else "done"
+            if took or not results:
+                self._summarise(f"{counted}, {took}" if took else counted)
         self._statements += 1
         self._summaries = max(self._summaries, self._statements)
 
-    def _summarise(self, result: Result, begun: float) -> float:
-        """Log a result, though not again when the script begins anew; the time now."""
-        now = time.monotonic()
-        if self._statements >= self._summaries:
-            self._indented(_summary(result, now - begun))
-        return now
+    def _let_go(self, took: str = "") -> None:
+        """Log the result that is held back until it is known whether it is the only one."""
+        result, self._held = self._held, None
+        if result is not None:
+            self._summarise(_summary(result, took))
+
+    def _summarise(self, text: str) -> None:
+        """Log what a statement did, though not again when the script begins anew."""
+        if text and self._statements >= self._summaries:
+            self._indented(text)
+
+    def _overheard(self, text: str) -> None:
+        """What the server says meanwhile stands behind what came before it."""
+        if self._current is not None:
+            self._let_go()
+            self._title(self._current)
+        self._indented(text)
 
     def _title(self, statement: Statement) -> None:
         """Name the statement in the log, though not again when the script begins anew."""
@@ -327,17 +367,22 @@ def _title(text: str) -> str:
     return table.clip(table.visible(" ".join(text[: 4 * _TITLE].split())), _TITLE)
 
 
-def _summary(result: Result, seconds: float) -> str:
-    took = f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+def _took(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def _summary(result: Result, took: str) -> str:
+    """What a statement did, and how long that took, if it is known."""
+    ending = f", {took}" if took else ""
     if result.text:
-        return f"{result.text}\ndone, {took}"
+        return f"{result.text}\ndone{ending}"
     if result.rows is None:
-        return f"done, {took}"
+        return f"done{ending}"
     count = f"{result.rows:,} row{'' if result.rows == 1 else 's'}"
     if not result.columns:
-        return f"{count}, {took}"
+        return f"{count}{ending}"
     rows = len(result.first)
     if rows < result.rows:
         count = f"first {rows} of {count}"
     shown = table.render(result.columns, result.numeric, result.first, table.LOG_WIDTH)
-    return f"{shown}\n{count}, {took}"
+    return f"{shown}\n{count}{ending}"

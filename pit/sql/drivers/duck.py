@@ -190,6 +190,8 @@ def _first_broken(parser: duckdb.DuckDBPyConnection, text: str) -> int:
 class DuckSession:
     """One script's connection."""
 
+    at_once = False
+
     def __init__(self, connection: duckdb.DuckDBPyConnection, release: Callable[[], None]) -> None:
         self.native = self._connection = connection
         connection.execute(TOLD_AS_JSON)

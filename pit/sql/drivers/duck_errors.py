@@ -93,6 +93,12 @@ def _is_transient(told: _Read) -> bool:
     return told.kind in _TRANSIENT
 
 
+def whole(error: duckdb.Error) -> str:
+    """All that the error says, however long the data that it quotes."""
+    told = _read(error)
+    return f"{told.kind}: {told.message}"
+
+
 def busy(error: duckdb.Error) -> Busy | None:
     """Who holds the file's lock, if that is what the error is about."""
     match = _LOCKED.search(_read(error).message)

@@ -165,6 +165,11 @@ class OdbcSession:
         self._interrupted = self._failed = False
         self._heard: list[str] = []
 
+    @property
+    def at_once(self) -> bool:
+        """Whether a script of several statements went to the driver whole."""
+        return len(self._whole) > 1
+
     def declare(self, variables: Mapping[str, str]) -> None:
         """Set them where the product has a place for such things: Postgres and SQL Server."""
         literal = self.product.literal

@@ -144,6 +144,11 @@ class PostgresSession:
         self._undone = False
         connection.add_notice_handler(self._notice)
 
+    @property
+    def at_once(self) -> bool:
+        """The server keeps small results to itself until the last statement has ended."""
+        return self._count > 1
+
     def declare(self, variables: Mapping[str, str]) -> None:
         """Set pit.run_id and so on, so that scripts can say current_setting('pit.run_id')."""
         if not variables:

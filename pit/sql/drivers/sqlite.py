@@ -94,6 +94,8 @@ def _pragma(connection: sqlite3.Connection, name: str, value: str) -> None:
 class SqliteSession:
     """One script's connection."""
 
+    at_once = False
+
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self.native = connection
         self._path = path

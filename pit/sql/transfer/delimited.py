@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pit.model import CsvFormat
 from pit.sql import dialect, table
+from pit.sql.transfer import records
 from pit.sql.transfer.files import listed, refused
 
 _DELIMITERS = (",", ";", "\t", "|")
-_FIRST_LINE = 2 * 1024**2
-"""Characters of the first line that are looked at: as long as DuckDB lets a line be."""
-csv.field_size_limit(_FIRST_LINE)
+_BUFFER = 32_000_000
+"""Bytes of a file that DuckDB reads at once by itself: sixteen of its longest lines."""
 _text = dialect.DUCKDB.literal
 
 GUESSES = {
@@ -43,7 +43,10 @@ class CsvFiles:
 
     def __init__(self, form: CsvFormat, shown: Callable[[str], str], rejects: bool) -> None:
         self._form, self._shown, self._rejects = form, shown, rejects
+        self._longest = form.max_line_size or records.LONGEST
         self._headers: dict[str, tuple[str, list[str]]] = {}
+        self.alone = False
+        """Whether one thread reads each file, for when several have lost their way in one."""
 
     def relation(self, files: Sequence[str]) -> str:
         """All of them, columns by name."""
@@ -74,6 +77,12 @@ class CsvFiles:
         ]
         if self._rejects:
             parts.append("store_rejects=true")
+        if form.max_line_size:
+            # Several records must have room in a buffer; sixteen, as DuckDB has it, would be much.
+            buffer = max(_BUFFER, 2 * form.max_line_size)
+            parts += [f"max_line_size={form.max_line_size}", f"buffer_size={buffer}"]
+        if self.alone:
+            parts.append("parallel=false")
         return f"read_csv({', '.join(parts)})"
 
     def _header(self, path: str) -> tuple[str, list[str]]:
@@ -84,10 +93,10 @@ class CsvFiles:
             delimiter = form.delimiter or _delimiter(path, record)
             if len(delimiter) > 1:
                 raise refused(f'the delimiter "{delimiter}" is more than one character')
+            csv.field_size_limit(max(len(record), 1))
             cells = next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
             if not cells:
-                sentence = "is empty: it does not even have column names"
-                raise refused(f"{self._shown(path)} {sentence}")
+                raise refused(f"{self._shown(path)} {self._nothing(record)}")
             named = [
                 name if name and form.header else f"column{number}"
                 for number, name in enumerate(cells)
@@ -108,36 +117,98 @@ class CsvFiles:
                     f'"{table.visible(name)}" differ only in case'
                 )
 
+    def _nothing(self, record: str) -> str:
+        if record:
+            return "begins with an empty line, where its column names should be"
+        return "is empty: it does not even have column names"
+
     def _first_record(self, path: str) -> str:
         """The first line, with those that belong to it because a quote is open."""
         parts: list[str] = []
-        left, quoted = _FIRST_LINE, 0
-        with open(path, "rb") as file:
-            source: Any = gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
-            lines = self._decoded(source, self._shown(path))
-            while left > 0 and (more := lines.readline(left)):
+        left, quoted = self._longest, 0
+        with records.opened(path) as file:
+            lines = self._decoded(file, self._shown(path))
+            plain = not path.lower().endswith(".gz")
+            pairs = self._form.encoding.lower().startswith("utf-16")
+            if plain and pairs and os.path.getsize(path) % 2:
+                # Some versions of DuckDB would make up the rest.
+                raise refused(f"{self._shown(path)} has been cut off in the midst of a letter")
+            while more := lines.readline(left + 3):
+                self._refuse_bytes(path, len(parts) + 1, more)
                 parts.append(more)
                 left -= len(more)
                 quoted ^= more.count('"') % 2
-                if not quoted:
+                if left < -2 or (left < 0 and not more.endswith(("\n", "\r"))):
+                    found = records.too_long(1, parts[0], self._longest, len(parts) > 1)
+                    raise refused(found.told(self._shown(path)))
+                if not quoted or left <= 0:
                     break
-        return "".join(parts).removeprefix("\ufeff")
+        return "".join(parts)
+
+    def _refuse_bytes(self, path: str, number: int, line: str) -> None:
+        """SqlFailure if a line of names is none of text."""
+        if found := records.no_text(line, number, self._form.encoding):
+            raise refused(found.told(self._shown(path)))
+        if "\0" in line:
+            raise refused(
+                f"{self._shown(path)}, line {number} has NUL bytes: it is no text, or in another "
+                'encoding, such as csv = { encoding = "utf-16" }'
+            )
 
     def _decoded(self, source: Any, shown: str) -> io.TextIOWrapper:
         """A file's text, if it is in the encoding that it is said to be in."""
         encoding = self._form.encoding
-        start = source.peek(2)[:2]
+        start = source.peek(4)[:4]
+        if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+            raise refused(f"{shown} is UTF-32, which is not read; make it UTF-8")
         if encoding.lower().startswith("utf-16"):
             # DuckDB would swap the bytes of each letter, find no line in it, and say nothing.
-            if start == codecs.BOM_UTF16_BE or (start[:1] == b"\0" and start[1:] >= b" "):
+            if start[:2] == codecs.BOM_UTF16_BE or (start[:1] == b"\0" and start[1:2] >= b" "):
                 raise refused(f"{shown} is big-endian UTF-16, which is not read; make it UTF-8")
-        elif start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        elif start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             hint = 'csv = { encoding = "utf-16" }'
             raise refused(f"{shown} is UTF-16; say so: {hint}")
         try:
-            return io.TextIOWrapper(source, encoding, errors="replace", newline="")
+            return records.decoded(source, encoding)
         except LookupError:
             raise refused(f'"{encoding}" is not an encoding') from None
+
+    # ------------------------------------------------------------ what Pit reads itself
+
+    def mistake(self, files: Sequence[str], heed: records.Heed) -> str:
+        """What is wrong with the first file that has a mistake; empty if none has."""
+        doubts = []
+        for path in files:
+            reading = records.Reading(path, self._shape(path), heed)
+            if found := reading.mistake():
+                return found.told(self._shown(path))
+            if reading.doubt:
+                doubts.append(reading.doubt.told(self._shown(path)))
+        return doubts[0] if doubts else ""
+
+    def rows(self, files: Sequence[str], heed: records.Heed) -> int:
+        """How many rows there are if the files are as they should be."""
+        return sum(records.rows(path, self._shape(path), heed) for path in files)
+
+    def rows_read(self, files: Sequence[str], heed: records.Heed) -> int:
+        """How many rows there are, read one by one; SqlFailure at the first mistake."""
+        found = 0
+        for path in files:
+            reading = records.Reading(path, self._shape(path), heed)
+            if mistake := reading.mistake():
+                raise refused(mistake.told(self._shown(path)))
+            found += reading.rows
+        return found
+
+    def _shape(self, path: str) -> records.Shape:
+        delimiter, names = self._header(path)
+        return records.Shape(
+            delimiter=delimiter,
+            columns=len(names),
+            header=self._form.header,
+            encoding=self._form.encoding,
+            longest=self._longest,
+        )
 
 
 def _delimiter(path: str, record: str) -> str:

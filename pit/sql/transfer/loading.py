@@ -25,6 +25,7 @@ from pit.sql.transfer.rejects import Rejects
 from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
 from pit.sql.transfer.sinks import sink_of
 from pit.sql.transfer.turns.claim import Claim, Turn
+from pit.sql.transfer.unreadable import Lost
 
 _SURPRISES = 2
 """So often something may turn out to be there that was looked for and not found."""
@@ -67,9 +68,10 @@ class Loading:
             reader = Reader(self._reader, self._work, self._roots)
             reader.check(self._stop.heed)
             try:
-                counts, rejected = self._on_session(reader)
-            except duckdb.Error as error:
-                raise reader.told(error) from None
+                counts, rejected = self._read(reader)
+            except Lost:
+                reader.read_alone()
+                counts, rejected = self._read(reader)
         finally:
             connection, self._reader = self._reader, None
             connection.close()
@@ -79,6 +81,13 @@ class Loading:
             self._warning = f"{_rows(rejected)} rejected, kept in {self._kept}"
         self._tell(self._summary(counts, rejected, len(reader.files), time.monotonic() - begun))
         return counts.loaded
+
+    def _read(self, reader: Reader) -> tuple[Counts, int]:
+        try:
+            return self._on_session(reader)
+        except duckdb.Error as error:
+            self._stop.heed()
+            raise reader.told(error, self._stop.heed) from None
 
     def _on_session(self, reader: Reader) -> tuple[Counts, int]:
         session = connected(self._driver, self._database, (), self._tell, self._stop)
@@ -105,6 +114,7 @@ class Loading:
         try:
             counts, rejected = self._done(sink, reader)
             self._stop.heed()
+            reader.prove(counts.read, rejected, self._stop.heed)
             self._commit(sink)
         except BaseException as error:
             sink.roll_back()
@@ -113,7 +123,7 @@ class Loading:
 
     def _met(self, error: BaseException, reader: Reader) -> BaseException:
         """An error after which all was undone; one of having met others says so."""
-        told = reader.told(error) if isinstance(error, duckdb.Error) else error
+        told = reader.told(error, self._stop.heed) if isinstance(error, duckdb.Error) else error
         if not isinstance(told, SqlFailure):
             return error
         kind = told.failure.kind
@@ -212,7 +222,7 @@ class Loading:
     ) -> SqlFailure:
         """The rows at fault if values were, else what the database says."""
         self._stop.heed()
-        told = reader.told(error) if isinstance(error, duckdb.Error) else error
+        told = reader.told(error, self._stop.heed) if isinstance(error, duckdb.Error) else error
         if MARK not in told.failure.message:
             return told
         return rejects.failure(told)

@@ -14,7 +14,7 @@ import duckdb
 from pit.model import ColumnRule, Load, MissingColumns, Record
 from pit.sql import dialect, table
 from pit.sql.driver import SqlFailure
-from pit.sql.transfer import unreadable
+from pit.sql.transfer import records, unreadable
 from pit.sql.transfer.delimited import GUESSES, CsvFiles
 from pit.sql.transfer.files import find, format_of, listed, refused
 from pit.sql.transfer.types import Kind, kind
@@ -181,9 +181,47 @@ class Reader:
         for path in self.files:
             unreadable.check_packed(path, self.shown, heed)
 
-    def told(self, error: duckdb.Error) -> SqlFailure:
+    def told(self, error: duckdb.Error, heed: Callable[[], None]) -> SqlFailure:
         """An error that came up while the files were read."""
-        return unreadable.told(error, self.files, self.shown)
+
+        def mistake(files: Sequence[str]) -> str:
+            return self._csv.mistake(files, heed)
+
+        return unreadable.told(error, self.files, self.shown, mistake)
+
+    def read_alone(self) -> None:
+        """From now on one thread reads each file."""
+        self._csv.alone = True
+
+    def prove(self, loaded: int, rejected: int, heed: Callable[[], None]) -> None:
+        """SqlFailure if more or fewer rows came out of the files than there are in them.
+
+        Lost where another way of reading them may help.
+        """
+        if self.format != "csv" or loaded + rejected == self._csv.rows(self.files, heed):
+            return
+        if self._work.max_rejects and not self._csv.alone:
+            raise unreadable.Lost(refused("DuckDB has passed over a broken line").failure)
+        if rejected:
+            return  # behind a quote that is not closed, DuckDB goes on in a way of its own
+        if self._agreed(loaded):
+            return
+        found = self._csv.rows_read(self.files, heed)
+        if found != loaded:
+            sentence = f"{self._work.source} has {found:,} rows, of which DuckDB read {loaded:,}"
+            raise unreadable.Lost(refused(sentence).failure)
+
+    def _agreed(self, rows: int) -> bool:
+        """Whether DuckDB finds as many with one thread: quotes within texts mislead who counts.
+
+        Of a quote that is opened in the last line and not closed, one thread does not tell.
+        """
+        if any(map(records.quoted_near_end, self.files)):
+            return False
+        self._csv.alone = True
+        query = f"SELECT count(*) FROM {self.relation(self.files)}"
+        found = self._connection.execute(query).fetchone()
+        return found == (rows,)
 
     def shown(self, path: str) -> str:
         """A file as people know it: relative to where it was looked for."""

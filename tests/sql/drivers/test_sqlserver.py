@@ -54,6 +54,9 @@ def test_batches_are_told_apart(talk: Conversation, url: str) -> None:
     after = log[log.index("  n") :]
     assert [line.strip() for line in after[:3]] == ["n", "─", "6"]
     assert "  it's over" in after
+    # The server keeps the first results of a batch until there are more: the time is the batch's.
+    timed = [line.rpartition(", ")[0] for line in log if line.endswith((" ms", " s"))]
+    assert timed == ["  done", "  6 results", "  done"]
 
 
 def test_a_batch_goes_on_after_an_error_and_the_script_does_not(
