@@ -150,7 +150,13 @@ def _again(
     settled = _settled(store, lineage)
     done = _done(lineage, tasks, settled)
     chosen = tuple(t.task for t in tasks[run.id] if t.reason != Reason.SINGLE_TASK)
-    again = Again(run=run.id, done=done, data=_newest(config, lineage, "data"))
+    again = Again(
+        run=run.id,
+        done=done,
+        data=_newest(config, lineage, "data"),
+        tasks=frozenset(task.task for task in tasks[run.id]),
+        cut_off=run.state is RunState.INTERRUPTED,
+    )
     if old_code:
         again = _with_snapshot(store, config, lineage, again)
         _refuse_if_unsettled(store, again, settled)

@@ -95,7 +95,8 @@ class Again(Record):
     """The run that this one continues: `done` maps its finished tasks to the run that did each.
 
     `project` is its snapshot, which the run `taken_by` took, begun at `taken_at` (Unix seconds);
-    None asks for a new one. With the snapshot comes the Python environment that `hashes` name.
+    None asks for a new one. With the snapshot comes the Python environment that `hashes` name, and
+    the run has the same tasks again: these `tasks`, or these among others if it was `cut_off`.
     """
 
     run: str
@@ -105,6 +106,8 @@ class Again(Record):
     taken_by: str = ""
     taken_at: float = 0.0
     hashes: dict[str, str] = field(default_factory=dict)
+    tasks: frozenset[str] = frozenset()
+    cut_off: bool = False
 
 
 class Request(Record):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
-from pit.engine.request import Request
+from pit.engine.request import Again, Request
 from pit.engine.select import prepared, selected, with_downstream
+from pit.errors import SnapshotFailed
 from pit.model import Dag, Record, Task
 from pit.spec import graph, params
 
@@ -31,7 +32,10 @@ class Resolved(Record):
 def resolve(request: Request) -> Resolved:
     """Parameters, matrices, the selection and concurrency, before anything is recorded."""
     values = params.resolve(request.dag.params, request.given, date.today())
-    declared = prepared(request.dag, values)
+    again = request.again
+    declared = prepared(request.dag, values, frozen=None if again is None else again.project)
+    if again is not None and again.project is not None:
+        _refuse_others(again, {task.name for task in declared.tasks})
     dag = graph.implied(declared)
     return Resolved(
         params=values,
@@ -40,6 +44,21 @@ def resolve(request: Request) -> Resolved:
         tasks=_selected(request, declared, dag),
         slots=request.concurrency or dag.concurrency,
     )
+
+
+def _refuse_others(again: Again, names: set[str]) -> None:
+    """Raise SnapshotFailed if what the run's matrices read outside the project makes other tasks.
+
+    A run that was cut off has not told of all that it had.
+    """
+    gone, new = again.tasks - names, names - again.tasks
+    if gone or (new and not again.cut_off):
+        which = f"{min(gone)} is none any more" if gone else f"{min(new)} is new"
+        raise SnapshotFailed(
+            f"the tasks of run {again.run} are not the same any more: {which}, "
+            "since its matrix reads what is outside the project",
+            f"Go on with those that there are now: pit retry {again.run} --code new",
+        )
 
 
 def _selected(request: Request, declared: Dag, dag: Dag) -> tuple[Task, ...]:

@@ -6,9 +6,11 @@ Several are joined by commas: `extract,+load`. A file that a task makes, `out/cl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
+from pathlib import Path
 
-from pit.errors import UnknownTask
+from pit.errors import InvalidConfig, UnknownTask
 from pit.fs.reads import Reads
 from pit.model import Dag
 from pit.project.selection import WatchedDisk
@@ -16,15 +18,28 @@ from pit.spec import graph, matrix, movement
 from pit.spec.dataflow import makes
 
 
-def prepared(dag: Dag, params: Mapping[str, str], reads: Reads | None = None) -> Dag:
+def prepared(
+    dag: Dag,
+    params: Mapping[str, str],
+    reads: Reads | None = None,
+    frozen: Path | None = None,
+) -> Dag:
     """The DAG with its matrix tasks expanded, its parameters put into paths, and what its loads
     read among their inputs.
 
     InvalidConfig or BadParameter if that does not work out. What matrices take their values from
-    is written down in `reads`.
+    is written down in `reads`. Of the project they take them as the snapshot `frozen` has it.
     """
-    places = WatchedDisk(Reads() if reads is None else reads)
-    expanded = matrix.expand(dag, dag.project, places)
+    reads = Reads() if reads is None else reads
+    expanded = None
+    if frozen is not None:
+        from pit.project import manifest  # retries alone need it
+
+        taken = manifest.read(frozen.with_name("manifest"))
+        with suppress(InvalidConfig):  # a list that .pitignore leaves out is not there
+            expanded = matrix.expand(dag, frozen, WatchedDisk(reads, str(frozen), taken))
+    if expanded is None:
+        expanded = matrix.expand(dag, dag.project, WatchedDisk(reads))
     return movement.reading_sources(matrix.with_params(expanded, params))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pit.fs.reads import Reads
 from pit.spec.patterns import ancestors, compiled, fixed_folder, is_pattern, reaching
@@ -312,16 +312,32 @@ def _listed(folder: str) -> list[os.DirEntry[str]]:
     return [entry for entry in entries if not is_left_out(entry.name)]
 
 
-class WatchedDisk:
-    """The disk, as the axes of a matrix read it; what they read is written down."""
+class Taken(Protocol):
+    """What a snapshot took."""
 
-    def __init__(self, reads: Reads | None = None) -> None:
+    def has(self, place: str) -> bool:
+        """Whether something was taken at a place."""
+
+
+class WatchedDisk:
+    """The disk, as the axes of a matrix read it; what they read is written down.
+
+    In the snapshot `frozen` only what was `taken` is there.
+    """
+
+    def __init__(
+        self, reads: Reads | None = None, frozen: str = "", taken: Taken | None = None
+    ) -> None:
         self._reads = Reads() if reads is None else reads
+        self._frozen, self._taken = frozen, taken
 
     def matching(self, root: str, pattern: str) -> Iterable[str]:
         """The places below a root that a pattern matches."""
         self._reads.folder(os.path.join(root, fixed_folder(pattern)))
-        return matching(root, pattern, entries_of(root, self._reads.folder))
+        found = matching(root, pattern, entries_of(root, self._reads.folder))
+        if self._taken is None or root != self._frozen:
+            return found
+        return filter(self._taken.has, found)
 
     def read(self, path: str) -> None:
         """A file is about to be read."""

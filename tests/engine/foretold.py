@@ -23,6 +23,7 @@ from tests.engine.pipelines import (
     Tree,
     is_live,
     made_by,
+    values,
 )
 
 
@@ -150,10 +151,13 @@ class Foretold:
         return self._latest.outcome()
 
     def latest(self, before: Tree) -> Pipeline | None:
-        """The pipeline of the latest run, if that can be gone on with: it has failed, and what it
-        was handed by earlier ones stands."""
+        """The pipeline of the latest run, if that can be gone on with: it has failed, what it was
+        handed by earlier ones stands, and it has the same tasks again."""
         run = self._latest
         if run is None or not (run.failed or run.held_up):
+            return None
+        beyond = {step.axis for step in run.pipeline.steps if step.axis.endswith("beyond")}
+        if any(values(axis, run.before) != values(axis, before) for axis in beyond):
             return None
         handed = [run.made[name] for name in run.done - run.made_here]
         stands = all(before.get(p) == c for made in handed for p, c in made.items() if _is_file(p))

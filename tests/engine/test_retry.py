@@ -254,3 +254,32 @@ def test_what_a_person_made_of_an_untracked_target_meanwhile_is_taken(pit: Pit) 
     (pit.root / "fixed").touch()
     pit.file("made.txt", "mine\n").run("retry", "m", "--code", "new").ok()
     assert pit.log("b") == "mine\n"
+
+
+LISTED = """
+[dag]
+name = "m"
+[[tasks]]
+name = "t"
+script = "t.sh"
+matrix = {{ k = {{ file = "{file}" }} }}
+env = {{ K = "{{k}}" }}
+"""
+
+
+@pytest.mark.parametrize("file", ["list.txt", "{{workspace}}/list.txt"], ids=["inside", "outside"])
+def test_a_retry_has_the_same_tasks_again(pit: Pit, file: str) -> None:
+    listed = file.replace("{{workspace}}", "../..")
+    pit.project("m").toml(LISTED.format(file=file.replace("{{", "{").replace("}}", "}")))
+    pit.file(listed, "a\nb\n").file("t.sh", "echo $K; test -e $PIT_WORKSPACE/fixed -o $K = a")
+    pit.run("run", "m").fails(1)
+    (pit.root / "fixed").touch()
+    pit.file(listed, "a\n")
+    if file != "list.txt":
+        told = pit.run("retry", "m")
+        assert told.code != 0
+        assert "t:b is none any more" in told.err
+        assert "--code new" in told.err
+        pit.file(listed, "a\nb\n")
+    pit.run("retry", "m").ok()
+    assert pit.log("t:b") == "b\n"
