@@ -23,7 +23,7 @@ from pit.sql.transfer.files import refused
 from pit.sql.transfer.patience import of_system
 from pit.sql.transfer.postgres_columns import QueryColumn, described
 from pit.sql.transfer.reader import prepared, private
-from pit.sql.transfer.spool import Clock, Column, Moment, Spool, of_odbc
+from pit.sql.transfer.spool import Clock, Column, Instant, Moment, Spool, of_odbc
 from pit.sql.transfer.stored import copied, form_of, said
 from pit.sql.transfer.types import kind, of_sqlite
 
@@ -266,12 +266,24 @@ def _all_digits(session: Session) -> Iterator[None]:
 
     session.native.add_output_converter(_TIMESTAMP, _moment)
     session.native.add_output_converter(_TIME, _clock)
-    session.native.add_output_converter(_DATETIMEOFFSET, datetimeoffset)
+    session.native.add_output_converter(_DATETIMEOFFSET, _instant)
     try:
         yield
     finally:
+        session.native.add_output_converter(_DATETIMEOFFSET, datetimeoffset)
         session.native.remove_output_converter(_TIMESTAMP)
         session.native.remove_output_converter(_TIME)
+
+
+def _instant(data: bytes | None) -> Instant | None:
+    """A datetimeoffset."""
+    from pit.sql.drivers.sqlserver import datetimeoffset
+
+    return (
+        None
+        if data is None
+        else Instant(datetimeoffset(data).replace(" +", "+").replace(" -", "-"))
+    )
 
 
 def _moment(data: bytes | None) -> Moment | None:

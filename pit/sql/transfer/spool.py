@@ -56,6 +56,15 @@ class Clock(str):
     """A time of day, likewise with nine digits of a second."""
 
 
+class Instant(str):
+    """A timestamp with its offset from UTC, with seven digits of a second."""
+
+    @property
+    def fine(self) -> bool:
+        """Whether the seventh digit is needed."""
+        return self[: -len("+00:00")][-1:] != "0"
+
+
 class Column:
     """What is known of a column after the rows that were seen.
 
@@ -93,6 +102,9 @@ class Column:
         match value:
             case None | bool():
                 return value
+            case Instant():
+                self._fine = self._fine or value.fine
+                return str(value)
             case Moment() | Clock():
                 self._fine = self._fine or not value.endswith("000")
                 return str(value)
@@ -140,6 +152,8 @@ class Column:
             return "TIMESTAMP_NS" if self._fine else "TIMESTAMP"
         if kinds == {Clock}:
             return "VARCHAR" if self._fine else "TIME"  # no file has nanoseconds of a day
+        if kinds == {Instant}:
+            return "VARCHAR" if self._fine else "TIMESTAMP WITH TIME ZONE"
         if decimal.Decimal in kinds or (kinds and self._numeral):
             return self._numeric()
         # SQLite calls BLOB what is declared without a type: there the values tell.
@@ -262,6 +276,7 @@ _WORDS: dict[type, str] = {
     datetime.datetime: "a timestamp",
     Moment: "a timestamp",
     Clock: "a time",
+    Instant: "a timestamp with its offset",
     bytes: "binary data",
     bytearray: "binary data",
     memoryview: "binary data",
