@@ -178,5 +178,9 @@ def test_every_key_of_a_task_counts_or_is_known_not_to(tmp_path: Path) -> None:
     for name, value in _OTHER_LOAD.items():
         other = replace(loading, load=replace(load, **{name: value}))
         assert definition(dag, other, {}) != definition(dag, loading, {}), name
+    longer = replace(load, csv=CsvFormat(max_line_size=9))
+    said, plainly = (definition(dag, replace(task, load=it), {})["load"] for it in (longer, load))
+    assert "max_line_size" in said
+    assert "max_line_size" not in plainly, "records of earlier releases do not have it"
     one, two = (replace(task, save=Save(output=name)) for name in ("a.csv", "b.csv"))
     assert definition(dag, one, {}) != definition(dag, two, {})

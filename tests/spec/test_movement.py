@@ -54,7 +54,7 @@ def test_a_name_in_braces_in_a_query_is_a_mistake(
 def test_a_load_is_one_record(tmp_path: Path) -> None:
     text = LOAD + (
         'mode = "upsert"\nkey = ["id"]\nmax_rejects = 3\nmissing_columns = "null"\nformat = "csv"\n'
-        'csv = { delimiter = ";", header = false }\n'
+        'csv = { delimiter = ";", header = false, max_line_size = 5_000_000 }\n'
         'columns = { a = "b", c = { name = "d", type = "date" }, e = false }\n'
     )
     dag = _read(tmp_path, text).dag
@@ -72,7 +72,7 @@ def test_a_load_is_one_record(tmp_path: Path) -> None:
             "e": ColumnRule(skip=True),
         },
         format="csv",
-        csv=CsvFormat(delimiter=";", header=False),
+        csv=CsvFormat(delimiter=";", header=False, max_line_size=5_000_000),
         max_rejects=3,
         missing_columns=MissingColumns.NULL,
     )
@@ -92,6 +92,11 @@ def test_a_load_waits_for_whoever_makes_its_source(tmp_path: Path) -> None:
         ('[[tasks]]\nname = "l"\ntype = "load"\ntable = "t"\n', 1, "a load has no source"),
         ('[[tasks]]\nname = "l"\ntype = "load"\nsource = "a.csv"\n', 1, "a load has no table"),
         (LOAD + 'script = "q.sql"\n', 6, "a load has no script"),
+        (
+            LOAD + "csv = { max_line_size = 0 }\n",
+            6,
+            "max_line_size must be a whole number from 1",
+        ),
         (LOAD + 'mode = "upsert"\n', 6, 'mode = "upsert" needs a key'),
         (LOAD + 'key = ["id"]\n', 6, 'key is only for mode = "upsert"'),
         (LOAD + 'output = "x.csv"\n', 6, 'output is only for type = "save"'),
