@@ -33,9 +33,10 @@ sys.path.insert(0, str(ROOT))
 from measure import folder  # noqa: E402
 
 from pit.model import Load, LoadMode  # noqa: E402
-from pit.sql import odbc_string, wire  # noqa: E402
-from pit.sql.child import command  # noqa: E402
-from pit.sql.connect import Database, parse  # noqa: E402
+from pit.sql import protocol  # noqa: E402
+from pit.sql.connection import odbc_string  # noqa: E402
+from pit.sql.connection.urls import Database, parse  # noqa: E402
+from pit.sql.server import command  # noqa: E402
 from tests.servers import postgres  # noqa: E402
 
 DUCKDB_BUDGET, POSTGRES_BUDGET = 1.2, 1.3
@@ -62,16 +63,16 @@ class Child:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command(), cwd=cwd, stdin=pipe, stdout=pipe)
 
-    def ask(self, request: wire.Work) -> tuple[float, int]:
+    def ask(self, request: protocol.Work) -> tuple[float, int]:
         """Seconds and peak memory (bytes) of one request."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         began = time.perf_counter()
-        self.process.stdin.write(wire.encode(request))
+        self.process.stdin.write(protocol.encode(request))
         self.process.stdin.flush()
         for line in self.process.stdout:
-            reply = wire.reply(line)
-            if isinstance(reply, wire.Done):
+            reply = protocol.reply(line)
+            if isinstance(reply, protocol.Done):
                 if reply.failure is not None:
                     raise SystemExit(reply.failure.message)
                 return time.perf_counter() - began, reply.peak_memory or 0
@@ -80,7 +81,7 @@ class Child:
     def load(self, url: str, source: Path, table: str = "t") -> tuple[float, int]:
         """A load that makes the table anew."""
         return self.ask(
-            wire.Load(
+            protocol.Load(
                 id=1,
                 script="load",
                 database=parse(url, self.cwd),
@@ -96,7 +97,7 @@ class Child:
         text = f"SELECT * FROM {table}"
         database = parse(url, self.cwd)
         return self.ask(
-            wire.Save(id=1, script="save", text=text, database=database, path=str(path))
+            protocol.Save(id=1, script="save", text=text, database=database, path=str(path))
         )
 
 

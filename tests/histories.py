@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from pit.state import migrations
+from pit.state.store import migrations
 
 
 def as_before(path: Path) -> None:

@@ -4,7 +4,7 @@ The tasks stand in pit.toml, and Pit carries them out. In a folder below, add -k
 """
 
 try:
-    from pit.cli.doit import project
+    from pit.dodo import project
 except ImportError as error:
     raise SystemExit(
         f"this dodo.py needs Pit where doit is installed: {error}\n"

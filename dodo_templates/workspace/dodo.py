@@ -4,7 +4,7 @@ The tasks stand in projects/*/pit.toml, and Pit carries them out. In a folder be
 """
 
 try:
-    from pit.cli.doit import workspace
+    from pit.dodo import workspace
 except ImportError as error:
     raise SystemExit(
         f"this dodo.py needs Pit where doit is installed: {error}\n"

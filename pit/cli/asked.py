@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pit.engine import databases
-from pit.engine.questions import asks
+from pit.engine.staleness import databases
+from pit.engine.staleness.questions import asks
 from pit.model import Dag, WorkspaceConfig
-from pit.state.secretfile import GLOBAL
+from pit.state.secrets.secretfile import GLOBAL
 
 if TYPE_CHECKING:
     from pit.cli.options import Settings
-    from pit.state.secrets import Secrets
+    from pit.state.secrets.secrets import Secrets
 
 
 def record_asked(

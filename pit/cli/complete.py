@@ -99,7 +99,7 @@ def _targets(dag: str, settings: Settings) -> list[str]:
 
 
 def _run_ids(dag: str | None, settings: Settings) -> list[str]:
-    from pit.state.store import Store
+    from pit.state.store.store import Store
 
     store = Store.open_readonly(settings.config().metadata_db)
     if store is None:

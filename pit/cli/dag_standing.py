@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from pit.cli import past
 from pit.model import Reason, Record, RunState, TaskRecord, TaskState, WorkspaceConfig
-from pit.state.history import DagSummary, RunRow, TaskRow
-from pit.state.standings import StandingRow
-from pit.state.store import Store
+from pit.state.store.store import Store
+from pit.state.store.tables.history import DagSummary, RunRow, TaskRow
+from pit.state.store.tables.standings import StandingRow
 
 BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.CANCELLED)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import click
 
-from pit.cli.console import Console
 from pit.cli.options import Given, global_options, workspace_root
+from pit.cli.terminal.console import Console
 from pit.errors import InvalidConfig, PitError, RunNotSuccessful, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -33,26 +33,36 @@ class Entry(NamedTuple):
 
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Begin": {
-        "new": Entry("pit.cli.new:new", "Make a workspace with a first project that runs."),
-        "init": Entry("pit.cli.new:init", "Add a project to the workspace."),
+        "new": Entry(
+            "pit.cli.commands.new:new", "Make a workspace with a first project that runs."
+        ),
+        "init": Entry("pit.cli.commands.new:init", "Add a project to the workspace."),
     },
     "Work": {
-        "validate": Entry("pit.cli.check:validate", "Check every project, and show all problems."),
-        "run": Entry("pit.cli.run:run", "Run a DAG, or some of its tasks."),
-        "sync": Entry("pit.cli.sync:sync", "Build the projects' Python environments."),
-        "plan": Entry("pit.cli.plan:plan", "Show what a run would do, and why."),
-        "retry": Entry("pit.cli.retry:retry", "Go on with a run that did not succeed."),
+        "validate": Entry(
+            "pit.cli.commands.validate:validate", "Check every project, and show all problems."
+        ),
+        "run": Entry("pit.cli.commands.run:run", "Run a DAG, or some of its tasks."),
+        "sync": Entry("pit.cli.commands.sync:sync", "Build the projects' Python environments."),
+        "plan": Entry("pit.cli.commands.plan:plan", "Show what a run would do, and why."),
+        "retry": Entry("pit.cli.commands.retry:retry", "Go on with a run that did not succeed."),
     },
     "Look": {
         "status": Entry(
-            "pit.cli.status:status", "Show how each DAG stands, or one with its tasks."
+            "pit.cli.commands.status:status", "Show how each DAG stands, or one with its tasks."
         ),
-        "why": Entry("pit.cli.why:why", "Explain why a task would run, or would not."),
-        "logs": Entry("pit.cli.logs:logs", "Show what the tasks of a run wrote."),
-        "runs": Entry("pit.cli.show:runs", "List runs, the latest first."),
-        "outputs": Entry("pit.cli.show:outputs", "List what the projects declare to produce."),
-        "sql": Entry("pit.cli.sql:sql", "Send a query to a connection, or try the connections."),
-        "graph": Entry("pit.cli.graph:graph", "Draw a DAG: on the terminal, as SVG, Mermaid, DOT."),
+        "why": Entry("pit.cli.commands.why:why", "Explain why a task would run, or would not."),
+        "logs": Entry("pit.cli.commands.logs:logs", "Show what the tasks of a run wrote."),
+        "runs": Entry("pit.cli.commands.runs:runs", "List runs, the latest first."),
+        "outputs": Entry(
+            "pit.cli.commands.runs:outputs", "List what the projects declare to produce."
+        ),
+        "sql": Entry(
+            "pit.cli.commands.sql:sql", "Send a query to a connection, or try the connections."
+        ),
+        "graph": Entry(
+            "pit.cli.commands.graph:graph", "Draw a DAG: on the terminal, as SVG, Mermaid, DOT."
+        ),
     },
     "Secrets": {
         "secrets": Entry(
@@ -60,15 +70,17 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         ),
     },
     "Keep": {
-        "accept": Entry("pit.cli.records:accept", "Take a task's targets as current."),
-        "forget": Entry("pit.cli.records:forget", "Drop what is known of tasks: they run again."),
-        "clean": Entry("pit.cli.records:clean", "Remove what tasks have made."),
-        "prune": Entry("pit.cli.prune:prune", "Remove old runs, as retention says."),
+        "accept": Entry("pit.cli.commands.records:accept", "Take a task's targets as current."),
+        "forget": Entry(
+            "pit.cli.commands.records:forget", "Drop what is known of tasks: they run again."
+        ),
+        "clean": Entry("pit.cli.commands.records:clean", "Remove what tasks have made."),
+        "prune": Entry("pit.cli.commands.prune:prune", "Remove old runs, as retention says."),
     },
     "Connect": {
-        "sdk": Entry("pit.cli.sdk:sdk", "Ask Pit for something, from a shell task."),
-        "schema": Entry("pit.cli.check:schema", "Print the JSON Schema of pit.toml."),
-        "doit": Entry("pit.cli.doit:doit", "Call doit, on the tasks of this workspace."),
+        "sdk": Entry("pit.cli.commands.sdk:sdk", "Ask Pit for something, from a shell task."),
+        "schema": Entry("pit.cli.commands.validate:schema", "Print the JSON Schema of pit.toml."),
+        "doit": Entry("pit.cli.commands.doit:doit", "Call doit, on the tasks of this workspace."),
         "completion": Entry(
             "pit.cli.complete:completion", "Print the completion script of a shell."
         ),

@@ -81,7 +81,7 @@ def parameter(given: Given, option: str, arguments: Sequence[str]) -> str:
 
 def _parameters(given: Given, dag: str) -> tuple[str, ...]:
     with suppress(PitError):
-        from pit.spec.config import discover_one
+        from pit.config.workspace import discover_one
 
         settings = settings_of(given)
         return tuple(param.name for param in discover_one(settings.config(), dag).params)

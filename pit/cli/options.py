@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pit.cli.console import Console
+from pit.cli.terminal.console import Console
 from pit.errors import BadArgument
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pit.config.workspace import Workspace
     from pit.model import WorkspaceConfig
-    from pit.spec.config import Workspace
 
 
 @dataclass  # not a msgspec record: `pit --help` shall not pay for that
@@ -60,7 +60,7 @@ class Settings:
         `--identity`."""
         from msgspec.structs import replace
 
-        from pit.spec.settings import load_workspace_config
+        from pit.config.settings import load_workspace_config
 
         config = load_workspace_config(self.root)
         if self.secrets is None and self.identity is None:
@@ -71,7 +71,7 @@ class Settings:
 
     def workspace(self) -> Workspace:
         """Every project of the workspace, the broken ones as problems."""
-        from pit.spec.config import discover
+        from pit.config.workspace import discover
 
         return discover(self.config())
 

@@ -14,24 +14,16 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from pit.cli.console import STATE_STYLES, Cell, duration, printable
 from pit.cli.options import Settings
-from pit.cli.progress import told
-from pit.engine import explain
+from pit.cli.terminal.console import STATE_STYLES, Cell, duration, printable
+from pit.cli.terminal.progress import told
+from pit.config import workspace as spec
+from pit.engine.planning import explain
 from pit.errors import BadArgument, InvalidConfig, PitError, UnknownDag, UnknownRun
-from pit.model import (
-    Dag,
-    Reason,
-    Record,
-    RunState,
-    TaskRecord,
-    TaskState,
-    WorkspaceConfig,
-)
-from pit.spec import config as spec
-from pit.state.history import RunRow, TaskRow
+from pit.model import Dag, Reason, Record, RunState, TaskRecord, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
-from pit.state.store import Store
+from pit.state.store.store import Store
+from pit.state.store.tables.history import RunRow, TaskRow
 
 
 @contextmanager
@@ -70,11 +62,11 @@ def is_ending(place: RunDir | None, run: RunRow) -> bool:
 
     The number of a process says nothing of one in another container; who has the lock does.
     """
-    from pit.work import tree
+    from pit.work.process import procfs
 
-    if place is None or not run.pid or tree.lives(run.pid, run.pid_started, run.boot_id):
+    if place is None or not run.pid or procfs.lives(run.pid, run.pid_started, run.boot_id):
         return False
-    return tree.openers(os.path.realpath(place.lock.path)) == 1
+    return procfs.openers(os.path.realpath(place.lock.path)) == 1
 
 
 def task_state(run: RunState, task: TaskRow) -> tuple[TaskState, str | None]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from pit.errors import BadArgument, SecretNotFound, SecretRefused
 
 if TYPE_CHECKING:
-    from pit.state.secrets import Secrets
+    from pit.state.secrets.secrets import Secrets
 
 
 def scope_of(secrets: Secrets, name: str, dag: str | None) -> str:
     """The table in which a connection is: that of `dag`, else [global], else the only one."""
-    from pit.state.secretfile import GLOBAL
+    from pit.state.secrets.secretfile import GLOBAL
 
     if dag is not None:
         return dag

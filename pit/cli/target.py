@@ -8,21 +8,21 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pit.cli.arguments import chosen, parameters
 from pit.cli.asked import record_asked
-from pit.cli.named import chosen, parameters
 from pit.cli.options import Settings
 from pit.cli.unlock import unlock
-from pit.engine import owner, place
-from pit.engine.look import Look
-from pit.engine.select import prepared, selected
+from pit.config.dag import graph, params
+from pit.engine.locks import owner, place
+from pit.engine.planning.look import Look
+from pit.engine.planning.select import prepared, selected
 from pit.engine.staleness.planner import Decision, target_of
 from pit.errors import BadArgument, PitError
 from pit.model import Dag, Record, Task, TaskRecord, WorkspaceConfig
-from pit.spec import graph, params
-from pit.state.digests import Seen
-from pit.state.history import LastSuccess, RunRow
-from pit.state.secrets import Secrets
-from pit.state.store import Store
+from pit.state.secrets.secrets import Secrets
+from pit.state.store.store import Store
+from pit.state.store.tables.digests import Seen
+from pit.state.store.tables.history import LastSuccess, RunRow
 
 
 class Aim(Record):
@@ -182,7 +182,7 @@ def look(
 ) -> Look:
     """A look at the DAG as it stands in the project: at the tasks that are aimed at, at others, or
     at the whole."""
-    from pit.work import process  # only for asking uv about Python
+    from pit.work.process import launch  # only for asking uv about Python
 
     if memory.store is not None:
         owner.require(found.config, found.dag.name, memory.store)
@@ -191,7 +191,7 @@ def look(
     record_asked(settings, found.config, found.dag, secrets)
     names = None if whole else chosen or found.chosen
     target = target_of(found.dag, found.config, found.params, names)
-    return Look(target, secrets, memory, process.capture, force=force)
+    return Look(target, secrets, memory, launch.capture, force=force)
 
 
 def stale_above(
@@ -205,7 +205,7 @@ def stale_above(
 
     `alone` are the decisions on these tasks by themselves, if they are known.
     """
-    from pit.engine import stale_upstream  # not every look asks for it
+    from pit.engine.planning import stale_upstream  # not every look asks for it
 
     selection = stale_upstream.Selection(
         dag=found.dag,

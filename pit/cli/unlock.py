@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pit.cli.console import Console
+from pit.cli.terminal.console import Console
 
 if TYPE_CHECKING:
     from pit.model import WorkspaceConfig
@@ -24,8 +24,8 @@ def unlock(console: Console, config: WorkspaceConfig) -> None:
     if config.secrets_file is None or not config.secrets_file.is_file():
         return
     from pit.errors import CannotDecrypt, SecretsError
-    from pit.state import secretfile
-    from pit.state.identities import Source
+    from pit.state.secrets import secretfile
+    from pit.state.secrets.identities import Source
 
     try:
         raw, _ = secretfile.read_raw(config.secrets_file)

@@ -10,13 +10,13 @@ from contextlib import suppress
 from functools import cache
 from typing import Protocol
 
+from pit.fs.patterns import is_pattern
 from pit.fs.reads import Reads
 from pit.model import FileMark
 from pit.project import databases, selection
 from pit.project.digest import Digests, digest_bytes
 from pit.project.places import spelled
 from pit.project.selection import Entry
-from pit.spec.patterns import is_pattern
 
 _ROUNDS = 3
 """How often a look at many files begins again because some vanished in the middle of it."""

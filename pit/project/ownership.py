@@ -19,12 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from pit.fs.patterns import ancestors
 from pit.model import FileMark
 from pit.project import publish, selection
 from pit.project.digest import Digests
 from pit.project.places import spelled, unspelled
 from pit.project.products import tree_below
-from pit.spec.patterns import ancestors
 
 NAMED = 3
 """How many strangers a message names."""

@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Iterable
 
+from pit.fs.patterns import matches
 from pit.project import selection
-from pit.spec.patterns import matches
 
 
 def spelled(place: str) -> str:

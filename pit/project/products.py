@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from pit.fs.patterns import fixed_folder, is_pattern
 from pit.fs.reads import Reads
 from pit.model import FileMark
 from pit.project import databases, selection
@@ -23,7 +24,6 @@ from pit.project.marks import (
     vanished,
 )
 from pit.project.places import spelled, unspelled
-from pit.spec.patterns import fixed_folder, is_pattern
 
 
 def products_below(

@@ -33,11 +33,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from pit.fs import copying, kernel
+from pit.fs.files import remove_tree
+from pit.fs.patterns import ancestors, fixed_folder, is_pattern, matches
 from pit.project import selection
 from pit.project.databases import filled_journals
 from pit.project.places import unspelled
-from pit.spec.patterns import ancestors, fixed_folder, is_pattern, matches
-from pit.state.files import remove_tree
 
 _NEW = "new"
 _OLD = "old"

@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pit.fs.patterns import ancestors, compiled, fixed_folder, is_pattern, reaching
 from pit.fs.reads import Reads
-from pit.spec.patterns import ancestors, compiled, fixed_folder, is_pattern, reaching
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from msgspec import field
 
 from pit.model import Record
-from pit.sql import dialect as dialects
-from pit.sql import split, table
 from pit.sql.baseline import Baseline
-from pit.sql.dialect import BadName, Dialect, Table
 from pit.sql.driver import MAX_CHANGE, Failure, Session, SqlFailure, Statement
+from pit.sql.text import dialect as dialects
+from pit.sql.text import split, table
+from pit.sql.text.dialect import BadName, Dialect, Table
 
 _FEW = 2_000_000
 """So many rows are counted without hesitation, and their NULLs as well."""

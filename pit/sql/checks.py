@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pit.model import Bounds, Expect, Record
-from pit.sql import results, table, wire
+from pit.sql import protocol, results
 from pit.sql.driver import CHECK_FAILED, Driver, Failure, Session, SqlFailure, Statement
 from pit.sql.drivers.duck import DuckSession
+from pit.sql.text import table
 from pit.sql.transfer.saving import Saving, columns_of, one_query
 
 
@@ -30,8 +31,8 @@ class Finding(Record, frozen=True):
 class Checking(Saving):
     """A check being carried out."""
 
-    def __init__(self, driver: Driver, order: wire.Check, log: Callable[[str], None]) -> None:
-        save = wire.Save(
+    def __init__(self, driver: Driver, order: protocol.Check, log: Callable[[str], None]) -> None:
+        save = protocol.Save(
             id=order.id,
             script=order.script,
             text=order.text,

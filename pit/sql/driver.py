@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import Any, Protocol
 
 from pit.model import Record
-from pit.sql.connect import Database
+from pit.sql.connection.urls import Database
 
 
 class Statement(Record, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from pit.sql import wire
+from pit.sql import protocol
 from pit.sql.changes import asked
 from pit.sql.driver import Busy, Driver, Failure, SqlFailure
 from pit.sql.script import Execution, Report
@@ -19,9 +19,9 @@ _TIMES = 3
 class Probing(Execution):
     """One connection being tried; nothing is made, and nobody is waited for."""
 
-    def __init__(self, driver: Driver, order: wire.Probe) -> None:
+    def __init__(self, driver: Driver, order: protocol.Probe) -> None:
         super().__init__(driver, order.database, "", "", {}, lambda text: None)
-        self._found: wire.Reached | None = None
+        self._found: protocol.Reached | None = None
 
     def run(self) -> Report:
         """Try it; `answer` is a Reached where there is no failure."""
@@ -40,17 +40,19 @@ class Probing(Execution):
                 remark = "there is no such file yet; the first task that writes makes it"
                 if os.path.isdir(folder) and not os.access(folder, os.W_OK):
                     remark = f"there is no such file, and {folder} cannot be written"
-                self._found = wire.Reached(driver=library(database.kind), server="", remark=remark)
+                self._found = protocol.Reached(
+                    driver=library(database.kind), server="", remark=remark
+                )
                 return
             session = self._session = self._driver.connect(database, (), lambda text: None)
         except Busy as busy:
-            in_use = wire.Reached(driver=library(database.kind), server="", remark=str(busy))
+            in_use = protocol.Reached(driver=library(database.kind), server="", remark=str(busy))
             self._found = in_use
             return
         opening = time.monotonic() - begun
         try:
             native = session.native
-            self._found = wire.Reached(
+            self._found = protocol.Reached(
                 driver=driver_of(native, database.kind),
                 server=server_of(native, database.kind),
                 opening=opening,

@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from pit.sql import results, table, wire
-from pit.sql.connect import Database
+from pit.sql import protocol, results
+from pit.sql.connection.urls import Database
 from pit.sql.driver import Document, Driver, Failure, Rows, Session, SqlFailure, Statement
 from pit.sql.script import Execution, Report
+from pit.sql.text import table
 from pit.sql.transfer.saving import Saving
 
 _PIECE = 60_000
@@ -44,7 +45,7 @@ class Querying(Execution):
     """One text on its way; several statements are carried out as a task would, and told so."""
 
     def __init__(
-        self, driver: Driver, order: wire.Query, log: Callable[[str], None], give: Give
+        self, driver: Driver, order: protocol.Query, log: Callable[[str], None], give: Give
     ) -> None:
         super().__init__(driver, order.database, "query", order.text, {}, log)
         self._order, self._give = order, give
@@ -124,11 +125,13 @@ def hidden(failure: Failure, database: Database) -> Failure:
     return msgspec.structs.replace(failure, message=message, snippet=snippet)
 
 
-def work(driver: Driver, order: wire.Query, log: Callable[[str], None], give: Give) -> Execution:
+def work(
+    driver: Driver, order: protocol.Query, log: Callable[[str], None], give: Give
+) -> Execution:
     """What carries out a query in the form that is asked for."""
     if order.form != "parquet":
         return Querying(driver, order, log, give)
-    save = wire.Save(
+    save = protocol.Save(
         id=order.id,
         script="query",
         text=order.text,

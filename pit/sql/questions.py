@@ -13,12 +13,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pit.sql import wire
+from pit.sql import protocol
 from pit.sql.changes import asked, dialect_of, exists
-from pit.sql.connect import Database
-from pit.sql.dialect import BadName
+from pit.sql.connection.urls import Database
 from pit.sql.driver import Busy, Driver, Failure, Session, SqlFailure, Statement
 from pit.sql.script import Execution, Report
+from pit.sql.text.dialect import BadName
 
 _SIZE = 32
 
@@ -26,17 +26,17 @@ _SIZE = 32
 class Questioning(Execution):
     """One set of questions being asked."""
 
-    def __init__(self, driver: Driver, order: wire.Ask) -> None:
+    def __init__(self, driver: Driver, order: protocol.Ask) -> None:
         database = _for_reading(order.database) if order.look else order.database
         super().__init__(driver, database, "fingerprint", order.query, {}, lambda text: None)
         self._order = order
-        self._answer = wire.Answer()
+        self._answer = protocol.Answer()
 
     def run(self) -> Report:
         """Ask; what cannot be known is in the answer as well."""
         report = super().run()
         if report.failure is not None:
-            self._answer = wire.Answer(failure=" ".join(report.failure.message.split()))
+            self._answer = protocol.Answer(failure=" ".join(report.failure.message.split()))
         return Report(answer=self._answer)
 
     def _whole(self) -> None:
@@ -78,7 +78,7 @@ class Questioning(Execution):
                 raise SqlFailure(Failure(message="fingerprint must be a query that returns rows"))
             digest = digest_of(rows.columns, rows.batches)
         session.roll_back()
-        self._answer = wire.Answer(there=tuple(there), digest=digest)
+        self._answer = protocol.Answer(there=tuple(there), digest=digest)
 
 
 def _for_reading(database: Database) -> Database:

@@ -18,11 +18,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pit.model import Record
-from pit.sql import table
 from pit.sql.baseline import Baseline
 from pit.sql.changes import Changes, dialect_of, written
-from pit.sql.connect import Database
-from pit.sql.dialect import BadName, of_kind
+from pit.sql.connection.urls import Database
 from pit.sql.driver import (
     DISK_FULL,
     Busy,
@@ -35,11 +33,13 @@ from pit.sql.driver import (
     Tell,
     Unavailable,
 )
+from pit.sql.protocol import Template, Watch
 from pit.sql.stop import Stop
-from pit.sql.wire import Template, Watch
+from pit.sql.text import table
+from pit.sql.text.dialect import BadName, of_kind
 
 if TYPE_CHECKING:
-    from pit.sql.templates import Renderer
+    from pit.sql.text.templates import Renderer
 
 _TITLE = 100
 """How much of a statement's text the log shows, in terminal columns."""
@@ -140,7 +140,7 @@ class Execution:
         template = self._template
         if template is None:
             return self._text
-        from pit.sql.templates import Renderer  # few scripts are templates
+        from pit.sql.text.templates import Renderer  # few scripts are templates
 
         self._heed()
         self._renderer = Renderer(template, of_kind(self._database.kind))

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pit.errors import UnknownRun
-from pit.state.history import RunRow
-from pit.state.intents import Intent
 from pit.state.rundir import RunDir
-from pit.state.store import Store
+from pit.state.store.store import Store
+from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.intents import Intent
 
 
 def is_alive(row: RunRow, runs_dir: Path) -> bool:

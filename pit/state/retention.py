@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 
 from pit.errors import PitError
+from pit.fs.files import failure, remove_tree, usage
+from pit.fs.locks import Lock, held
 from pit.model import Reason, Record, Retention, RunState
 from pit.state import trash
-from pit.state.files import failure, remove_tree, usage
-from pit.state.history import RunRow
-from pit.state.locks import Lock, held
 from pit.state.rundir import PARTS, UNFINISHED, RunDir, dag_of, is_run_id
-from pit.state.store import Store
+from pit.state.store.store import Store
+from pit.state.store.tables.history import RunRow
 
 DAY = 86400.0
 _GRACE_FOR_ORPHANS = DAY

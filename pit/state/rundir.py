@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from pit.errors import UnknownRun
-from pit.state.files import failure, make_folder, remove_tree
-from pit.state.locks import Lock, held
+from pit.fs.files import failure, make_folder, remove_tree
+from pit.fs.locks import Lock, held
 
 PARTS = ("project", "logs", "data")
 UNFINISHED = ".pit-new-"

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from pit.state.files import make_folder, remove_tree
+from pit.fs.files import make_folder, remove_tree
 
 FOLDER = ".trash"
 

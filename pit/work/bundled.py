@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pit.fs import atomic
-from pit.state.files import make_folder
+from pit.fs.files import make_folder
 
 _PACKAGE = Path(__file__).parents[1]
 _SHIPPED = _PACKAGE / "bundled" / "sdk"  # in a wheel; in a checkout it lies beside the package

@@ -11,7 +11,7 @@ import pytest
 from pit.events import AttemptEnded, AttemptStarted, RunEnded, RunStarted, TaskEnded
 from pit.model import Outcome, Output, Reason, RunState, TaskState
 from pit.state.rundir import RunDir
-from pit.state.store import Store
+from pit.state.store.store import Store
 from tests.builder import Pit
 
 SALES = """

@@ -6,8 +6,8 @@ from importlib import import_module
 
 import pytest
 
-from pit.work.sdk.call import Method
-from pit.work.sdk.methods import MODULES
+from pit.work.socket.call import Method
+from pit.work.socket.methods import MODULES
 from tests.docs.pages import DOCS, code, first_cells, sections
 
 PAGE = DOCS / "connectors.md"

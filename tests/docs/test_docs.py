@@ -13,11 +13,11 @@ import click
 import pytest
 
 from pit import errors
-from pit.cli import main, perform
+from pit.cli import compose, main
 from pit.cli.options import global_options
+from pit.config.keys import keys
 from pit.errors import PitError
 from pit.model import Reason
-from pit.spec import keys
 from tests.docs.pages import DOCS, ROOT, anchors, blocks, code, first_cells, sections
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
@@ -192,8 +192,8 @@ def error_classes(base: type[PitError] = PitError) -> Iterator[type[PitError]]:
 def exit_codes() -> set[int]:
     """Every code that the program can end with."""
     boundary = {value for name, value in vars(main).items() if name.startswith("EXIT_")}
-    of_runs = {perform._EXIT_FAILED, perform._EXIT_TIMEOUT}
-    signals = {perform._EXIT_SIGNAL + number for number in (2, 15)}
+    of_runs = {compose._EXIT_FAILED, compose._EXIT_TIMEOUT}
+    signals = {compose._EXIT_SIGNAL + number for number in (2, 15)}
     return {0, *(kind.exit_code for kind in error_classes()), *boundary, *of_runs, *signals}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pit.engine import handed
+from pit.engine.staleness import handed
 from pit.fs import atomic
 from pit.project.python import editable, interpreter
 from pit.work import bundled

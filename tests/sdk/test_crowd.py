@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from pit.sdk_turns import LONG, QUICK, Turns
-from pit.work.sdk import server
+from pit.work.socket import server
 from tests.builder import Pit
 from tests.servers import http as web
 from tests.servers.http import Origin
-from tests.work.live import LiveServer
+from tests.work.socket.live import LiveServer
 
 THREADS = """
 import asyncio, os, threading

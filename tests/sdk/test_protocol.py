@@ -7,9 +7,10 @@ import re
 
 import pytest
 
-from pit.work.sdk import facts, methods, server, wire
-from pit.work.sdk.connection import IDLE, WHOLE_WITHIN
-from pit.work.sdk.methods import Description, Param
+from pit.work.socket import methods, server, wire
+from pit.work.socket.answers import task_values
+from pit.work.socket.connection import IDLE, WHOLE_WITHIN
+from pit.work.socket.methods import Description, Param
 from tests.builder import Pit
 from tests.docs.pages import ROOT, blocks, sections
 
@@ -64,8 +65,8 @@ def test_the_limits_are_those_of_the_server() -> None:
         f"{IDLE / 60:.0f} minutes",
         f"{server.MOST_OF_A_TASK} connections",
         f"{server.MOST_OF_A_RUN} connections",
-        f"{facts.LONGEST_VALUE:,} bytes",
-        f"{facts.MOST_VALUES:,} values",
+        f"{task_values.LONGEST_VALUE:,} bytes",
+        f"{task_values.MOST_VALUES:,} values",
     ):
         assert limit in text, limit
 

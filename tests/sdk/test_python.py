@@ -22,7 +22,7 @@ import pytest
 
 from pit import sdk
 from pit.work import bundled
-from pit.work.sdk import methods
+from pit.work.socket import methods
 
 Answers = Callable[..., list[dict[str, Any]]]
 

@@ -26,7 +26,7 @@ from pysqlbridge.tds.token import DoneStatus, done, info
 from pysqlbridge.tds.token import error as error_token
 from pysqlbridge.tds.transaction import TransactionRequestType, parse_transaction_request
 
-from pit.sql.dialect import DUCKDB
+from pit.sql.text.dialect import DUCKDB
 from tests.servers.tds_values import Reader, read_type, read_value
 from tests.servers.tsql import Answer, Fault, HangUp, Reply, Said, Session, Store
 

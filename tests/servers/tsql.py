@@ -18,7 +18,7 @@ import sqlglot
 from pysqlbridge.tds.result import Column, Integer, NVarChar, VarBinary
 from sqlglot import exp
 
-from pit.sql import split
+from pit.sql.text import split
 from tests.servers.tds_values import column_type
 
 _SET_UP = """

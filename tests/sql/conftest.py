@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pit.sql import wire
-from pit.sql.child import command
-from pit.sql.connect import parse
-from pit.sql.wire import Done
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
+from pit.sql.protocol import Done
+from pit.sql.server import command
 from tests.servers import tds
 
 
@@ -49,7 +49,7 @@ class Conversation:
         self._next += 1
         database = parse(url, self.cwd)
         self.send(
-            wire.Run(
+            protocol.Run(
                 id=self._next,
                 script="tasks/x.sql",
                 text=text,
@@ -59,27 +59,27 @@ class Conversation:
         )
         return self._next
 
-    def begin(self, request: wire.Work) -> int:
+    def begin(self, request: protocol.Work) -> int:
         """Send any request under the next number, which is returned."""
         self._next += 1
         self.send(msgspec.structs.replace(request, id=self._next))
         return self._next
 
-    def send(self, request: wire.Request) -> None:
+    def send(self, request: protocol.Request) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(wire.encode(request))
+        self.process.stdin.write(protocol.encode(request))
         self.process.stdin.flush()
 
-    def hear(self) -> wire.Reply | None:
+    def hear(self) -> protocol.Reply | None:
         """The next thing that it says; None at the end."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             return None
-        reply = wire.reply(line)
+        reply = protocol.reply(line)
         if isinstance(reply, Done):
             self.done[reply.id] = reply
-        elif not isinstance(reply, wire.Begun):
+        elif not isinstance(reply, protocol.Begun):
             self.logs.setdefault(reply.id, []).append(reply.text)
         return reply
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from pit.model import LoadMode
-from pit.sql import split, wire
+from pit.sql import protocol
 from pit.sql.changes import State, told, written
-from pit.sql.connect import parse
+from pit.sql.connection.urls import parse
 from pit.sql.driver import MAX_CHANGE
-from pit.sql.wire import Done
-from pit.work import baselines
+from pit.sql.protocol import Done
+from pit.sql.text import split
+from pit.work.sql import baselines
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
 from tests.sql.transfer.moving import Mover
@@ -81,12 +82,12 @@ class Bench:
 
     def run(self, text: str, *tables: str, max_change: float | None = None, base: str = "") -> Done:
         self.talk._next += 1
-        order = wire.Run(
+        order = protocol.Run(
             id=self.talk._next,
             script="x.sql",
             text=text,
             database=parse(self.url, self.talk.cwd),
-            watch=wire.Watch(tables=tables, max_change=max_change, base=base),
+            watch=protocol.Watch(tables=tables, max_change=max_change, base=base),
         )
         self.talk.send(order)
         return self.talk.wait(order.id)
@@ -201,10 +202,10 @@ def test_what_others_change_while_a_script_waits_is_none_of_its_doing(
     bench.run("CREATE TABLE t (i INTEGER); INSERT INTO t VALUES (1)")
     other = sqlite3.connect(tmp_path / "w.db")
     other.executescript("BEGIN IMMEDIATE; INSERT INTO t VALUES (2), (3), (4)")
-    watch = wire.Watch(max_change=0.5, base=str(tmp_path / "d.t.json"))
+    watch = protocol.Watch(max_change=0.5, base=str(tmp_path / "d.t.json"))
     database = parse(bench.url, talk.cwd)
     text = "INSERT INTO t VALUES (5)"
-    order = wire.Run(id=0, script="x.sql", text=text, database=database, watch=watch)
+    order = protocol.Run(id=0, script="x.sql", text=text, database=database, watch=watch)
     number = talk.begin(order)
     talk.until(number, "waiting for")
     other.commit()

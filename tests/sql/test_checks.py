@@ -9,10 +9,10 @@ import duckdb
 import pytest
 
 from pit.model import Bounds, Expect
-from pit.sql import wire
-from pit.sql.connect import parse
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
 from pit.sql.driver import CHECK_FAILED
-from pit.sql.wire import Done
+from pit.sql.protocol import Done
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
 
@@ -33,7 +33,7 @@ class Bench:
 
     def check(self, text: str, expect: Expect | None = None) -> Done:
         self.talk._next += 1
-        order = wire.Check(
+        order = protocol.Check(
             id=self.talk._next,
             script="c.sql",
             text=text,
@@ -229,7 +229,7 @@ def test_a_running_check_can_be_interrupted(talk: Conversation, tmp_path: Path) 
     bench = Bench(talk, "duckdb://w.duckdb")
     talk._next += 1
     endless = "SELECT a.range FROM range(1000000) a, range(1000000) b"
-    order = wire.Check(
+    order = protocol.Check(
         id=talk._next,
         script="c.sql",
         text=f"{endless} WHERE a.range % 7 = b.range % 13",
@@ -239,7 +239,7 @@ def test_a_running_check_can_be_interrupted(talk: Conversation, tmp_path: Path) 
     )
     talk.send(order)
     talk.until(order.id, "line 1")
-    talk.send(wire.Interrupt(id=order.id))
+    talk.send(protocol.Interrupt(id=order.id))
     failure = talk.wait(order.id).failure
     assert failure is not None
     assert failure.kind == "cancelled"

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from pit.sql import wire
-from pit.sql.connect import parse
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
 from tests.sql.conftest import Conversation, eventually
 
 Hold = Callable[[Path], "subprocess.Popen[bytes]"]
@@ -299,7 +299,7 @@ def test_scripts_share_a_file_at_the_same_time(talk: Conversation) -> None:
     talk.until(first, "line 1: SELECT count")
     assert talk.run("CREATE TABLE b AS SELECT x + 1 AS y FROM a; SELECT y FROM b").failure is None
     assert talk.done[2].cpu_seconds is None
-    talk.send(wire.Interrupt(id=first))
+    talk.send(protocol.Interrupt(id=first))
     assert talk.wait(first).failure is not None
     assert rows(talk.cwd / "w.duckdb", "SELECT y FROM b") == [(2,)]
 
@@ -309,14 +309,14 @@ def test_a_share_that_is_told_counts_for_a_file_that_is_yet_to_be_opened(
     talk: Conversation, hold: Hold, opened: bool
 ) -> None:
     database = parse("duckdb://w.duckdb", talk.cwd)
-    share = wire.Share(database=replace(database, options={"memory_limit": "300MiB"}))
+    share = protocol.Share(database=replace(database, options={"memory_limit": "300MiB"}))
     limit = "SELECT current_setting('memory_limit')"
     if opened:
         long = talk.start(LONG)
         talk.until(long, "SELECT count")
         talk.send(share)
         eventually(lambda: talk.run(limit).failure is None and "300.0 MiB" in talk.log())
-        talk.send(wire.Interrupt(id=long))
+        talk.send(protocol.Interrupt(id=long))
         talk.wait(long)
     else:
         holder = hold(talk.cwd / "w.duckdb")
@@ -409,7 +409,7 @@ def test_waiting_can_be_interrupted(talk: Conversation, hold: Hold) -> None:
     hold(talk.cwd / "w.duckdb")
     number = talk.start("SELECT 1")
     talk.until(number, "waiting for")
-    talk.send(wire.Interrupt(id=number))
+    talk.send(protocol.Interrupt(id=number))
     failure = talk.wait(number).failure
     assert failure is not None
     assert failure.kind == "cancelled"
@@ -418,7 +418,7 @@ def test_waiting_can_be_interrupted(talk: Conversation, hold: Hold) -> None:
 def test_a_long_query_can_be_interrupted_and_is_rolled_back(talk: Conversation) -> None:
     number = talk.start(f"CREATE TABLE t (a INT); BEGIN; INSERT INTO t VALUES (1);\n{LONG}; COMMIT")
     talk.until(number, "line 2")
-    talk.send(wire.Interrupt(id=number))
+    talk.send(protocol.Interrupt(id=number))
     done = talk.wait(number)
     assert done.failure is not None
     assert done.failure.kind == "cancelled"
@@ -429,7 +429,7 @@ def test_a_long_query_can_be_interrupted_and_is_rolled_back(talk: Conversation) 
 def test_an_interrupt_ends_a_script_of_many_short_statements(talk: Conversation) -> None:
     number = talk.start("SELECT 1;\n" * 100_000)
     talk.until(number, "line 50")
-    talk.send(wire.Interrupt(id=number))
+    talk.send(protocol.Interrupt(id=number))
     done = talk.wait(number)
     assert done.failure is not None
     assert done.failure.kind == "cancelled"
@@ -438,8 +438,8 @@ def test_an_interrupt_ends_a_script_of_many_short_statements(talk: Conversation)
 
 def test_interrupting_what_is_over_does_nothing(talk: Conversation) -> None:
     talk.run("SELECT 1")
-    talk.send(wire.Interrupt(id=1))
-    talk.send(wire.Interrupt(id=99))
+    talk.send(protocol.Interrupt(id=1))
+    talk.send(protocol.Interrupt(id=99))
     assert talk.run("SELECT 2").failure is None
 
 
@@ -459,7 +459,7 @@ def test_it_exits_when_told_or_when_the_pipe_closes(talk: Conversation, end: str
     number = talk.start(f"CREATE TABLE t (a INT);\n{LONG}")
     talk.until(number, "line 2")
     if end == "say":
-        talk.send(wire.End())
+        talk.send(protocol.End())
     else:
         assert talk.process.stdin is not None
         talk.process.stdin.close()
@@ -534,7 +534,7 @@ def test_options_of_the_url_are_duckdbs_and_secret_ones_stay_secret(talk: Conver
 
 def test_a_kind_of_database_without_a_driver(talk: Conversation) -> None:
     database = msgspec.structs.replace(parse("w.duckdb", talk.cwd), kind="oracle")
-    talk.send(wire.Run(id=7, script="x.sql", text="SELECT 1", database=database))
+    talk.send(protocol.Run(id=7, script="x.sql", text="SELECT 1", database=database))
     failure = talk.wait(7).failure
     assert failure is not None
     assert failure.message == "ValueError: no driver for oracle"

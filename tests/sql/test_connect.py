@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 
 from pit.errors import InvalidConnection
-from pit.sql import odbc_string
-from pit.sql.connect import identity, parse, same_identity
-from pit.state.secrets import _url
+from pit.sql.connection import odbc_string
+from pit.sql.connection.urls import identity, parse, same_identity
+from pit.state.secrets.secrets import _url
 
 
 @pytest.mark.parametrize(

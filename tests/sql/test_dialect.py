@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pit.sql.dialect import (
+from pit.sql.text.dialect import (
     ANSI,
     DUCKDB,
     MYSQL,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pit.sql.connect import parse
+from pit.sql.connection.urls import parse
 from pit.sql.drivers.duck import DuckDB
-from pit.sql.places import point
+from pit.sql.text.places import point
 
 DRIVER = DuckDB()
 DATABASE = parse(":memory:", Path())

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from pit.sql import wire
-from pit.sql.connect import parse
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
+from pit.sql.protocol import Answer
 from pit.sql.questions import digest_of
-from pit.sql.wire import Answer
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
 
@@ -27,7 +27,7 @@ class Bench:
     def ask(self, *tables: str, query: str = "", look: bool = False) -> Answer:
         self.talk._next += 1
         database = parse(self.url, self.talk.cwd)
-        order = wire.Ask(
+        order = protocol.Ask(
             id=self.talk._next, database=database, tables=tables, query=query, look=look
         )
         self.talk.send(order)

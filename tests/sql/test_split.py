@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pit.sql.driver import SqlFailure
-from pit.sql.split import ANY, POSTGRES, SQLITE, Batch, Grammar, batches, statements
+from pit.sql.text.split import ANY, POSTGRES, SQLITE, Batch, Grammar, batches, statements
 
 
 def cut(text: str, grammar: Grammar = POSTGRES) -> list[tuple[int, str]]:

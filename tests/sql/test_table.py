@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pit.sql import table
+from pit.sql.text import table
 
 
 def test_numbers_stand_to_the_right_and_null_is_a_word() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pit.model import Templated
-from pit.sql import dialect
 from pit.sql.driver import CANCELLED, Failure, SqlFailure
-from pit.sql.templates import Renderer
-from pit.sql.wire import Template
+from pit.sql.protocol import Template
+from pit.sql.text import dialect
+from pit.sql.text.templates import Renderer
 
 
 def renderer(root: Path, kind: dialect.Dialect = dialect.DUCKDB, **scope: Any) -> Renderer:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pit.events import (
-    AttemptEnded,
-    AttemptStarted,
-    Event,
-    RunEnded,
-    RunStarted,
-    TaskEnded,
-)
+from pit.events import AttemptEnded, AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
 from pit.model import Outcome, Output, Reason, RunState, TaskState
 
 EPOCH = 1_770_000_000.0

@@ -13,7 +13,7 @@ import pytest
 from pit.model import RunState, TaskState
 from pit.state.recover import recover
 from pit.state.rundir import RunDir
-from pit.state.store import Store
+from pit.state.store.store import Store
 from tests.state.story import EPOCH, ended, run_id, started
 
 RUN = """
@@ -21,7 +21,7 @@ import sys, time
 from pathlib import Path
 from pit.events import AttemptStarted
 from pit.state.rundir import RunDir
-from pit.state.store import Store
+from pit.state.store.store import Store
 from tests.state.story import started
 workspace = Path(sys.argv[1])
 folder = RunDir.allocate(workspace / "runs", "sales", time.time())

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pit.fs.locks import Lock
 from pit.model import FileMark, Fingerprint, Retention, RunState, TaskRecord
 from pit.state import retention
-from pit.state.history import RunRow
-from pit.state.locks import Lock
 from pit.state.retention import DAY, Removal
 from pit.state.rundir import PARTS, UNFINISHED, RunDir
-from pit.state.store import Store
+from pit.state.store.store import Store
+from pit.state.store.tables.history import RunRow
 from tests.state.story import EPOCH, ended, run_id, started
 
 NOW = EPOCH + 400 * DAY

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pit.errors import DiskFull, SetupError, UnknownRun
-from pit.state.locks import held
+from pit.fs.locks import held
 from pit.state.rundir import UNFINISHED, RunDir, dag_of, is_run_id
-from tests.state.disks import make_read_only, small_disk
+from tests.state.store.disks import make_read_only, small_disk
 
 NOW = 1_770_000_000.123
 

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from pit.events import AttemptEnded, Logged, TaskEnded, Warned
 from pit.model import Outcome, Reason, TaskState
-from pit.work import process
 from pit.work.masking import Masks
-from pit.work.tasklog import TaskLog
+from pit.work.process import launch
+from pit.work.task_log import TaskLog
 
 SECRET = 's3cr3t+/w\\ith "quotes" & é\''
 
@@ -403,7 +403,7 @@ def test_a_secret_that_a_block_cuts_is_masked_after_any_pause(tmp_path: Path, pr
     argv = [word.replace("{secret}", secret) for word in _BLOCKS[program]]
     with Paused(str(path), "t", None, masks(secret)) as log:
         env = {"GOING": str(going), "PATH": os.environ["PATH"]}
-        ended = process.run(argv, cwd="/", env=env, output=log.write, pausing=log, timeout=60)
+        ended = launch.run(argv, cwd="/", env=env, output=log.write, pausing=log, timeout=60)
     os.close(keep)
     assert ended.exit_code == 0, path.read_bytes()[-2000:]
     left = path.read_text().replace("x", "").split()
@@ -417,7 +417,7 @@ def test_a_process_that_is_killed_in_the_midst_of_a_secret_leaves_none_of_it(
     path = tmp_path / "log"
     with TaskLog(str(path), "t", None, masks("swordfish")) as log:
         argv = [sys.executable, "-c", code]
-        process.run(argv, cwd="/", env={}, output=log.write, pausing=log, timeout=60)
+        launch.run(argv, cwd="/", env={}, output=log.write, pausing=log, timeout=60)
         log.finish()
         log.line("[pit] signal: killed by signal 9")
     assert path.read_bytes() == b"a ***[pit] signal: killed by signal 9\n"
@@ -441,7 +441,7 @@ def test_secrets_that_come_to_be_known_are_masked_from_then_on(tmp_path: Path) -
 
 
 def _run(code: str, log: TaskLog) -> None:
-    ended = process.run(
+    ended = launch.run(
         [sys.executable, "-c", code],
         cwd="/",
         env={},

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pit.sql import connect
+from pit.sql.connection import urls
 from pit.sql.plain_options import plain_name
 from pit.work.masking import Masks
-from pit.work.sdk.call import Caller
+from pit.work.socket.call import Caller
 from pit.work.spellings import PLAIN_FIELDS
 from tests.docs.pages import ROOT
-from tests.work.live import LiveServer
+from tests.work.socket.live import LiveServer
 
 WORD = "hunter22"
 
@@ -102,7 +102,7 @@ _WORDS = re.compile(r"[\w.]+")
 
 
 def test_options_that_only_sound_like_secrets_do_not_garble_errors(tmp_path: Path) -> None:
-    database = connect.parse("sqlite:///a.sqlite?foreign_keys=on&key=hunter22", tmp_path)
+    database = urls.parse("sqlite:///a.sqlite?foreign_keys=on&key=hunter22", tmp_path)
     assert (
         database.hide("no such table on line 1: on hunter22") == "no such table on line 1: on ***"
     )

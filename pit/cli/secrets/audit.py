@@ -9,13 +9,13 @@ from datetime import datetime
 import click
 
 from pit.cli import past
-from pit.cli.console import Cell, Column, moment
 from pit.cli.options import Settings, command, json_option
+from pit.cli.terminal.console import Cell, Column, moment
 from pit.errors import BadArgument
 from pit.model import Record, Verdict
-from pit.spec import durations
-from pit.state.audit import Change, RequestRow
-from pit.state.store import Store
+from pit.state.store.store import Store
+from pit.state.store.tables.audit import Change, RequestRow
+from pit.text import durations
 
 _STYLES = {Verdict.REFUSED: "red", Verdict.UNKNOWN: "yellow", Verdict.GRANTED: ""}
 _DAYS = re.compile(r"(\d+)d")

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pit.cli.secrets.exposure import exposed
-from pit.engine import databases, wanted
+from pit.config.project import FILE
+from pit.config.settings import CONFIG_FILE, load_workspace_config
+from pit.config.toml.findings import Findings, label
+from pit.config.toml.position import KeyPath
+from pit.config.workspace import Workspace
+from pit.engine.planning import missing_secrets
+from pit.engine.staleness import databases
 from pit.errors import InvalidConnection, SecretsAbsent, SecretsError, SecretsInvalid, nearest
 from pit.model import Dag, Problem, Reason, Task, WorkspaceConfig
-from pit.spec.config import Workspace
-from pit.spec.findings import Findings, label
-from pit.spec.position import KeyPath
-from pit.spec.project import FILE
-from pit.spec.settings import CONFIG_FILE, load_workspace_config
-from pit.state import secretfile
-from pit.state.identities import Source
-from pit.state.recipients import file_for
-from pit.state.secretfile import ACL, GLOBAL
-from pit.state.secrets import Secrets
+from pit.state.secrets import secretfile
+from pit.state.secrets.identities import Source
+from pit.state.secrets.recipients import file_for
+from pit.state.secrets.secretfile import ACL, GLOBAL
+from pit.state.secrets.secrets import Secrets
 
 
 class Found(NamedTuple):
@@ -115,13 +116,15 @@ def _unmet(secrets: Secrets, dag: Dag, root: Path) -> tuple[Problem, ...]:
     findings = Findings(label(file, root), file.read_text("utf-8", "replace"))
     told: set[str] = set()
     for index, task in enumerate(dag.tasks):
-        for lack in wanted.lacks(secrets, dag, task):
+        for lack in missing_secrets.lacks(secrets, dag, task):
             place = _connection_at(task, index)
             if lack.reason is Reason.MISSING_SECRET:
                 place = ("tasks", index, "secrets", (task.secrets or ()).index(lack.name))
             if lack.name not in told:
                 told.add(lack.name)
-                findings.add(place, wanted.sentence(lack.error, secrets, dag), lack.error.hint)
+                findings.add(
+                    place, missing_secrets.sentence(lack.error, secrets, dag), lack.error.hint
+                )
         name = databases.connection(dag, task)
         if name is not None and name not in told:
             told.add(name)
@@ -138,10 +141,10 @@ def _connection_at(task: Task, index: int) -> KeyPath:
 
 def _unusable(secrets: Secrets, dag: Dag, name: str, root: Path) -> InvalidConnection | None:
     """What is wrong with the URL of a connection, which the text never has in it."""
-    from pit.sql import connect
+    from pit.sql.connection import urls
 
     try:
-        connect.parse(secrets.connection_url(dag.name, name), root)
+        urls.parse(secrets.connection_url(dag.name, name), root)
     except InvalidConnection as error:
         return error
     except SecretsError:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pit.cli.options import Settings
+from pit.config.settings import SECRETS_FILES
 from pit.errors import PitError, SecretsUnreadable
 from pit.model import WorkspaceConfig
-from pit.spec.settings import SECRETS_FILES
-from pit.state import recipients
-from pit.state.audit import Change
-from pit.state.identities import PASSPHRASE, Source
-from pit.state.secretfile import ACL, Content, Place, Structure, parse, structure
+from pit.state.secrets import recipients
+from pit.state.secrets.identities import PASSPHRASE, Source
+from pit.state.secrets.secretfile import ACL, Content, Place, Structure, parse, structure
+from pit.state.store.tables.audit import Change
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Context:
 
     def record(self, changes: Iterable[tuple[str, str, str]], path: Path, note: str = "") -> None:
         """Put changes (what, scope, name) into the audit; a warning says where that fails."""
-        from pit.state.store import Store
+        from pit.state.store.store import Store
 
         at, who = time.time(), whoami()
         rows = [

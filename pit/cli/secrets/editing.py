@@ -18,16 +18,17 @@ from pathlib import Path
 
 import click
 
-from pit.cli.console import count
 from pit.cli.options import Settings, command
 from pit.cli.secrets.context import Context, differences, structured
+from pit.cli.terminal.console import count
 from pit.errors import BadArgument, PitError, SecretsInvalid, SecretsNotWritten
-from pit.state import age, replace
-from pit.state.files import remove_tree
-from pit.state.identities import withheld
-from pit.state.locks import Lock, held
-from pit.state.secretfile import Content, Place, absent, read, sealed
-from pit.work import process
+from pit.fs import replace
+from pit.fs.files import remove_tree
+from pit.fs.locks import Lock, held
+from pit.state.secrets import age
+from pit.state.secrets.identities import withheld
+from pit.state.secrets.secretfile import Content, Place, absent, read, sealed
+from pit.work.process import launch
 
 _MEMORY = Path("/dev/shm")
 _FOLDER, _LOCK = "pit-edit-", ".lock"
@@ -61,7 +62,7 @@ def edit(settings: Settings, resume: bool) -> None:
         # Whoever looks at all of it has read it, whether or not he changes anything.
         context.record([("read", "", "")], place.path, "edit")
     session = Session(context, place, content, draft, resumed=resume)
-    with process.ending_in_order(), _private_folder(context) as folder:
+    with launch.ending_in_order(), _private_folder(context) as folder:
         session.work(folder / f"{place.path.name.removesuffix('.age')}")
 
 
@@ -170,7 +171,7 @@ class Session:
 
     def _edited(self, file: Path) -> bool:
         """Whether the edit came to an end: saved, or nothing to save."""
-        code = process.attended([*editor(), str(file)], cwd=os.getcwd(), env=withheld(os.environ))
+        code = launch.attended([*editor(), str(file)], cwd=os.getcwd(), env=withheld(os.environ))
         if code:
             ended = _NOT_STARTED.get(code, f"ended with exit code {code}")
             raise SecretsNotWritten(

@@ -9,16 +9,16 @@ from pathlib import Path
 import click
 
 from pit.cli.complete import complete_dag
-from pit.cli.console import Column, count
 from pit.cli.options import Settings, command, json_option
 from pit.cli.secrets import typed
 from pit.cli.secrets.context import Context, apply, structured
+from pit.cli.terminal.console import Column, count
 from pit.errors import BadArgument, SecretNotFound, UnknownDag
 from pit.model import Record
-from pit.state import recipients
-from pit.state.secretedit import Edit
-from pit.state.secretfile import ACL, GLOBAL, Place, Secret, Structure
-from pit.state.secrets import Secrets
+from pit.state.secrets import recipients
+from pit.state.secrets.edit import Edit
+from pit.state.secrets.secretfile import ACL, GLOBAL, Place, Secret, Structure
+from pit.state.secrets.secrets import Secrets
 
 # What is no secret by itself, and may well be typed on the command line.
 _OPEN_FIELDS = frozenset({"host", "port", "user", "database", "schema", "driver", "path"})

@@ -8,8 +8,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from pit.state.identities import withheld
-from pit.state.secretfile import Content
+from pit.state.secrets.identities import withheld
+from pit.state.secrets.secretfile import Content
 
 
 def exposed(content: Content, recipients: Path) -> tuple[str, ...]:
@@ -39,8 +39,8 @@ def _in_git(path: Path) -> bool:
     git = shutil.which("git")
     if git is None or not any((folder / ".git").exists() for folder in real.parents):
         return False
-    from pit.work import process
+    from pit.work.process import launch
 
     words = (git, "check-ignore", "--quiet", str(real))
-    code, _ = process.capture(words, cwd=str(real.parent), env=withheld(os.environ), timeout=10)
+    code, _ = launch.capture(words, cwd=str(real.parent), env=withheld(os.environ), timeout=10)
     return code == 1  # of a file that git has already, too

@@ -11,8 +11,9 @@ import click
 from pit.cli.options import Settings, command
 from pit.cli.secrets.context import Context
 from pit.errors import SecretsNotWritten
-from pit.state import age, identities, replace
-from pit.state.files import make_folder
+from pit.fs import replace
+from pit.fs.files import make_folder
+from pit.state.secrets import age, identities
 
 
 @command("keygen", short_help="Make a key of your own.")

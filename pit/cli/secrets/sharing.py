@@ -11,14 +11,15 @@ from pathlib import Path
 
 import click
 
-from pit.cli.console import count, printable
 from pit.cli.options import Settings, command
 from pit.cli.secrets.context import Context
 from pit.cli.secrets.keys import now
+from pit.cli.terminal.console import count, printable
 from pit.errors import BadArgument, CannotDecrypt, CannotEncrypt, PitError
-from pit.state import age, identities, recipients, replace
-from pit.state.identities import Identity
-from pit.state.secretfile import Content, Place, opens, read_raw, sealed
+from pit.fs import replace
+from pit.state.secrets import age, identities, recipients
+from pit.state.secrets.identities import Identity
+from pit.state.secrets.secretfile import Content, Place, opens, read_raw, sealed
 
 _LONGEST_KEY_FILE = 1 << 16
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
-from pit.cli.console import Console
+from pit.cli.terminal.console import Console
 from pit.errors import BadArgument, SecretsInvalid
-from pit.state.secretfile import LARGEST
+from pit.state.secrets.secretfile import LARGEST
 
 _NEXT = "Pipe the value in, or run this at a terminal"
 

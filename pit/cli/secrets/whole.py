@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
-from pit.cli.console import count
 from pit.cli.options import Settings, command
 from pit.cli.secrets.context import Context, structured
 from pit.cli.secrets.keys import exists, put
+from pit.cli.terminal.console import count
+from pit.config.settings import SECRETS_FILES
 from pit.errors import CannotEncrypt, SecretsInvalid
+from pit.fs import replace
 from pit.model import WorkspaceConfig
-from pit.spec.settings import SECRETS_FILES
-from pit.state import age, recipients, replace
-from pit.state.secretfile import Content, Place, read_raw, sealed
+from pit.state.secrets import age, recipients
+from pit.state.secrets.secretfile import Content, Place, read_raw, sealed
 
 _output = click.option(
     "-o", "--output", type=click.Path(), metavar="FILE", help="Write there; no file is overwritten."

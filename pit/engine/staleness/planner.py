@@ -14,18 +14,19 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from pit.engine import current, earlier, handed
-from pit.engine.current import Change, Kind
-from pit.engine.earlier import Earlier
-from pit.engine.fingerprint import Databases, Fingerprints, Surroundings
+from pit.config.dag import graph
+from pit.config.dag.dataflow import makes
+from pit.config.keys.movement import may_be_handed_on
+from pit.engine.staleness import comparison as current
+from pit.engine.staleness import earlier, handed
+from pit.engine.staleness.comparison import Change, Kind
+from pit.engine.staleness.earlier import Earlier
+from pit.engine.staleness.fingerprint import Databases, Fingerprints, Surroundings
 from pit.engine.staleness.verdict import compared
+from pit.fs.patterns import is_pattern
 from pit.model import Dag, FileMark, Fingerprint, Record, Task, TaskRecord, WorkspaceConfig
 from pit.project.python.environment import Environment
 from pit.project.view import ProjectView
-from pit.spec import graph
-from pit.spec.dataflow import makes
-from pit.spec.movement import may_be_handed_on
-from pit.spec.patterns import is_pattern
 
 _MANY = 256
 """How many records are fetched at once."""

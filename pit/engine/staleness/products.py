@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pit.engine import current, handed
-from pit.engine.provenance import Provenance
+from pit.config.dag import graph
+from pit.engine.staleness import comparison, handed
 from pit.engine.staleness.planner import Planner
+from pit.engine.staleness.provenance import Provenance
 from pit.model import FileMark, Record, Task, TaskRecord
 from pit.project import publish
 from pit.project.digest import Digests
 from pit.project.products import present
 from pit.project.snapshot.snapshot import Snapshot
-from pit.spec import graph
 
 
 class Scene(Record):
@@ -75,7 +75,7 @@ class Products:
 
     def _restore(self, task: Task, run: str) -> None:
         """Rid what a task that is not tracked has made of what a later one did to it."""
-        params = current.params_key(task, self._planner.target.params)
+        params = comparison.params_key(task, self._planner.target.params)
         made = self._made.of(task).with_params(params)
         marks = {place: FileMark(digest=min(digests), size=0) for place, digests in made.items()}
         now = self._now(task, marks)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from pit.engine import current
-from pit.engine.current import Change, Kind, Records
-from pit.engine.fingerprint import Fingerprints
+from pit.engine.staleness import comparison
+from pit.engine.staleness.comparison import Change, Kind, Records
+from pit.engine.staleness.fingerprint import Fingerprints
 from pit.model import FileMark, Fingerprint, Record, Task, TaskRecord
 
 if TYPE_CHECKING:
-    from pit.sql.wire import Answer
+    from pit.sql.protocol import Answer
 
 
 class Comparison(Record):
@@ -48,11 +48,11 @@ def compared(
     if record is None:
         lacking = Change(kind=Kind.NO_RECORD, subject=became(task, key))
         return Comparison(changes=(lacking,), record=None, fingerprint=fingerprint)
-    found = current.compare(record, fingerprint, records.text)
+    found = comparison.compare(record, fingerprint, records.text)
     old = record.fingerprint
     changes: Sequence[Change] = [
         *(_made_by(change, task, fingerprints) for change in found),
-        *current.products_changed(old.products | old.handed, standing(task, record)),
+        *comparison.products_changed(old.products | old.handed, standing(task, record)),
     ]
     if answer is not None:
         changes = _answered(changes, task, answer)
@@ -70,7 +70,7 @@ def _answered(changes: Sequence[Change], task: Task, answer: Answer) -> list[Cha
     if answer.failure:
         rest = [change for change in changes if change.kind is not Kind.WATCHED]
         return [*rest, Change(kind=Kind.UNKNOWN, subject=answer.failure)]
-    return [*changes, *current.tables_gone(task.tables, answer.there)]
+    return [*changes, *comparison.tables_gone(task.tables, answer.there)]
 
 
 def _made_by(change: Change, task: Task, fingerprints: Fingerprints) -> Change:

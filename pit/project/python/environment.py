@@ -31,13 +31,13 @@ import msgspec
 
 from pit.errors import EnvironmentFailed
 from pit.fs import kernel
+from pit.fs.files import remove_tree
+from pit.fs.locks import Lock, is_at, share
+from pit.fs.patterns import compiled
 from pit.fs.reads import Reads
 from pit.model import Record
 from pit.project import selection
 from pit.project.python import editable, interpreter, uv
-from pit.spec.patterns import compiled
-from pit.state.files import remove_tree
-from pit.state.locks import Lock, is_at, share
 
 _FORMAT = b"pit environment 1"
 COMPLETE = "pit.json"

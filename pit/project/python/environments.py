@@ -16,10 +16,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from pit.errors import PitError
+from pit.fs.files import make_folder
 from pit.model import Record
 from pit.project.python import environment, uv
 from pit.project.python.environment import Environment
-from pit.state.files import make_folder
 
 AT_ONCE = 4
 """How many environments are built at a time; uv itself works on several packages at once."""

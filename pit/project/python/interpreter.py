@@ -19,9 +19,9 @@ from pathlib import Path
 import msgspec
 
 from pit.fs import atomic
+from pit.fs.files import make_folder
 from pit.model import Record
 from pit.project.python import uv
-from pit.state.files import make_folder
 
 _ABOUT = "import sys; print(sys.implementation.name, *sys.version_info[:3])"
 

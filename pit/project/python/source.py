@@ -25,13 +25,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pit.fs.patterns import ancestors
 from pit.model import Record
 from pit.project import selection
 from pit.project.digest import Digests
 from pit.project.files import DiskFiles, Files, Names
 from pit.project.python import imports, words
 from pit.project.python.imports import Import, Imports
-from pit.spec.patterns import ancestors
 
 _MODULE_ENDS = (".py", ".so", ".pyd")
 _SCRIPT_ENDS = (".py", ".pyw")

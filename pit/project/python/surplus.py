@@ -17,11 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from pit.errors import PitError
+from pit.fs.files import failure, remove_tree, usage
+from pit.fs.locks import Lock, held
 from pit.model import Record
 from pit.project.python import environment
 from pit.project.python.environment import COMPLETE, About
-from pit.state.files import failure, remove_tree, usage
-from pit.state.locks import Lock, held
 
 DAY = 86400.0
 _GONE = ".pit-gone-"

@@ -12,12 +12,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pit.config.keys.runners import COMMAND
 from pit.model import Task
 from pit.project.files import Files
 from pit.project.python.environment import Environment
 from pit.project.python.source import Finder
 from pit.project.runners.runner import Way
-from pit.spec.runners import COMMAND
 
 _STARTERS = frozenset(
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from pit.fs.patterns import matches
 from pit.model import Dag, Task
 from pit.project.files import DiskFiles
 from pit.project.python import words
@@ -12,7 +13,6 @@ from pit.project.python.environment import search_path
 from pit.project.python.source import Finder
 from pit.project.runners import table
 from pit.project.runners.runner import Way
-from pit.spec.patterns import matches
 
 _LONGEST = 1 << 20
 """Bytes up to which a script is read."""

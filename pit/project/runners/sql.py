@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pit.config.keys.runners import TEMPLATE
 from pit.model import Task
 from pit.project.files import Files
 from pit.project.python.environment import Environment
 from pit.project.python.source import Finder
 from pit.project.runners import templates
 from pit.project.runners.runner import Way
-from pit.spec.runners import TEMPLATE
 
 
 class Sql:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from pit.config.keys import runners
 from pit.model import Task
 from pit.project.python.environment import Environment
 from pit.project.runners.command import Command
@@ -12,7 +13,6 @@ from pit.project.runners.python import Python
 from pit.project.runners.runner import Runner
 from pit.project.runners.shell import Shell
 from pit.project.runners.sql import Sql
-from pit.spec import runners
 
 _BY_NAME: dict[str, Runner] = {
     runners.PYTHON: Python(),

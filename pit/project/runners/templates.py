@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
+from pit.config.keys.runners import TEMPLATE
 from pit.project.files import Files
 from pit.project.selection import lies_in
-from pit.spec.runners import TEMPLATE
 
 _SUFFIXES = (".j2", ".sql")
 """What a template may include whose name it makes up while it is rendered."""

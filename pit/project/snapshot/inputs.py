@@ -11,12 +11,12 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pit.fs.patterns import ancestors
 from pit.fs.stat import Signature, look, signature
 from pit.model import Record
 from pit.project import databases, selection
 from pit.project.selection import shown
 from pit.project.trees import LiveTree
-from pit.spec.patterns import ancestors
 
 
 class Watch(Record):

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from pit.errors import DiskFull, PitError, SnapshotFailed
 from pit.fs import copying
+from pit.fs.files import FULL, MAKE_ROOM, remove_tree
 from pit.fs.reads import Reads
 from pit.fs.stat import signature, young_for
 from pit.model import Record
@@ -36,7 +37,6 @@ from pit.project.snapshot import inputs as live_inputs
 from pit.project.snapshot.inputs import Watch
 from pit.project.snapshot.listing import FOLDER, YOUNG, Listing, kind, listing
 from pit.project.trees import LiveTree, Rules
-from pit.state.files import FULL, MAKE_ROOM, remove_tree
 
 LARGE = 1_000_000_000
 """From how many copied bytes on a snapshot says how to become smaller."""

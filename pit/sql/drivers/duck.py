@@ -18,13 +18,13 @@ import duckdb
 import msgspec
 
 from pit.model import Record
-from pit.sql import table
-from pit.sql.connect import Database
-from pit.sql.dialect import DUCKDB
+from pit.sql.connection.urls import Database
 from pit.sql.driver import Busy, Failure, Result, Rows, SqlFailure, Statement, Tell
 from pit.sql.drivers.duck_errors import TOLD_AS_JSON, busy, failure
 from pit.sql.drivers.files import SIBLING, make_room
-from pit.sql.places import Place, align, cut, point
+from pit.sql.text import table
+from pit.sql.text.dialect import DUCKDB
+from pit.sql.text.places import Place, align, cut, point
 
 _BATCH = 10_000
 """How many rows of a result set are fetched at once, so that memory stays flat."""

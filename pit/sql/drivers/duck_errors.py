@@ -14,7 +14,7 @@ import msgspec
 
 from pit.model import Record
 from pit.sql.driver import CANCELLED, DISK_FULL, Busy, Failure, Statement
-from pit.sql.places import point
+from pit.sql.text.places import point
 
 TOLD_AS_JSON = "SET errors_as_json = true"
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from pit.sql import dialect, odbc_string, split, table
-from pit.sql.connect import Database
+from pit.sql.connection import odbc_string
+from pit.sql.connection.urls import Database
 from pit.sql.driver import (
     CANCELLED,
     Failure,
@@ -29,6 +29,7 @@ from pit.sql.driver import (
 )
 from pit.sql.drivers.odbc_cancel import UnderWay
 from pit.sql.drivers.odbc_errors import Source, clean, told, unreached
+from pit.sql.text import dialect, split, table
 
 if TYPE_CHECKING:
     import pyodbc

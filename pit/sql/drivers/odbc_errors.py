@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pit.model import Record
-from pit.sql import dialect, split
 from pit.sql.driver import CANCELLED, Failure, Statement
 from pit.sql.drivers.transient import LOST, UNKNOWN_END, by_sqlserver, by_sqlstate, by_words
-from pit.sql.places import point
+from pit.sql.text import dialect, split
+from pit.sql.text.places import point
 
 if TYPE_CHECKING:
     import pyodbc

@@ -20,12 +20,12 @@ import psycopg.conninfo
 from msgspec.structs import replace
 from psycopg import pq
 
-from pit.sql import split, table
-from pit.sql.connect import Database
+from pit.sql.connection.urls import Database
 from pit.sql.driver import Document, Result, Rows, SqlFailure, Statement, Tell
 from pit.sql.drivers.pool import Pool
 from pit.sql.drivers.postgres_errors import lost, told, unreached
 from pit.sql.drivers.transient import UNKNOWN_END
+from pit.sql.text import split, table
 
 _CHUNK = 1000
 """How many rows are read at once, so that memory stays flat."""

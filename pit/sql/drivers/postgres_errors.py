@@ -8,7 +8,7 @@ import psycopg
 
 from pit.sql.driver import CANCELLED, Failure
 from pit.sql.drivers.transient import LOST, by_sqlstate, by_words
-from pit.sql.places import point
+from pit.sql.text.places import point
 
 _LONGEST = 4000
 _CANCELLED = "57014"

@@ -13,8 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
-from pit.sql import split, table
-from pit.sql.connect import Database
+from pit.sql.connection.urls import Database
 from pit.sql.driver import (
     CANCELLED,
     DISK_FULL,
@@ -27,7 +26,8 @@ from pit.sql.driver import (
     Tell,
 )
 from pit.sql.drivers.files import holder, make_room
-from pit.sql.places import point
+from pit.sql.text import split, table
+from pit.sql.text.places import point
 
 _BATCH = 1_000
 _BUSY, _LOCKED, _INTERRUPT, _FULL, _PROTOCOL = 5, 6, 9, 13, 15

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pit.model import Record
-from pit.sql import odbc_string
-from pit.sql.connect import Database
+from pit.sql.connection import odbc_string
+from pit.sql.connection.urls import Database
 from pit.sql.driver import Statement, Tell, Unavailable
 from pit.sql.drivers import odbc
 from pit.sql.drivers.odbc_errors import Source

@@ -10,22 +10,23 @@ import duckdb
 from msgspec.structs import replace
 
 from pit.model import LoadMode
-from pit.sql import table, wire
+from pit.sql import protocol
 from pit.sql.changes import Changes, Loaded
-from pit.sql.dialect import BadName, Table
 from pit.sql.driver import Driver, Session, SqlFailure
 from pit.sql.drivers.transient import THERE_NOW, UNKNOWN_END, collides, leaves_open
 from pit.sql.script import Report, connected
+from pit.sql.text import table
+from pit.sql.text.dialect import BadName, Table
 from pit.sql.transfer.coerce import MARK, strict
-from pit.sql.transfer.files import refused
 from pit.sql.transfer.match import Matched, match, ways
 from pit.sql.transfer.patience import Collided, Patience
-from pit.sql.transfer.reader import Reader, private
-from pit.sql.transfer.rejects import Rejects
-from pit.sql.transfer.sink import Counts, Plan, Sink, carry_out
-from pit.sql.transfer.sinks import sink_of
+from pit.sql.transfer.reading.files import refused
+from pit.sql.transfer.reading.reader import Reader, private
+from pit.sql.transfer.reading.rejects import Rejects
+from pit.sql.transfer.reading.unreadable import Lost
+from pit.sql.transfer.tables.sink import Counts, Plan, Sink, carry_out
+from pit.sql.transfer.tables.sinks import sink_of
 from pit.sql.transfer.turns.claim import Claim, Turn
-from pit.sql.transfer.unreadable import Lost
 
 _SURPRISES = 2
 """So often something may turn out to be there that was looked for and not found."""
@@ -34,7 +35,7 @@ _SURPRISES = 2
 class Loading:
     """One load; `run` it once, `interrupt` it from any thread."""
 
-    def __init__(self, driver: Driver, order: wire.Load, log: Callable[[str], None]) -> None:
+    def __init__(self, driver: Driver, order: protocol.Load, log: Callable[[str], None]) -> None:
         self._driver, self._database, self._work = driver, order.database, order.work
         self._roots, self._aside, self._max_change = order.roots, order.aside, order.max_change
         self._kept, self._warning = order.kept, ""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec.structs import replace
 
 from pit.model import Load, LoadMode, Record
-from pit.sql import dialect, table
-from pit.sql.transfer.catalog import ANY
+from pit.sql.text import dialect, table
 from pit.sql.transfer.coerce import Way, cast, fit, joined
-from pit.sql.transfer.files import refused
-from pit.sql.transfer.reader import Field
-from pit.sql.transfer.rejects import Checked
-from pit.sql.transfer.sink import Sink, TargetColumn
+from pit.sql.transfer.reading.files import refused
+from pit.sql.transfer.reading.reader import Field
+from pit.sql.transfer.reading.rejects import Checked
+from pit.sql.transfer.tables.catalog import ANY
+from pit.sql.transfer.tables.sink import Sink, TargetColumn
 from pit.sql.transfer.types import NoType
 
 _quote = dialect.DUCKDB.quote

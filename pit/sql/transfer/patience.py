@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from pit.sql.connect import Database
+from pit.sql.connection.urls import Database
 from pit.sql.driver import CANCELLED, DISK_FULL, Busy, Failure, SqlFailure, Unavailable
 from pit.sql.script import Report
 from pit.sql.stop import Stop

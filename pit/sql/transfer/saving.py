@@ -14,18 +14,19 @@ import duckdb
 from msgspec.structs import replace
 
 from pit.fs import atomic
-from pit.sql import dialect, wire
-from pit.sql.connect import Database
+from pit.sql import protocol
+from pit.sql.connection.urls import Database
 from pit.sql.driver import Driver, Failure, Rows, Session, SqlFailure, Statement
 from pit.sql.drivers.duck_errors import busy, failure
 from pit.sql.script import Execution
-from pit.sql.transfer.files import refused
+from pit.sql.text import dialect
 from pit.sql.transfer.patience import of_system
-from pit.sql.transfer.postgres_columns import QueryColumn, described
-from pit.sql.transfer.reader import prepared, private
-from pit.sql.transfer.spool import Clock, Column, Instant, Moment, Spool, of_odbc
-from pit.sql.transfer.stored import copied, form_of, said
+from pit.sql.transfer.reading.files import refused
+from pit.sql.transfer.reading.reader import prepared, private
 from pit.sql.transfer.types import kind, of_sqlite
+from pit.sql.transfer.writing.postgres_columns import QueryColumn, described
+from pit.sql.transfer.writing.spool import Clock, Column, Instant, Moment, Spool, of_odbc
+from pit.sql.transfer.writing.stored import copied, form_of, said
 
 _TIMESTAMP, _TIME, _DATETIMEOFFSET = 93, -154, -155
 
@@ -33,7 +34,7 @@ _TIMESTAMP, _TIME, _DATETIMEOFFSET = 93, -154, -155
 class Saving(Execution):
     """One save: a query that is carried out as a script would be, its rows written to a file."""
 
-    def __init__(self, driver: Driver, order: wire.Save, log: Callable[[str], None]) -> None:
+    def __init__(self, driver: Driver, order: protocol.Save, log: Callable[[str], None]) -> None:
         super().__init__(
             driver,
             _a_row_at_a_time(order.database),
@@ -100,8 +101,8 @@ class Saving(Execution):
             case "duckdb":
                 return _from_duckdb(session, statement, path, form)
             case "postgres":
-                from pit.sql.transfer.export import from_postgres
-                from pit.sql.transfer.postgres import PostgresSink
+                from pit.sql.transfer.tables.postgres import PostgresSink
+                from pit.sql.transfer.writing.export import from_postgres
 
                 columns = _tried_on_postgres(session, statement)
                 opened = self._stop.opened(
@@ -133,7 +134,7 @@ class Saving(Execution):
         """The rows of a query to Postgres behind ODBC, None for any other."""
         if getattr(session, "product", None) is not dialect.POSTGRES:
             return None
-        from pit.sql.transfer.odbc_postgres import described
+        from pit.sql.transfer.writing.odbc_postgres import described
 
         return described(session, statement, _said)
 

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from pit.errors import ConnectorFailed
-from pit.work.sdk.call import Call
+from pit.work.socket.call import Call
 
 T = TypeVar("T")
 

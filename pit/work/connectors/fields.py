@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from pit.errors import Refused, nearest
-from pit.spec import durations
+from pit.text import durations
 from pit.work.masking import Masks
-from pit.work.sdk.call import Secret
+from pit.work.socket.call import Secret
 
 _CONFIDENTIAL = ("password", "passphrase", "private_key")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\s]+")

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 
 from pit.errors import Refused
-from pit.state.files import failure
-from pit.work.sdk.call import Call
-from pit.work.sdk.files import writing
+from pit.fs.files import failure
+from pit.work.socket.call import Call
+from pit.work.socket.files import writing
 
 
 def destination(call: Call, name: str) -> Path:

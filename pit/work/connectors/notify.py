@@ -25,8 +25,8 @@ from pit.work.connectors.attended import attended
 from pit.work.connectors.fields import clean
 from pit.work.connectors.loggers import silence
 from pit.work.connectors.retry import NEVER
-from pit.work.sdk.call import Call, Method, Secret
-from pit.work.sdk.files import reading
+from pit.work.socket.call import Call, Method, Secret
+from pit.work.socket.files import reading
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _STATUS = re.compile(r"\berror=(\d{3})\b")

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pit.errors import ConnectorFailed
 from pit.work.connectors.backoff import delay
-from pit.work.sdk.call import Call
+from pit.work.socket.call import Call
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pit.fs.locks import Lock, share
 from pit.project.python import surplus
 from pit.project.python.environment import About
 from pit.project.python.surplus import DAY
-from pit.state.locks import Lock, share
 
 NOW = time.time()
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from pit.errors import DiskFull, SnapshotFailed
+from pit.fs.files import remove_tree
 from pit.project.snapshot import snapshot
 from pit.project.snapshot.inputs import changed
 from pit.project.snapshot.snapshot import Snapshot
 from pit.project.trees import Rules
-from pit.state.files import remove_tree
 
 
 class Place:

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 import pytest
 
-from pit.sql import odbc_string, wire
+from pit.sql import protocol
+from pit.sql.connection import odbc_string
 from pit.sql.driver import CANCELLED
 from tests.servers.postgres import PASSWORD as POSTGRES_PASSWORD
 from tests.servers.tds import PASSWORD as SQLSERVER_PASSWORD
@@ -294,7 +295,7 @@ def test_variables(talk: Conversation, kind: Kind) -> None:
 def test_a_statement_is_cancelled_in_the_database(talk: Conversation, kind: Kind, ask: Ask) -> None:
     number = talk.start(kind.sleep, kind.url)
     talk.until(number, kind.sleep[:20])
-    talk.send(wire.Interrupt(id=number))
+    talk.send(protocol.Interrupt(id=number))
     done = talk.wait(number)
     assert done.failure is not None, talk.log(number)
     assert done.failure.kind == CANCELLED
@@ -324,7 +325,7 @@ def test_scripts_run_at_the_same_time(talk: Conversation, kind: Kind) -> None:
     done = talk.run("SELECT 1", kind.url)
     assert done.failure is None
     assert sleeper not in talk.done
-    talk.send(wire.Interrupt(id=sleeper))
+    talk.send(protocol.Interrupt(id=sleeper))
     assert talk.wait(sleeper).failure is not None
 
 

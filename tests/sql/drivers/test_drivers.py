@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pit.sql import wire
-from pit.sql.connect import parse
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
 from pit.sql.drivers.pool import Pool
 from pit.sql.drivers.transient import by_sqlserver, by_sqlstate, by_words
 
@@ -21,7 +21,7 @@ def load(kind: str, before: str = "", path: Path | None = None) -> str:
     """What a new process says of loading a driver."""
     code = (
         f"import sys\nsys.path[:0] = [{str(path)!r}, {str(ROOT)!r}]\n{before}\n"
-        "from pit.sql.child import _load\nfrom pit.sql.driver import Unavailable\n"
+        "from pit.sql.server import _load\nfrom pit.sql.driver import Unavailable\n"
         f"try:\n    driver = _load({kind!r})\n"
         "    from pit.sql.drivers import odbc\n    odbc.library()\n"
         "except Unavailable as error:\n    print(error)\n"
@@ -39,17 +39,17 @@ def test_psycopg_is_missing() -> None:
 def test_the_log_says_what_is_missing(tmp_path: Path) -> None:
     code = (
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nsys.modules['psycopg'] = None\n"
-        "from pit.sql.child import main\nmain()\n"
+        "from pit.sql.server import main\nmain()\n"
     )
-    order = wire.Run(
+    order = protocol.Run(
         id=1, script="q.sql", text="SELECT 1", database=parse("postgres://h/x", tmp_path)
     )
     program = (sys.executable, "-c", code)
-    done = subprocess.run(program, input=wire.encode(order), capture_output=True, timeout=60)
-    log, end = map(wire.reply, done.stdout.splitlines())
-    assert isinstance(log, wire.Log)
+    done = subprocess.run(program, input=protocol.encode(order), capture_output=True, timeout=60)
+    log, end = map(protocol.reply, done.stdout.splitlines())
+    assert isinstance(log, protocol.Log)
     assert log.text == "q.sql: Postgres needs psycopg: pip install 'pit-orchestrator[postgres]'"
-    assert isinstance(end, wire.Done)
+    assert isinstance(end, protocol.Done)
 
 
 def test_unixodbc_is_missing(tmp_path: Path) -> None:

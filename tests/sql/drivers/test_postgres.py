@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pit.sql import wire
-from pit.sql.connect import parse
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
 from pit.sql.driver import CANCELLED
 from pit.sql.drivers.postgres import conninfo
 from tests.servers.postgres import Server
@@ -69,7 +69,7 @@ def test_messages_of_the_server_are_logged(talk: Conversation, url: str) -> None
 def test_a_notice_comes_while_the_statement_runs(talk: Conversation, url: str) -> None:
     number = talk.start("DO $$ BEGIN RAISE NOTICE 'now'; PERFORM pg_sleep(3600); END $$", url)
     talk.until(number, "NOTICE: now")
-    talk.send(wire.Interrupt(id=number))
+    talk.send(protocol.Interrupt(id=number))
     assert talk.wait(number).failure is not None
 
 
@@ -261,13 +261,13 @@ def test_a_connection_that_is_being_made_can_be_given_up(talk: Conversation, wha
             case "load":
                 number = mover.begin()
             case _:
-                save = wire.Save(
+                save = protocol.Save(
                     id=0, script="q", text="SELECT 1 AS a", database=database, path="/nowhere/x.csv"
                 )
                 number = talk.begin(save)
         reached, _ = silent.accept()
         with reached:  # and says nothing
-            talk.send(wire.Interrupt(id=number))
+            talk.send(protocol.Interrupt(id=number))
             talk.wait(number)
         failure = talk.wait(number).failure
     assert failure is not None

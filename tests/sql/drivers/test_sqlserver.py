@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from pit.sql import odbc_string
-from pit.sql.connect import parse
+from pit.sql.connection import odbc_string
+from pit.sql.connection.urls import parse
 from pit.sql.driver import Unavailable
 from pit.sql.drivers.sqlserver import Choice, carried_driver, choose, connection_text
 from tests.servers.tds import Server

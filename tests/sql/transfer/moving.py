@@ -8,9 +8,9 @@ from typing import Any
 import duckdb
 
 from pit.model import Load
-from pit.sql import wire
-from pit.sql.connect import parse
-from pit.sql.wire import Done
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
+from pit.sql.protocol import Done
 from tests.sql.conftest import Conversation
 
 
@@ -34,7 +34,7 @@ class Mover:
     def begin(self, source: str = "rows.parquet", table: str = "t", **work: Any) -> int:
         """Begin a load; its number."""
         return self.talk.begin(
-            wire.Load(
+            protocol.Load(
                 id=0,
                 script="load",
                 database=parse(self.url, self.talk.cwd),
@@ -65,7 +65,7 @@ class Mover:
         """Save a query and wait."""
         return self.talk.wait(
             self.talk.begin(
-                wire.Save(
+                protocol.Save(
                     id=0,
                     script="save.sql",
                     text=query,

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from pit.model import CsvFormat, LoadMode
-from pit.sql.transfer.delimited import CsvFiles
+from pit.sql.transfer.reading.delimited import CsvFiles
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
 from tests.sql.drivers.test_contract import Kind, kind  # noqa: F401 - a fixture

@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from pit.model import LoadMode
-from pit.sql import wire
-from pit.sql.connect import parse
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
 from pit.sql.driver import CANCELLED
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation, eventually
@@ -76,7 +76,7 @@ def _begun(mover: Mover, mode: str, endless: str) -> int:
 @_each("append", "replace", slow="sqlserver-microsoft")
 def test_cancelled(mover: Mover, mode: str, endless: str) -> None:
     number = _begun(mover, mode, endless)
-    mover.talk.send(wire.Interrupt(id=number))
+    mover.talk.send(protocol.Interrupt(id=number))
     done = mover.talk.wait(number)
     assert done.failure is not None
     assert done.failure.kind == CANCELLED
@@ -163,7 +163,7 @@ def test_a_full_disk(talk: Conversation, scheme: str) -> None:
 
 def test_a_save_that_is_cancelled_leaves_no_file(mover: Mover) -> None:
     number = mover.talk.begin(
-        wire.Save(
+        protocol.Save(
             id=0,
             script="save.sql",
             text="SELECT a.id FROM t a, t b, t c, t d, t e, t f, t g, t h, t i, t j, t k, t l",
@@ -172,7 +172,7 @@ def test_a_save_that_is_cancelled_leaves_no_file(mover: Mover) -> None:
         )
     )
     time.sleep(0.3)
-    mover.talk.send(wire.Interrupt(id=number))
+    mover.talk.send(protocol.Interrupt(id=number))
     done = mover.talk.wait(number)
     assert done.failure is not None
     assert sorted(path.name for path in mover.data.iterdir()) == ["rows.parquet"]

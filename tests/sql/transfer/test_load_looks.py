@@ -14,14 +14,15 @@ import psycopg
 import pytest
 
 from pit.model import ColumnRule, Load, LoadMode
-from pit.sql import odbc_string, wire
+from pit.sql import protocol as wire
 from pit.sql.changes import asked
-from pit.sql.child import _load as load_driver
-from pit.sql.connect import parse
+from pit.sql.connection import odbc_string
+from pit.sql.connection.urls import parse
 from pit.sql.driver import CANCELLED, MAX_CHANGE, SqlFailure
-from pit.sql.transfer.sink import Sink
-from pit.sql.transfer.sinks import sink_of
-from pit.sql.wire import Done
+from pit.sql.protocol import Done
+from pit.sql.server import _load as load_driver
+from pit.sql.transfer.tables.sink import Sink
+from pit.sql.transfer.tables.sinks import sink_of
 from tests.builder import Pit
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation, eventually
@@ -530,7 +531,7 @@ def test_a_load_says_what_postgres_says(mover: Mover, place: Place) -> None:
 
 
 def test_a_connection_of_adbc_that_is_refused_says_so(place: Place, tmp_path: Path) -> None:
-    from pit.sql.transfer.postgres import connect
+    from pit.sql.transfer.tables.postgres import connect
 
     for url, words, again in (
         (place.url(password="no"), "password authentication failed", False),

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pit.sql import wire
-from pit.sql.connect import parse
+from pit.sql import protocol
+from pit.sql.connection.urls import parse
 from tests.servers.postgres import Server
 from tests.sql.conftest import Conversation
 from tests.sql.transfer.moving import Mover, look
@@ -176,7 +176,7 @@ class Bench:
         """What `pit sql` shows of a query."""
         talk = self.mover.talk
         database = parse(self.mover.url, talk.cwd)
-        number = talk.begin(wire.Query(id=0, text=query, database=database, form=form))
+        number = talk.begin(protocol.Query(id=0, text=query, database=database, form=form))
         done = talk.wait(number)
         assert done.failure is None, done.failure
         return "".join(talk.logs[number])

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from pit.sql.transfer.saving import _clock
-from pit.sql.transfer.spool import Column
+from pit.sql.transfer.writing.spool import Column
 from tests.sql.conftest import Conversation
 from tests.sql.drivers.test_contract import Kind, kind  # noqa: F401 - a fixture
 from tests.sql.transfer.moving import Mover, look

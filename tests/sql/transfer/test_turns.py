@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from pit.model import LoadMode
-from pit.sql import odbc_string, wire
+from pit.sql import protocol
+from pit.sql.connection import odbc_string
 from pit.sql.driver import CANCELLED
 from pit.sql.transfer.turns.claim import number_of
 from tests.servers.postgres import PASSWORD, Server
@@ -289,7 +290,7 @@ def test_a_load_that_waits_for_its_turn_can_be_cancelled(adbc: Mover, other: Oth
     adbc.file("SELECT 1::INTEGER AS id")
     number = adbc.begin()
     adbc.talk.until(number, "waiting for t")
-    adbc.talk.send(wire.Interrupt(id=number))
+    adbc.talk.send(protocol.Interrupt(id=number))
     done = adbc.talk.wait(number)
     assert done.failure is not None
     assert done.failure.kind == CANCELLED

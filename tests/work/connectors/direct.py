@@ -14,8 +14,8 @@ import msgspec
 
 from pit.errors import SecretNotFound
 from pit.work.masking import Masks
-from pit.work.sdk.call import Call, Caller, Facts, Method, Secret
-from pit.work.sdk.files import resolved
+from pit.work.socket.call import Call, Caller, Facts, Method, Secret
+from pit.work.socket.files import resolved
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pit.work.sdk import methods
+from pit.work.socket import methods
 from tests.builder import Pit
 
 CALLS = """
@@ -87,8 +87,8 @@ import threading
 begun, go = threading.Event(), threading.Event()
 begun.set()
 go.wait(60)
-from pit.work.sdk.call import Method
-from pit.work.sdk.facts import Progress
+from pit.work.socket.call import Method
+from pit.work.socket.answers.task_values import Progress
 METHODS = {"slowly": Method(params=Progress, serve=lambda call, params: "served", quick=True)}
 """
 

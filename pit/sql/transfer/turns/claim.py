@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pit.model import LoadMode, Record
-from pit.sql.dialect import Table
 from pit.sql.driver import WAITING
+from pit.sql.text.dialect import Table
 
 
 class Claim(Record, frozen=True):

@@ -10,8 +10,8 @@ a view, the table lock does.
 from __future__ import annotations
 
 from pit.model import LoadMode, Record
-from pit.sql.dialect import POSTGRES, Table
 from pit.sql.driver import SqlFailure
+from pit.sql.text.dialect import POSTGRES, Table
 from pit.sql.transfer.turns.claim import Claim, Taking, Turn, number_of
 
 _ROUNDS = 20

@@ -6,8 +6,8 @@ collation tells `T` from `t`, loads of the two take turns without need, which do
 
 from __future__ import annotations
 
-from pit.sql.dialect import SQLSERVER
 from pit.sql.driver import CANCELLED, Failure, SqlFailure
+from pit.sql.text.dialect import SQLSERVER
 from pit.sql.transfer.turns.claim import Claim, Taking, Turn, number_of
 
 _TIMED_OUT, _ENDED, _DEADLOCK = -1, -2, -3

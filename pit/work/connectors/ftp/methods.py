@@ -16,7 +16,7 @@ from pit.work.connectors.ftp.remote import Entry, Remote, checked_path
 from pit.work.connectors.ftp.session import Session
 from pit.work.connectors.ftp.transfer import Download, Upload
 from pit.work.connectors.retry import LONGEST_PAUSE, RETRIES, over
-from pit.work.sdk.call import Call, Method
+from pit.work.socket.call import Call, Method
 
 _OWN = ".pit-"
 """How the names of unfinished uploads begin; no pattern matches them."""

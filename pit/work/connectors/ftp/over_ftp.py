@@ -13,15 +13,7 @@ from datetime import UTC, datetime
 
 from pit.errors import ConnectorFailed, Refused
 from pit.work.connectors.fields import clean, reason
-from pit.work.connectors.ftp.remote import (
-    CHUNK,
-    Absent,
-    Account,
-    Entry,
-    Lost,
-    checked_name,
-    joined,
-)
+from pit.work.connectors.ftp.remote import CHUNK, Absent, Account, Entry, Lost, checked_name, joined
 
 _FAREWELL = 3.0
 _LONGEST_LISTING = 64 << 20

@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pit.errors import ConnectorFailed, MissingExtra, Refused
 from pit.work.connectors.fields import Fields, clean, reason
-from pit.work.connectors.ftp.remote import (
-    Absent,
-    Account,
-    Entry,
-    Lost,
-    checked_name,
-    joined,
-)
+from pit.work.connectors.ftp.remote import Absent, Account, Entry, Lost, checked_name, joined
 from pit.work.connectors.loggers import silence
 from pit.work.connectors.retry import over
 

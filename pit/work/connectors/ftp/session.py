@@ -11,7 +11,7 @@ from pit.work.connectors.attended import attended
 from pit.work.connectors.fields import Fields
 from pit.work.connectors.ftp.remote import FORM, Account, Remote, account
 from pit.work.connectors.retry import NEVER, again, over
-from pit.work.sdk.call import Call
+from pit.work.socket.call import Call
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from pit.work.connectors.fields import clean
 from pit.work.connectors.ftp.remote import CHUNK, Absent, Entry, Lost, Remote
 from pit.work.connectors.ftp.session import Session
 from pit.work.connectors.landing import Landing
-from pit.work.sdk.files import reading
+from pit.work.socket.files import reading
 
 
 class Download:

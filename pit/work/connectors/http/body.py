@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote_plus, urlencode
 
 from pit.errors import Refused
 from pit.model import Record
-from pit.work.sdk.files import reading
+from pit.work.socket.files import reading
 
 
 class Enclosed(Record):

@@ -29,7 +29,7 @@ from pit.model import Record
 from pit.work.connectors.fields import Fields
 from pit.work.connectors.http.address import Origin, address, is_local, shown
 from pit.work.masking import Masks
-from pit.work.sdk.call import Secret
+from pit.work.socket.call import Secret
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What the name of a header or of a method is made of."""

@@ -24,7 +24,7 @@ from pit.work.connectors.http.credentials import Credentials
 from pit.work.connectors.http.hops import MOST, REDIRECTS, Hop
 from pit.work.connectors.http.plan import HttpRequest, Plan, credentials, plan
 from pit.work.connectors.loggers import silence
-from pit.work.sdk.call import Call, Method
+from pit.work.socket.call import Call, Method
 
 
 def http_request(call: Call, params: HttpRequest) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from pit.work.connectors.http.coding import accepted
 from pit.work.connectors.http.credentials import TOKEN, Credentials
 from pit.work.connectors.http.hops import Hop
 from pit.work.connectors.landing import destination
-from pit.work.sdk.call import Call
-from pit.work.sdk.files import reading
+from pit.work.socket.call import Call
+from pit.work.socket.files import reading
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))

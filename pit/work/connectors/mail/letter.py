@@ -16,8 +16,8 @@ from typing import Any
 from pit.errors import Refused
 from pit.model import Record
 from pit.work.connectors.fields import clean
-from pit.work.sdk.call import Call
-from pit.work.sdk.files import reading
+from pit.work.socket.call import Call
+from pit.work.socket.files import reading
 
 Several = str | list[str]
 

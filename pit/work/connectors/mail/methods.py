@@ -19,7 +19,7 @@ from pit.work.connectors.fields import Fields
 from pit.work.connectors.mail.letter import Letter, Several, composed
 from pit.work.connectors.mail.server import FORM, Delivery, MailServer, mail_server
 from pit.work.connectors.retry import NEVER, RETRIES, again
-from pit.work.sdk.call import Call, Method
+from pit.work.socket.call import Call, Method
 
 
 class MailParams(Record):

@@ -25,7 +25,7 @@ from pit.work.connectors.http.client import Broken, Exchange, Trust, chunks
 from pit.work.connectors.loggers import silence
 from pit.work.connectors.s3.errors import answered, unreached
 from pit.work.connectors.s3.store import FIRST_PAUSE, LONGEST_PAUSE, Patience, Storage
-from pit.work.sdk.call import Call
+from pit.work.socket.call import Call
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

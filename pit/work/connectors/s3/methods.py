@@ -30,8 +30,8 @@ from pit.work.connectors.s3 import objects
 from pit.work.connectors.s3.errors import failed, names_no_bucket
 from pit.work.connectors.s3.listing import Found, Listing
 from pit.work.connectors.s3.store import Patience, Storage, storage
-from pit.work.sdk.call import Call, Method
-from pit.work.sdk.files import reading
+from pit.work.socket.call import Call, Method
+from pit.work.socket.files import reading
 
 if TYPE_CHECKING:
     from obstore.store import S3Store

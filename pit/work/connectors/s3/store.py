@@ -27,7 +27,7 @@ from pit.errors import MissingExtra, Refused
 from pit.model import Record
 from pit.work.connectors.fields import Fields
 from pit.work.masking import Masks
-from pit.work.sdk.call import Call
+from pit.work.socket.call import Call
 
 if TYPE_CHECKING:
     from obstore.store import S3Store

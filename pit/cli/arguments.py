@@ -1,0 +1,89 @@
+"""What the words of a command line name: a DAG, tasks of it, parameters, what was left undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pit.errors import BadArgument, UnknownDag
+from pit.model import Dag, Reason, TaskState, WorkspaceConfig
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
+    from pit.state.store.tables.history import TaskRow
+
+
+def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
+    """The tasks that did not succeed when they were last to run; UsageError if all did."""
+    from pit.state.store.store import Store
+
+    store = Store.open_readonly(config.metadata_db)
+    found: tuple[str, ...] = ()
+    if store is not None:
+        with store:
+            found = tuple(_undone(store, dag.name))
+    if not found:
+        raise BadArgument(
+            f'the last run of DAG "{dag.name}" left nothing undone',
+            f"Whatever is not current runs with: pit run {dag.name}",
+        )
+    return found
+
+
+def _undone(store: Store, dag: str) -> Iterator[str]:
+    """Back to the last run that was about the whole DAG; those after it were about parts."""
+    seen: set[str] = set()
+    for run in store.runs(dag, limit=_RUNS_BACK):
+        tasks = store.tasks(run.id)
+        mine = [task for task in tasks if task.reason != Reason.SINGLE_TASK]
+        yield from (task.task for task in mine if not (is_done(task) or task.task in seen))
+        seen |= {task.task for task in mine}
+        found_current = run.reason == Reason.CURRENT and not run.selection
+        if found_current or (tasks and len(mine) == len(tasks)):
+            return
+
+
+_RUNS_BACK = 50
+"""So many runs are looked through for one that was about the whole DAG."""
+
+
+def is_done(task: TaskRow) -> bool:
+    """Whether a run has a task's products: it succeeded, or they were handed on."""
+    return task.state is TaskState.SUCCESS or bool(task.made_by)
+
+
+def chosen(config: WorkspaceConfig, target: str) -> tuple[Dag, str | None]:
+    """The DAG, and the selection of its tasks, that `dag` or `dag/selection` names."""
+    from pit.config.workspace import PROJECTS, discover_one
+
+    name, selection = split(target)
+    try:
+        return discover_one(config, name), selection
+    except UnknownDag as error:
+        path = (selection or "").rstrip("/")
+        if name == PROJECTS and path in error.known:  # typed with the shell's completion
+            error.hint = f'Did you mean "{path}"?'
+        raise
+
+
+def split(target: str) -> tuple[str, str | None]:
+    """The DAG's name and the selection in `dag` or `dag/selection`."""
+    name, slash, task = target.partition("/")
+    if not name or (slash and not task):
+        raise BadArgument(
+            f'"{target}" does not name a {"task" if name else "DAG"}', "Write DAG or DAG/TASK"
+        )
+    return name, task or None
+
+
+def parameters(pairs: Sequence[str]) -> dict[str, str]:
+    """`-p name=value` as a mapping."""
+    given: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise BadArgument(f'"-p {pair}" is not NAME=VALUE', "Write it like: -p date=2026-01-31")
+        if name in given:
+            raise BadArgument(f'parameter "{name}" is given twice')
+        given[name] = value
+    return given

@@ -1,0 +1,1 @@
+"""The commands of `pit`, one module each, imported when it is called."""

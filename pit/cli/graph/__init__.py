@@ -1,0 +1,1 @@
+"""A DAG on the terminal."""

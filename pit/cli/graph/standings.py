@@ -1,0 +1,64 @@
+"""How the tasks of a DAG stand: what a run would do with each, and what failed in the last one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pit.cli.options import Settings
+from pit.cli.target import Aim, Memory, look, remembered
+from pit.engine.planning.causes import Causes
+from pit.engine.staleness.comparison import Kind
+from pit.engine.staleness.planner import Action, Decision
+from pit.model import TaskState
+from pit.views.graph.picture import Standing
+
+
+class Fact(NamedTuple):
+    """How one task stands, and why."""
+
+    standing: Standing
+    why: str
+
+
+Standings = dict[str, Fact]
+
+
+def standings(settings: Settings, aim: Aim) -> Standings:
+    """How each task stands, by name; raises as a look does if that cannot be told."""
+    with remembered(aim.config) as memory:
+        seen = look(settings, aim, memory, whole=True)
+        with seen.asking():
+            decisions = seen.decisions()
+        seen.save()
+        causes = Causes(
+            aim.dag,
+            decisions,
+            aim.params,
+            memory,
+            lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
+        )
+        failed = _failed(memory, aim.dag.name)
+        return {each.task: _fact(each, causes, failed) for each in decisions}
+
+
+def _fact(decision: Decision, causes: Causes, failed: dict[str, str]) -> Fact:
+    if decision.action is Action.SKIP:
+        run = decision.record.run if decision.record else ""
+        return Fact(Standing.CURRENT, f"since run {run}" if run else "accepted")
+    if decision.task in failed:
+        return Fact(Standing.FAILED, failed[decision.task])
+    why = causes.brief(decision.task)
+    if decision.action is Action.DEFER:
+        return Fact(Standing.DEFERRED, why)
+    unasked = {change.kind for change in decision.changes} <= {Kind.ALWAYS, Kind.UNTRACKED}
+    return Fact(Standing.ALWAYS if unasked else Standing.STALE, why)
+
+
+def _failed(memory: Memory, dag: str) -> dict[str, str]:
+    """What failed in the latest run, and with which error."""
+    return {
+        task.task: ", ".join(filter(None, (task.error, f"in run {run.id}")))
+        for run in memory.runs(dag, 1)
+        for task in memory.tasks(run.id)
+        if task.state is TaskState.FAILED
+    }

@@ -1,0 +1,1 @@
+"""The terminal: the only writer, the views of a run, its summary."""

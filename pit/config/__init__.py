@@ -1,0 +1,1 @@
+"""What is declared: pit.toml and pit_config.toml as records, checked."""

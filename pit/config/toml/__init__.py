@@ -1,0 +1,1 @@
+"""TOML text: read, with the place of each key and value for error messages."""

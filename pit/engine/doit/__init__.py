@@ -1,0 +1,1 @@
+"""doit's own commands on Pit's tasks."""

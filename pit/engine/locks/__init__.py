@@ -1,0 +1,1 @@
+"""Who may run what: locks of DAGs and tasks, and whose a DAG is."""

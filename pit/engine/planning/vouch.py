@@ -1,0 +1,316 @@
+"""What people do to records by hand: accept what stands, forget a success, clean its targets.
+
+All hold the claim on a task while they change its record, so that no run executes it meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
+
+from pit.config.dag.dataflow import makes
+from pit.engine.locks.claims import claimed
+from pit.engine.planning.look import Look
+from pit.engine.staleness import comparison
+from pit.engine.staleness.provenance import Provenance
+from pit.errors import BadArgument, Overlapping
+from pit.events import Event, TextsKept
+from pit.fs.files import remove_tree
+from pit.fs.patterns import ancestors
+from pit.model import Dag, Record, Task, TaskRecord
+from pit.project import ownership, publish, selection
+from pit.project.digest import Digests
+from pit.project.runners import table
+
+if TYPE_CHECKING:
+    from pit.sql.protocol import Answer
+
+
+class Keeper(Protocol):
+    """The store as this module needs it."""
+
+    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
+        """The record of a task with these values of its parameters."""
+
+    def records(self, dag: str) -> Sequence[TaskRecord]:
+        """The records of a DAG."""
+
+    def emit(self, event: Event) -> None:
+        """Keep an event."""
+
+    def barrier(self) -> None:
+        """Return when everything emitted is durable."""
+
+    def draw(self, run_id: str = "") -> int:
+        """A number later than those of all snapshots so far."""
+
+    def accept(self, record: TaskRecord, note: str = "") -> None:
+        """Keep a record that a person vouches for."""
+
+    def forget_record(self, dag: str, task: str, params: str | None = None, note: str = "") -> int:
+        """Drop the record of a task, or those for all its parameters."""
+
+    def drop_making(self, dag: str, task: str, params: str) -> None:
+        """Forget what a task is known to have published."""
+
+
+class Success(Protocol):
+    """Where a task last succeeded."""
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the work took."""
+
+
+class Ground(Record):
+    """Where a command works: the DAG, its parameters, the workspace, the folder of the claims."""
+
+    dag: Dag
+    params: Mapping[str, str]
+    workspace: Path
+    locks: Path
+
+    def key(self, task: Task) -> str:
+        """The text of the parameter values that a task gets."""
+        return comparison.params_key(task, self.params)
+
+
+# ---------------------------------------------------------------- accept
+
+
+def accept(
+    ground: Ground,
+    task: Task,
+    look: Look,
+    keeper: Keeper,
+    note: str,
+    success: Success | None = None,
+) -> TaskRecord:
+    """Makes what stands at a task's targets current, as if it had been made just now.
+
+    `look` must have been told of the tasks upstream; `success` is when it last did its work.
+    BadArgument says why it cannot be accepted, Overlapping that a run is at it.
+    """
+    _check_acceptable(ground, task)
+    key = ground.key(task)
+    with claimed(ground.locks, ground.dag.name, task.name, key) as held:
+        if not held:
+            raise _busy(ground.dag.name, task.name)
+        number = keeper.draw()  # first of all: what is recorded from now on is newer
+        record = _as_it_stands(ground, task, look, keeper.record(ground.dag.name, task.name, key))
+        record = replace(record, snapshot=number)
+        if success is not None and not record.run:
+            record = replace(record, run=success.run, seconds=success.seconds)
+        texts = look.fingerprints.texts(record.fingerprint)
+        if texts:
+            keeper.emit(TextsKept(run=record.run, at=record.at, texts=texts))
+            keeper.barrier()
+        keeper.accept(record, note)
+    return record
+
+
+def _check_acceptable(ground: Ground, task: Task) -> None:
+    name = f"{ground.dag.name}/{task.name}"
+    if not comparison.is_tracked(task):
+        why = "says always = true" if task.always else "declares no inputs"
+        raise BadArgument(
+            f"{name} {why}, so it always runs: there is nothing to accept",
+            "Declare in its pit.toml what it reads: inputs = […]",
+        )
+    lacking = publish.missing(ground.dag.project, publish.anchored(task.targets, ground.workspace))
+    if lacking:
+        raise BadArgument(
+            f"{name} cannot be accepted: its target {', '.join(lacking)} is not there",
+            f"Make it with: pit run {name}",
+        )
+
+
+def _as_it_stands(ground: Ground, task: Task, look: Look, before: TaskRecord | None) -> TaskRecord:
+    at = time.time()
+    answer = look.fingerprints.answer(task)
+    if answer is not None:
+        _check_answered(f"{ground.dag.name}/{task.name}", task, answer)
+    fingerprint = look.fingerprints.of(task, answer)
+    if table.uses_environment(task, ground.dag.project) and not fingerprint.environment:
+        raise BadArgument(
+            f"the Python environment of {ground.dag.name} has not been built yet",
+            "Build it with: pit sync",
+        )
+    products = look.fingerprints.products(task) if task.targets else {}
+    return TaskRecord(
+        dag=ground.dag.name,
+        task=task.name,
+        params=ground.key(task),
+        run=before.run if before else "",
+        at=at,
+        seconds=before.seconds if before else 0.0,
+        fingerprint=replace(
+            fingerprint,
+            products=products,
+            handed=before.fingerprint.handed if before else {},
+        ),
+    )
+
+
+def _check_answered(name: str, task: Task, answer: Answer) -> None:
+    """Refuse what a database does not vouch for: that its tables are there, and how they stand."""
+    if answer.failure:
+        raise BadArgument(
+            f"{name} cannot be accepted: its database could not be asked: {answer.failure}",
+            "Try its connection with: pit sql --check",
+        )
+    gone = [change.subject for change in comparison.tables_gone(task.tables, answer.there)]
+    if gone:
+        raise BadArgument(
+            f"{name} cannot be accepted: its target {', '.join(gone)} is not there",
+            f"Make it with: pit run {name}",
+        )
+
+
+def _busy(dag: str, task: str) -> Overlapping:
+    return Overlapping(
+        f"{dag}/{task} is being executed by a run just now", "Wait until it has ended"
+    )
+
+
+# ---------------------------------------------------------------- forget
+
+
+def forget(
+    ground: Ground, task: str, params: Collection[str], keeper: Keeper, note: str = ""
+) -> int:
+    """Drops the records of a task for parameters of these texts; returns how many went."""
+    gone = 0
+    for key in params:
+        with claimed(ground.locks, ground.dag.name, task, key) as held:
+            if not held:
+                raise _busy(ground.dag.name, task)
+            gone += keeper.forget_record(ground.dag.name, task, key, note)
+    return gone
+
+
+# ---------------------------------------------------------------- clean
+
+
+class Made(Record):
+    """What `clean` would remove of a task: places in the project, and what it must leave alone."""
+
+    task: str
+    places: tuple[str, ...]
+    bytes: int
+    kept: dict[str, str]
+
+
+def made(
+    ground: Ground, task: Task, known: Provenance, digests: Digests, unrecorded: bool = False
+) -> Made:
+    """What stands at the declared targets of a task inside the project: what is as it was made
+    goes, the rest only if what is `unrecorded` is to go too."""
+    places: list[str] = []
+    kept: dict[str, str] = {}
+    project, explained = ground.dag.project, known.of(task)
+    for target in task.targets:
+        if os.path.isabs(target) or target.startswith(selection.WORKSPACE):
+            kept[target] = "it lies outside the project"
+            continue
+        for place in selection.matching(str(project), target):
+            if why := _why_not(ground, place):
+                kept[place] = why
+                continue
+            own, rest = ownership.divided(project, place, explained, digests)
+            if unrecorded or not rest:
+                places.append(place)
+                continue
+            places += own
+            for other in rest:
+                if not selection.is_placeholder(other):
+                    was_made = bool(explained.digests(other))
+                    kept[other] = _CHANGED if was_made else f"{task.name} did not make it"
+    total = sum(_size(project / place) for place in places)
+    return Made(task=task.name, places=tuple(places), bytes=total, kept=kept)
+
+
+_CHANGED = "it was changed after it was made"
+
+
+def clean(
+    ground: Ground, task: Task, found: Made, keeper: Keeper, records: Iterable[TaskRecord]
+) -> int:
+    """Removes what a task made, and drops the records that promise it; returns how many went.
+
+    `records` are those of the task, whatever its parameters were: with other values it may have
+    made the same places.
+    """
+    keys = {record.params for record in records if _promises(record, found.places)}
+    with ExitStack() as claims:
+        for key in sorted(keys | {ground.key(task)}):
+            claim = claimed(ground.locks, ground.dag.name, task.name, key)
+            if not claims.enter_context(claim):
+                raise _busy(ground.dag.name, task.name)
+        gone = 0
+        for key in sorted(keys | {ground.key(task)}):
+            gone += keeper.forget_record(ground.dag.name, task.name, key, "pit clean")
+        for place in found.places:
+            if not _why_not(ground, place):
+                remove_tree(ground.dag.project / place)
+                _remove_empty(ground.dag.project, task, place)
+        for key in sorted(keys | {ground.key(task)}):
+            keeper.drop_making(ground.dag.name, task.name, key)
+    return gone
+
+
+def _remove_empty(project: Path, task: Task, place: str) -> None:
+    """Removes the folders in a folder target that hold nothing any more, up to the target."""
+    for folder in ancestors(place):
+        if not makes(task, folder):
+            return
+        with suppress(OSError):  # it holds something that stays
+            os.rmdir(project / folder)
+
+
+def _promises(record: TaskRecord, places: Iterable[str]) -> bool:
+    """Whether any of these places is among what a record says was made, above it or below it."""
+    made = record.fingerprint.products
+    above = {folder for product in made for folder in ancestors(product.rstrip("/"))}
+    return any(
+        place in made or place in above or any(folder in made for folder in ancestors(place))
+        for place in places
+    )
+
+
+def _why_not(ground: Ground, place: str) -> str:
+    """Why a place must not be removed; empty if it may."""
+    project = os.path.realpath(ground.dag.project)
+    path = os.path.normpath(os.path.join(project, place))
+    if path == project or not selection.lies_in(selection.located(path), project):
+        return "it lies outside the project"
+    for own in ("pit.toml", *(task.script for task in ground.dag.tasks if task.script)):
+        if selection.lies_in(os.path.join(project, own), path):
+            return f"{own} is part of it"
+    return ""
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for each in _files(path):
+        with suppress(FileNotFoundError):  # a run may be making it anew just now
+            total += each.lstat().st_size
+    return total
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not path.is_symlink():
+        below: Iterable[Path] = path.rglob("*")
+        yield from (each for each in below if not each.is_dir() or each.is_symlink())
+    else:
+        yield path

@@ -1,0 +1,71 @@
+"""What a killed run was publishing is published: its task had succeeded.
+
+The run's own folder still holds what was made. Where that is not what the intent says, or where
+another run has been at the task since, nothing is touched; nor where a stranger's file stands now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from pit.errors import PitError
+from pit.project import ownership, publish
+from pit.project.digest import Digests
+from pit.project.products import products_below
+from pit.state.rundir import RunDir
+from pit.state.store.tables.intents import Intent
+from pit.state.store.tables.makings import Making
+
+
+class Keeper(Protocol):
+    """The store as this module needs it."""
+
+    def is_outrun(self, run_id: str, task: str) -> bool:
+        """Whether another run has been at a task since a run was about to publish, or still is."""
+
+    def end_intent(self, run_id: str, task: str, done: bool = False) -> None:
+        """Drop an intent; `done` says that it was carried out."""
+
+    def makings(self, dag: str, task: str | None = None, besides: str = "") -> Sequence[Making]:
+        """What a task is known to have published, but for what run `besides` is publishing."""
+
+
+def finish(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
+    """Publish what a dead run was about to publish; whether it did. The intent is dropped."""
+    done = False
+    with suppress(OSError, PitError):  # then the next run makes the targets anew
+        done = _finished(intent, runs_dir, keeper)
+    keeper.end_intent(intent.run, intent.task, done)
+    return done
+
+
+def _finished(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
+    if keeper.is_outrun(intent.run, intent.task):
+        return False
+    root = RunDir.at(runs_dir, intent.run).project
+    made = products_below(root, intent.targets, Digests())
+    if {place: mark.digest for place, mark in made.items()} != intent.places:
+        return False
+    explained = _Earlier(keeper.makings(intent.dag, intent.task, intent.run))
+    project, targets, digests = Path(intent.project), intent.targets, Digests()
+
+    def check() -> bool:
+        name = f"{intent.dag}/{intent.task}"
+        return ownership.check(project, root, targets, made, explained, digests, name)
+
+    publish.publish(root, project, targets, check)
+    return True
+
+
+class _Earlier:
+    """What a task has made before."""
+
+    def __init__(self, makings: Sequence[Making]) -> None:
+        self._makings = makings
+
+    def digests(self, place: str) -> Collection[str]:
+        """The digests of what was made at a place; none if nothing is known to have been."""
+        return {each.places[place] for each in self._makings if place in each.places}

@@ -1,0 +1,1 @@
+"""When each task of a run begins: slots, retries, waiting, cancellation."""

@@ -1,0 +1,515 @@
+"""Drives doit's dispatcher: slots, retries, time-outs of the run, cancellation.
+
+One thread, one mailbox. Nodes are pulled from doit while slots are free; every task that ends is
+handed back with `send()`, which frees what waited for it. The life of each task is decided by
+`attempt.step`; this module carries out what it says.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import count
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from doit.control import ExecNode
+
+from pit.engine.scheduling import attempt
+from pit.engine.scheduling import jobs as compile
+from pit.engine.scheduling.checker import Many
+from pit.engine.scheduling.executor import Broken, Executor, Finished, Judged
+from pit.engine.scheduling.jobs import Job, Refusal
+from pit.engine.scheduling.sinks import Clock
+from pit.engine.scheduling.tally import Tally, tally
+from pit.engine.scheduling.waiting import Barred
+from pit.engine.staleness.planner import Decision
+from pit.errors import PitError
+from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits, Warned
+from pit.model import Order, Reason, TaskState
+from pit.text.naming import tasks_named
+
+
+class Cancellation(Protocol):
+    """What the scheduler needs of a run's cancel switch."""
+
+    @property
+    def level(self) -> int:
+        """0 no, 1 gracefully, 2 at once."""
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why, once the level is above 0."""
+
+    def request(self, level: int, reason: Reason) -> None:
+        """Raise the level."""
+
+
+class Teller(Protocol):
+    """Where the scheduler's events go, and how it waits for their durability."""
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on."""
+
+    def barrier(self) -> None:
+        """Wait until all events so far are durable."""
+
+
+class _Entry:
+    """One task on its way through the run; `waits_for` is the run that is at it, once told."""
+
+    __slots__ = (
+        "begun",
+        "job",
+        "life",
+        "node",
+        "recorded",
+        "started_at",
+        "superseded",
+        "waits_for",
+        "why",
+    )
+
+    def __init__(self, node: ExecNode) -> None:
+        self.node = node
+        self.job: Job = node.task.meta["job"]
+        self.life = attempt.Life()
+        self.started_at: float | None = None
+        self.begun = 0.0
+        self.why = ""
+        self.recorded = self.job.params is not None and not self.job.tracked
+        self.superseded = False
+        self.waits_for = ""
+
+
+class Scheduler:
+    """One pass over the jobs of a run; `run()` returns when every task has its final state."""
+
+    def __init__(
+        self,
+        run: str,
+        dag: str,
+        jobs: Sequence[Job],
+        *,
+        tell: Teller,
+        executor: Executor,
+        order: Callable[[str, int], Order | Refusal],
+        mailbox: SimpleQueue[Any],
+        cancel: Cancellation,
+        slots: int,
+        timeout: float | None = None,
+        clock: Clock | None = None,
+        show_stub: Callable[[Job], None] = lambda job: None,
+        claim: Callable[[Job], bool] = lambda job: True,
+        claimant: Callable[[Job], str] = lambda job: "",
+        release: Callable[[Job], None] = lambda job: None,
+        explain: Callable[[Decision], str] = lambda decision: "",
+        reserve: Callable[[Order], str] = lambda order: "",
+        dismiss: Callable[[Order], None] = lambda order: None,
+        show_wait: Callable[[Order, str], None] = lambda order, what: None,
+        show_end: Callable[[Sequence[str]], None] = lambda tasks: None,
+    ) -> None:
+        self._run, self._dag, self._jobs = run, dag, jobs
+        self._tell, self._executor, self._mailbox = tell, executor, mailbox
+        self._cancel, self._slots = cancel, slots
+        self._clock = clock or Clock()
+        self._show_stub, self._explain = show_stub, explain
+        self._claim, self._claimant, self._release = claim, claimant, release
+        self._order, self._dismiss = order, dismiss
+        self._show_wait, self._show_end = show_wait, show_end
+        self._barred: Barred[_Entry] = Barred(reserve)
+        self._deadline = None if timeout is None else self._clock.monotonic() + timeout
+        self._dispatcher = compile.dispatcher(compile.doit_tasks(dag, jobs)).generator
+        self._exhausted = self._holding = False
+        self._pulled: deque[_Entry] = deque()
+        self._queue: deque[_Entry] = deque()
+        self._stale: deque[_Entry] = deque()
+        self._judging: dict[str, _Entry] = {}
+        self._running: dict[str, _Entry] = {}
+        self._delayed: list[tuple[float, int, _Entry]] = []
+        self._tickets = count()
+        self._unsettled: set[str] = set()
+        self._ended: dict[str, TaskEnded] = {}
+        self._stopping: Reason | None = None
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> Tally:
+        """Perform every job as far as its dependencies allow; raises what the store raises."""
+        try:
+            self._loop()
+            self._skip_rest()
+            return tally(list(self._ended.values()), self._stopping)
+        except PitError:
+            self._abandon()
+            raise
+
+    def _loop(self) -> None:
+        while True:
+            self._watch_cancel()
+            self._advance()
+            if not (self._running or self._judging or self._waiting()):
+                return
+            message = self._clock.wait(self._mailbox, self._patience())
+            self._watch_cancel()  # first: what the message tells may be that very cancel's doing
+            self._receive(message)
+
+    def _waiting(self) -> bool:
+        return bool(self._delayed or self._queue or self._stale or self._barred)
+
+    def _receive(self, message: object) -> None:
+        match message:
+            case Many(messages=messages):
+                for each in messages:
+                    self._receive(each)
+            case Finished():
+                self._finished(message)
+            case Judged():
+                self._judged(message)
+            case Broken(task=task, error=error, reason=reason):
+                if (entry := self._judging.pop(task, None)) is not None:
+                    self._end(entry, TaskState.FAILED, reason, error)
+            case Event():
+                self._tell.emit(message)
+            case PitError():  # the store failed where nobody else would have told
+                raise message
+
+    def _advance(self) -> None:
+        self._let_in()
+        while self._has_room() and self._stopping is None:
+            self._wake_delayed()
+            if self._queue:
+                self._launch(self._queue.popleft())
+            elif self._stale:
+                self._begin(self._stale.popleft())
+            elif len(self._judging) < _AHEAD and (entry := self._pull()) is not None:
+                self._consider(entry)
+            else:
+                return
+
+    def _patience(self) -> float | None:
+        times = [self._delayed[0][0]] if self._delayed and self._has_room() else []
+        if self._deadline is not None and self._stopping is None:
+            times.append(self._deadline)
+        if self._barred:
+            times.append(self._barred.next_look(self._has_room()))
+        left = min(times, default=_NEVER) - self._clock.monotonic()
+        return None if left == _NEVER else max(0.0, left)
+
+    def _has_room(self) -> bool:
+        return len(self._running) < self._slots
+
+    # ------------------------------------------------------------------ doit's side
+
+    def _pull(self) -> _Entry | None:
+        """The next task whose dependencies have ended, or None while there is none."""
+        if not self._pulled and not self._holding:
+            self._feed(None)
+        return self._pulled.popleft() if self._pulled else None
+
+    def _feed(self, ended: ExecNode | None) -> None:
+        if self._exhausted:
+            return
+        try:
+            answer = self._dispatcher.send(ended)
+        except StopIteration:
+            self._exhausted = self._holding = True
+            return
+        self._holding = answer == "hold on"
+        if not self._holding:
+            self._pulled.append(_Entry(answer))
+
+    def _consider(self, entry: _Entry) -> None:
+        """Launch a task, or end it at once when it cannot or need not run."""
+        node, job = entry.node, entry.job
+        if node.bad_deps:
+            failed = tasks_named(sorted(dep.task.meta["job"].name for dep in node.bad_deps))
+            self._end(entry, TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, f"after {failed}")
+        elif node.ignored_deps:
+            skipped = tasks_named(sorted(dep.task.meta["job"].name for dep in node.ignored_deps))
+            self._end(entry, TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, f"after {skipped}")
+        elif job.stub is not None:
+            self._show_stub(job)
+            self._end(entry, TaskState.SKIPPED, Reason.NO_SECRETS)
+        elif job.done:
+            self._end(entry, TaskState.SKIPPED, Reason.SUCCEEDED_BEFORE, made_by=job.done)
+        elif job.tracked:
+            self._judging[job.name] = entry
+            self._executor.judge(job.name)
+        else:
+            self._launch(entry)
+
+    def _judged(self, message: Judged) -> None:
+        """Skip a current task; a stale one runs as soon as there is a slot."""
+        entry, decision = self._judging.pop(message.task, None), message.decision
+        if entry is None:
+            return  # the run was stopped meanwhile
+        entry.why = self._explain(decision)
+        entry.superseded = decision.superseded
+        entry.recorded = decision.record is not None and not decision.superseded
+        if decision.current and decision.record is not None:
+            record = decision.record
+            self._end(
+                entry,
+                TaskState.SKIPPED,
+                Reason.CURRENT,
+                made_by=record.run,
+                saved=record.seconds,
+                record=decision.renewed,
+            )
+        else:
+            self._stale.append(entry)
+
+    def _begin(self, entry: _Entry) -> None:
+        """Launch a stale task, unless another run is at it, then look again."""
+        if self._claim(entry.job):
+            self._launch(entry)
+        else:
+            other = self._claimant(entry.job)
+            if other and other != entry.waits_for:
+                entry.waits_for = other
+                self._emit(Waits, task=entry.job.name, why=f"{other} is doing it")
+            due = self._clock.monotonic() + _LOOK_AGAIN
+            heapq.heappush(self._delayed, (due, next(self._tickets), entry))
+
+    # ------------------------------------------------------------------ attempts
+
+    def _step(self, entry: _Entry, signal: attempt.Signal) -> attempt.Effect | None:
+        entry.life, effect = attempt.step(entry.life, signal, entry.job.policy)
+        return effect
+
+    def _launch(self, entry: _Entry) -> None:
+        """Begin an attempt, unless it cannot be made, or has to wait for a file without a slot."""
+        self._settle(entry.job.depends_on)
+        order = self._order(entry.job.name, entry.life.attempt + 1)
+        if isinstance(order, Refusal):
+            self._end(entry, TaskState.FAILED, order.reason, order.error)
+        elif place := self._barred.bars(entry, order, self._clock.monotonic()):
+            self._show_wait(order, place.obstacle)
+            if self._barred.is_first(place):
+                self._emit(Waits, task=order.task, why=place.obstacle)
+        else:
+            self._begin_attempt(entry, order)
+
+    def _let_in(self) -> None:
+        """Those who have waited for what another run used: it is free now, or they wait no more."""
+        if not self._barred or self._stopping is not None:
+            return
+        now = self._clock.monotonic()
+        for place in self._barred.late(now):
+            self._dismiss(place.order)
+            error = f"waited for its time-out for {place.obstacle}"
+            self._end(place.entry, TaskState.FAILED, Reason.TIMEOUT, error)
+        free = self._barred.free(now)
+        while self._has_room():
+            for place in free:
+                self._begin_attempt(place.entry, place.order)
+                break
+            else:
+                return
+
+    def _begin_attempt(self, entry: _Entry, order: Order) -> None:
+        effect = self._step(entry, attempt.Slot())
+        assert isinstance(effect, attempt.Launch)
+        if entry.started_at is None:
+            entry.started_at, entry.begun = self._clock.now(), self._clock.monotonic()
+        self._emit(
+            AttemptStarted,
+            task=order.task,
+            attempt=order.attempt,
+            attempts=order.attempts,
+            forgets=None if entry.superseded else entry.job.params,
+        )
+        if entry.recorded:
+            self._tell.barrier()  # the record is dead before the task can change what it stood for
+        self._running[order.task] = entry
+        self._executor.submit(order)
+
+    def _finished(self, message: Finished) -> None:
+        entry, effect = self._taken_back(message)
+        self._tell_attempt(message, effect)
+        if isinstance(effect, attempt.End) and effect.state is TaskState.SUCCESS:
+            self._succeeded(entry, message)
+        else:
+            self._carry_out(entry, effect)
+
+    def _taken_back(self, message: Finished) -> tuple[_Entry, attempt.Effect | None]:
+        """The task of an attempt that is over, and what follows from how it ended."""
+        entry = self._running.pop(message.order.task)
+        self._dismiss(message.order)
+        if self._stopping is not None:
+            self._step(entry, attempt.Stop(reason=self._stopping))
+        return entry, self._step(entry, attempt.Done(outcome=message.outcome))
+
+    def _tell_attempt(self, message: Finished, effect: attempt.Effect | None) -> None:
+        order, outcome = message.order, message.outcome
+        delay = effect.seconds if isinstance(effect, attempt.Sleep) else None
+        if isinstance(effect, attempt.Queue):
+            delay = 0.0
+        self._emit(
+            AttemptEnded, task=order.task, attempt=order.attempt, outcome=outcome, retry_in=delay
+        )
+
+    def _succeeded(self, entry: _Entry, message: Finished) -> None:
+        """A success may come with something that somebody should know."""
+        remark, warning = message.remark, message.outcome.warning
+        if warning:
+            task = message.order.task
+            hint = f"See: pit logs {self._dag}/{task}"
+            self._emit(Warned, message=f"{task}: {warning}", hint=hint)
+            remark = remark or Reason.WARNED
+        self._end(entry, TaskState.SUCCESS, remark, warning, record=message.record)
+
+    def _carry_out(self, entry: _Entry, effect: attempt.Effect | None) -> None:
+        match effect:
+            case attempt.Sleep(seconds=seconds):
+                due = self._clock.monotonic() + seconds
+                heapq.heappush(self._delayed, (due, next(self._tickets), entry))
+            case attempt.Queue():
+                self._queue.append(entry)
+            case attempt.End(state=state, reason=reason, error=error):
+                self._end(entry, state, reason, error)
+
+    def _wake_delayed(self) -> None:
+        now = self._clock.monotonic()
+        while self._delayed and self._delayed[0][0] <= now:
+            entry = heapq.heappop(self._delayed)[2]
+            if entry.life.phase is attempt.Phase.DELAYED:
+                self._carry_out(entry, self._step(entry, attempt.DelayOver()))
+            else:
+                self._consider(entry)
+
+    def _end(
+        self,
+        entry: _Entry,
+        state: TaskState,
+        reason: Reason | None = None,
+        error: str = "",
+        **facts: Any,
+    ) -> None:
+        ended = self._told_end(entry, state, reason, error, **facts)
+        if entry.job.tracked and entry.life.attempt:
+            self._tell.barrier()  # whoever waits for this task finds its record
+        self._release(entry.job)
+        self._ended[entry.job.name] = ended
+        self._unsettled.add(entry.job.name)
+        entry.node.run_status = _doit_status(ended)
+        self._feed(entry.node)
+
+    def _told_end(
+        self, entry: _Entry, state: TaskState, reason: Reason | None, error: str, **facts: Any
+    ) -> TaskEnded:
+        begun = entry.begun if entry.started_at is not None else self._clock.monotonic()
+        ended: TaskEnded = self._emit(
+            TaskEnded,
+            task=entry.job.name,
+            state=state,
+            reason=reason,
+            error=error,
+            attempts=entry.life.attempt,
+            started_at=entry.started_at,
+            seconds=self._clock.monotonic() - begun,
+            why=entry.why,
+            **facts,
+        )
+        return ended
+
+    def _settle(self, depends_on: Iterable[str]) -> None:
+        """Nothing starts on the strength of a result that a crash could still take away."""
+        if not self._unsettled.isdisjoint(depends_on):
+            self._tell.barrier()
+            self._unsettled.clear()
+
+    def _emit(self, kind: type[Any], /, **facts: Any) -> Any:
+        event = kind(run=self._run, at=self._clock.now(), **facts)
+        self._tell.emit(event)
+        return event
+
+    # ------------------------------------------------------------------ the end
+
+    def _watch_cancel(self) -> None:
+        if self._deadline is not None and self._clock.monotonic() >= self._deadline:
+            self._cancel.request(1, Reason.TIMEOUT)
+        if self._stopping is None and self._cancel.level > 0:
+            self._stop(self._cancel.reason or Reason.CANCELLED)
+
+    def _stop(self, reason: Reason) -> None:
+        self._stopping = reason
+        delayed = [entry for _, _, entry in sorted(self._delayed)]
+        barred = self._barred.clear()
+        for place in barred:
+            self._dismiss(place.order)
+        waiting = [
+            *self._queue,
+            *delayed,
+            *(place.entry for place in barred),
+            *self._stale,
+            *self._judging.values(),
+        ]
+        for each in (self._queue, self._delayed, self._stale, self._judging):
+            each.clear()
+        for entry in waiting:
+            self._carry_out(entry, self._step(entry, attempt.Stop(reason=reason)))
+        if self._running:
+            self._show_end(list(self._running))
+
+    def _skip_rest(self) -> None:
+        """Final states for what a cancelled run never came to, in topological order."""
+        for job in self._jobs:
+            if job.name in self._ended:
+                continue
+            state, reason, error = self._left_over(job)
+            self._ended[job.name] = self._emit(
+                TaskEnded, task=job.name, state=state, reason=reason, error=error
+            )
+
+    def _left_over(self, job: Job) -> tuple[TaskState, Reason | None, str]:
+        failed = [
+            name
+            for name in job.depends_on
+            if (dep := self._ended.get(name)) is not None
+            and dep.reason is not self._stopping
+            and dep.state in (TaskState.FAILED, TaskState.UPSTREAM_FAILED)
+        ]
+        if failed:
+            after = f"after {tasks_named(sorted(failed))}"
+            return TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, after
+        return TaskState.SKIPPED, self._stopping, ""
+
+    def _abandon(self) -> None:
+        """The store does not take what it is told: end what runs, and tell how, for it may yet."""
+        self._cancel.request(1, Reason.CANCELLED)
+        self._stopping = self._stopping or Reason.CANCELLED
+        while self._running:
+            message = self._clock.wait(self._mailbox, None)
+            if isinstance(message, Finished):
+                entry, effect = self._taken_back(message)
+                with suppress(PitError):  # what is emitted is queued even so
+                    self._tell_attempt(message, effect)
+                if isinstance(effect, attempt.End):
+                    how = (effect.state, effect.reason or message.remark, effect.error)
+                    with suppress(PitError):
+                        self._told_end(entry, *how, record=message.record)
+
+
+_AHEAD = 1000
+"""How many tasks are being judged at most."""
+
+_NEVER = float("inf")
+
+_LOOK_AGAIN = 0.2
+"""Seconds between two looks at a task that another run is executing."""
+
+_HANDED_ON = (Reason.CURRENT, Reason.SUCCEEDED_BEFORE)
+
+
+def _doit_status(ended: TaskEnded) -> str:
+    """What doit calls it; dependants of "failure" fail, those of "ignore" are skipped."""
+    match ended.state:
+        case TaskState.SUCCESS:
+            return "successful"
+        case TaskState.SKIPPED:
+            return "up-to-date" if ended.reason in _HANDED_ON else "ignore"
+    return "failure"

@@ -1,0 +1,1 @@
+"""Connections: URLs and connection strings, taken apart and written."""

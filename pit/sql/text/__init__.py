@@ -1,0 +1,1 @@
+"""SQL as text: statements, names, templates, and tables of results."""

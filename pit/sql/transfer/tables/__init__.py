@@ -1,0 +1,1 @@
+"""The table of a load: how each kind of database takes rows."""

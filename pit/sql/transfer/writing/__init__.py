@@ -1,0 +1,1 @@
+"""The file of a save: how rows get into it."""

@@ -1,0 +1,1 @@
+"""The secrets file: read, encrypted, changed."""

@@ -1,0 +1,1 @@
+"""The metadata database: what ran, how it ended, what is on record."""

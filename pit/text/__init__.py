@@ -1,0 +1,1 @@
+"""Small words for people: durations, sizes, lists of names."""

@@ -1,0 +1,1 @@
+"""What there is to see, as records and drawings; nothing here prints."""

@@ -1,0 +1,1 @@
+"""The processes of tasks: started, watched, and ended with all that they started."""

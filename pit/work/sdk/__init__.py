@@ -1,1 +1,0 @@
-"""The SDK socket: what a running task may ask of Pit, over a Unix socket of its own."""

@@ -1,0 +1,1 @@
+"""What Pit itself answers to tasks: secrets, values, rows."""

@@ -1,0 +1,1 @@
+"""SQL for tasks: the sessions of a run, in processes of their own."""

@@ -1,0 +1,1 @@
+"""Watching which files a task opens, for `pit run --learn`."""

@@ -1,0 +1,167 @@
+"""What a task does besides its work while it runs: it fails, edits the live project, or appends to
+what it was handed. Each is foretold, and told to the task's script in shell.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.engine.model.edits import altered, make_like, same_file
+from tests.engine.model.foretold import Meddling
+from tests.engine.model.pipelines import (
+    BEYOND,
+    FLIPS,
+    SOURCES,
+    Pipeline,
+    Step,
+    Tree,
+    is_live,
+    matching,
+)
+
+if TYPE_CHECKING:
+    from tests.engine.model.bench import Bench
+
+TROUBLES = (
+    *("", "", "", "", "fail", "fail", "edit", "edit", "edit", "edit live", "edit target"),
+    *("there and back", "swap", "append", "append and fail"),
+)
+_FEATURES = {
+    "there and back": "links",
+    "swap": "swaps",
+    "append": "written over",
+    "append and fail": "written over",
+}
+"""What has to be learned for a trouble to be made."""
+
+
+def known(learned: dict[str, bool]) -> list[str]:
+    """The troubles that may be made."""
+    return [each for each in TROUBLES if each not in _FEATURES or learned[_FEATURES[each]]]
+
+
+class Trouble(NamedTuple):
+    """What one task does: as it is foretold, and in shell before and after its work."""
+
+    task: str = ""
+    meddling: Meddling = Meddling()
+    first: str = ""
+    then: str = ""
+    fails: bool = False
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """The tasks that fail."""
+        return frozenset({self.task} if self.fails else ())
+
+
+def of(
+    bench: Bench, pipeline: Pipeline, kind: str, victim: int, which: int, before: Tree
+) -> Trouble:
+    """The trouble of this kind, where the victim can make it."""
+    step = pipeline.steps[victim % len(pipeline.steps)]
+    if step.python:
+        return Trouble()
+    match kind:
+        case "fail":
+            return Trouble(step.name, first="exit 3\n", fails=True)
+        case "edit":
+            return _writing(bench, step, SOURCES[which % 4], before)
+        case "edit target" if step.targets and step.kind == "file":
+            return _writing(bench, step, step.targets[0], before)
+        case "edit live" | "there and back":
+            alone = _read_alone(bench, pipeline, step, before)
+            if alone and kind == "edit live":
+                return _writing(bench, step, alone[which % len(alone)], before)
+            return _there_and_back(bench, step, alone, before) if alone else Trouble()
+        case "swap":
+            return _swapping(bench, step, before)
+        case "append" | "append and fail":
+            return _appending(pipeline, step, which, fails=kind.endswith("fail"))
+    return Trouble()
+
+
+def _writing(bench: Bench, step: Step, place: str, before: Tree) -> Trouble:
+    """An edit in place that leaves size and times, seen wherever else the same file is seen."""
+    path = bench.at(place)
+    if not path.is_file():
+        return Trouble()
+    same = [each for each in before if same_file(bench.at(each), path)]
+    meddling = Meddling(step.name, live=dict.fromkeys(same, "e\n"))
+    return Trouble(step.name, meddling, first=_WRITE.format(path=path, content="e"))
+
+
+_WRITE = """\
+touch -r "{path}" stamp
+echo {content} > "{path}"
+touch -r stamp "{path}"
+"""
+
+
+def _read_alone(bench: Bench, pipeline: Pipeline, step: Step, before: Tree) -> list[str]:
+    """The live files that a task reads, and no other by whatever way."""
+    found = []
+    for place in step.reads(before):
+        if is_live(place) and not place.endswith(".db"):
+            path = bench.at(place)
+            same = {each for each in before if is_live(each) and same_file(bench.at(each), path)}
+            if [s.name for s in pipeline.steps if same & s.reads(before).keys()] == [step.name]:
+                found.append(place)
+    return found
+
+
+def _there_and_back(bench: Bench, step: Step, alone: list[str], before: Tree) -> Trouble:
+    """A link on the way to an input leads elsewhere while the task works."""
+    place = f"{BEYOND}ext/cur/x"
+    if place not in alone:
+        return Trouble()
+    link = bench.at(f"{BEYOND}ext/cur")
+    now = os.readlink(link)
+    other = next(to for to in FLIPS[f"{BEYOND}ext/cur"] if to != now)
+    there, back = ({place: before[f"{BEYOND}ext/{to}/x"]} for to in (other, now))
+    return Trouble(
+        step.name,
+        Meddling(step.name, live=there, back=back),
+        first=f'ln -sfn {other} "{link}"\n',
+        then=f'ln -sfn {now} "{link}"\n',
+    )
+
+
+def _swapping(bench: Bench, step: Step, before: Tree) -> Trouble:
+    """Another folder takes the place of one of sources, with the same names, sizes and times."""
+    folder = bench.project / "s"
+    live = altered({place: text for place, text in before.items() if place.startswith("s/")})
+    if not live:
+        return Trouble()
+    spare = bench.root / "spare"
+    for each in (spare, bench.root / "away"):
+        shutil.rmtree(each, ignore_errors=True)
+    make_like(folder, spare)
+    first = f'mv "{folder}" "{bench.root}/away"\nmv "{spare}" "{folder}"\n'
+    return Trouble(step.name, Meddling(step.name, live=live), first=first)
+
+
+def _appending(pipeline: Pipeline, step: Step, which: int, fails: bool) -> Trouble:
+    """The task appends to a file that another has made, and that it alone reads."""
+    made = [
+        f"{target}all" if target.endswith("/") else target
+        for maker in pipeline.makers(step)
+        for target in maker.targets
+        if "*" not in target
+    ]
+    places = [place for place in made if _readers(pipeline, place) == [step.name]]
+    if not places:
+        return Trouble()
+    place = places[which % len(places)]
+    then = f"echo over >> {place}\n" + ("exit 3\n" if fails else "")
+    return Trouble(step.name, Meddling(step.name, over=place), then=then, fails=fails)
+
+
+def _readers(pipeline: Pipeline, place: str) -> list[str]:
+    return [
+        step.name
+        for step in pipeline.steps
+        if any(matching(pattern, [place]) for pattern in step.inputs or ())
+    ]

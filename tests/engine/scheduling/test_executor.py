@@ -1,0 +1,52 @@
+"""What goes wrong beside an attempt is said in a sentence, with the reason that it has."""
+
+from __future__ import annotations
+
+import errno
+import os
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from pit.engine.scheduling.executor import Broken, Finished, Threads
+from pit.model import Order, Reason
+
+ORDER = Order(run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd="", env={}, marker="")
+
+ERRORS = [
+    (
+        PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/data/x"),
+        Reason.NOT_FOUND,
+        "/data/x: permission denied",
+    ),
+    (
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/x"),
+        Reason.DISK_FULL,
+        "/run/x: no space left on device",
+    ),
+    (
+        OSError(0, "changed while this run was going on", "a"),
+        Reason.INPUT_CHANGED,
+        "a: changed while this run was going on",
+    ),
+    (ValueError("odd"), Reason.INTERNAL, "ValueError: odd"),
+]
+
+
+@pytest.mark.parametrize(("error", "reason", "sentence"), ERRORS)
+def test_an_error_beside_the_work(error: Exception, reason: Reason, sentence: str) -> None:
+    def fail(*_: object) -> Any:
+        raise error
+
+    mailbox: SimpleQueue[Any] = SimpleQueue()
+    threads = Threads(fail, fail, mailbox, 1)
+    threads.submit(ORDER)
+    finished = mailbox.get(timeout=60)
+    threads.judge("t")
+    broken = mailbox.get(timeout=60)
+    threads.close()
+    assert isinstance(finished, Finished)
+    assert (finished.outcome.reason, finished.outcome.error) == (reason, sentence)
+    assert isinstance(broken, Broken)
+    assert (broken.reason, broken.error) == (reason, sentence)
