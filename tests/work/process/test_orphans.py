@@ -17,23 +17,23 @@ ROOT = Path(orphans.__file__).parents[3]
 
 PIT = """
 import os, sys, threading, time
-from pit.work import process, tree
+from pit.work.process import launch, procfs
 
-process.become_subreaper()
-process.become_subreaper()
+launch.become_subreaper()
+launch.become_subreaper()
 open("begun", "w").close()
-print(len(tree.children(os.getpid())), flush=True)
+print(len(procfs.children(os.getpid())), flush=True)
 deadline = time.monotonic() + 60
 while not os.path.exists("ready") and time.monotonic() < deadline:
     time.sleep(0.01)
 def task(script):
-    return process.run(["bash", "-c", script], cwd=".", env=os.environ,
+    return launch.run(["bash", "-c", script], cwd=".", env=os.environ,
                        output=lambda _: None, grace=1)
 for _ in range(3):
     assert task(sys.argv[1]).exit_code == 0
-process.end_all(1)
+launch.end_all(1)
 with open("doubtful", "w") as doubtful:
-    doubtful.write("\\n".join(str(pid) for pid, _ in process.doubtful()))
+    doubtful.write("\\n".join(str(pid) for pid, _ in launch.doubtful()))
 """
 
 LEAVE = "sleep 60 & echo $! >> ours"
@@ -162,7 +162,7 @@ def test_a_nested_pit_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
 import os
 from pit.work import process
 from pit.work.process.guardian import Guardian
-process.become_subreaper()
+launch.become_subreaper()
 guardian = Guardian.start([], f"inner-{os.getpid()}", 100)
 env = {**os.environ, "PIT_RUN_ID": f"inner-{os.getpid()}"}
 script = "trap '' TERM; echo $$ >> pids; kill -9 $PPID; while :; do sleep 1; done"
@@ -172,7 +172,7 @@ process.run(["bash", "-c", script], cwd=".", env=env, output=lambda _: None,
     outer = f"""
 import os, sys
 from pit.work import process
-process.become_subreaper()
+launch.become_subreaper()
 ended = process.run([sys.executable, "-c", {inner!r}], cwd=".", env=os.environ,
                     output=lambda piece: print(bytes(piece)), grace=0.5)
 assert ended.signal == 9, ended
@@ -190,7 +190,7 @@ NESTED = """
 import os, sys, threading
 from pit.work import process
 from pit.work.process.guardian import Guardian
-process.become_subreaper()
+launch.become_subreaper()
 run = f"run-{os.getpid()}"
 guardian = Guardian.start([], run, 0.5)
 env = {**os.environ, "PIT_RUN_ID": run}
