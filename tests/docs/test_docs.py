@@ -22,6 +22,14 @@ from tests.docs.pages import DOCS, ROOT, anchors, blocks, code, first_cells, sec
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
+FOR_MAINTAINERS = [
+    DOCS / "architecture.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "tests/README.md",
+    ROOT / "tests/engine/model/README.md",
+]
+"""Pages that name files of the repository: from its top, from `pit/`, or beside the page."""
+
 PIT_TOML = {
     "[dag]": keys.DAG,
     "[dag.requires]": keys.REQUIRE,
@@ -250,7 +258,9 @@ def imported() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted({*PAGES, *FOR_MAINTAINERS}), ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
@@ -268,13 +278,6 @@ ROOMS = {
     for path in PACKAGE.rglob("*.py")
     if path.name != "__init__.py" and path.parent != PACKAGE and "scaffold" not in path.parts
 }
-FOR_MAINTAINERS = [
-    DOCS / "architecture.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "tests/README.md",
-    ROOT / "tests/engine/model/README.md",
-]
-"""Pages that name files of the repository: from its top, from `pit/`, or beside the page."""
 
 
 def prose(text: str) -> str:
