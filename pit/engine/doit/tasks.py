@@ -1,7 +1,7 @@
 """The projects' tasks as doit sees them: names, descriptions, files and targets as in pit.toml.
 
 Each DAG is a group, and each of its tasks a task `<dag>:<task>` in it. They have no actions: what
-doit does with them is `face.py`'s to say.
+doit does with them is `commands.py`'s to say.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ Runner = Callable[..., Ran]
 
 @pytest.fixture
 def sh(tmp_path: Path) -> Runner:
-    """Runs a piece of shell in `tmp_path`; options as `process.run` has them."""
+    """Runs a piece of shell in `tmp_path`; options as `launch.run` has them."""
 
     def run(script: str, *, output: Callable[[memoryview], None] | None = None, **options: object):  # type: ignore[no-untyped-def]
         kept = bytearray()
