@@ -29,8 +29,8 @@ from pit.cli.terminal.console import (
     until,
 )
 from pit.cli.terminal.folding import folded
-from pit.config import workspace as spec
 from pit.config.keys import cron
+from pit.config.workspace import discover, no_projects
 from pit.engine.locks import owner
 from pit.engine.staleness import comparison
 from pit.engine.staleness.outdated import announcement
@@ -135,10 +135,10 @@ def status(settings: Settings, dag: str | None, as_json: bool) -> None:
 
 
 def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_json: bool) -> None:
-    workspace = spec.discover(config)
+    workspace = discover(config)
     summaries, others = _summaries(config, store, {*workspace.dags, *workspace.broken})
     if not workspace.projects and not summaries:
-        raise spec.no_projects(config.root)
+        raise no_projects(config.root)
     names = sorted({*workspace.dags, *summaries})
     standings = _standings(config, store, summaries)
     views = [
@@ -310,7 +310,7 @@ def _one(
     summaries, others = _summaries(config, store, {name})
     dag, problem = past.declared(settings, config, name)
     if dag is None and name not in summaries:
-        spec.discover(config).dag(name)
+        discover(config).dag(name)
     summary = summaries.get(name)
     standing = _standings(config, store, summaries).get(name)
     view = _dag_view(config, name, dag, summary, standing)
