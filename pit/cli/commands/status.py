@@ -12,7 +12,7 @@ import msgspec
 
 from pit.cli import dag_standing, past
 from pit.cli.complete import complete_dag
-from pit.cli.dag_standing import Standing, Told
+from pit.cli.dag_standing import DagStanding, Told
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import (
     STATE_STYLES,
@@ -172,7 +172,7 @@ def _summaries(
 
 def _standings(
     config: WorkspaceConfig, store: Store | None, summaries: Mapping[str, DagSummary]
-) -> dict[str, Standing]:
+) -> dict[str, DagStanding]:
     if store is None:
         return {}
     return {name: dag_standing.of_dag(config, store, each) for name, each in summaries.items()}
@@ -183,7 +183,7 @@ def _dag_view(
     name: str,
     dag: Dag | None,
     summary: DagSummary | None,
-    standing: Standing | None,
+    standing: DagStanding | None,
 ) -> DagView:
     schedules = dag.schedules if dag else ()
     return DagView(
@@ -259,7 +259,7 @@ def _remarks(
     settings: Settings,
     config: WorkspaceConfig,
     views: Iterable[DagView],
-    standings: Mapping[str, Standing],
+    standings: Mapping[str, DagStanding],
     problems: Iterable[Problem],
 ) -> Iterator[str]:
     """What needs attention, each with the command that tells more."""
@@ -277,11 +277,11 @@ def _remarks(
         yield f"{', '.join(paths)} {have}; see: {settings.again('validate')}"
 
 
-def _is_bad(standing: Standing) -> bool:
+def _is_bad(standing: DagStanding) -> bool:
     return standing.state in dag_standing.BAD or bool(standing.failed)
 
 
-def _failures(settings: Settings, config: WorkspaceConfig, standing: Standing) -> Iterator[str]:
+def _failures(settings: Settings, config: WorkspaceConfig, standing: DagStanding) -> Iterator[str]:
     """What a run of a DAG as a whole came to, and which tasks failed the last time."""
     run, failed = past.view(config, standing.blamed), standing.failed
     of_run = any(told.run == run.run for told in failed)
