@@ -27,7 +27,7 @@ class Told(Record):
     run: str
 
 
-class Standing(Record):
+class DagStanding(Record):
     """How a DAG stands: `state` is None if it never ran as a whole and no attempt has failed.
 
     `failed` are the tasks whose last attempts did; `blamed` is the run that left it as it is,
@@ -40,20 +40,20 @@ class Standing(Record):
     blamed: RunRow
 
 
-def of_dag(config: WorkspaceConfig, store: Store, summary: DagSummary) -> Standing:
+def of_dag(config: WorkspaceConfig, store: Store, summary: DagSummary) -> DagStanding:
     """How a DAG stands that has a run."""
     last, whole, complete = summary.last, summary.whole, summary.complete
     failed = tuple(_failed(config, store, summary.failing))
     state = past.state_of(config, last)
     if state is not RunState.SUCCESS or last.complete_at is not None:
-        return Standing(last=last.id, state=state, failed=failed, blamed=last)
+        return DagStanding(last=last.id, state=state, failed=failed, blamed=last)
     if failed:
-        return Standing(last=last.id, state=_worst(failed), failed=failed, blamed=last)
+        return DagStanding(last=last.id, state=_worst(failed), failed=failed, blamed=last)
     if whole is None or (complete is not None and complete.seq > whole.seq):
-        return Standing(
+        return DagStanding(
             last=last.id, state=None if complete is None else state, failed=(), blamed=last
         )
-    return Standing(last=last.id, state=past.state_of(config, whole), failed=(), blamed=whole)
+    return DagStanding(last=last.id, state=past.state_of(config, whole), failed=(), blamed=whole)
 
 
 def _failed(

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from pit.cli.options import Settings
 from pit.cli.terminal.console import STATE_STYLES, Cell, duration, printable
 from pit.cli.terminal.progress import told
-from pit.config import workspace as spec
+from pit.config.workspace import discover
 from pit.engine.planning import explain
 from pit.errors import BadArgument, InvalidConfig, PitError, UnknownDag, UnknownRun
 from pit.model import Dag, Reason, Record, RunState, TaskRecord, TaskState, WorkspaceConfig
@@ -217,7 +217,7 @@ def shown_state(run: RunView) -> Cell:
 def declared(settings: Settings, config: WorkspaceConfig, name: str) -> tuple[Dag | None, str]:
     """The DAG of that name, or None and the reason why its project does not give it."""
     try:
-        return spec.discover(config).dag(name), ""
+        return discover(config).dag(name), ""
     except InvalidConfig as error:
         return None, f"its pit.toml has {error}; see: {settings.again('validate')}"
     except PitError as error:
@@ -226,7 +226,7 @@ def declared(settings: Settings, config: WorkspaceConfig, name: str) -> tuple[Da
 
 def require_known(settings: Settings, config: WorkspaceConfig, name: str) -> None:
     """Raise unless the workspace has the DAG; its project may be broken."""
-    found = spec.discover(config)
+    found = discover(config)
     if name in found.broken or name in found.dags:
         return
     if not found.projects:

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from pit.errors import UnknownRun
+from pit.errors import UnknownRun, on_error
 from pit.fs.files import failure, make_folder, remove_tree
 from pit.fs.locks import Lock, held
 
@@ -108,15 +108,11 @@ class RunDir:
     def _allocate(cls, runs_dir: Path, dag: str, milliseconds: int) -> RunDir:
         fresh = runs_dir / f"{UNFINISHED}{os.urandom(8).hex()}"
         lock = Lock(fresh / "lock")
-        try:
+        with on_error(lambda: remove_tree(fresh)), on_error(lock.release):
             for part in ("", *PARTS):
                 make_folder(fresh / part)
             lock.acquire()
             run_id = _settle(fresh, runs_dir, dag, milliseconds)
-        except BaseException:
-            lock.release()
-            remove_tree(fresh)
-            raise
         lock.path = runs_dir / run_id / "lock"
         return cls(runs_dir, run_id, lock)
 

@@ -315,10 +315,10 @@ def test_a_valid_workspace_loads_nothing_heavy(tmp_path: Path) -> None:
     project(tmp_path, "plain")
     program = (
         "import sys, pathlib\n"
-        "from pit.config import settings, workspace as declared\n"
-        "workspace = declared.discover(settings.load_workspace_config(pathlib.Path(sys.argv[1])))\n"
+        "from pit.config import workspace\n"
+        "found = workspace.discover(workspace.load_workspace_config(pathlib.Path(sys.argv[1])))\n"
         "heavy = {'tree_sitter', 'cronsim', 'zoneinfo', 'pydantic', 'doit', 'rich', 'pathspec'}\n"
-        "print(workspace.projects, *workspace.problems, *heavy.intersection(sys.modules))\n"
+        "print(found.projects, *found.problems, *heavy.intersection(sys.modules))\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     root = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from pit.cli.options import Settings, command, json_option
 from pit.cli.target import Aim, Memory, aim, look, remembered, stale_above
 from pit.cli.terminal.console import Cell, Column, ago, count, duration, together
 from pit.cli.terminal.folding import folded
-from pit.config import workspace as spec
+from pit.config.workspace import discover, no_projects
 from pit.engine.locks import place
 from pit.engine.planning.causes import Causes
 from pit.engine.planning.forecast import Forecast, forecast, gaps
@@ -178,7 +178,7 @@ def _view(found: Aim, seen: Look, memory: Memory, decisions: Sequence[Decision])
     )
 
     def others() -> list[Dag]:
-        dags = spec.discover(found.config).dags.values()
+        dags = discover(found.config).dags.values()
         return [dag for dag in dags if dag.name != found.dag.name]
 
     lacking = gaps(
@@ -391,7 +391,7 @@ def show_plans(settings: Settings, asked: Asked, *, as_json: bool) -> None:
     """Write what runs of all DAGs would do; one that cannot be told stops no other."""
     workspace = settings.workspace()
     if not workspace.projects and not workspace.problems:
-        raise spec.no_projects(workspace.config.root)
+        raise no_projects(workspace.config.root)
     plans, untold = [], []
     for name in sorted(workspace.dags):
         try:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pit.cli.complete import complete_run
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import Column, count, size
-from pit.config import workspace as spec
+from pit.config.workspace import discover
 from pit.errors import BadArgument, DiskFull, PitError, UnknownRun
 from pit.model import Record, RunState, WorkspaceConfig
 from pit.project.python import surplus
@@ -214,7 +214,7 @@ def _store(config: WorkspaceConfig, dry_run: bool) -> Store | None:
 
 def _keep(config: WorkspaceConfig) -> Callable[[str], Sequence[str]]:
     """What each DAG keeps of a run: its own `keep_artifacts`, else the workspace's."""
-    dags = spec.discover(config).dags
+    dags = discover(config).dags
 
     def keep(name: str) -> Sequence[str]:
         own = dags[name].keep_artifacts if name in dags else None

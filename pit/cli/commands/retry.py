@@ -18,8 +18,8 @@ from pit.cli.compose import conclude, perform, report_interrupted
 from pit.cli.main import version
 from pit.cli.options import Settings, command
 from pit.cli.past import folder, is_ending
-from pit.config import workspace as spec
 from pit.config.project import read_project
+from pit.config.workspace import discover_one
 from pit.engine.locks import owner
 from pit.engine.run.request import Again, Request
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
@@ -60,7 +60,7 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
         lineage = _lineage(store, run)
         _refuse_if_taken(settings, store, config, lineage, old_code=code == "old")
         again, left_out = _again(store, config, lineage, old_code=code == "old")
-    dag = _old_dag(config, run, again) if again.project else spec.discover_one(config, run.dag)
+    dag = _old_dag(config, run, again) if again.project else discover_one(config, run.dag)
     request = Request(
         dag=dag,
         config=config,

@@ -20,7 +20,7 @@ from pit.errors import Overlapping
 from pit.model import Dag, WorkspaceConfig
 
 if TYPE_CHECKING:
-    from pit.engine.planning.nothing_to_do import Answer
+    from pit.engine.planning.nothing_to_do import NothingToDo
     from pit.engine.planning.stale_upstream import StaleUpstream
 
 
@@ -200,7 +200,7 @@ def _told_stale(
     return (first, Warned(run=first.run, at=first.at, message=stale.sentence, hint=hint), *rest)
 
 
-def _complete_at(fresh: Answer | None, store: Any) -> float | None:
+def _complete_at(fresh: NothingToDo | None, store: Any) -> float | None:
     """Since when the whole DAG of a selection that was looked at is done, None if it is not."""
     if fresh is None:
         return None
@@ -212,7 +212,7 @@ def _complete_at(fresh: Answer | None, store: Any) -> float | None:
 
 def _look(
     config: WorkspaceConfig, typed: Typed, declared: Callable[[], Dag], store: Any
-) -> Answer | None:
+) -> NothingToDo | None:
     """What a proper look finds, where the last run promises that everything is current."""
     name, selection = split(typed.target)
     last = store.last_run(name)

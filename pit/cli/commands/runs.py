@@ -13,8 +13,8 @@ from pit.cli import past
 from pit.cli.complete import complete_dag
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import Cell, Column, ago, moment
-from pit.config import workspace as spec
 from pit.config.dag.outputs import makers
+from pit.config.workspace import discover
 from pit.model import Output, Record, RunState, WorkspaceConfig
 from pit.state.store.store import Store
 from pit.state.store.tables.history import OutputRow
@@ -158,7 +158,7 @@ def _outputs(config: WorkspaceConfig, store: Store | None) -> list[OutputView]:
 
     A project that cannot be read just now still shows what its last success declared.
     """
-    dags = spec.discover(config).dags
+    dags = discover(config).dags
     rows = () if store is None else store.outputs()
     whole = {row.dag: row for row in rows}
     found = []

@@ -12,7 +12,7 @@ import msgspec
 
 from pit.cli import dag_standing, past
 from pit.cli.complete import complete_dag
-from pit.cli.dag_standing import Standing, Told
+from pit.cli.dag_standing import DagStanding, Told
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import (
     STATE_STYLES,
@@ -29,8 +29,8 @@ from pit.cli.terminal.console import (
     until,
 )
 from pit.cli.terminal.folding import folded
-from pit.config import workspace as spec
 from pit.config.keys import cron
+from pit.config.workspace import discover, no_projects
 from pit.engine.locks import owner
 from pit.engine.staleness import comparison
 from pit.engine.staleness.outdated import announcement
@@ -135,10 +135,10 @@ def status(settings: Settings, dag: str | None, as_json: bool) -> None:
 
 
 def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_json: bool) -> None:
-    workspace = spec.discover(config)
+    workspace = discover(config)
     summaries, others = _summaries(config, store, {*workspace.dags, *workspace.broken})
     if not workspace.projects and not summaries:
-        raise spec.no_projects(config.root)
+        raise no_projects(config.root)
     names = sorted({*workspace.dags, *summaries})
     standings = _standings(config, store, summaries)
     views = [
@@ -172,7 +172,7 @@ def _summaries(
 
 def _standings(
     config: WorkspaceConfig, store: Store | None, summaries: Mapping[str, DagSummary]
-) -> dict[str, Standing]:
+) -> dict[str, DagStanding]:
     if store is None:
         return {}
     return {name: dag_standing.of_dag(config, store, each) for name, each in summaries.items()}
@@ -183,7 +183,7 @@ def _dag_view(
     name: str,
     dag: Dag | None,
     summary: DagSummary | None,
-    standing: Standing | None,
+    standing: DagStanding | None,
 ) -> DagView:
     schedules = dag.schedules if dag else ()
     return DagView(
@@ -259,7 +259,7 @@ def _remarks(
     settings: Settings,
     config: WorkspaceConfig,
     views: Iterable[DagView],
-    standings: Mapping[str, Standing],
+    standings: Mapping[str, DagStanding],
     problems: Iterable[Problem],
 ) -> Iterator[str]:
     """What needs attention, each with the command that tells more."""
@@ -277,11 +277,11 @@ def _remarks(
         yield f"{', '.join(paths)} {have}; see: {settings.again('validate')}"
 
 
-def _is_bad(standing: Standing) -> bool:
+def _is_bad(standing: DagStanding) -> bool:
     return standing.state in dag_standing.BAD or bool(standing.failed)
 
 
-def _failures(settings: Settings, config: WorkspaceConfig, standing: Standing) -> Iterator[str]:
+def _failures(settings: Settings, config: WorkspaceConfig, standing: DagStanding) -> Iterator[str]:
     """What a run of a DAG as a whole came to, and which tasks failed the last time."""
     run, failed = past.view(config, standing.blamed), standing.failed
     of_run = any(told.run == run.run for told in failed)
@@ -310,7 +310,7 @@ def _one(
     summaries, others = _summaries(config, store, {name})
     dag, problem = past.declared(settings, config, name)
     if dag is None and name not in summaries:
-        spec.discover(config).dag(name)
+        discover(config).dag(name)
     summary = summaries.get(name)
     standing = _standings(config, store, summaries).get(name)
     view = _dag_view(config, name, dag, summary, standing)

@@ -22,7 +22,7 @@ from pit.config.workspace import PROJECTS, Workspace, no_projects
 from pit.errors import EnvironmentFailed, RunNotSuccessful
 from pit.model import Record
 from pit.project.python import environments
-from pit.project.python.environments import Project, Report, Site, State
+from pit.project.python.environments import Project, Site, State, SyncReport
 from pit.work.process import launch
 from pit.work.process.guardian import Guardian
 
@@ -138,7 +138,7 @@ def _stoppable() -> Iterator[tuple[Callable[..., tuple[int, bytes]], launch.Canc
 
 def _watched(
     console: Console, projects: Sequence[Project], site: Site, as_json: bool
-) -> list[Report]:
+) -> list[SyncReport]:
     """Bring them up to date, and show how it goes."""
     if as_json:
         return list(environments.synced(projects, site))
@@ -157,7 +157,7 @@ def _telling(site: Site, tell: Callable[[str, str], None]) -> Site:
     return msgspec.structs.replace(site, tell=tell)
 
 
-def _told(console: Console, projects: Sequence[Project], site: Site) -> list[Report]:
+def _told(console: Console, projects: Sequence[Project], site: Site) -> list[SyncReport]:
     """One line for what begins and one for what ends."""
     room = max(len(each.name) for each in projects)
     lock = threading.Lock()
@@ -191,7 +191,7 @@ class _Board:
             since = self._busy.get(name, (time.monotonic(), ""))[0]
             self._busy[name] = (since, printable(message))
 
-    def end(self, report: Report) -> None:
+    def end(self, report: SyncReport) -> None:
         """A project is done."""
         with self._lock:
             self._busy.pop(report.name, None)
@@ -224,12 +224,12 @@ def _counts(states: Mapping[State, int]) -> str:
 # ---------------------------------------------------------------- what came of it
 
 
-def told(report: Report) -> str:
+def told(report: SyncReport) -> str:
     """What there is to say of a project beside its state."""
     return printable(report.error or _TOLD.get(report.state, report.why))
 
 
-def _conclude(settings: Settings, reports: Sequence[Report], as_json: bool) -> None:
+def _conclude(settings: Settings, reports: Sequence[SyncReport], as_json: bool) -> None:
     """Show the reports; raise what gives `pit` its exit code."""
     failed = [each for each in reports if each.state is State.FAILED]
     stale = [each for each in reports if each.state is State.STALE]
@@ -244,7 +244,7 @@ def _conclude(settings: Settings, reports: Sequence[Report], as_json: bool) -> N
         raise RunNotSuccessful("some environments are stale", _EXIT_STALE)
 
 
-def _view(report: Report) -> EnvironmentView:
+def _view(report: SyncReport) -> EnvironmentView:
     made = report.environment
     return EnvironmentView(
         project=report.name,
@@ -261,7 +261,10 @@ def _view(report: Report) -> EnvironmentView:
 
 
 def _say(
-    settings: Settings, reports: Sequence[Report], failed: Sequence[Report], stale: Sequence[Report]
+    settings: Settings,
+    reports: Sequence[SyncReport],
+    failed: Sequence[SyncReport],
+    stale: Sequence[SyncReport],
 ) -> None:
     console = settings.console
     if console.is_terminal or stale:
@@ -281,7 +284,7 @@ def _say(
         console.note(f"Build {them} with: {settings.again(f'sync{names}')}")
 
 
-def _table(console: Console, reports: Sequence[Report]) -> None:
+def _table(console: Console, reports: Sequence[SyncReport]) -> None:
     columns = (
         Column("PROJECT", flexible=True),
         Column("STATE"),

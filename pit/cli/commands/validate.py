@@ -13,11 +13,10 @@ import msgspec
 
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import count
-from pit.config import workspace as spec
 from pit.config.keys.runners import BASH, PYTHON, SQL
 from pit.config.misplaced import misplaced
 from pit.config.project import FILE
-from pit.config.workspace import Workspace
+from pit.config.workspace import PROJECTS, Workspace, no_projects
 from pit.errors import InvalidConfig, nearest
 from pit.model import Dag, Problem, Record, Task, TaskType, WorkspaceConfig
 
@@ -47,7 +46,7 @@ def validate(settings: Settings, as_json: bool) -> None:
     config = settings.config()
     workspace = settings.workspace()
     if not workspace.projects:
-        raise spec.no_projects(config.root)
+        raise no_projects(config.root)
     of_secrets, warnings, remarks = _of_secrets(config, workspace)
     ahead = _of_files(workspace)
     problems = (
@@ -116,7 +115,7 @@ def _no_projects(root: Path) -> Iterator[str]:
         yield f"{stray.sentence} ({stray.command})"
     told = {stray.file.parent for stray in strays}
     above = {folder.parent for folder in told}
-    for folder in sorted((root / spec.PROJECTS).iterdir()):
+    for folder in sorted((root / PROJECTS).iterdir()):
         if folder.name.startswith((".", "_")) or not folder.is_dir() or (folder / FILE).exists():
             continue
         if folder in above or folder.parent in told:
@@ -125,7 +124,7 @@ def _no_projects(root: Path) -> Iterator[str]:
         with suppress(OSError):
             near = nearest(FILE, os.listdir(folder))
         have = f"{near} where {FILE} is looked for" if near else f"no {FILE}"
-        yield f"{spec.PROJECTS}/{folder.name} is not a project: it has {have}"
+        yield f"{PROJECTS}/{folder.name} is not a project: it has {have}"
 
 
 def notes(dag: Dag) -> list[str]:

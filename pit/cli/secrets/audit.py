@@ -14,7 +14,7 @@ from pit.cli.terminal.console import Cell, Column, moment
 from pit.errors import BadArgument
 from pit.model import Record, Verdict
 from pit.state.store.store import Store
-from pit.state.store.tables.audit import Change, RequestRow
+from pit.state.store.tables.audit import RequestRow, SecretChange
 from pit.text import durations
 
 _STYLES = {Verdict.REFUSED: "red", Verdict.UNKNOWN: "yellow", Verdict.GRANTED: ""}
@@ -25,7 +25,7 @@ class Audited(Record):
     """The shape of `pit secrets audit --json`: in each list the latest first."""
 
     requests: tuple[RequestRow, ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SecretChange, ...] = ()
 
 
 class Filter(Record):
@@ -91,7 +91,7 @@ def _found(store: Store, wanted: Filter) -> Audited:
         since=wanted.since,
         limit=wanted.limit,
     )
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SecretChange, ...] = ()
     if run is None and wanted.task is None:
         changes = store.changes(
             scope=wanted.dag, name=wanted.key, since=wanted.since, limit=wanted.limit
@@ -126,7 +126,7 @@ def _request(row: RequestRow) -> list[Cell]:
     return [Cell(moment(row.at)), Cell(who), what, Cell(row.key), Cell(row.run)]
 
 
-def _change(row: Change) -> list[Cell]:
+def _change(row: SecretChange) -> list[Cell]:
     secret = f"{row.scope}.{row.name}" if row.scope else row.note or row.name
     what = row.what.replace("_", " ")
     return [Cell(moment(row.at)), Cell(row.who or "?"), Cell(what), Cell(secret), Cell(row.file)]

@@ -15,7 +15,7 @@ from pit.model import WorkspaceConfig
 from pit.state.secrets import recipients
 from pit.state.secrets.identities import PASSPHRASE, Source
 from pit.state.secrets.secretfile import ACL, Content, Place, Structure, parse, structure
-from pit.state.store.tables.audit import Change
+from pit.state.store.tables.audit import SecretChange
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ class Context:
 
         at, who = time.time(), whoami()
         rows = [
-            Change(at=at, who=who, what=what, scope=scope, name=name, file=str(path), note=note)
+            SecretChange(
+                at=at, who=who, what=what, scope=scope, name=name, file=str(path), note=note
+            )
             for what, scope, name in changes
         ]
         if not rows or not self._has_history():

@@ -13,7 +13,7 @@ import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -117,17 +117,10 @@ def _private_folder(context: Context) -> Iterator[Path]:
         context.settings.console.warning(
             f"no in-memory folder is available: while you edit, the text is on disk in {folder}"
         )
-    try:
+    with ExitStack() as stack:
+        stack.callback(lock.release)
+        stack.push(lambda kind, *_: None if kind is _Stranded else remove_tree(folder))
         yield folder
-    except _Stranded:
-        raise
-    except BaseException:
-        remove_tree(folder)
-        raise
-    else:
-        remove_tree(folder)
-    finally:
-        lock.release()
 
 
 def _warn_of_leftovers(context: Context, where: Path) -> None:
@@ -160,14 +153,10 @@ class Session:
     def work(self, file: Path) -> None:
         """Let the text be edited in `file` until it can be used, or is given up and kept."""
         replace.create(file, self._draft)
-        try:
+        with ExitStack() as stack:
+            stack.push(lambda _kind, error, _trace: self._keep(file, error) if error else None)
             while not self._edited(file):
                 pass
-        except _Stranded:
-            raise
-        except BaseException as error:
-            self._keep(file, error)
-            raise
 
     def _edited(self, file: Path) -> bool:
         """Whether the edit came to an end: saved, or nothing to save."""

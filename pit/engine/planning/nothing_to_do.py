@@ -47,7 +47,7 @@ class Question(Record):
     began: int
 
 
-class Answer(Record):
+class NothingToDo(Record):
     """There is nothing to do. `kept` says whether the stamp may be asked the next time.
 
     `chosen` are the tasks, `dag` all that there are, with the dependencies that inputs imply.
@@ -61,7 +61,7 @@ class Answer(Record):
     stale: StaleUpstream | None = None
 
 
-def answer(question: Question, memory: Memory, capture: Capture) -> Answer | None:
+def answer(question: Question, memory: Memory, capture: Capture) -> NothingToDo | None:
     """The answer where everything is current; None where something is not, or cannot be told."""
     try:
         return _answered(question, memory, capture)
@@ -69,7 +69,7 @@ def answer(question: Question, memory: Memory, capture: Capture) -> Answer | Non
         return None  # whatever it is, a real run meets it again and says it properly
 
 
-def _answered(question: Question, memory: Memory, capture: Capture) -> Answer | None:
+def _answered(question: Question, memory: Memory, capture: Capture) -> NothingToDo | None:
     dag, config = question.dag, question.config
     mark, reads = memory.mark(dag.name), Reads()
     reads.facts |= stamp.facts(comparison.VERSION)
@@ -110,7 +110,7 @@ def _answered(question: Question, memory: Memory, capture: Capture) -> Answer | 
             reads.identity(file)
         if asks(task):
             reads.unwatched = "a database was asked"
-    return Answer(
+    return NothingToDo(
         stamp=stamp.of(
             reads,
             dag=dag.name,

@@ -103,15 +103,18 @@ class Lifetime:
         """The run's folder, lock, guardian, signals and row; whatever happens, it gets an end."""
         with self.stack:
             self._open()
-            try:
+            with ExitStack() as stack:
+                stack.callback(self.end_processes)
+                stack.push(self._closed)
                 self._tell_start()
                 yield
-            except BaseException as error:
-                self._failed(error)
-                if not self._is_cancellation(error):
-                    raise
-            finally:
-                self.end_processes()
+
+    def _closed(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Tells what has ended the block; whether that was a signal, and all is said."""
+        if error is None:
+            return False
+        self._failed(error)
+        return self._is_cancellation(error)
 
     def _open(self) -> None:
         runs_dir, dag = self.request.config.runs_dir, self.request.dag.name

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -40,8 +39,8 @@ class Many(Record):
 class Judging:
     """Judges tasks in at most `size` threads, which are started when needed.
 
-    `judge` answers for one task, with a message, and never raises; `recall` is told before which
-    tasks come next, so that what is known of them is fetched together.
+    `judge` answers for one task, with a message; `recall` is told before which tasks come next, so
+    that what is known of them is fetched together. Neither ever raises.
     """
 
     def __init__(
@@ -142,8 +141,7 @@ class Judging:
         with self._turn:
             if not self._recalled and self._asked:
                 batch = [self._asked.popleft() for _ in range(min(_BATCH, len(self._asked)))]
-                with suppress(Exception):  # then each is judged without, which says what is wrong
-                    self._recall(batch)
+                self._recall(batch)
                 self._recalled.extend(batch)
             if not self._recalled:
                 return None

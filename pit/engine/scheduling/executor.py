@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pit.engine.scheduling.checker import Judging
 from pit.engine.staleness.planner import Decision
 from pit.errors import PitError
 from pit.model import Order, Outcome, Reason, Record, TaskRecord
 from pit.work import attempts
+
+T = TypeVar("T")
+F = TypeVar("F")
 
 
 class Finished(Record):
@@ -71,7 +74,8 @@ class Threads:
         recall: Callable[[Sequence[str]], None] = lambda tasks: None,
     ) -> None:
         self._perform, self._judge = perform, judge
-        self._judging = Judging(self._judged, mailbox, size, recall)
+        self._recall = recall
+        self._judging = Judging(self._judged, mailbox, size, self._recalled)
         self._mailbox = mailbox
         self._size = size
         self._work: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
@@ -110,10 +114,8 @@ class Threads:
 
     def _performed(self, order: Order) -> Finished:
         started, begun = time.time(), time.monotonic()
-        try:
-            return self._perform(order)
-        # A defect in one attempt must end that task, never hang the run that waits for it.
-        except Exception as error:
+
+        def failed(error: Exception) -> Finished:
             reason, sentence = _told(error)
             outcome = Outcome(
                 started_at=started,
@@ -125,13 +127,19 @@ class Threads:
             )
             return Finished(order=order, outcome=outcome)
 
+        return _answered(lambda: self._perform(order), failed)
+
     def _judged(self, task: str) -> Judged | Broken:
-        try:
-            return Judged(task=task, decision=self._judge(task))
-        # As above: an unreadable input fails the task that declares it, not the run.
-        except Exception as error:
+        # An unreadable input fails the task that declares it, not the run.
+        def failed(error: Exception) -> Broken:
             reason, sentence = _told(error)
             return Broken(task=task, error=sentence, reason=reason)
+
+        return _answered(lambda: Judged(task=task, decision=self._judge(task)), failed)
+
+    def _recalled(self, tasks: Sequence[str]) -> None:
+        # If it fails, each is judged without, which says what is wrong.
+        _answered(lambda: self._recall(tasks), lambda error: None)
 
     def close(self) -> None:
         """End the threads once their work is done."""
@@ -140,6 +148,15 @@ class Threads:
             self._work.put(None)
         for thread in self._threads:
             thread.join()
+
+
+def _answered(work: Callable[[], T], failed: Callable[[Exception], F]) -> T | F:
+    """What the work returns; of its errors what `failed` makes: a thread always answers."""
+    try:
+        return work()
+    # A defect in one attempt must end that task, never hang the run that waits for it.
+    except Exception as error:
+        return failed(error)
 
 
 def _told(error: Exception) -> tuple[Reason, str]:

@@ -34,12 +34,12 @@ def url(secrets: Secrets | None, dag: str, name: str | None) -> str | None:
 
 def urls(secrets: Secrets | None, dag: str, keys: Iterable[str], workspace: Path) -> dict[str, str]:
     """Those of the secrets that are database URLs, or whose fields make one, by key."""
-    from pit.sql.connection import urls as connect
+    from pit.sql.connection.urls import parse
 
     found = {key: text for key in keys if (text := url(secrets, dag, key)) is not None}
     for key, text in list(found.items()):
         try:
-            connect.parse(text, workspace)
+            parse(text, workspace)
         except (PitError, ValueError):
             del found[key]
     return found

@@ -164,9 +164,9 @@ class Fingerprints:
         return {key: self._identity(url) for key, url in urls.items()}
 
     def _identity(self, url: str) -> str:
-        from pit.sql.connection import urls as connect  # most runs have no database
+        from pit.sql.connection.urls import identity, parse  # most runs have no database
 
-        return connect.identity(connect.parse(url, self._view.workspace))
+        return identity(parse(url, self._view.workspace))
 
     def files(self, task: Task) -> tuple[str, ...]:
         """The files of the databases that a task works on, as far as they are in files."""
@@ -177,9 +177,9 @@ class Fingerprints:
         ]
         if not urls:
             return ()
-        from pit.sql.connection import urls as connect
+        from pit.sql.connection.urls import parse
 
-        found = [connect.parse(each, self._view.workspace) for each in urls]
+        found = [parse(each, self._view.workspace) for each in urls]
         return tuple(dict.fromkeys(each.path for each in found if each.path and not each.in_memory))
 
     def maker(self, task: Task, place: str) -> str:

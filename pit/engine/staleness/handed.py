@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from pit.errors import on_error
 from pit.fs import atomic, copying
 from pit.model import FileMark, TaskRecord
 from pit.project.digest import Digests, digest_bytes
@@ -129,18 +130,15 @@ def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = atomic.beside(target)
     try:
-        with open(source, "rb") as there, open(temporary, "wb") as here:
-            info = os.fstat(there.fileno())
-            copying.contents(there.fileno(), here.fileno(), info, lambda: None)
-        os.chmod(temporary, stat.S_IMODE(info.st_mode))
-        os.utime(temporary, ns=(info.st_atime_ns, info.st_mtime_ns))
-        os.rename(temporary, target)
+        with on_error(lambda: temporary.unlink(missing_ok=True)):
+            with open(source, "rb") as there, open(temporary, "wb") as here:
+                info = os.fstat(there.fileno())
+                copying.contents(there.fileno(), here.fileno(), info, lambda: None)
+            os.chmod(temporary, stat.S_IMODE(info.st_mode))
+            os.utime(temporary, ns=(info.st_atime_ns, info.st_mtime_ns))
+            os.rename(temporary, target)
     except copying.SourceFailed as error:
-        temporary.unlink(missing_ok=True)
         raise error.cause from None
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _data(runs_dir: Path, run: str) -> Path:

@@ -17,8 +17,7 @@ from msgspec.structs import replace
 from pit.config.dag import graph
 from pit.config.dag.dataflow import makes
 from pit.config.keys.movement import may_be_handed_on
-from pit.engine.staleness import comparison as current
-from pit.engine.staleness import earlier, handed
+from pit.engine.staleness import comparison, earlier, handed
 from pit.engine.staleness.comparison import Change, Kind
 from pit.engine.staleness.earlier import Earlier
 from pit.engine.staleness.fingerprint import Databases, Fingerprints, Surroundings
@@ -44,7 +43,7 @@ class Success(Protocol):
         """How long the work took."""
 
 
-class Memory(current.Records, handed.Values, earlier.Memory, Protocol):
+class Memory(comparison.Records, handed.Values, earlier.Memory, Protocol):
     """The store as the planner needs it."""
 
     def records_for(self, dag: str, wanted: Mapping[str, str]) -> Mapping[str, TaskRecord]:
@@ -198,9 +197,9 @@ class Planner:
         values = handed.values_of(run, name, self._memory) if needed else {}
         self.fingerprints.note(name, run, handed=values)
         task = self._tasks.get(name)
-        if task is None or not needed or not current.is_tracked(task):
+        if task is None or not needed or not comparison.is_tracked(task):
             return
-        record = self.record(self._dag.name, name, current.params_key(task, self.target.params))
+        record = self.record(self._dag.name, name, comparison.params_key(task, self.target.params))
         if record is None:
             return
         left = record.fingerprint.products | record.fingerprint.handed
@@ -213,9 +212,9 @@ class Planner:
     def done_before(self, name: str, run: str) -> None:
         """A task that an earlier run, which this one continues, has done."""
         task = self._tasks[name]
-        key = current.params_key(task, self.target.params)
+        key = comparison.params_key(task, self.target.params)
         record = self.record(self._dag.name, name, key)
-        if record is not None and record.run == run and current.is_tracked(task):
+        if record is not None and record.run == run and comparison.is_tracked(task):
             self._lend(record)
         else:
             self.unrecorded[name] = run
@@ -243,7 +242,7 @@ class Planner:
     def recall(self, names: Sequence[str]) -> None:
         """Fetch the records of tasks that are decided next, which is much faster together."""
         params = self.target.params
-        wanted = {name: current.params_key(self._tasks[name], params) for name in names}
+        wanted = {name: comparison.params_key(self._tasks[name], params) for name in names}
         found = self._memory.records_for(self._dag.name, wanted)
         self._recalled |= {name: found.get(name) for name in names}
 
@@ -290,7 +289,7 @@ class Planner:
         chosen = [name for name in order if name in self.target.chosen]
         for at in range(0, len(chosen), _MANY):
             batch = chosen[at : at + _MANY]
-            self.recall([name for name in batch if current.is_tracked(self._tasks[name])])
+            self.recall([name for name in batch if comparison.is_tracked(self._tasks[name])])
             yield from batch
 
     def decide(self, name: str) -> Decision:
@@ -314,7 +313,7 @@ class Planner:
         if self._forced and self._number is None:
             changes: tuple[Change, ...] = (Change(kind=Kind.FORCED),)
             return Decision(task=task.name, action=Action.RUN, changes=changes, after=after)
-        if not current.is_tracked(task):
+        if not comparison.is_tracked(task):
             kind = Kind.ALWAYS if task.always else Kind.UNTRACKED
             changes = (Change(kind=kind),)
             return Decision(task=task.name, action=Action.RUN, changes=changes, after=after)
@@ -331,7 +330,7 @@ class Planner:
     def _compared(self, task: Task) -> Decision:
         verdict = compared(
             task,
-            current.params_key(task, self.target.params),
+            comparison.params_key(task, self.target.params),
             self.fingerprints,
             self,
             self._dag.name,

@@ -43,7 +43,7 @@ class Project(Record):
     folder: Path
 
 
-class Report(Record):
+class SyncReport(Record):
     """How one project's environment stands.
 
     `why` is why it had to be built, or is stale; `error` and `hint` say why it could not be, and
@@ -69,11 +69,11 @@ class Site(Record):
     cancelled: Callable[[], bool] = lambda: False
 
 
-def checked(project: Project, site: Site) -> Report:
+def checked(project: Project, site: Site) -> SyncReport:
     """How a project's environment stands; nothing is built and nothing is locked."""
     began = time.monotonic()
     found = environment.standing(project.folder, site.cache_dir, site.capture)
-    return Report(
+    return SyncReport(
         name=project.name,
         state=State.STALE if found.environment is None else _state(found.environment),
         why=found.why,
@@ -82,7 +82,7 @@ def checked(project: Project, site: Site) -> Report:
     )
 
 
-def synced(projects: Sequence[Project], site: Site) -> Iterator[Report]:
+def synced(projects: Sequence[Project], site: Site) -> Iterator[SyncReport]:
     """Bring environments up to date, four at a time; each report comes when it is known.
 
     `site.tell` is called with a project's name and what is being done, from several threads.
@@ -93,14 +93,14 @@ def synced(projects: Sequence[Project], site: Site) -> Iterator[Report]:
             yield done.result()
 
 
-def _synced(project: Project, site: Site) -> Report:
+def _synced(project: Project, site: Site) -> SyncReport:
     began = time.monotonic()
     transcript = _Transcript(site.capture)
     log = site.cache_dir / "envs" / f"{project.name}.log"
     why = ""
     try:
         if site.cancelled():
-            return Report(name=project.name, state=State.CANCELLED)
+            return SyncReport(name=project.name, state=State.CANCELLED)
         why = environment.standing(project.folder, site.cache_dir, transcript, anew=True).why
         found = environment.python_environment(
             project.folder,
@@ -111,8 +111,8 @@ def _synced(project: Project, site: Site) -> Report:
         )
     except (PitError, OSError) as error:
         if site.cancelled():
-            return Report(name=project.name, state=State.CANCELLED, why=why)
-        return Report(
+            return SyncReport(name=project.name, state=State.CANCELLED, why=why)
+        return SyncReport(
             name=project.name,
             state=State.FAILED,
             why=why,
@@ -123,7 +123,7 @@ def _synced(project: Project, site: Site) -> Report:
         )
     with suppress(OSError):
         log.unlink()
-    return Report(
+    return SyncReport(
         name=project.name,
         state=State.BUILT if why else _state(found),
         why=why,

@@ -24,7 +24,7 @@ from pit.sql.drivers.duck_errors import TOLD_AS_JSON, busy, failure
 from pit.sql.drivers.files import SIBLING, make_room
 from pit.sql.text import table
 from pit.sql.text.dialect import DUCKDB
-from pit.sql.text.places import Place, align, cut, point
+from pit.sql.text.places import Stretch, align, cut, point
 
 _BATCH = 10_000
 """How many rows of a result set are fetched at once, so that memory stays flat."""
@@ -172,7 +172,7 @@ def _query_of(tree: duckdb.Statement) -> str:
         return ""  # before 1.5.4, of what stands in for a PIVOT that is not the first statement
 
 
-def _places(text: str) -> list[Place]:
+def _places(text: str) -> list[Stretch]:
     comment = duckdb.token_type.comment
     return cut(text, [offset for offset, kind in duckdb.tokenize(text) if kind != comment])
 

@@ -28,7 +28,7 @@ from pit.sql.driver import (
     Unavailable,
 )
 from pit.sql.drivers.odbc_cancel import UnderWay
-from pit.sql.drivers.odbc_errors import Source, clean, told, unreached
+from pit.sql.drivers.odbc_errors import OdbcSource, clean, told, unreached
 from pit.sql.text import dialect, split, table
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def library() -> Any:
 
 
 def open_connection(
-    text: str, source: Source, hide: Callable[[str], str], timeout: int = CONNECT
+    text: str, source: OdbcSource, hide: Callable[[str], str], timeout: int = CONNECT
 ) -> pyodbc.Connection:
     """A connection that commits by itself; raises SqlFailure, without the text's secrets."""
     pyodbc = library()
@@ -82,7 +82,7 @@ class ODBC:
     def connect(self, database: Database, script: Sequence[Statement], tell: Tell) -> OdbcSession:
         """A session on a connection of its own."""
         driver = database.options.get("driver") or database.options.get("dsn", "")
-        source = Source(driver=driver, place=database.display)
+        source = OdbcSource(driver=driver, place=database.display)
         text = odbc_string.join(database.options)
         connection = open_connection(text, source, database.hide)
         return session(connection, source, script, tell, lambda clean: connection.close())
@@ -120,7 +120,7 @@ def _statement(batch: split.Batch) -> Statement:
 
 def session(
     connection: pyodbc.Connection,
-    source: Source,
+    source: OdbcSource,
     script: Sequence[Statement],
     tell: Tell,
     release: Callable[[bool], None],
@@ -150,7 +150,7 @@ class OdbcSession:
     def __init__(
         self,
         connection: pyodbc.Connection,
-        source: Source,
+        source: OdbcSource,
         product: dialect.Dialect,
         whole: Sequence[Statement],
         tell: Tell,

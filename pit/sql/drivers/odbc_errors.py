@@ -33,7 +33,7 @@ _GRAMMARS = {"sqlserver": split.TSQL, "postgres": split.POSTGRES, "sqlite": spli
 _SQLITE_BUSY = (5, 6)
 
 
-class Source(Record, frozen=True):
+class OdbcSource(Record, frozen=True):
     """Whom an error is about: the ODBC driver by its name, and the database as people see it."""
 
     driver: str
@@ -70,7 +70,7 @@ def clean(message: str) -> str:
 
 def told(
     error: pyodbc.Error,
-    source: Source,
+    source: OdbcSource,
     product: dialect.Dialect,
     text: str,
     statement: Statement | None,
@@ -139,7 +139,7 @@ _TRUST = (
 )
 
 
-def unreached(error: pyodbc.Error, source: Source, hide: Callable[[str], str]) -> Failure:
+def unreached(error: pyodbc.Error, source: OdbcSource, hide: Callable[[str], str]) -> Failure:
     """A connection that could not be made."""
     read = _read(error)
     words = " ".join(read.text.split())

@@ -20,7 +20,7 @@ from pit.sql.connection import odbc_string
 from pit.sql.connection.urls import Database
 from pit.sql.driver import Statement, Tell, Unavailable
 from pit.sql.drivers import odbc
-from pit.sql.drivers.odbc_errors import Source
+from pit.sql.drivers.odbc_errors import OdbcSource
 from pit.sql.drivers.pool import Pool
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class SQLServer:
     ) -> odbc.OdbcSession:
         """A session on a connection that is as good as new."""
         choice = choose(database, odbc.library().drivers(), carried_driver())
-        source = Source(driver=choice.name, place=database.display)
+        source = OdbcSource(driver=choice.name, place=database.display)
         connection = self._pool.take(database.key)
         if connection is None or not _lives(connection):
             text = connection_text(database, choice)

@@ -14,7 +14,7 @@ from pit.model import Record
 from pit.sql.text.table import clip, visible, width
 
 
-class Place(Record, frozen=True):
+class Stretch(Record, frozen=True):
     """A stretch of a script between semicolons: `line` of its first word, `above` of its start.
 
     `text` begins at the first word, `raw` right behind the semicolon before.
@@ -26,10 +26,10 @@ class Place(Record, frozen=True):
     raw: str
 
 
-def cut(text: str, words: Sequence[int]) -> list[Place]:
+def cut(text: str, words: Sequence[int]) -> list[Stretch]:
     """The stretches that hold a word; `words` are the byte offsets of the text's tokens."""
     data = text.encode()
-    places: list[Place] = []
+    places: list[Stretch] = []
     line, start, first = 1, 0, -1
     for offset in (*words, len(data)):
         if offset < len(data) and data[offset] != ord(";"):
@@ -42,8 +42,8 @@ def cut(text: str, words: Sequence[int]) -> list[Place]:
     return places
 
 
-def _place(data: bytes, line: int, start: int, first: int, end: int) -> Place:
-    return Place(
+def _place(data: bytes, line: int, start: int, first: int, end: int) -> Stretch:
+    return Stretch(
         line=line + data.count(b"\n", start, first),
         above=line,
         text=data[first:end].decode().rstrip(),
@@ -51,7 +51,7 @@ def _place(data: bytes, line: int, start: int, first: int, end: int) -> Place:
     )
 
 
-def align(places: Sequence[Place], queries: Sequence[str]) -> Iterator[tuple[Place, bool]]:
+def align(places: Sequence[Stretch], queries: Sequence[str]) -> Iterator[tuple[Stretch, bool]]:
     """For each query its place, and whether it is the very text that stands there."""
     found = list(_equal(places, queries))
     low = 0
@@ -66,7 +66,7 @@ def align(places: Sequence[Place], queries: Sequence[str]) -> Iterator[tuple[Pla
             yield places[max(nearest, 0)], False
 
 
-def _equal(places: Sequence[Place], queries: Sequence[str]) -> Iterator[int | None]:
+def _equal(places: Sequence[Stretch], queries: Sequence[str]) -> Iterator[int | None]:
     """For each query the next place with the same text, or None."""
     at = 0
     known = {_bare(place.raw) for place in places}

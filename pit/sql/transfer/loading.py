@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 from msgspec.structs import replace
 
+from pit.errors import on_error
 from pit.model import LoadMode
 from pit.sql import protocol
 from pit.sql.changes import Changes, Loaded
@@ -113,16 +114,16 @@ class Loading:
         self._stop.heed()
         sink.begin()
         try:
-            counts, rejected = self._done(sink, reader)
-            self._stop.heed()
-            reader.prove(counts.read, rejected, self._stop.heed)
-            self._commit(sink)
-        except BaseException as error:
-            sink.roll_back()
+            with on_error(sink.roll_back):
+                counts, rejected = self._done(sink, reader)
+                self._stop.heed()
+                reader.prove(counts.read, rejected, self._stop.heed)
+                self._commit(sink)
+        except (SqlFailure, duckdb.Error) as error:
             raise self._met(error, reader) from None
         return counts, rejected
 
-    def _met(self, error: BaseException, reader: Reader) -> BaseException:
+    def _met(self, error: Exception, reader: Reader) -> BaseException:
         """An error after which all was undone; one of having met others says so."""
         told = reader.told(error, self._stop.heed) if isinstance(error, duckdb.Error) else error
         if not isinstance(told, SqlFailure):

@@ -24,7 +24,7 @@ from pit.sql.transfer.reading.files import refused
 from pit.sql.transfer.reading.reader import prepared, private
 from pit.sql.transfer.types import kind, of_sqlite
 from pit.sql.transfer.writing.postgres_columns import QueryColumn, described
-from pit.sql.transfer.writing.spool import Clock, Column, Instant, Moment, Spool, of_odbc
+from pit.sql.transfer.writing.spool import Column, Instant, Moment, Spool, TimeOfDay, of_odbc
 from pit.sql.transfer.writing.stored import copied, form_of, said
 
 _TIMESTAMP, _TIME, _DATETIMEOFFSET = 93, -154, -155
@@ -287,9 +287,9 @@ def _moment(data: bytes | None) -> Moment | None:
     return Moment(text)
 
 
-def _clock(data: bytes | None) -> Clock | None:
+def _clock(data: bytes | None) -> TimeOfDay | None:
     """A time; the driver aligns the nanoseconds."""
     if data is None:
         return None
     hour, minute, second, nanos = struct.unpack("<3h2xI", data)
-    return Clock(f"{hour:02d}:{minute:02d}:{second:02d}.{nanos:09d}")
+    return TimeOfDay(f"{hour:02d}:{minute:02d}:{second:02d}.{nanos:09d}")

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pit.errors import DiskFull, PitError, StoreUnavailable
+from pit.errors import DiskFull, PitError, StoreUnavailable, on_error
 from pit.fs.files import MAKE_ROOM, close_to_others, create_file, failure, make_folder
 from pit.state.store import migrations
 from pit.state.store.reserve import has_room
@@ -131,12 +131,9 @@ class Database:
         """A durable unit of work: committed at its end, rolled back if anything is raised."""
         with self._turn, explaining(self.path):
             patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
-            try:
+            with on_error(self._roll_back):
                 yield self._connection
                 self._connection.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -188,11 +185,8 @@ def open_for_writing(path: Path) -> Database:
         close_to_others(each)
     with explaining(path):
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
-        try:
+        with on_error(connection.close):
             _prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
     database = Database(path, connection)
     database.note_place()
     return database
@@ -266,15 +260,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with on_error(lambda: connection.in_transaction and connection.execute("ROLLBACK")):
         # Again under the lock: another process may have done it in the meantime.
         if not migrations.is_current(connection, path):
             migrations.migrate(connection)
         connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 # ------------------------------------------------------------------------------- for reading
@@ -296,12 +286,8 @@ def open_for_reading(path: Path) -> Database | None:
     except OSError as error:
         raise _cannot_open(error, path) from error
     connection = _readable(path)
-    with explaining(path):
-        try:
-            return _reader(path, connection)
-        except BaseException:
-            connection.close()
-            raise
+    with explaining(path), on_error(connection.close):
+        return _reader(path, connection)
 
 
 def _reader(path: Path, connection: sqlite3.Connection) -> Database | None:
@@ -351,11 +337,8 @@ def _unreadable(error: sqlite3.Error, path: Path) -> PitError:
 
 def _answering(uri: str) -> sqlite3.Connection:
     connection = _connect(uri)
-    try:
+    with on_error(connection.close):
         patiently(lambda: connection.execute("SELECT count(*) FROM sqlite_master").fetchone())
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 

@@ -29,7 +29,7 @@ from pit.state.store.tables import (
     snapshots,
     standings,
 )
-from pit.state.store.tables.audit import Change, RequestRow, ValueRow
+from pit.state.store.tables.audit import RequestRow, SecretChange, ValueRow
 from pit.state.store.tables.digests import Seen
 from pit.state.store.tables.history import (
     AttemptRow,
@@ -260,11 +260,11 @@ class Store(AbstractContextManager["Store"]):
         name: str | None = None,
         since: float | None = None,
         limit: int | None = 50,
-    ) -> tuple[Change, ...]:
+    ) -> tuple[SecretChange, ...]:
         """What people did to secrets files, the latest first; `limit` None means all."""
         return audit.changes(self._database, scope=scope, name=name, since=since, limit=limit)
 
-    def add_changes(self, changes: Sequence[Change]) -> None:
+    def add_changes(self, changes: Sequence[SecretChange]) -> None:
         """Keeps what somebody did to a secrets file, durably."""
         audit.write_changes(self._database, changes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from pit.errors import DiskFull, PitError
+from pit.errors import DiskFull, PitError, on_error
 from pit.events import Event
 from pit.state.store.database import Database
 from pit.state.store.recording import record
@@ -113,11 +113,8 @@ class Writer:
         events = [self._queue.popleft() for _ in range(len(self._queue))]
         if not events:
             return
-        try:
+        with on_error(lambda: self._queue.extendleft(reversed(events))):
             self._commit(events)
-        except BaseException:
-            self._queue.extendleft(reversed(events))
-            raise
         self._alarm = None
 
     def _commit(self, events: list[Event]) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypedDict
 
+from pit.errors import on_error
 from pit.model import Reason, Record
 from pit.work.process import procfs
 from pit.work.process.cancel import Cancel as Cancel
@@ -107,15 +108,12 @@ class _Started:
         marker = marker or os.urandom(8).hex()
         variable, pipe = f"PIT_MARKER={marker}", os.fstat(files[1]).st_ino
         orphans.expect()
-        try:
+        with on_error(orphans.give_up):
             before = procfs.clock()
             self._popen, mark = _popen(argv, cwd, {**env, "PIT_MARKER": marker}, files)
             self.pid = self._popen.pid
             start = _start_time(self.pid, before)
             self._own = Own(self.pid, start, os.fsencode(variable), pipe, mark)
-        except BaseException:
-            orphans.give_up()
-            raise
         orphans.register(self._own)
         self.usage: resource.struct_rusage | None = None
         self._guardian = guardian
@@ -342,10 +340,8 @@ def _start(
     """Start a program whose output comes out of the handle that is returned with it."""
     reader, writer = os.pipe()
     try:
-        return _Started(argv, cwd, env, marker, (_null(), writer, writer), guardian), reader
-    except BaseException:
-        os.close(reader)
-        raise
+        with on_error(lambda: os.close(reader)):
+            return _Started(argv, cwd, env, marker, (_null(), writer, writer), guardian), reader
     finally:
         os.close(writer)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
+from pit.errors import on_error
 from pit.model import Reason
 from pit.work.process import procfs
 from pit.work.process.cancel import Cancel
@@ -87,20 +88,22 @@ class Output:
     def rest(self) -> None:
         """Say that no more comes for the moment."""
         if self._pausing is not None and self.failure is None:
-            try:
-                self._pausing.release()
-            except Exception as failure:  # as below: it is what handing the output on has raised
-                self.failure = failure
+            self._hand_on(self._pausing.release)
+
+    def _hand_on(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        # Any: it is the failure of whoever takes the output, and the tree must end before it
+        # is raised again.
+        except Exception as failure:
+            self.failure = failure
 
     def take(self) -> bool:
         """Read once, when something is there, and hand it on; False at the end."""
         view = self._buffer()
         count = os.readv(self.handle, [view])
         if count and self.failure is None:
-            try:
-                self._output(view[:count])
-            except Exception as failure:  # any: the tree must end before it is raised again
-                self.failure = failure
+            self._hand_on(lambda: self._output(view[:count]))
         if count >= _MUCH and not self._enlarged:
             self._enlarge()
         return count > 0
@@ -160,18 +163,19 @@ class Attendance:
     def attend(self) -> None:
         """Stay until the process and all that it started are gone and its output is read."""
         try:
-            self._watch()
-            if self.ending is not None or not orphans.quiet(self._started.pid):
-                self._end()
-            self._drain()
-        except BaseException:
-            self._grace, self._poll = 0.0, select.poll()
-            self._end()
-            raise
+            with on_error(self._end_at_once):
+                self._watch()
+                if self.ending is not None or not orphans.quiet(self._started.pid):
+                    self._end()
+                self._drain()
         finally:
             self._output.close()
             if self._exit_handle >= 0:
                 os.close(self._exit_handle)
+
+    def _end_at_once(self) -> None:
+        self._grace, self._poll = 0.0, select.poll()
+        self._end()
 
     def _watch(self) -> None:
         """Hand on output until the process ends, or has to be ended: then `ending` says why."""

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pit.errors import Refused
+from pit.errors import Refused, on_error
 from pit.fs import atomic
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -71,7 +71,7 @@ def _make_parents(root: str, real: str, name: str) -> None:
 def _descend(root: str, folder: str, *, make: bool = False) -> int:
     """A handle of a folder below `root`, reached without following a link."""
     handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with on_error(lambda: os.close(handle)):
         for part in os.path.relpath(folder, root).split(os.sep):
             if part in ("", "."):
                 continue
@@ -83,9 +83,6 @@ def _descend(root: str, folder: str, *, make: bool = False) -> int:
             inner = os.open(part, _FOLDER, dir_fd=handle)
             os.close(handle)
             handle = inner
-    except BaseException:
-        os.close(handle)
-        raise
     return handle
 
 
@@ -124,17 +121,18 @@ def writing(data: Path, path: Path) -> Iterator[BinaryIO]:
             handle = os.open(temporary, _NEW, 0o600, dir_fd=folder)
         except OSError as error:
             raise _refusal(error, name) from None
-        try:
+        with on_error(lambda: _remove(temporary, folder)):
             with open(handle, "wb") as file:
                 yield file
             try:
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except OSError as error:
                 raise _refusal(error, name) from None
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=folder)
-            raise
+
+
+def _remove(name: str, folder: int) -> None:
+    with suppress(OSError):
+        os.unlink(name, dir_fd=folder)
 
 
 def _refusal(error: OSError, name: str) -> Refused:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from pit.errors import Refused
+from pit.errors import Refused, on_error
 from pit.model import Load, Save
 from pit.work.masking import Masks
 from pit.work.process.cancel import Cancel
@@ -60,13 +60,10 @@ class Listener:
         self._waiting: list[Callable[[], None]] = []
         self._serving = 0
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
+        with on_error(self.sock.close):
             self.sock.setblocking(False)
             self.sock.bind(address)
             self.sock.listen(BACKLOG)
-        except BaseException:
-            self.sock.close()
-            raise
 
     def belongs_to(self, pid: int, start: int) -> None:
         """The task's process has started; only now can anybody be told from others."""
@@ -171,7 +168,7 @@ class RunningCall:
 
     @contextmanager
     def ending(self, stop: Callable[[], object]) -> Iterator[None]:
-        """While the block lasts, `stop` is called when `wait` would say False."""
+        """While the block lasts, `stop` is called when `wait` would say False; it never raises."""
         self._stops.append(stop)
         try:
             if self._stopped.is_set():
@@ -208,9 +205,7 @@ class RunningCall:
         """The attempt is over or the caller has hung up: nobody waits for this any more."""
         self._stopped.set()
         for stop in list(self._stops):
-            # Any: it is a connector's way to let go of something, and the others want theirs too.
-            with suppress(Exception):
-                stop()
+            stop()
 
     @property
     def stopped(self) -> bool:

@@ -65,20 +65,6 @@ def test_a_slow_one_holds_up_neither_the_others_nor_what_is_known() -> None:
     judging.close()
 
 
-def test_what_cannot_be_recalled_is_judged_all_the_same() -> None:
-    mailbox: SimpleQueue[Any] = SimpleQueue()
-
-    def recall(tasks: Sequence[str]) -> None:
-        raise OSError("the store cannot be read")
-
-    judging = Judging(lambda task: task, mailbox, 2, recall)
-    judging.ask("a")
-    assert answers(mailbox, 1) == ["a"]
-    judging.ask("b")
-    assert answers(mailbox, 1) == ["b"]
-    judging.close()
-
-
 def test_a_look_without_end_does_not_hold_up_the_end() -> None:
     mailbox: SimpleQueue[Any] = SimpleQueue()
     gate, begun = threading.Event(), threading.Event()

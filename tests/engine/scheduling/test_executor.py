@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from pit.engine.scheduling.executor import Broken, Finished, Threads
+from pit.engine.scheduling.executor import Broken, Finished, Judged, Threads
 from pit.model import Order, Reason
 
 ORDER = Order(run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd="", env={}, marker="")
@@ -50,3 +51,21 @@ def test_an_error_beside_the_work(error: Exception, reason: Reason, sentence: st
     assert (finished.outcome.reason, finished.outcome.error) == (reason, sentence)
     assert isinstance(broken, Broken)
     assert (broken.reason, broken.error) == (reason, sentence)
+
+
+def test_what_cannot_be_recalled_is_judged_all_the_same() -> None:
+    def recall(tasks: Sequence[str]) -> None:
+        raise ValueError("the store cannot be read")
+
+    def unused(order: Order) -> Finished:
+        raise AssertionError
+
+    decision: Any = object()
+    mailbox: SimpleQueue[Any] = SimpleQueue()
+    threads = Threads(unused, lambda task: decision, mailbox, 2, recall)
+    for name in ("a", "b"):
+        threads.judge(name)
+        judged = mailbox.get(timeout=60)
+        assert isinstance(judged, Judged)
+        assert judged.task == name
+    threads.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pit.project.python import environment, environments
-from pit.project.python.environments import AT_ONCE, Project, Report, Site, State
+from pit.project.python.environments import AT_ONCE, Project, Site, State, SyncReport
 
 PYPROJECT = '[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\n'
 
@@ -61,7 +61,7 @@ def workspace(root: Path, *names: str) -> list[Project]:
     return [Project(name=name, folder=root / name) for name in names]
 
 
-def by_name(reports: Sequence[Report]) -> dict[str, Report]:
+def by_name(reports: Sequence[SyncReport]) -> dict[str, SyncReport]:
     """The reports of some projects."""
     return {report.name: report for report in reports}
 

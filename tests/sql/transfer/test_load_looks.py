@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from pit.model import ColumnRule, Load, LoadMode
-from pit.sql import protocol as wire
+from pit.sql import protocol
 from pit.sql.changes import asked
 from pit.sql.connection import odbc_string
 from pit.sql.connection.urls import parse
@@ -120,7 +120,7 @@ def _csv(mover: Mover, keys: tuple[str, ...], value: int = 1) -> None:
 
 def _limited(mover: Mover, table: str) -> Done:
     """A load that may change its table by a fifth."""
-    order = wire.Load(
+    order = protocol.Load(
         id=0,
         script="load",
         database=parse(mover.url, mover.data),

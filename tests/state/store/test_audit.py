@@ -11,7 +11,7 @@ from pit.events import AttemptStarted, SecretRequested, ValueSet
 from pit.model import Verdict
 from pit.state.store import migrations
 from pit.state.store.store import Store
-from pit.state.store.tables.audit import Change
+from pit.state.store.tables.audit import SecretChange
 from tests.state.store.test_legacy import SCHEMA
 from tests.state.story import EPOCH, ended, run_id, started
 
@@ -81,7 +81,7 @@ def test_requests_and_values_go_with_their_run(store: Store) -> None:
     store.emit(ValueSet(run=run_id(1), at=EPOCH, task="extract", name="rows", value="1"))
     store.emit(ended(run_id(1)))
     store.barrier()
-    store.add_changes([Change(at=EPOCH, who="me", what="created", scope="global", name="db")])
+    store.add_changes([SecretChange(at=EPOCH, who="me", what="created", scope="global", name="db")])
     store.forget([run_id(1)])
     assert store.requests() == ()
     assert store.values(run_id(1)) == ()
@@ -128,7 +128,7 @@ def test_a_long_value_stays_whole(store: Store) -> None:
 
 def test_changes_are_found_by_scope_and_name(store: Store) -> None:
     rows = [
-        Change(at=EPOCH + at, who="me", what=what, scope=scope, name=name, file="/s.toml")
+        SecretChange(at=EPOCH + at, who="me", what=what, scope=scope, name=name, file="/s.toml")
         for at, (what, scope, name) in enumerate(
             [("created", "global", "a"), ("updated", "sales", "a"), ("deleted", "global", "b")]
         )

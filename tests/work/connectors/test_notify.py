@@ -13,11 +13,11 @@ import apprise
 import pytest
 
 from pit.errors import ConnectorFailed, MissingExtra, PitError, Refused
-from pit.work.connectors import notify as connector
+from pit.work.connectors import notify
 from tests.servers import http, smtp
 from tests.work.connectors.direct import DirectCall, logging_everything
 
-NOTIFY = connector.METHODS["notify"]
+NOTIFY = notify.METHODS["notify"]
 TOKEN = "t0ken-of-the-channel"
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pit.sql.connection.urls import Database
 from pit.sql.driver import CANCELLED, Busy, Failure, Session, SqlFailure
 from pit.sql.drivers.odbc_cancel import UnderWay
-from pit.sql.drivers.odbc_errors import Source, told
+from pit.sql.drivers.odbc_errors import OdbcSource, told
 from pit.sql.text import dialect
 from pit.sql.text.dialect import Table
 from pit.sql.transfer.tables.catalog import (
@@ -60,7 +60,7 @@ class OdbcSink:
         self.stages = self.dialect is dialect.SQLSERVER
         self._connection: pyodbc.Connection = session.native
         self._fast = _takes_arrays(self._connection)
-        self._source = Source(driver=database.kind, place=database.display)
+        self._source = OdbcSource(driver=database.kind, place=database.display)
         self._path = database.options.get("database", "")
         self._stop = threading.Event()
         self._under_way = UnderWay()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 
+from pit.errors import on_error
+
 _LOOK = 0.1
 """Seconds after which somebody who waits looks whether he is to end."""
 
@@ -35,13 +37,10 @@ class Queues:
             queue = self._queues.setdefault(thing, [])
             queue.append(ticket)
             served = _is_served(queue, ticket)
-        try:
+        with on_error(lambda: self._leave(thing, ticket)):
             if not served:
                 waits()
                 self._stand(queue, ticket, heed)
-        except BaseException:
-            self._leave(thing, ticket)
-            raise
         return lambda: self._leave(thing, ticket)
 
     def _stand(self, queue: list[_Ticket], ticket: _Ticket, heed: Callable[[], None]) -> None:

@@ -113,8 +113,8 @@ class _Numbered:
                 own = compute.add(numbers.slice(0, batch.num_rows), before)
                 before += batch.num_rows
                 yield pyarrow.RecordBatch.from_arrays([*batch.columns, own], schema=schema)
-        # DuckDB would tell of it with a traceback.
-        except Exception as error:
+        # What a result's stream raises; DuckDB would tell of it with a traceback.
+        except (pyarrow.ArrowException, OSError) as error:
             self.failure = error
             raise
 

@@ -52,7 +52,7 @@ class Moment(str):
     """A timestamp that a driver would hand over with fewer digits than it has: nine of a second."""
 
 
-class Clock(str):
+class TimeOfDay(str):
     """A time of day, likewise with nine digits of a second."""
 
 
@@ -105,7 +105,7 @@ class Column:
             case Instant():
                 self._fine = self._fine or value.fine
                 return str(value)
-            case Moment() | Clock():
+            case Moment() | TimeOfDay():
                 self._fine = self._fine or not value.endswith("000")
                 return str(value)
             case decimal.Decimal():
@@ -150,7 +150,7 @@ class Column:
         kinds = self.kinds
         if kinds == {Moment}:
             return "TIMESTAMP_NS" if self._fine else "TIMESTAMP"
-        if kinds == {Clock}:
+        if kinds == {TimeOfDay}:
             return "VARCHAR" if self._fine else "TIME"  # no file has nanoseconds of a day
         if kinds == {Instant}:
             return "VARCHAR" if self._fine else "TIMESTAMP WITH TIME ZONE"
@@ -275,7 +275,7 @@ _WORDS: dict[type, str] = {
     datetime.time: "a time",
     datetime.datetime: "a timestamp",
     Moment: "a timestamp",
-    Clock: "a time",
+    TimeOfDay: "a time",
     Instant: "a timestamp with its offset",
     bytes: "binary data",
     bytearray: "binary data",

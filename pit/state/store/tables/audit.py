@@ -41,7 +41,7 @@ class RequestRow(Record, frozen=True):
     count: int
 
 
-class Change(Record, frozen=True):
+class SecretChange(Record, frozen=True):
     """What a person did to the secrets: `who` is the user of the operating system.
 
     `what` is created, updated, deleted, read, edited, encrypted, decrypted, rotated, key_made,
@@ -83,7 +83,7 @@ def write_values(connection: sqlite3.Connection, events: Sequence[ValueSet]) -> 
     connection.executemany(_VALUE, rows)
 
 
-def write_changes(database: Database, changes: Sequence[Change]) -> None:
+def write_changes(database: Database, changes: Sequence[SecretChange]) -> None:
     """Keeps what a person did, durably."""
     rows = [
         (c.at, unbroken(c.who), c.what, *map(unbroken, (c.scope, c.name, c.file, c.note)))
@@ -141,7 +141,7 @@ def changes(
     name: str | None = None,
     since: float | None = None,
     limit: int | None = 50,
-) -> tuple[Change, ...]:
+) -> tuple[SecretChange, ...]:
     """What people did to secrets, the latest first; `limit` None means all."""
     where, values = _where({"scope = ?": scope, "name = ?": name, "at >= ?": since})
     found = database.query(
@@ -150,7 +150,7 @@ def changes(
         (*values, -1 if limit is None else limit),
     )
     return tuple(
-        Change(at=at, who=who, what=what, scope=of, name=entry, file=file, note=note)
+        SecretChange(at=at, who=who, what=what, scope=of, name=entry, file=file, note=note)
         for at, who, what, of, entry, file, note in found
     )
 

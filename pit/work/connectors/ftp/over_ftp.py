@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
-from pit.errors import ConnectorFailed, Refused
+from pit.errors import ConnectorFailed, Refused, on_error
 from pit.work.connectors.fields import clean, reason
 from pit.work.connectors.ftp.remote import CHUNK, Absent, Account, Entry, Lost, checked_name, joined
 
@@ -58,14 +58,11 @@ class _Explicit(_Plain, ftplib.FTP_TLS):
         connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
         control = self.sock
         session = control.session if isinstance(control, ssl.SSLSocket) else None
-        try:
+        with on_error(connection.close):
             return (
                 self.context.wrap_socket(connection, server_hostname=self.host, session=session),
                 size,
             )
-        except BaseException:
-            connection.close()
-            raise
 
 
 class _Implicit(_Explicit):
@@ -82,11 +79,8 @@ class _Implicit(_Explicit):
         self.host, self.port, self.timeout = host, port, timeout
         plain = socket.create_connection((host, port), timeout)
         self.af = plain.family
-        try:
+        with on_error(plain.close):
             self.sock = self.context.wrap_socket(plain, server_hostname=host)
-        except BaseException:
-            plain.close()
-            raise
         self.file = self.sock.makefile("r", encoding=self.encoding)
         self.welcome = self.getresp()
         return self.welcome
@@ -100,11 +94,8 @@ class FtpRemote:
         self._carrier: socket.socket | None = None
         self._ftp = _made(account)
         self._features: dict[str, str] = {}
-        try:
+        with on_error(self._ftp.close):
             self._log_in()
-        except BaseException:
-            self._ftp.close()
-            raise
 
     # ------------------------------------------------------------------------ the connection
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pit.errors import ConnectorFailed, MissingExtra, Refused
+from pit.errors import ConnectorFailed, MissingExtra, Refused, on_error
 from pit.work.connectors.fields import Fields, clean, reason
 from pit.work.connectors.ftp.remote import Absent, Account, Entry, Lost, checked_name, joined
 from pit.work.connectors.loggers import silence
@@ -55,11 +55,8 @@ class SftpRemote:
         # What is still under way when a connection goes would be complained about on stderr.
         self._runner.get_loop().set_exception_handler(lambda loop, context: None)
         self._connection: asyncssh.SSHClientConnection | None = None
-        try:
+        with on_error(self.close):
             self._client = self._log_in(_Trust(self._ssh, account))
-        except BaseException:
-            self.close()
-            raise
 
     # ------------------------------------------------------------------------ the connection
 
@@ -231,14 +228,11 @@ class SftpRemote:
         """Write a file."""
         with self._told("writing", path):
             file = self._do(_awaited(self._client.open(path, "wb")))
-            try:
+            with on_error(lambda: self._leave(file)):
                 for chunk in chunks:
                     self._do(file.write(chunk))
                 # A server reports a full disk here at the latest.
                 self._do(file.close())
-            except BaseException:
-                self._leave(file)
-                raise
 
     def _leave(self, file: asyncssh.SFTPClientFile) -> None:
         with suppress(OSError, TimeoutError, self._ssh.Error, ConnectorFailed):

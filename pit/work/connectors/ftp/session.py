@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from time import monotonic
 from typing import TypeVar
 
+from pit.errors import on_error
 from pit.work.connectors.attended import attended
 from pit.work.connectors.fields import Fields
 from pit.work.connectors.ftp.remote import FORM, Account, Remote, account
@@ -50,15 +51,12 @@ class Session(AbstractContextManager["Session"]):
         )
 
     def _work(self, work: Callable[[Remote], T]) -> T:
-        try:
+        with on_error(self._give_up):
             remote = self._remote = self._remote or _connect(self.account)
             # Stopped while it connected: nothing may happen on the server any more.
             if self._over:
                 raise over(str(self.account))
             return work(remote)
-        except BaseException:
-            self._give_up()
-            raise
 
     def _stop(self) -> None:
         self._over = True

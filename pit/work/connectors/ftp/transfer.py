@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from pit.errors import ConnectorFailed
+from pit.errors import ConnectorFailed, on_error
 from pit.work.connectors.fields import clean
 from pit.work.connectors.ftp.remote import CHUNK, Absent, Entry, Lost, Remote
 from pit.work.connectors.ftp.session import Session
@@ -88,14 +88,14 @@ class Upload:
 
     def send(self, session: Session) -> None:
         """The file, whole, under its name on the server; or an error and the file that was."""
-        try:
+        with on_error(lambda: self._forget(session)):
             session.run(self._carry)
-        except BaseException:
-            if self._aside != self._path:
-                # Whether the server can still be asked to forget it does not matter here.
-                with suppress(ConnectorFailed):
-                    session.once(lambda remote: remote.delete(self._aside))
-            raise
+
+    def _forget(self, session: Session) -> None:
+        if self._aside != self._path:
+            # Whether the server can still be asked to forget it does not matter here.
+            with suppress(ConnectorFailed):
+                session.once(lambda remote: remote.delete(self._aside))
 
     def _carry(self, remote: Remote) -> None:
         if self._arrived and self._renamed_before(remote):

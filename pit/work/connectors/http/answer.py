@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pit.errors import ConnectorFailed
+from pit.errors import ConnectorFailed, on_error
 from pit.model import Record
 from pit.work.connectors import backoff
 from pit.work.connectors.fields import one_line
@@ -160,11 +160,8 @@ def _kept(response: BaseHTTPResponse, hop: Hop, wanted: Wanted, redirects: int) 
         content = _read(response, LARGEST if welcome else _GLIMPSE, strict=welcome)
         return Answer(response, hop, wanted, redirects, content)
     landing = Landing(wanted.data, wanted.save)
-    try:
+    with on_error(landing.discard):
         _pour(response, landing.write)
-    except BaseException:
-        landing.discard()
-        raise
     return Answer(response, hop, wanted, redirects, landing)
 
 

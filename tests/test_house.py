@@ -1,0 +1,146 @@
+"""The house keeps its shape: folders, files, names, and the few places that catch any error.
+
+That no import leads upwards or in a circle is held by import-linter.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from tests.docs.pages import DOCS, ROOT, code, first_cells, sections
+
+FILES = 15
+"""A folder that holds more is more than one room; each command has a file of its own."""
+LINES = 700
+BROAD = 12
+"""So many places may catch any error."""
+
+TWO_MEANINGS = {
+    "Column": "of a table that is shown, of rows that are saved",
+    "Database": "the one that a task works in, the one that holds the store",
+    "Kind": "of a change, of a value",
+    "Sink": "of events, of rows",
+    "Standing": "of a task that has been run, of one that is drawn",
+    "Template": "of a path in pit.toml, of a script",
+    "Way": "what a task finds when it runs, how a value gets its type",
+}
+"""Class names that leave their rooms although there are two of each; may only become fewer."""
+
+
+def of_pit() -> Iterator[Path]:
+    """Every module of the orchestrator, without what `pit new` copies."""
+    return (path for path in (ROOT / "pit").rglob("*.py") if "scaffold" not in path.parts)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree."""
+    return ast.parse(path.read_text())
+
+
+def module(path: Path) -> str:
+    """The name by which it is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_folder_holds_more_files_than_one_can_look_over() -> None:
+    held = Counter(path.parent.relative_to(ROOT / "pit") for path in of_pit())
+    held.pop(Path("cli/commands"))
+    assert {str(folder): files for folder, files in held.items() if files > FILES} == {}
+
+
+def test_no_file_is_longer_than_one_can_read() -> None:
+    files = [*of_pit(), *(ROOT / "tests").rglob("*.py")]
+    long = {str(path): len(path.read_text().splitlines()) for path in files}
+    assert {path: lines for path, lines in long.items() if lines > LINES} == {}
+
+
+# ---------------------------------------------------------------- catching any error
+
+
+_ANY = re.compile(r"\bexcept\s*:|\b(Base)?Exception\b")
+
+
+def is_broad(node: ast.AST) -> bool:
+    """Whether it catches any error: `except`, `except Exception`, `suppress(Exception)`."""
+    match node:
+        case ast.ExceptHandler(type=None):
+            return True
+        case ast.ExceptHandler(type=ast.Tuple(elts=kinds)):
+            pass
+        case ast.ExceptHandler(type=kind):
+            kinds = [kind]
+        case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress"), args=kinds):
+            pass
+        case _:
+            return False
+    return any(isinstance(k, ast.Name) and k.id in ("Exception", "BaseException") for k in kinds)
+
+
+def broad(node: ast.AST, within: tuple[str, ...] = ()) -> Iterator[str]:
+    """The functions, with their classes, that catch any error; one as often as it does so."""
+    for child in ast.iter_child_nodes(node):
+        if is_broad(child):
+            yield ".".join(within)
+        named = isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        yield from broad(child, (*within, child.name) if named else within)
+
+
+def test_each_place_that_catches_any_error_is_listed_with_its_reason() -> None:
+    found = [
+        (str(path.relative_to(ROOT / "pit")), where)
+        for path in of_pit()
+        if _ANY.search(path.read_text())
+        for where in broad(parsed(path))
+    ]
+    rows = first_cells(sections(DOCS / "architecture.md")["Where any error is caught"])
+    assert sorted(found) == sorted(tuple(code(row)) for row in rows)
+    assert len(found) <= BROAD
+
+
+def test_any_form_of_catching_everything_is_seen() -> None:
+    text = """
+class A:
+    def f(self):
+        try: pass
+        except (KeyError, Exception): pass
+        with contextlib.suppress(OSError), suppress(BaseException): pass
+async def g():
+    try: pass
+    except: pass
+    try: pass
+    except ExceptionGroup: pass
+"""
+    assert list(broad(ast.parse(text))) == ["A.f", "A.f", "g"]
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_a_class_name_that_leaves_its_room_means_one_thing() -> None:
+    trees = {module(path): parsed(path) for path in of_pit()}
+    public = {
+        (name, node.name)
+        for name, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    }
+    abroad = defaultdict(set)
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and not is_same_room(name, node):
+                for alias in node.names:
+                    if (node.module, alias.name) in public:
+                        abroad[alias.name].add(node.module)
+    several = {name for name, homes in abroad.items() if len(homes) > 1}
+    assert several == TWO_MEANINGS.keys()
+
+
+def is_same_room(importer: str, node: ast.ImportFrom) -> bool:
+    """Whether a module imports from its own folder."""
+    return importer.rpartition(".")[0] == str(node.module).rpartition(".")[0]
