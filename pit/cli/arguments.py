@@ -17,11 +17,8 @@ def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
     """The tasks that did not succeed when they were last to run; UsageError if all did."""
     from pit.state.store.store import Store
 
-    store = Store.open_readonly(config.metadata_db)
-    found: tuple[str, ...] = ()
-    if store is not None:
-        with store:
-            found = tuple(_undone(store, dag.name))
+    with Store.open_readonly(config.metadata_db) as store:
+        found = tuple(_undone(store, dag.name))
     if not found:
         raise BadArgument(
             f'the last run of DAG "{dag.name}" left nothing undone',

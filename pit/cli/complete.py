@@ -101,13 +101,8 @@ def _targets(dag: str, settings: Settings) -> list[str]:
 def _run_ids(dag: str | None, settings: Settings) -> list[str]:
     from pit.state.store.store import Store
 
-    store = Store.open_readonly(settings.config().metadata_db)
-    if store is None:
-        return []
-    try:
+    with Store.open_readonly(settings.config().metadata_db) as store:
         return [run.id for run in store.runs(dag=dag, limit=_RUN_IDS)]
-    finally:
-        store.close()
 
 
 def _offer(

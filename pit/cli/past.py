@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -24,17 +22,6 @@ from pit.model import Dag, Reason, Record, RunState, TaskRecord, TaskState, Work
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
 from pit.state.store.tables.history import RunRow, TaskRow
-
-
-@contextmanager
-def history(config: WorkspaceConfig) -> Iterator[Store | None]:
-    """The store, open for reading; None while the workspace has none."""
-    store = Store.open_readonly(config.metadata_db)
-    try:
-        yield store
-    finally:
-        if store is not None:
-            store.close()
 
 
 def folder(config: WorkspaceConfig, run: RunRow) -> RunDir | None:
@@ -235,10 +222,10 @@ def require_known(settings: Settings, config: WorkspaceConfig, name: str) -> Non
 
 
 def run_of(
-    settings: Settings, config: WorkspaceConfig, store: Store | None, dag: str, run_id: str | None
+    settings: Settings, config: WorkspaceConfig, store: Store, dag: str, run_id: str | None
 ) -> RunRow:
     """The run that a command means: the one of that id, which must be the DAG's, or the latest."""
-    if store is not None and run_id is not None:
+    if run_id is not None and store.exists:
         run = store.run(run_id)
         if run.dag != dag:
             raise BadArgument(
@@ -246,7 +233,7 @@ def run_of(
                 f"List the runs with: {settings.again(f'runs {dag}')}",
             )
         return run
-    latest = store.last_run(dag) if store is not None else None
+    latest = store.last_run(dag)
     if latest is not None:
         return latest
     require_known(settings, config, dag)

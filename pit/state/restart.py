@@ -10,43 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.model import RunState
+
+if TYPE_CHECKING:
+    from pit.state.store.tables.history import RunRow
 
 SETTLING = 120.0
 """Seconds after which the kernel has written what it was given; four times what Linux waits."""
 
 
-class Run(Protocol):
-    """A run as this module needs it."""
-
-    @property
-    def seq(self) -> int:
-        """Its place in the order in which runs began, whatever the clock said."""
-
-    @property
-    def boot_id(self) -> str:
-        """The kernel's name for the time between two starts; empty where there is none."""
-
-    @property
-    def started_at(self) -> float:
-        """Unix seconds."""
-
-    @property
-    def ended_at(self) -> float | None:
-        """Unix seconds; of one that was cut off, when that was found out."""
-
-    @property
-    def state(self) -> RunState:
-        """How it ended."""
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; of one that was cut off, until the last that is known of it."""
-
-
-def settled_until(run: Run, others: Iterable[Run], boot_id: str) -> float:
+def settled_until(run: RunRow, others: Iterable[RunRow], boot_id: str) -> float:
     """The time (Unix seconds) until which all that a run had written has reached the disk.
 
     Infinity if the machine has not been restarted since. `others` are runs that may have been
@@ -59,7 +34,7 @@ def settled_until(run: Run, others: Iterable[Run], boot_id: str) -> float:
     return max(map(_last_sign, (run, *later))) - SETTLING
 
 
-def _last_sign(run: Run) -> float:
+def _last_sign(run: RunRow) -> float:
     if run.state is RunState.INTERRUPTED:
         return run.started_at + (run.seconds or 0.0)
     return run.ended_at or run.started_at

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from pit.events import AttemptEnded, AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
-from pit.model import Outcome, Output, Reason, RunState, TaskState
+from pit.model import Outcome, Output, Reason, Record, RunState, TaskState
+
+Row = TypeVar("Row", bound=Record)
 
 EPOCH = 1_770_000_000.0
 
@@ -13,6 +16,11 @@ EPOCH = 1_770_000_000.0
 def run_id(number: int, dag: str = "sales") -> str:
     """A well-formed id; ids sort like their numbers."""
     return f"20260201_{number // 1000:06d}.{number % 1000:03d}_{dag}"
+
+
+def row(kind: type[Row], **facts: object) -> Row:
+    """A row of the store of which these facts alone matter; the others are None."""
+    return kind(**(dict.fromkeys(kind.__struct_fields__) | facts))
 
 
 def started(run: str, dag: str = "sales", at: float = EPOCH, **given: object) -> RunStarted:

@@ -15,6 +15,7 @@ from pit.state.retention import DAY, Removal
 from pit.state.rundir import PARTS, UNFINISHED, RunDir
 from pit.state.store.store import Store
 from pit.state.store.tables.history import RunRow
+from tests.state import story
 from tests.state.story import EPOCH, ended, run_id, started
 
 NOW = EPOCH + 400 * DAY
@@ -33,10 +34,10 @@ def row(
 ) -> RunRow:
     """A run that began so many days ago."""
     at = NOW - days * DAY
-    values = dict.fromkeys(RunRow.__struct_fields__)
-    values |= {"seq": number, "id": run_id(number, dag), "dag": dag, "state": state, "stub": stub}
-    values |= {"started_at": at, "ended_at": at + 1, "seconds": 1.0, "params": {}}
-    return RunRow(**values)  # type: ignore[arg-type]
+    return story.row(
+        RunRow, seq=number, id=run_id(number, dag), dag=dag, state=state, stub=stub,
+        started_at=at, ended_at=at + 1, seconds=1.0, params={},
+    )  # fmt: skip
 
 
 def planned(

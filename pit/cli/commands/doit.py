@@ -67,6 +67,7 @@ def _face(settings: Settings, only: Path | None = None) -> Face:
     from pit.cli import target
     from pit.engine.doit.commands import Face
     from pit.engine.doit.status import Outside, Subject
+    from pit.state.store.store import Store
 
     shared = [f"--project-dir={settings.root}"]
     if settings.secrets:
@@ -79,8 +80,8 @@ def _face(settings: Settings, only: Path | None = None) -> Face:
     def look(subject: Subject) -> Sequence[Decision]:
         config = settings.config()
         aim = target.Aim(config=config, dag=subject.dag, params=dict(subject.params), chosen=())
-        with target.remembered(config) as memory:
-            seen = target.look(settings, aim, memory, whole=True)
+        with Store.open_readonly(config.metadata_db) as store:
+            seen = target.look(settings, aim, store, whole=True)
             with seen.asking():
                 found = seen.decisions()
             seen.save()

@@ -105,9 +105,8 @@ def logs(
     if follow and (as_json or listing):
         raise BadArgument("--follow cannot be combined with --json or --list")
     config = settings.config()
-    with past.history(config) as store:
+    with Store.open_readonly(config.metadata_db) as store:
         run = past.run_of(settings, config, store, dag, run_id)
-        assert store is not None, "a run comes from a store"
         if listing:
             _list(settings, config, store, dag, limit, as_json)
             return

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pit.cli.arguments import unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, Memory, aim, look, remembered, stale_above
+from pit.cli.target import Aim, aim, look, stale_above
 from pit.cli.terminal.console import Cell, Column, ago, count, duration, together
 from pit.cli.terminal.folding import folded
 from pit.config.workspace import discover, no_projects
@@ -28,6 +28,7 @@ from pit.engine.staleness.planner import Action, Decision, Gap
 from pit.errors import BadArgument, InvalidConfig, PitError, RequirementNotMet
 from pit.model import Dag, Overlap, Problem, Record, TaskRecord
 from pit.state.rundir import RunDir
+from pit.state.store.store import Store
 from pit.text.naming import tasks_named
 
 _LINES = 50
@@ -146,13 +147,13 @@ def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked)
         found = replace(found, chosen=tuple(name for name in found.chosen if name in wanted))
     if asked.concurrency is not None:
         found = replace(found, dag=replace(found.dag, concurrency=asked.concurrency))
-    with remembered(found.config) as memory:
-        seen = look(settings, found, memory, force=asked.force)
+    with Store.open_readonly(found.config.metadata_db) as store:
+        seen = look(settings, found, store, force=asked.force)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
-        view = _view(found, seen, memory, decisions)
-        stale, hint = stale_above(settings, found, pairs, memory, decisions)
+        view = _view(found, seen, store, decisions)
+        stale, hint = stale_above(settings, found, pairs, store, decisions)
         return replace(view, stale=stale, hint=hint)
 
 
@@ -168,13 +169,13 @@ def current_since(record: Since, now: float) -> str:
     return f"current since run {record.run}, {ago(record.at, now)}"
 
 
-def _view(found: Aim, seen: Look, memory: Memory, decisions: Sequence[Decision]) -> PlanView:
+def _view(found: Aim, seen: Look, store: Store, decisions: Sequence[Decision]) -> PlanView:
     causes = Causes(
         found.dag,
         decisions,
         found.params,
-        memory,
-        lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
+        store,
+        lambda digest: store.text(digest) or seen.fingerprints.text(digest),
     )
 
     def others() -> list[Dag]:
@@ -196,7 +197,7 @@ def _view(found: Aim, seen: Look, memory: Memory, decisions: Sequence[Decision])
         forecast=forecast(found.dag, decisions, found.dag.concurrency),
         gaps=lacking,
         stub=found.config.stub and _is_stub(found),
-        meets=tuple(_meets(found, memory)),
+        meets=tuple(_meets(found, store)),
         unmet=seen.unmet(decisions),
     )
 
@@ -206,12 +207,12 @@ def _is_stub(found: Aim) -> bool:
     return found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks())
 
 
-def _meets(found: Aim, memory: Memory) -> Iterator[str]:
+def _meets(found: Aim, store: Store) -> Iterator[str]:
     """What a run would meet before its first task, as far as the store knows."""
-    dag, store = found.dag, memory.store
+    dag = found.dag
     if not found.config.stub and _is_stub(found):
         yield "there is no secrets file, and stub = false in pit_config.toml"
-    if dag.overlap is not Overlap.ALLOW and store is not None:
+    if dag.overlap is not Overlap.ALLOW:
         others = [
             run.id
             for run in store.open_runs(dag.name)
@@ -223,7 +224,7 @@ def _meets(found: Aim, memory: Memory) -> Iterator[str]:
             yield f'{running}: with overlap = "{dag.overlap}" a run is {verdict}'
     for name, age in dag.requires.items():
         try:
-            place.check_requirements(dag.name, {name: age}, memory, time.time())
+            place.check_requirements(dag.name, {name: age}, store, time.time())
         except RequirementNotMet as error:
             yield str(error)
 

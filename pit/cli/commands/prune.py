@@ -124,10 +124,9 @@ class Wanted(NamedTuple):
 def _make_room(config: WorkspaceConfig, wanted: Wanted) -> PruneView:
     """Remove the folders alone, which a disk so full that nothing can be recorded needs first."""
     trash.empty(config.runs_dir)
-    store = Store.open_readonly(config.metadata_db)
-    if store is None:
-        return _view((), Pruned(), False)
-    with store:
+    with Store.open_readonly(config.metadata_db) as store:
+        if not store.exists:
+            return _view((), Pruned(), False)
         planned = tuple(replace(each, rows=False) for each in wanted.plan(config, store))
         removals = tuple(_removal(config, each) for each in planned)
         return _view(removals, retention.apply(planned, store, config.runs_dir), False)
@@ -146,12 +145,11 @@ def _both(first: PruneView, then: PruneView) -> PruneView:
 
 def _prune(settings: Settings, config: WorkspaceConfig, wanted: Wanted, dry_run: bool) -> PruneView:
     """What goes, and unless this is a dry run has gone."""
-    store = _store(config, dry_run)
-    if store is None:
-        if wanted.run_ids:
-            raise UnknownRun(wanted.run_ids[0])
-        return _with_environments(config, _view((), Pruned(), dry_run), frozenset, dry_run)
-    with store:
+    with _store(config, dry_run) as store:
+        if not store.exists:
+            if wanted.run_ids:
+                raise UnknownRun(wanted.run_ids[0])
+            return _with_environments(config, _view((), Pruned(), dry_run), frozenset, dry_run)
         return _pruned(settings, config, store, wanted, dry_run)
 
 
@@ -206,7 +204,7 @@ def _with_environments(
     )
 
 
-def _store(config: WorkspaceConfig, dry_run: bool) -> Store | None:
+def _store(config: WorkspaceConfig, dry_run: bool) -> Store:
     if dry_run or not config.metadata_db.exists():
         return Store.open_readonly(config.metadata_db)
     return Store.open(config.metadata_db)

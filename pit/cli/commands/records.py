@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import click
 from msgspec.structs import replace
 
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, Memory, aim, look
+from pit.cli.target import Aim, aim, look
 from pit.cli.terminal.console import count, size
 from pit.engine.locks import owner
 from pit.engine.planning import vouch
 from pit.engine.planning.vouch import Ground, Made
-from pit.engine.staleness import comparison, provenance
+from pit.engine.staleness import comparison
 from pit.engine.staleness.provenance import Provenance
 from pit.errors import BadArgument, Overlapping
 from pit.model import Record, TaskRecord
 from pit.project.digest import Digests
 from pit.state.rundir import prepare
 from pit.state.store.store import Store
-from pit.state.store.tables.history import LastSuccess
-from pit.state.store.tables.makings import Making
 from pit.work.sql import baselines
 
 _LINES = 20
@@ -105,7 +102,7 @@ def accept(
 
 def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[AcceptedView]:
     """Of several tasks, those that always run are passed over; one alone is refused."""
-    seen = look(settings, found, Memory(found.config.metadata_db, store))
+    seen = look(settings, found, store)
     successes = store.last_successes(found.dag.name)
     done = []
     with seen.asking():
@@ -235,26 +232,11 @@ def clean(
 
 def _planned(found: Aim, ground: Ground, unrecorded: bool) -> dict[str, Made]:
     """What would go of each task, as far as the store knows who made it."""
-    with ExitStack() as stack:
-        store = Store.open_readonly(found.config.metadata_db)
-        memory: provenance.Memory = _Nothing() if store is None else stack.enter_context(store)
-        known = Provenance(found.dag, found.config.runs_dir, memory)
-        folders = (str(found.dag.project),)
-        digests = Digests(store.digests(*folders) if store is not None else None)
+    with Store.open_readonly(found.config.metadata_db) as store:
+        known = Provenance(found.dag, found.config.runs_dir, store)
+        digests = Digests(store.digests(str(found.dag.project)))
         tasks = found.tasks()
         return {t.name: vouch.made(ground, t, known, digests, unrecorded) for t in tasks}
-
-
-class _Nothing:
-    """What there is to remember before the first run."""
-
-    def makings(self, dag: str, task: str | None = None, besides: str = "") -> tuple[Making, ...]:
-        """Nothing was made."""
-        return ()
-
-    def last_successes(self, dag: str) -> dict[str, LastSuccess]:
-        """Nothing has run."""
-        return {}
 
 
 def _confirm(settings: Settings, view: CleanView, yes: bool) -> None:

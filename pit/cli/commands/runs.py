@@ -45,9 +45,9 @@ _WIDE = 110
 def runs(settings: Settings, dag: str | None, limit: int, state: str | None, as_json: bool) -> None:
     """List runs, the latest first; of one DAG, or of all."""
     config = settings.config()
-    with past.history(config) as store:
-        found = [] if store is None else _found(config, store, dag, limit, state)
-        if dag is not None and (store is None or store.last_run(dag) is None):
+    with Store.open_readonly(config.metadata_db) as store:
+        found = _found(config, store, dag, limit, state)
+        if dag is not None and store.last_run(dag) is None:
             past.require_known(settings, config, dag)
     if as_json:
         settings.console.json(found)
@@ -136,7 +136,7 @@ def outputs(
     config = settings.config()
     if project is not None:
         past.require_known(settings, config, project)
-    with past.history(config) as store:
+    with Store.open_readonly(config.metadata_db) as store:
         found = _outputs(config, store)
     found = [
         each
@@ -153,13 +153,13 @@ def outputs(
         settings.console.note("no outputs found")
 
 
-def _outputs(config: WorkspaceConfig, store: Store | None) -> list[OutputView]:
+def _outputs(config: WorkspaceConfig, store: Store) -> list[OutputView]:
     """What pit.toml declares now, with what the store knows of each.
 
     A project that cannot be read just now still shows what its last success declared.
     """
     dags = discover(config).dags
-    rows = () if store is None else store.outputs()
+    rows = store.outputs()
     whole = {row.dag: row for row in rows}
     found = []
     for dag in dags.values():
@@ -177,12 +177,12 @@ def _outputs(config: WorkspaceConfig, store: Store | None) -> list[OutputView]:
 
 
 def _output_view(
-    dag: str, output: Output, among: Sequence[str], whole: OutputRow | None, store: Store | None
+    dag: str, output: Output, among: Sequence[str], whole: OutputRow | None, store: Store
 ) -> OutputView:
     """An output with the last success of the tasks that make it, else that of the `whole` DAG."""
     made_at, run = (None, None) if whole is None else (whole.made_at, whole.run)
     task = among[0] if len(among) == 1 else None
-    if among and store is not None:
+    if among:
         made = [each for name in among if (each := store.made(dag, name)) is not None]
         last = max(made, key=lambda each: each.at or 0.0, default=None)
         made_at, run = (None, None) if last is None else (last.at, last.run)

@@ -124,7 +124,7 @@ def status(settings: Settings, dag: str | None, as_json: bool) -> None:
     the last 20 finished runs of a whole DAG.
     """
     config = settings.config()
-    with past.history(config) as store:
+    with Store.open_readonly(config.metadata_db) as store:
         if dag is None:
             _all(settings, config, store, as_json)
         else:
@@ -134,7 +134,7 @@ def status(settings: Settings, dag: str | None, as_json: bool) -> None:
 # ---------------------------------------------------------------- every DAG
 
 
-def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_json: bool) -> None:
+def _all(settings: Settings, config: WorkspaceConfig, store: Store, as_json: bool) -> None:
     workspace = discover(config)
     summaries, others = _summaries(config, store, {*workspace.dags, *workspace.broken})
     if not workspace.projects and not summaries:
@@ -159,11 +159,9 @@ def _all(settings: Settings, config: WorkspaceConfig, store: Store | None, as_js
 
 
 def _summaries(
-    config: WorkspaceConfig, store: Store | None, ours: Collection[str]
+    config: WorkspaceConfig, store: Store, ours: Collection[str]
 ) -> tuple[dict[str, DagSummary], dict[str, str]]:
     """What the store knows of DAGs, by name; the other workspaces to which DAGs of ours belong."""
-    if store is None:
-        return {}, {}
     found = {each.dag: each for each in store.summaries()}
     others = {name: owner.foreign(config, name, store) for name in found if name in ours}
     others = {name: other for name, other in others.items() if other}
@@ -171,10 +169,8 @@ def _summaries(
 
 
 def _standings(
-    config: WorkspaceConfig, store: Store | None, summaries: Mapping[str, DagSummary]
+    config: WorkspaceConfig, store: Store, summaries: Mapping[str, DagSummary]
 ) -> dict[str, DagStanding]:
-    if store is None:
-        return {}
     return {name: dag_standing.of_dag(config, store, each) for name, each in summaries.items()}
 
 
@@ -305,7 +301,7 @@ def _failures(settings: Settings, config: WorkspaceConfig, standing: DagStanding
 
 
 def _one(
-    settings: Settings, config: WorkspaceConfig, store: Store | None, name: str, as_json: bool
+    settings: Settings, config: WorkspaceConfig, store: Store, name: str, as_json: bool
 ) -> None:
     summaries, others = _summaries(config, store, {name})
     dag, problem = past.declared(settings, config, name)
@@ -330,15 +326,15 @@ def _one(
         _value_table(settings, tasks)
     if view.last is not None:
         _hints(settings, config, view, tasks)
-    stale = len(store.outdated(name, comparison.VERSION)) if store is not None else 0
+    stale = len(store.outdated(name, comparison.VERSION))
     if stale:
         settings.console.warning(*announcement(name, stale))
 
 
 def _task_views(
-    config: WorkspaceConfig, store: Store | None, summary: DagSummary | None
+    config: WorkspaceConfig, store: Store, summary: DagSummary | None
 ) -> list[TaskView]:
-    if store is None or summary is None:
+    if summary is None:
         return []
     told = dag_standing.of_tasks(config, store, summary)
     attempts, values = _attempts(store, told), _values(store, told)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pit.cli.commands.plan import Since, parameters_of, since
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, Memory, aim, look, one, remembered, stale_above
+from pit.cli.target import Aim, aim, look, one, stale_above
 from pit.cli.terminal.console import ago, count, duration, printable
 from pit.engine.planning import absence
 from pit.engine.planning.causes import Cause, Causes
@@ -19,6 +19,7 @@ from pit.engine.planning.look import Look
 from pit.engine.staleness.comparison import params_key
 from pit.engine.staleness.planner import Action, Decision
 from pit.model import Record, Task
+from pit.state.store.store import Store
 
 _CAUSES = 6
 
@@ -54,14 +55,14 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
     """
     found = aim(settings, target, pairs)
     task = one(found)
-    with remembered(found.config) as memory:
-        seen = look(settings, found, memory, whole=True)
+    with Store.open_readonly(found.config.metadata_db) as store:
+        seen = look(settings, found, store, whole=True)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
-        view = _view(found, task, seen, memory, decisions)
+        view = _view(found, task, seen, store, decisions)
         if view.action is not Action.SKIP:
-            stale, hint = stale_above(settings, found, pairs, memory)
+            stale, hint = stale_above(settings, found, pairs, store)
             view = replace(view, stale=stale, hint=hint)
     if as_json:
         settings.console.json(view)
@@ -70,16 +71,16 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
 
 
 def _view(
-    found: Aim, task: Task, seen: Look, memory: Memory, decisions: Sequence[Decision]
+    found: Aim, task: Task, seen: Look, store: Store, decisions: Sequence[Decision]
 ) -> WhyView:
     decision = next(each for each in decisions if each.task == task.name)
     causes = Causes(
         found.dag,
         decisions,
         found.params,
-        memory,
-        lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
-        lambda each: _absent(found, each, memory),
+        store,
+        lambda digest: store.text(digest) or seen.fingerprints.text(digest),
+        lambda each: _absent(found, each, store),
     )
     record = decision.record if decision.action is Action.SKIP else None
     return WhyView(
@@ -94,8 +95,8 @@ def _view(
     )
 
 
-def _absent(found: Aim, task: Task, memory: Memory) -> tuple[Cause, ...]:
-    return absence.reasons(task, found.dag.name, params_key(task, found.params), memory)
+def _absent(found: Aim, task: Task, store: Store) -> tuple[Cause, ...]:
+    return absence.reasons(task, found.dag.name, params_key(task, found.params), store)
 
 
 # ---------------------------------------------------------------- on the screen

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pit.cli.options import Settings
-from pit.cli.target import Aim, Memory, look, remembered
+from pit.cli.target import Aim, look
 from pit.engine.planning.causes import Causes
 from pit.engine.staleness.comparison import Kind
 from pit.engine.staleness.planner import Action, Decision
 from pit.model import TaskState
+from pit.state.store.store import Store
 from pit.views.graph.picture import Standing
 
 
@@ -25,8 +26,8 @@ Standings = dict[str, Fact]
 
 def standings(settings: Settings, aim: Aim) -> Standings:
     """How each task stands, by name; raises as a look does if that cannot be told."""
-    with remembered(aim.config) as memory:
-        seen = look(settings, aim, memory, whole=True)
+    with Store.open_readonly(aim.config.metadata_db) as store:
+        seen = look(settings, aim, store, whole=True)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
@@ -34,10 +35,10 @@ def standings(settings: Settings, aim: Aim) -> Standings:
             aim.dag,
             decisions,
             aim.params,
-            memory,
-            lambda digest: memory.text(digest) or seen.fingerprints.text(digest),
+            store,
+            lambda digest: store.text(digest) or seen.fingerprints.text(digest),
         )
-        failed = _failed(memory, aim.dag.name)
+        failed = _failed(store, aim.dag.name)
         return {each.task: _fact(each, causes, failed) for each in decisions}
 
 
@@ -54,11 +55,11 @@ def _fact(decision: Decision, causes: Causes, failed: dict[str, str]) -> Fact:
     return Fact(Standing.ALWAYS if unasked else Standing.STALE, why)
 
 
-def _failed(memory: Memory, dag: str) -> dict[str, str]:
+def _failed(store: Store, dag: str) -> dict[str, str]:
     """What failed in the latest run, and with which error."""
     return {
         task.task: ", ".join(filter(None, (task.error, f"in run {run.id}")))
-        for run in memory.runs(dag, 1)
-        for task in memory.tasks(run.id)
+        for run in store.runs(dag, 1)
+        for task in store.tasks(run.id)
         if task.state is TaskState.FAILED
     }

@@ -8,7 +8,6 @@ from datetime import datetime
 
 import click
 
-from pit.cli import past
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import Cell, Column, moment
 from pit.errors import BadArgument
@@ -70,9 +69,9 @@ def audit(
     """
     began = None if since is None else _since(since, time.time())
     config = settings.config()
-    with past.history(config) as store:
+    with Store.open_readonly(config.metadata_db) as store:
         wanted = Filter(dag=dag, key=key, run=run, task=task, since=began, limit=limit)
-        found = Audited() if store is None else _found(store, wanted)
+        found = _found(store, wanted) if store.exists else Audited()
     if as_json:
         settings.console.json(found)
     elif found.requests or found.changes:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pit.engine.locks.place import locks
-from pit.engine.staleness import comparison
 from pit.fs.locks import Lock, signature
 
 if TYPE_CHECKING:
     from pit.engine.scheduling.jobs import Job
     from pit.engine.staleness.planner import Planner
+    from pit.state.store.store import Store
 
 
 def claim_of(locks: Path, dag: str, task: str, params: str) -> Lock:
@@ -49,11 +49,9 @@ def claimed(locks: Path, dag: str, task: str, params: str) -> Iterator[bool]:
 class Claims:
     """The claims of one run on the tasks that it executes, decided by a planner."""
 
-    def __init__(
-        self, run: str, runs_dir: Path, planner: Planner, records: comparison.Records
-    ) -> None:
+    def __init__(self, run: str, runs_dir: Path, planner: Planner, store: Store) -> None:
         self._run, self._locks = run, locks(runs_dir)
-        self._planner, self._records = planner, records
+        self._planner, self._store = planner, store
         self._dag = planner.target.dag.name
         self._held: dict[str, Lock] = {}
 
@@ -65,7 +63,7 @@ class Claims:
         lock = self._claim_of(job)
         if not lock.acquire():
             return False
-        latest = self._records.record(self._dag, job.name, job.params or "")
+        latest = self._store.record(self._dag, job.name, job.params or "")
         decision = self._planner.decision(job.name)
         if decision is None or latest != decision.record:
             lock.release()

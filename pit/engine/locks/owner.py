@@ -8,29 +8,17 @@ uses another database, or has no such DAG any more, has left it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.errors import PitError, StoreUnavailable
 from pit.model import WorkspaceConfig
 
-
-class Owners(Protocol):
-    """The store as this module needs it."""
-
-    def owner(self, dag: str) -> str:
-        """The real path of the workspace that a DAG belongs to; empty if it is nobody's yet."""
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 
-class Registry(Protocol):
-    """The store as a run needs it."""
-
-    def take(self, dag: str, workspace: str, is_free: Callable[[str], bool]) -> str:
-        """Make a DAG that of a workspace, if it is free; whose it is then."""
-
-
-def claim(config: WorkspaceConfig, dag: str, store: Registry) -> None:
+def claim(config: WorkspaceConfig, dag: str, store: Store) -> None:
     """A run of this workspace has a DAG from here on; StoreUnavailable if it is another's."""
     here = os.path.realpath(config.root)
     found = store.take(dag, here, lambda other: not _is_foreign(config, dag, other))
@@ -38,14 +26,14 @@ def claim(config: WorkspaceConfig, dag: str, store: Registry) -> None:
         raise shared(config, dag, found)
 
 
-def require(config: WorkspaceConfig, dag: str, store: Owners) -> None:
+def require(config: WorkspaceConfig, dag: str, store: Store) -> None:
     """StoreUnavailable if what the store knows of a DAG is another workspace's."""
     found = foreign(config, dag, store)
     if found:
         raise shared(config, dag, found)
 
 
-def foreign(config: WorkspaceConfig, dag: str, store: Owners) -> str:
+def foreign(config: WorkspaceConfig, dag: str, store: Store) -> str:
     """The other workspace that a DAG belongs to; empty if it is ours, or free."""
     found = store.owner(dag)
     return found if found and _is_foreign(config, dag, found) else ""

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.errors import RequirementNotMet
 from pit.fs.locks import Lock
 from pit.text import durations
 
-
-class Success(Protocol):
-    """A run after which a whole DAG was known to be done."""
-
-    @property
-    def complete_at(self) -> float | None:
-        """Since when, in Unix seconds."""
-
-
-class Successes(Protocol):
-    """What is known of earlier successes."""
-
-    def last_success(self, dag: str) -> Success | None:
-        """The run after which a whole DAG was known to be done most lately."""
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 
 def locks(runs_dir: Path) -> Path:
@@ -36,15 +24,13 @@ def lock_of(runs_dir: Path, dag: str) -> Lock:
     return Lock(locks(runs_dir) / f"{dag.lower()}.lock")
 
 
-def check_requirements(
-    dag: str, requires: Mapping[str, float], successes: Successes, now: float
-) -> None:
+def check_requirements(dag: str, requires: Mapping[str, float], store: Store, now: float) -> None:
     """Raises RequirementNotMet unless each DAG succeeded within its number of seconds.
 
     A run of some tasks is a success of its DAG if it left nothing undone in it.
     """
     for name, max_age in requires.items():
-        success = successes.last_success(name)
+        success = store.last_success(name)
         if success is None:
             raise RequirementNotMet(
                 f'DAG "{dag}" requires "{name}", which never succeeded as a whole',

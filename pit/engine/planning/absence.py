@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pit.engine.planning.causes import Cause
 from pit.engine.staleness import comparison
-from pit.model import Reason, Task, TaskRecord
+from pit.model import Reason, Task
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
+    from pit.state.store.tables.history import AttemptRow, TaskRow
 
 _RUNS = 50
 _OTHERS = 5
@@ -22,106 +26,23 @@ _LEFT_NONE: Mapping[str, str] = {
 }
 
 
-class Run(Protocol):
-    """A run as this module needs it."""
-
-    @property
-    def id(self) -> str:
-        """Its name."""
-
-    @property
-    def params(self) -> dict[str, str]:
-        """Its parameters."""
-
-
-class Attempt(Protocol):
-    """One attempt of a task."""
-
-    @property
-    def state(self) -> str:
-        """running, success, failed or cancelled."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why it did not succeed."""
-
-    @property
-    def error(self) -> str:
-        """What it said."""
-
-    @property
-    def started_at(self) -> float:
-        """Unix seconds."""
-
-
-class Ended(Protocol):
-    """How a task ended in a run."""
-
-    @property
-    def task(self) -> str:
-        """Its name."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why it ended so."""
-
-    @property
-    def why(self) -> str:
-        """Why it ran, as was told then."""
-
-
-class Note(Protocol):
-    """What somebody did to a record."""
-
-    @property
-    def at(self) -> float:
-        """Unix seconds."""
-
-    @property
-    def what(self) -> str:
-        """accepted or forgotten."""
-
-    @property
-    def note(self) -> str:
-        """What they said."""
-
-
-class Memory(Protocol):
-    """The store as this module needs it."""
-
-    def runs(self, dag: str, limit: int) -> Sequence[Run]:
-        """The latest runs first."""
-
-    def attempts(self, run_id: str, task: str) -> Sequence[Attempt]:
-        """The attempts of a task in a run."""
-
-    def tasks(self, run_id: str) -> Sequence[Ended]:
-        """The tasks of a run."""
-
-    def notes(self, dag: str, task: str, limit: int) -> Sequence[Note]:
-        """What people did to records, the latest first."""
-
-    def records(self, dag: str) -> Sequence[TaskRecord]:
-        """The records of a DAG."""
-
-
-def reasons(task: Task, dag: str, params: str, memory: Memory) -> tuple[Cause, ...]:
+def reasons(task: Task, dag: str, params: str, store: Store) -> tuple[Cause, ...]:
     """What became of the record of a task with parameters of this text, the first thing first."""
     told = [
         cause
-        for cause in (_forgotten(task, dag, memory), _last_attempt(task, dag, params, memory))
+        for cause in (_forgotten(task, dag, store), _last_attempt(task, dag, params, store))
         if cause is not None
     ]
     latest = max(told, key=lambda cause: cause.at or 0.0, default=None)
     if latest is None:
         never = "it has never run with these parameters" if params else "it has never run"
         latest = Cause(task=task.name, kind="never", sentence=never)
-    others = _others(task, dag, params, memory)
+    others = _others(task, dag, params, store)
     return (latest, others) if others else (latest,)
 
 
-def _forgotten(task: Task, dag: str, memory: Memory) -> Cause | None:
-    note = next(iter(memory.notes(dag, task.name, 1)), None)
+def _forgotten(task: Task, dag: str, store: Store) -> Cause | None:
+    note = next(iter(store.notes(dag, task.name, 1)), None)
     if note is None or note.what != "forgotten":
         return None
     said = f": {note.note}" if note.note else ""
@@ -130,18 +51,18 @@ def _forgotten(task: Task, dag: str, memory: Memory) -> Cause | None:
     )
 
 
-def _last_attempt(task: Task, dag: str, params: str, memory: Memory) -> Cause | None:
-    for run in memory.runs(dag, _RUNS):
+def _last_attempt(task: Task, dag: str, params: str, store: Store) -> Cause | None:
+    for run in store.runs(dag, _RUNS):
         if comparison.given_key(task, run.params) != params:
             continue
-        attempts = memory.attempts(run.id, task.name)
+        attempts = store.attempts(run.id, task.name)
         if attempts:
-            return _became(task, run.id, attempts[-1], memory)
+            return _became(task, run.id, attempts[-1], store)
     return None
 
 
-def _became(task: Task, run: str, last: Attempt, memory: Memory) -> Cause:
-    row = next((row for row in memory.tasks(run) if row.task == task.name), None)
+def _became(task: Task, run: str, last: AttemptRow, store: Store) -> Cause:
+    row = next((row for row in store.tasks(run) if row.task == task.name), None)
     then = [row.why] if row is not None and row.why else []
     return Cause(
         task=task.name,
@@ -155,7 +76,7 @@ def _became(task: Task, run: str, last: Attempt, memory: Memory) -> Cause:
     )
 
 
-def _outcome(row: Ended | None, last: Attempt) -> str:
+def _outcome(row: TaskRow | None, last: AttemptRow) -> str:
     reason = (row.reason if row is not None else None) or last.reason
     if reason is not None and reason in _LEFT_NONE:
         return f"the last time, {_LEFT_NONE[reason]}"
@@ -167,8 +88,8 @@ def _outcome(row: Ended | None, last: Attempt) -> str:
     return f"it failed the last time: {error or reason}"
 
 
-def _others(task: Task, dag: str, params: str, memory: Memory) -> Cause | None:
-    found = [r for r in memory.records(dag) if r.task == task.name and r.params != params]
+def _others(task: Task, dag: str, params: str, store: Store) -> Cause | None:
+    found = [r for r in store.records(dag) if r.task == task.name and r.params != params]
     if not found:
         return None
     latest = sorted(found, key=lambda record: (record.snapshot, record.at), reverse=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.config.dag import graph
 from pit.config.dag.dataflow import makes
@@ -19,6 +19,10 @@ from pit.engine.staleness.comparison import Change, Kind
 from pit.engine.staleness.planner import Action, Decision
 from pit.model import Dag, Record, Task, TaskRecord
 from pit.text.naming import tasks_named
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
+    from pit.state.store.tables.history import TaskRow
 
 _DEEPEST = 40
 _DIFF_LINES = 12
@@ -43,50 +47,6 @@ class Cause(Record):
     causes: tuple[Cause, ...] = ()
 
 
-class PastTask(Protocol):
-    """What became of a task in a run."""
-
-    @property
-    def task(self) -> str:
-        """Its name."""
-
-    @property
-    def attempts(self) -> int:
-        """How often it was tried; 0 if it did not run."""
-
-    @property
-    def started_at(self) -> float | None:
-        """Unix seconds."""
-
-    @property
-    def why(self) -> str:
-        """Why it ran, as was told then."""
-
-
-class Success(Protocol):
-    """Where a task last succeeded."""
-
-    @property
-    def run(self) -> str:
-        """The run's id."""
-
-
-class Past(Protocol):
-    """The store as this module needs it."""
-
-    def tasks(self, run_id: str) -> Sequence[PastTask]:
-        """The tasks of a run."""
-
-    def last_successes(self, dag: str) -> Mapping[str, Success]:
-        """The newest success of each task of a DAG."""
-
-    def environments(self, run_id: str) -> dict[str, str]:
-        """The digests that a run was executed with, by kind."""
-
-    def text(self, digest: str) -> bytes | None:
-        """A source by its digest, if it was kept."""
-
-
 class Causes:
     """The chains behind the decisions of one DAG."""
 
@@ -95,17 +55,17 @@ class Causes:
         dag: Dag,
         decisions: Iterable[Decision],
         params: Mapping[str, str],
-        past: Past,
+        store: Store,
         text: Callable[[str], bytes | None],
         absent: Callable[[Task], tuple[Cause, ...]] = lambda task: (),
     ) -> None:
         self._dag = graph.implied(dag)
         self._tasks = {task.name: task for task in self._dag.tasks}
         self._decisions = {decision.task: decision for decision in decisions}
-        self._params, self._past = params, past
+        self._params, self._store = params, store
         self._text, self._absent = text, absent
-        self._successes = past.last_successes(dag.name)
-        self._runs: dict[str, dict[str, PastTask]] = {}
+        self._successes = store.last_successes(dag.name)
+        self._runs: dict[str, dict[str, TaskRow]] = {}
         self._told: set[str] = set()
 
     def of(self, name: str) -> tuple[Cause, ...]:
@@ -232,7 +192,7 @@ class Causes:
             causes=tuple(self._reason_then(row, run, depth + 1)),
         )
 
-    def _reason_then(self, row: PastTask, run: str, depth: int) -> Iterator[Cause]:
+    def _reason_then(self, row: TaskRow, run: str, depth: int) -> Iterator[Cause]:
         if not row.why:
             task = self._tasks.get(row.task)
             if task is not None and not comparison.is_tracked(task):
@@ -252,9 +212,9 @@ class Causes:
         task = self._tasks.get(name)
         return () if task is None else task.depends_on
 
-    def _rows(self, run: str) -> dict[str, PastTask]:
+    def _rows(self, run: str) -> dict[str, TaskRow]:
         if run not in self._runs:
-            self._runs[run] = {row.task: row for row in self._past.tasks(run)}
+            self._runs[run] = {row.task: row for row in self._store.tasks(run)}
         return self._runs[run]
 
     # ------------------------------------------------------------------ words and differences
@@ -294,7 +254,7 @@ class Causes:
             for kind, name in files.items()
             if (data := _read(self._dag.project / name)) is not None
         }
-        parts = explain.environment_parts(self._past.environments(record.run), now)
+        parts = explain.environment_parts(self._store.environments(record.run), now)
         return f"{sentence}: {', '.join(parts)}" if parts else sentence, ()
 
 

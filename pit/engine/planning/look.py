@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pit.engine.planning import missing_secrets
 from pit.engine.planning.missing_secrets import Unmet
-from pit.engine.staleness import databases, planner
+from pit.engine.staleness import databases
 from pit.engine.staleness.fingerprint import Databases, Fingerprints
-from pit.engine.staleness.orphaned import Recorded, orphaned, rules_of
+from pit.engine.staleness.orphaned import orphaned, rules_of
 from pit.engine.staleness.planner import Decision, Planner, Target
 from pit.engine.staleness.questions import Questions, asks
 from pit.fs.reads import Reads
@@ -22,22 +22,12 @@ from pit.project.digest import Digests
 from pit.project.python import environment
 from pit.project.runners import table
 from pit.project.view import live_view
-from pit.state.store.tables.digests import Seen
 
 if TYPE_CHECKING:
     from pit.state.secrets.secrets import Secrets
+    from pit.state.store.store import Store
 
 Capture = Callable[..., tuple[int, bytes]]
-
-
-class Memory(planner.Memory, Recorded, Protocol):
-    """The store as this module needs it."""
-
-    def digests(self, *folders: str) -> Mapping[str, Seen]:
-        """The digest cache."""
-
-    def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
-        """Bring the digest cache up to date."""
 
 
 class Look:
@@ -50,23 +40,23 @@ class Look:
         self,
         target: Target,
         secrets: Secrets | None,
-        memory: Memory,
+        store: Store,
         capture: Capture,
         *,
         force: bool = False,
         reads: Reads | None = None,
     ) -> None:
-        self.target, self._secrets, self._memory = target, secrets, memory
+        self.target, self._secrets, self._store = target, secrets, store
         self.reads = Reads() if reads is None else reads
         project, config = target.dag.project, target.config
-        self._digests = Digests(memory.digests(str(project), str(config.runs_dir)))
+        self._digests = Digests(store.digests(str(project), str(config.runs_dir)))
         self.environment = self._environment(capture)
         self._questions = Questions(self._url, look=True)
-        orphans = orphaned(target.declared, memory, self._digests, self.reads)
+        orphans = orphaned(target.declared, store, self._digests, self.reads)
         self.planner = Planner(
             target,
             live_view(project, config.root, rules_of(target, orphans), self._digests, self.reads),
-            memory,
+            store,
             Databases(url=self._url, urls=self._urls, ask=self._questions.of),
             self.environment,
             forced="--force" if force else "",
@@ -131,4 +121,4 @@ class Look:
 
     def save(self) -> None:
         """Keep the digests for the next look."""
-        self._memory.save_digests(self._digests.changes())
+        self._store.save_digests(self._digests.changes())

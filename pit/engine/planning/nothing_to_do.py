@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.config.dag import params
 from pit.engine.planning import look, stamp
@@ -24,14 +24,10 @@ from pit.fs.reads import Reads
 from pit.model import Dag, Record, WorkspaceConfig
 from pit.state.secrets.secrets import Secrets
 
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
+
 Capture = Callable[..., tuple[int, bytes]]
-
-
-class Memory(look.Memory, Protocol):
-    """The store, and how far it has come with a DAG."""
-
-    def mark(self, dag: str) -> tuple[int, int]:
-        """Numbers that grow with every run that changes a record, and every note."""
 
 
 class Question(Record):
@@ -61,17 +57,17 @@ class NothingToDo(Record):
     stale: StaleUpstream | None = None
 
 
-def answer(question: Question, memory: Memory, capture: Capture) -> NothingToDo | None:
+def answer(question: Question, store: Store, capture: Capture) -> NothingToDo | None:
     """The answer where everything is current; None where something is not, or cannot be told."""
     try:
-        return _answered(question, memory, capture)
+        return _answered(question, store, capture)
     except (PitError, OSError, ValueError):
         return None  # whatever it is, a real run meets it again and says it properly
 
 
-def _answered(question: Question, memory: Memory, capture: Capture) -> NothingToDo | None:
+def _answered(question: Question, store: Store, capture: Capture) -> NothingToDo | None:
     dag, config = question.dag, question.config
-    mark, reads = memory.mark(dag.name), Reads()
+    mark, reads = store.mark(dag.name), Reads()
     reads.facts |= stamp.facts(comparison.VERSION)
     values = params.resolve(dag.params, question.given, date.today())
     declared = prepared(dag, values, reads)
@@ -85,7 +81,7 @@ def _answered(question: Question, memory: Memory, capture: Capture) -> NothingTo
         return None
     for path in _settings(target):
         reads.path(path)
-    view = look.Look(target, secrets, memory, capture, reads=reads)
+    view = look.Look(target, secrets, store, capture, reads=reads)
     with view.asking():
         decisions = view.decisions(until_stale=True)
     view.save()
@@ -101,7 +97,7 @@ def _answered(question: Question, memory: Memory, capture: Capture) -> NothingTo
     above: tuple[Decision, ...] = ()
     if watching:
         wider = target_of(declared, config, values, watching)
-        around = look.Look(wider, secrets, memory, capture, reads=reads)
+        around = look.Look(wider, secrets, store, capture, reads=reads)
         with around.asking():
             above = around.decisions()
         around.save()

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -20,7 +20,7 @@ from pit.engine.planning.look import Look
 from pit.engine.staleness import comparison
 from pit.engine.staleness.provenance import Provenance
 from pit.errors import BadArgument, Overlapping
-from pit.events import Event, TextsKept
+from pit.events import TextsKept
 from pit.fs.files import remove_tree
 from pit.fs.patterns import ancestors
 from pit.model import Dag, Record, Task, TaskRecord
@@ -30,46 +30,8 @@ from pit.project.runners import table
 
 if TYPE_CHECKING:
     from pit.sql.protocol import Answer
-
-
-class Keeper(Protocol):
-    """The store as this module needs it."""
-
-    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
-        """The record of a task with these values of its parameters."""
-
-    def records(self, dag: str) -> Sequence[TaskRecord]:
-        """The records of a DAG."""
-
-    def emit(self, event: Event) -> None:
-        """Keep an event."""
-
-    def barrier(self) -> None:
-        """Return when everything emitted is durable."""
-
-    def draw(self, run_id: str = "") -> int:
-        """A number later than those of all snapshots so far."""
-
-    def accept(self, record: TaskRecord, note: str = "") -> None:
-        """Keep a record that a person vouches for."""
-
-    def forget_record(self, dag: str, task: str, params: str | None = None, note: str = "") -> int:
-        """Drop the record of a task, or those for all its parameters."""
-
-    def drop_making(self, dag: str, task: str, params: str) -> None:
-        """Forget what a task is known to have published."""
-
-
-class Success(Protocol):
-    """Where a task last succeeded."""
-
-    @property
-    def run(self) -> str:
-        """The run's id."""
-
-    @property
-    def seconds(self) -> float:
-        """How long the work took."""
+    from pit.state.store.store import Store
+    from pit.state.store.tables.history import LastSuccess
 
 
 class Ground(Record):
@@ -92,9 +54,9 @@ def accept(
     ground: Ground,
     task: Task,
     look: Look,
-    keeper: Keeper,
+    store: Store,
     note: str,
-    success: Success | None = None,
+    success: LastSuccess | None = None,
 ) -> TaskRecord:
     """Makes what stands at a task's targets current, as if it had been made just now.
 
@@ -106,16 +68,16 @@ def accept(
     with claimed(ground.locks, ground.dag.name, task.name, key) as held:
         if not held:
             raise _busy(ground.dag.name, task.name)
-        number = keeper.draw()  # first of all: what is recorded from now on is newer
-        record = _as_it_stands(ground, task, look, keeper.record(ground.dag.name, task.name, key))
+        number = store.draw()  # first of all: what is recorded from now on is newer
+        record = _as_it_stands(ground, task, look, store.record(ground.dag.name, task.name, key))
         record = replace(record, snapshot=number)
         if success is not None and not record.run:
             record = replace(record, run=success.run, seconds=success.seconds)
         texts = look.fingerprints.texts(record.fingerprint)
         if texts:
-            keeper.emit(TextsKept(run=record.run, at=record.at, texts=texts))
-            keeper.barrier()
-        keeper.accept(record, note)
+            store.emit(TextsKept(run=record.run, at=record.at, texts=texts))
+            store.barrier()
+        store.accept(record, note)
     return record
 
 
@@ -186,16 +148,14 @@ def _busy(dag: str, task: str) -> Overlapping:
 # ---------------------------------------------------------------- forget
 
 
-def forget(
-    ground: Ground, task: str, params: Collection[str], keeper: Keeper, note: str = ""
-) -> int:
+def forget(ground: Ground, task: str, params: Collection[str], store: Store, note: str = "") -> int:
     """Drops the records of a task for parameters of these texts; returns how many went."""
     gone = 0
     for key in params:
         with claimed(ground.locks, ground.dag.name, task, key) as held:
             if not held:
                 raise _busy(ground.dag.name, task)
-            gone += keeper.forget_record(ground.dag.name, task, key, note)
+            gone += store.forget_record(ground.dag.name, task, key, note)
     return gone
 
 
@@ -244,7 +204,7 @@ _CHANGED = "it was changed after it was made"
 
 
 def clean(
-    ground: Ground, task: Task, found: Made, keeper: Keeper, records: Iterable[TaskRecord]
+    ground: Ground, task: Task, found: Made, store: Store, records: Iterable[TaskRecord]
 ) -> int:
     """Removes what a task made, and drops the records that promise it; returns how many went.
 
@@ -259,13 +219,13 @@ def clean(
                 raise _busy(ground.dag.name, task.name)
         gone = 0
         for key in sorted(keys | {ground.key(task)}):
-            gone += keeper.forget_record(ground.dag.name, task.name, key, "pit clean")
+            gone += store.forget_record(ground.dag.name, task.name, key, "pit clean")
         for place in found.places:
             if not _why_not(ground, place):
                 remove_tree(ground.dag.project / place)
                 _remove_empty(ground.dag.project, task, place)
         for key in sorted(keys | {ground.key(task)}):
-            keeper.drop_making(ground.dag.name, task.name, key)
+            store.drop_making(ground.dag.name, task.name, key)
     return gone
 
 

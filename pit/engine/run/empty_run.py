@@ -9,12 +9,15 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pit.engine.locks import place
-from pit.engine.scheduling.sinks import Durable
 from pit.events import Event, FoundCurrent, RunEnded, RunStarted
 from pit.model import Reason, Record, RunState
 from pit.state.rundir import RunDir
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 
 class Row(Record):
@@ -37,7 +40,7 @@ class Row(Record):
 def record(
     row: Row,
     runs_dir: Path,
-    keeper: Durable,
+    store: Store,
     complete_at: Callable[[], float | None] = lambda: None,
 ) -> tuple[Event, ...] | None:
     """Take the run's place and write its row; None where another run of the DAG is alive.
@@ -50,10 +53,10 @@ def record(
     folder = RunDir.allocate(runs_dir, row.dag, time.time())
     try:
         started = _started(row, folder)
-        keeper.emit(started)
+        store.emit(started)
         if row.looked_at and not row.whole:
-            keeper.emit(FoundCurrent(run=folder.id, at=started.at, tasks=row.looked_at))
-            keeper.barrier()
+            store.emit(FoundCurrent(run=folder.id, at=started.at, tasks=row.looked_at))
+            store.barrier()
         ended = RunEnded(
             run=folder.id,
             at=started.at,
@@ -62,8 +65,8 @@ def record(
             seconds=time.monotonic() - row.began,
             complete_at=None if row.whole else complete_at(),
         )
-        keeper.emit(ended)
-        keeper.barrier()
+        store.emit(ended)
+        store.barrier()
         return started, ended
     finally:
         folder.lock.release()

@@ -6,19 +6,19 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from pit.config.dag.dataflow import OWN
 from pit.engine.scheduling.executor import Finished
-from pit.engine.staleness import comparison, handed, provenance
+from pit.engine.staleness import comparison, handed
 from pit.engine.staleness.handed import Makings
 from pit.engine.staleness.planner import Decision, Planner
 from pit.engine.staleness.products import Scene
 from pit.engine.staleness.provenance import Provenance, Traced
 from pit.errors import PitError
-from pit.events import Event, TextsKept
+from pit.events import TextsKept
 from pit.fs.patterns import is_pattern
 from pit.model import FileMark, Fingerprint, Order, Outcome, Reason, Task, TaskRecord, TaskType
 from pit.project import ownership, publish
@@ -29,15 +29,8 @@ from pit.project.snapshot import inputs
 from pit.state.store.tables.intents import Intent
 from pit.work import attempts
 
-
-class Keeper(provenance.Memory, Protocol):
-    """The store as this module needs it."""
-
-    def emit(self, event: Event) -> None:
-        """Keep an event."""
-
-    def add_intent(self, intent: Intent) -> None:
-        """Make it durable that products are about to be published."""
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 
 class Recorder:
@@ -51,22 +44,22 @@ class Recorder:
         scene: Scene,
         planner: Planner,
         live: Digests,
-        keeper: Keeper,
+        store: Store,
         makings: Makings,
         missing: Callable[[Task], Sequence[str]],
     ) -> None:
-        self._scene, self._planner, self._keeper = scene, planner, keeper
+        self._scene, self._planner, self._store = scene, planner, store
         self._dag, self._params = planner.target.dag, planner.target.params
         self._fingerprints, self._live = planner.fingerprints, live
         self._makings, self._missing = makings, missing
         self._tasks = {task.name: task for task in self._dag.tasks}
-        self._provenance = Provenance(self._dag, scene.runs, keeper, scene.run)
+        self._provenance = Provenance(self._dag, scene.runs, store, scene.run)
 
     def keep_texts(self, fingerprint: Fingerprint) -> None:
         """Have the store keep what the next comparison of meaning will need."""
         texts = self._fingerprints.texts(fingerprint)
         if texts:
-            self._keeper.emit(TextsKept(run=self._scene.run, at=time.time(), texts=texts))
+            self._store.emit(TextsKept(run=self._scene.run, at=time.time(), texts=texts))
 
     def conclude(self, order: Order, outcome: Outcome) -> Finished:
         """Publish what a task has made, and write its record; its outcome may become a failure."""
@@ -153,7 +146,7 @@ class Recorder:
 
         again = check()  # before anything is written down; and when all is ready to appear
         places = {place: mark.digest for place, mark in products.items()}
-        self._keeper.add_intent(
+        self._store.add_intent(
             Intent(
                 run=self._scene.run,
                 at=time.time(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.errors import PitError
 from pit.project import ownership, publish
@@ -19,37 +19,27 @@ from pit.state.rundir import RunDir
 from pit.state.store.tables.intents import Intent
 from pit.state.store.tables.makings import Making
 
-
-class Keeper(Protocol):
-    """The store as this module needs it."""
-
-    def is_outrun(self, run_id: str, task: str) -> bool:
-        """Whether another run has been at a task since a run was about to publish, or still is."""
-
-    def end_intent(self, run_id: str, task: str, done: bool = False) -> None:
-        """Drop an intent; `done` says that it was carried out."""
-
-    def makings(self, dag: str, task: str | None = None, besides: str = "") -> Sequence[Making]:
-        """What a task is known to have published, but for what run `besides` is publishing."""
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 
-def finish(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
+def finish(intent: Intent, runs_dir: Path, store: Store) -> bool:
     """Publish what a dead run was about to publish; whether it did. The intent is dropped."""
     done = False
     with suppress(OSError, PitError):  # then the next run makes the targets anew
-        done = _finished(intent, runs_dir, keeper)
-    keeper.end_intent(intent.run, intent.task, done)
+        done = _finished(intent, runs_dir, store)
+    store.end_intent(intent.run, intent.task, done)
     return done
 
 
-def _finished(intent: Intent, runs_dir: Path, keeper: Keeper) -> bool:
-    if keeper.is_outrun(intent.run, intent.task):
+def _finished(intent: Intent, runs_dir: Path, store: Store) -> bool:
+    if store.is_outrun(intent.run, intent.task):
         return False
     root = RunDir.at(runs_dir, intent.run).project
     made = products_below(root, intent.targets, Digests())
     if {place: mark.digest for place, mark in made.items()} != intent.places:
         return False
-    explained = _Earlier(keeper.makings(intent.dag, intent.task, intent.run))
+    explained = _Earlier(store.makings(intent.dag, intent.task, intent.run))
     project, targets, digests = Path(intent.project), intent.targets, Digests()
 
     def check() -> bool:

@@ -39,7 +39,7 @@ class Asking:
             life.dir.id,
             emit=self._emit,
             mailbox=life.mailbox,
-            past=life.services.history,
+            store=life.services.history,
             tasks=[task.name for task in dag.tasks],
             above=lambda task: graph.above(dag, {task}),
             left_out=left_out,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pit.events import AttemptStarted, Event, RunEnded, TaskEnded
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 _LONGEST = 86400.0
 """Seconds; who waits for longer looks up once a day."""
@@ -18,13 +21,6 @@ class Sink(Protocol):
 
     def emit(self, event: Event) -> None:
         """Take notice of one event; order is that of the calls."""
-
-
-class Durable(Sink, Protocol):
-    """The sink that remembers."""
-
-    def barrier(self) -> None:
-        """Return when everything emitted before would survive a power loss."""
 
 
 class Clock:
@@ -54,7 +50,7 @@ class Telling:
 
     def __init__(
         self,
-        durable: Durable,
+        durable: Store,
         others: Sequence[Sink] = (),
         hide: Callable[[Event], Event] = lambda event: event,
     ) -> None:

@@ -1,8 +1,8 @@
 """What makes a tracked task current: its fingerprint now against that of its last success.
 
-`Records` is what this module needs of the store, `compare` says what differs, `Change` is one
-reason why a task is stale. The digests come from `project`; nobody else compares them. Nothing here
-imports doit, so that "nothing to do" is answered without it.
+`compare` compares, `Change` is one reason why a task is stale. The digests come from `project`;
+nobody else compares them. Nothing here imports doit, so that "nothing to do" is answered without
+it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 
 VERSION = 2
 """The version of the fingerprint; a release that changes what it covers counts it up."""
-
-
-class Records(Protocol):
-    """What the store keeps of tracked tasks."""
-
-    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
-        """The record of a task with these values of its parameters."""
-
-    def text(self, digest: str) -> bytes | None:
-        """A source by its digest, if it was kept."""
 
 
 class Kind(StrEnum):

@@ -8,45 +8,17 @@ last attempt of everything that it depends on; that is as old as the oldest of t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.model import Dag
 
-
-class Standing(Protocol):
-    """How a task stands, by the numbers of runs (0 for none) and Unix seconds."""
-
-    @property
-    def task(self) -> str:
-        """Its name."""
-
-    @property
-    def seq(self) -> int:
-        """The run of its last attempt."""
-
-    @property
-    def done_seq(self) -> int:
-        """The last run in which it succeeded or was found current."""
-
-    @property
-    def done_at(self) -> float | None:
-        """When that was."""
-
-
-class Complete(Protocol):
-    """The last run after which the whole DAG was known to be done."""
-
-    @property
-    def seq(self) -> int:
-        """Its number."""
-
-    @property
-    def complete_at(self) -> float | None:
-        """Since when."""
+if TYPE_CHECKING:
+    from pit.state.store.tables.history import RunRow
+    from pit.state.store.tables.standings import StandingRow
 
 
 def complete_at(
-    dag: Dag, standings: Iterable[Standing], before: Complete | None = None
+    dag: Dag, standings: Iterable[StandingRow], before: RunRow | None = None
 ) -> float | None:
     """Since when all tasks of a DAG, with the dependencies that inputs imply, are known to be done;
     None if one is not."""
@@ -61,7 +33,7 @@ def complete_at(
     return min((done[task.name][1] for task in dag.tasks), default=None)
 
 
-def _done(standing: Standing, before: Complete | None) -> tuple[int, float]:
+def _done(standing: StandingRow, before: RunRow | None) -> tuple[int, float]:
     """The last run that knew a task to be done, by its number, and when."""
     own = (standing.done_seq, standing.done_at or 0.0)
     if before is None or before.seq < standing.done_seq:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.engine.staleness.comparison import given_key
 from pit.model import Reason, Task, TaskState
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
+    from pit.state.store.tables.history import TriedRow
 
 FIRST, FAILED, FORGOTTEN = "first", "failed", "forgotten"
 """It has never been tried; it failed the last time; somebody dropped its record."""
@@ -17,46 +21,16 @@ _UNRECORDED = (Reason.INPUT_CHANGED, Reason.WARNED)
 _RUNS = 20
 
 
-class Tried(Protocol):
-    """How the tasks that one run tried came out."""
-
-    @property
-    def params(self) -> Mapping[str, str]:
-        """The parameters of the run."""
-
-    @property
-    def tasks(self) -> Mapping[str, tuple[TaskState, str | None]]:
-        """State and reason by task."""
-
-
-class Note(Protocol):
-    """What somebody did to a record."""
-
-    @property
-    def what(self) -> str:
-        """accepted or forgotten."""
-
-
-class Memory(Protocol):
-    """The store as this module needs it."""
-
-    def tried(self, dag: str) -> Sequence[Tried]:
-        """How tasks came out in the last runs of a DAG, the latest first."""
-
-    def notes(self, dag: str, task: str, limit: int) -> Sequence[Note]:
-        """What people did to the records of a task, the latest first."""
-
-
 class Earlier:
     """The last runs of a DAG, read when the first task without a record comes up."""
 
-    def __init__(self, dag: str, memory: Memory) -> None:
-        self._dag, self._memory = dag, memory
+    def __init__(self, dag: str, store: Store) -> None:
+        self._dag, self._store = dag, store
         self._keys: dict[tuple[int, Sequence[str] | None], str | None] = {}
 
     @cached_property
-    def _runs(self) -> Sequence[Tried]:
-        return self._memory.tried(self._dag)
+    def _runs(self) -> Sequence[TriedRow]:
+        return self._store.tried(self._dag)
 
     def became(self, task: Task, params: str) -> str:
         """What became of a task when it was last tried with parameters of this text.
@@ -80,5 +54,5 @@ class Earlier:
             return reason if reason is not None and reason in _ENDS else FAILED
         if reason is not None and reason in _UNRECORDED:
             return reason
-        note = next(iter(self._memory.notes(self._dag, task, 1)), None)
+        note = next(iter(self._store.notes(self._dag, task, 1)), None)
         return FORGOTTEN if note is not None and note.what == FORGOTTEN else ""

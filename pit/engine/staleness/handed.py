@@ -13,12 +13,15 @@ import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pit.errors import on_error
 from pit.fs import atomic, copying
 from pit.model import FileMark, TaskRecord
 from pit.project.digest import Digests, digest_bytes
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 VALUE, DATA = "value:", "data:"
 
@@ -33,25 +36,6 @@ class Makings(Protocol):
         """The files that a task has saved, relative to the data folder."""
 
 
-class ValueRow(Protocol):
-    """One value of a run."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def value(self) -> str:
-        """Its JSON text."""
-
-
-class Values(Protocol):
-    """The store as this module needs it."""
-
-    def values(self, run_id: str, task: str | None = None) -> Collection[ValueRow]:
-        """The values that a task has set in a run."""
-
-
 def made(task: str, makings: Makings, data: Path, digests: Digests) -> dict[str, FileMark]:
     """What a task that has just succeeded hands on; OSError if a file of it cannot be read."""
     found = _values(makings.values(task))
@@ -61,7 +45,7 @@ def made(task: str, makings: Makings, data: Path, digests: Digests) -> dict[str,
     return found
 
 
-def values_of(run: str, task: str, store: Values) -> dict[str, FileMark]:
+def values_of(run: str, task: str, store: Store) -> dict[str, FileMark]:
     """The values that a task has set in an earlier run."""
     return _values({row.name: row.value for row in store.values(run, task)})
 
@@ -75,7 +59,7 @@ def _values(texts: Mapping[str, str]) -> dict[str, FileMark]:
 
 
 def standing(
-    record: TaskRecord, runs_dir: Path, store: Values, digests: Digests
+    record: TaskRecord, runs_dir: Path, store: Store, digests: Digests
 ) -> dict[str, FileMark]:
     """What is still there of what a recorded success handed on."""
     handed = record.fingerprint.handed

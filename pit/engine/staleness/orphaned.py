@@ -7,13 +7,12 @@ a clean build. It stays where it is until a person removes it; one that was edit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pit.config.keys.movement import read_by
 from pit.fs.patterns import matches
 from pit.fs.reads import Reads
-from pit.model import Dag, TaskRecord
+from pit.model import Dag
 from pit.project.digest import Digests
 from pit.project.marks import marked
 from pit.project.places import unspelled
@@ -22,20 +21,11 @@ from pit.state.secrets.identities import private_files
 
 if TYPE_CHECKING:
     from pit.engine.staleness.planner import Target
-
-
-class Recorded(Protocol):
-    """The store as this module needs it."""
-
-    def recorded(self, dag: str) -> frozenset[str]:
-        """The tasks of a DAG that have records."""
-
-    def records(self, dag: str) -> Iterable[TaskRecord]:
-        """The records of a DAG."""
+    from pit.state.store.store import Store
 
 
 def orphaned(
-    dag: Dag, store: Recorded, digests: Digests, reads: Reads | None = None
+    dag: Dag, store: Store, digests: Digests, reads: Reads | None = None
 ) -> frozenset[str]:
     """The places in the project that hold what a task made which the DAG no longer has."""
     reads = Reads() if reads is None else reads

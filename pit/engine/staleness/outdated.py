@@ -7,24 +7,20 @@ surprise: whoever upgrades hears first how many tasks run for that alone, and wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.engine.staleness import comparison
 from pit.model import Task
 
-
-class Versions(Protocol):
-    """The store as this module needs it."""
-
-    def outdated(self, dag: str, version: int) -> Iterable[tuple[str, str]]:
-        """Task and parameters of the records whose fingerprints are of another version."""
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 
 def outdated(
-    dag: str, tasks: Iterable[Task], params: Mapping[str, str], versions: Versions
+    dag: str, tasks: Iterable[Task], params: Mapping[str, str], store: Store
 ) -> tuple[str, ...]:
     """Those of the tasks that are stale because their records are of another version."""
-    found = set(versions.outdated(dag, comparison.VERSION))
+    found = set(store.outdated(dag, comparison.VERSION))
     return tuple(
         task.name
         for task in (tasks if found else ())

@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from pit.config.dag import graph
 from pit.config.dag.dataflow import makes
 from pit.config.keys.movement import may_be_handed_on
-from pit.engine.staleness import comparison, earlier, handed
+from pit.engine.staleness import comparison, handed
 from pit.engine.staleness.comparison import Change, Kind
 from pit.engine.staleness.earlier import Earlier
 from pit.engine.staleness.fingerprint import Databases, Fingerprints, Surroundings
@@ -27,30 +27,12 @@ from pit.model import Dag, FileMark, Fingerprint, Record, Task, TaskRecord, Work
 from pit.project.python.environment import Environment
 from pit.project.view import ProjectView
 
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
+    from pit.state.store.tables.history import LastSuccess
+
 _MANY = 256
 """How many records are fetched at once."""
-
-
-class Success(Protocol):
-    """When a task last succeeded, and how long that took."""
-
-    @property
-    def run(self) -> str:
-        """The run's id."""
-
-    @property
-    def seconds(self) -> float:
-        """How long the work took."""
-
-
-class Memory(comparison.Records, handed.Values, earlier.Memory, Protocol):
-    """The store as the planner needs it."""
-
-    def records_for(self, dag: str, wanted: Mapping[str, str]) -> Mapping[str, TaskRecord]:
-        """The records of several tasks at once; `wanted` has the text of each one's parameters."""
-
-    def last_successes(self, dag: str) -> Mapping[str, Success]:
-        """The newest success of each task of a DAG, tracked or not."""
 
 
 class Action(StrEnum):
@@ -141,7 +123,7 @@ class Planner:
         self,
         target: Target,
         view: ProjectView,
-        memory: Memory,
+        store: Store,
         databases: Databases,
         environment: Environment | None,
         *,
@@ -149,7 +131,7 @@ class Planner:
         number: int | None = None,
     ) -> None:
         self.target, self.view = target, view
-        self._memory, self._forced, self._number = memory, forced, number
+        self._store, self._forced, self._number = store, forced, number
         self._dag = target.dag
         self._tasks = {task.name: task for task in self._dag.tasks}
         self.fingerprints = Fingerprints(
@@ -162,7 +144,7 @@ class Planner:
                 databases=databases,
             )
         )
-        self._earlier = Earlier(self._dag.name, memory)
+        self._earlier = Earlier(self._dag.name, store)
         self._recalled: dict[str, TaskRecord | None] = {}
         self._pending: dict[str, Action] = {}
         self._decisions: dict[str, Decision] = {}
@@ -194,12 +176,12 @@ class Planner:
         What it has made, if it stands as recorded, is handed on to those that need it; else they
         get what stands there.
         """
-        values = handed.values_of(run, name, self._memory) if needed else {}
+        values = handed.values_of(run, name, self._store) if needed else {}
         self.fingerprints.note(name, run, handed=values)
         task = self._tasks.get(name)
         if task is None or not needed or not comparison.is_tracked(task):
             return
-        record = self.record(self._dag.name, name, comparison.params_key(task, self.target.params))
+        record = self._record(name, comparison.params_key(task, self.target.params))
         if record is None:
             return
         left = record.fingerprint.products | record.fingerprint.handed
@@ -213,7 +195,7 @@ class Planner:
         """A task that an earlier run, which this one continues, has done."""
         task = self._tasks[name]
         key = comparison.params_key(task, self.target.params)
-        record = self.record(self._dag.name, name, key)
+        record = self._record(name, key)
         if record is not None and record.run == run and comparison.is_tracked(task):
             self._lend(record)
         else:
@@ -243,27 +225,27 @@ class Planner:
         """Fetch the records of tasks that are decided next, which is much faster together."""
         params = self.target.params
         wanted = {name: comparison.params_key(self._tasks[name], params) for name in names}
-        found = self._memory.records_for(self._dag.name, wanted)
+        found = self._store.records_for(self._dag.name, wanted)
         self._recalled |= {name: found.get(name) for name in names}
 
-    def record(self, dag: str, task: str, params: str) -> TaskRecord | None:
+    def _record(self, task: str, params: str) -> TaskRecord | None:
         """The record of a task, the one that was just recalled if it was."""
         if task in self._recalled:
             return self._recalled.pop(task)
-        return self._memory.record(dag, task, params)
+        return self._store.record(self._dag.name, task, params)
 
     def text(self, digest: str) -> bytes | None:
         """A source by its digest, if it was kept or met."""
-        return self.fingerprints.text(digest) or self._memory.text(digest)
+        return self.fingerprints.text(digest) or self._store.text(digest)
 
-    def _successes(self) -> Mapping[str, Success]:
-        return self._memory.last_successes(self._dag.name)
+    def _successes(self) -> Mapping[str, LastSuccess]:
+        return self._store.last_successes(self._dag.name)
 
     def standing(self, task: Task, record: TaskRecord) -> dict[str, FileMark]:
         """What is still there of what a recorded success has made and handed on."""
         there = self.view.published(task.targets, record.fingerprint.products)
         runs, digests = self.target.config.runs_dir, self.view.live_digests
-        return there | handed.standing(record, runs, self._memory, digests)
+        return there | handed.standing(record, runs, self._store, digests)
 
     # ------------------------------------------------------------------ deciding
 
@@ -328,12 +310,13 @@ class Planner:
         return self._deferred(task, replace(found, after=after))
 
     def _compared(self, task: Task) -> Decision:
+        key = comparison.params_key(task, self.target.params)
         verdict = compared(
             task,
-            comparison.params_key(task, self.target.params),
+            key,
+            self._record(task.name, key),
             self.fingerprints,
-            self,
-            self._dag.name,
+            self.text,
             self.standing,
             self._earlier.became,
         )

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pit.config.dag.dataflow import makes
 from pit.errors import PitError
@@ -24,34 +24,19 @@ from pit.project.products import products_below
 from pit.state.rundir import RunDir
 from pit.state.store.tables.makings import Making
 
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
+    from pit.state.store.tables.history import LastSuccess
+
 Digested = Mapping[str, Collection[str]]
 """The digests of what was made, by place."""
-
-
-class LastSuccess(Protocol):
-    """Where a task last succeeded."""
-
-    @property
-    def run(self) -> str:
-        """The run's id."""
-
-
-class Memory(Protocol):
-    """The store as this module needs it."""
-
-    def makings(self, dag: str, task: str | None = None, besides: str = "") -> Sequence[Making]:
-        """What the tasks of a DAG, or one of them, are known to have published, but for what run
-        `besides` is publishing."""
-
-    def last_successes(self, dag: str) -> Mapping[str, LastSuccess]:
-        """The run that last did each task's work."""
 
 
 class Provenance:
     """What the tasks of a DAG have made; `run` is the one that asks, if any."""
 
-    def __init__(self, dag: Dag, runs: Path, memory: Memory, run: str = "") -> None:
-        self._dag, self._runs, self._memory, self._run = dag, runs, memory, run
+    def __init__(self, dag: Dag, runs: Path, store: Store, run: str = "") -> None:
+        self._dag, self._runs, self._store, self._run = dag, runs, store, run
         self._tasks = {task.name: task for task in dag.tasks}
 
     def of(self, task: Task) -> Traced:
@@ -60,13 +45,13 @@ class Provenance:
 
     def made_by(self, task: str) -> Sequence[Making]:
         """What one task is known to have made, whatever its parameters were."""
-        return self._memory.makings(self._dag.name, task, self._run)
+        return self._store.makings(self._dag.name, task, self._run)
 
     @cached_property
     def abandoned(self) -> Digested:
         """What tasks have made that make it no more."""
         found: defaultdict[str, set[str]] = defaultdict(set)
-        for making in self._memory.makings(self._dag.name, None, self._run):
+        for making in self._store.makings(self._dag.name, None, self._run):
             task = self._tasks.get(making.task)
             for place, made in making.places.items():
                 if task is None or not makes(task, place):
@@ -87,7 +72,7 @@ class Provenance:
 
     @cached_property
     def _last_successes(self) -> Mapping[str, LastSuccess]:
-        return self._memory.last_successes(self._dag.name)
+        return self._store.last_successes(self._dag.name)
 
 
 class Traced:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pit.engine.staleness import comparison
-from pit.engine.staleness.comparison import Change, Kind, Records
+from pit.engine.staleness.comparison import Change, Kind
 from pit.engine.staleness.fingerprint import Fingerprints
 from pit.model import FileMark, Fingerprint, Record, Task, TaskRecord
 
@@ -31,24 +31,24 @@ class Comparison(Record):
 def compared(
     task: Task,
     key: str,
+    record: TaskRecord | None,
     fingerprints: Fingerprints,
-    records: Records,
-    dag: str,
+    text: Callable[[str], bytes | None],
     standing: Callable[[Task, TaskRecord], Mapping[str, FileMark]],
     became: Callable[[Task, str], str],
 ) -> Comparison:
     """Holds a task against its record, its dependencies being what `fingerprints` was told.
 
-    `key` is the text of its parameters. `standing` tells what is still there of the products and of
-    all else that a record hands on, `became` what happened to a task that has no record.
+    `key` is the text of its parameters, `text` gives a source by its digest. `standing` tells what
+    is still there of the products and of all else that a record hands on, `became` what happened
+    to a task that has no record.
     """
     answer = fingerprints.answer(task)
     fingerprint = fingerprints.of(task, answer)
-    record = records.record(dag, task.name, key)
     if record is None:
         lacking = Change(kind=Kind.NO_RECORD, subject=became(task, key))
         return Comparison(changes=(lacking,), record=None, fingerprint=fingerprint)
-    found = comparison.compare(record, fingerprint, records.text)
+    found = comparison.compare(record, fingerprint, text)
     old = record.fingerprint
     changes: Sequence[Change] = [
         *(_made_by(change, task, fingerprints) for change in found),

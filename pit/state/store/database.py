@@ -94,10 +94,13 @@ def patiently(call: Callable[[], Any]) -> Any:
 
 
 class Database:
-    """One connection, used by one thread at a time; whoever is second waits."""
+    """One connection, used by one thread at a time; whoever is second waits.
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
+    `exists` is whether there is a database at `path`; if not, this is an empty one in memory.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, exists: bool = True) -> None:
+        self.path, self.exists = path, exists
         self._connection = connection
         self._turn = threading.RLock()
         self._places: dict[str, tuple[int, int]] = {}
@@ -270,8 +273,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 # ------------------------------------------------------------------------------- for reading
 
 
-def open_for_reading(path: Path) -> Database | None:
-    """The database at `path`, never changed by us; None if there is none yet.
+def open_for_reading(path: Path) -> Database:
+    """The database at `path`, never changed by us; an empty one in memory if there is none yet.
 
     In order: as a reader beside running writers; as a file that nobody can be changing, on a disk
     where no lock files can be made; as a private copy with its log. A database of an earlier
@@ -280,9 +283,9 @@ def open_for_reading(path: Path) -> Database | None:
     _refuse_what_is_no_file(path)
     try:
         if os.stat(path).st_size == 0 and not _log_has_content(path):
-            return None
+            return _empty(path)
     except FileNotFoundError:
-        return None
+        return _empty(path)
     except OSError as error:
         raise _cannot_open(error, path) from error
     connection = _readable(path)
@@ -290,10 +293,18 @@ def open_for_reading(path: Path) -> Database | None:
         return _reader(path, connection)
 
 
-def _reader(path: Path, connection: sqlite3.Connection) -> Database | None:
+def _empty(path: Path) -> Database:
+    """What is read where there is no database: the present layout, and nothing can be written."""
+    connection = _connect("file::memory:")
+    _migrate(connection, path)
+    connection.execute("PRAGMA query_only = ON")
+    return Database(path, connection, exists=False)
+
+
+def _reader(path: Path, connection: sqlite3.Connection) -> Database:
     if migrations.is_empty(connection):
         connection.close()
-        return None
+        return _empty(path)
     if migrations.is_current(connection, path):
         return Database(path, connection)
     copy = _connect("file::memory:")

@@ -9,10 +9,10 @@ log (`-wal`), its index (`-shm`) and its reserve (`-reserve`) are readable by th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
-from pit.errors import StoreUnavailable
+from pit.errors import PitError, StoreUnavailable
 from pit.events import Event, RunStarted
 from pit.model import RunState, TaskRecord
 from pit.state.store.database import Database, open_for_reading, open_for_writing
@@ -70,15 +70,22 @@ class Store(AbstractContextManager["Store"]):
         return cls(database, Writer(database, reserve))
 
     @classmethod
-    def open_readonly(cls, path: Path) -> Store | None:
-        """Opens for reading, also on a disk that is read-only; None if there is no database yet."""
-        database = open_for_reading(path)
-        return None if database is None else cls(database, None)
+    def open_readonly(cls, path: Path) -> Store:
+        """Opens for reading, also on a disk that is read-only.
+
+        Where there is no database yet, it is a store in which nothing is: see `exists`.
+        """
+        return cls(open_for_reading(path), None)
 
     @property
     def path(self) -> Path:
         """Where the database lies."""
         return self._database.path
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database at all; one that is not there yet reads as an empty one."""
+        return self._database.exists
 
     # ------------------------------------------------------------------------------- as a sink
 
@@ -365,9 +372,18 @@ class Store(AbstractContextManager["Store"]):
         return digests.load(self._database, *folders)
 
     def save_digests(self, changes: Mapping[str, Seen | None]) -> None:
-        """Brings the digest cache up to date, None drops a path; on a read-only store nothing."""
-        if self._writer is not None and changes:
+        """Brings the digest cache up to date, None drops a path.
+
+        A store that was opened for reading is written to for this alone, if it can be: if not, or
+        if there is none, what was digested is digested again the next time.
+        """
+        if not changes or not self.exists:
+            return
+        if self._writer is not None:
             digests.save(self._database, changes)
+            return
+        with suppress(PitError), Store.open(self.path) as store:
+            store.save_digests(changes)
 
     def add_intent(self, intent: Intent) -> None:
         """Makes it durable that a task of a run is about to publish, with all emitted before.

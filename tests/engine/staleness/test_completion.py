@@ -7,24 +7,10 @@ from pathlib import Path
 import pytest
 
 from pit.engine.staleness.completion import complete_at
-from pit.model import Dag, Record, Task
-
-
-class Stands(Record):
-    """How a task stands."""
-
-    task: str
-    seq: int
-    done_seq: int
-    done_at: float | None
-
-
-class Complete(Record):
-    """A run after which all was done."""
-
-    seq: int
-    complete_at: float | None
-
+from pit.model import Dag, Task
+from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.standings import StandingRow
+from tests.state.story import row
 
 DAG = Dag(
     name="d",
@@ -38,12 +24,17 @@ DAG = Dag(
 )
 
 
-def standings(**facts: tuple[int, int]) -> list[Stands]:
+def standings(**facts: tuple[int, int]) -> list[StandingRow]:
     """The run of the last attempt and the last one that knew it to be done; the time is like it."""
     return [
-        Stands(task=task, seq=seq, done_seq=done, done_at=float(done) if done else None)
+        row(StandingRow, task=task, seq=seq, done_seq=done, done_at=float(done) if done else None)
         for task, (seq, done) in facts.items()
     ]
+
+
+def complete(seq: int, complete_at: float) -> RunRow:
+    """A run after which all was done."""
+    return row(RunRow, seq=seq, complete_at=complete_at)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +73,12 @@ def test_one_that_is_not_is_enough(facts: dict[str, tuple[int, int]]) -> None:
 
 def test_a_whole_run_with_nothing_to_do_was_about_every_task() -> None:
     facts = standings(a=(3, 3), b=(1, 1), c=(1, 1), x=(1, 1))
-    assert complete_at(DAG, facts, Complete(seq=2, complete_at=2.0)) is None
-    assert complete_at(DAG, facts, Complete(seq=4, complete_at=9.0)) == 9.0
+    assert complete_at(DAG, facts, complete(seq=2, complete_at=2.0)) is None
+    assert complete_at(DAG, facts, complete(seq=4, complete_at=9.0)) == 9.0
     later = standings(a=(3, 3), b=(1, 1), c=(5, 5), x=(1, 1))
-    assert complete_at(DAG, later, Complete(seq=4, complete_at=4.5)) == 4.5
+    assert complete_at(DAG, later, complete(seq=4, complete_at=4.5)) == 4.5
 
 
 def test_a_task_that_was_never_tried_was_not_done_by_an_earlier_run_of_all() -> None:
     facts = standings(a=(3, 3), b=(3, 3), c=(3, 3))
-    assert complete_at(DAG, facts, Complete(seq=9, complete_at=9.0)) is None
+    assert complete_at(DAG, facts, complete(seq=9, complete_at=9.0)) is None

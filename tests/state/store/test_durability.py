@@ -94,7 +94,6 @@ def test_readers_never_wait_for_a_writer(tmp_path: Path) -> None:
     blocker.execute("BEGIN IMMEDIATE")
     blocker.execute("UPDATE runs SET state = 'failed'")
     reader = Store.open_readonly(path)
-    assert reader is not None
     # As long as this waits, the writer holds its lock.
     assert reader.summaries()[0].last.state is RunState.SUCCESS
     reader.close()
@@ -303,7 +302,6 @@ def test_a_run_ends_properly_on_a_disk_that_a_task_keeps_full() -> None:
         filler.communicate()
         assert os.statvfs(disk).f_bavail * 4096 < RESERVE
         reader = Store.open_readonly(path)
-        assert reader is not None
         assert reader.run(run_id(1)).reason == Reason.DISK_FULL
         assert len(reader.attempts(run_id(1))) == 100
         reader.close()
@@ -390,10 +388,11 @@ def test_history_is_read_from_a_read_only_disk(ending: str) -> None:
         process.communicate()
         make_read_only(disk)
         reader = Store.open_readonly(path)
-        assert reader is not None
         done = [t for t in reader.tasks(run_id(1)) if t.state is TaskState.SUCCESS]
         assert len(done) >= 4
         assert reader.summaries()[0].dag == "sales"
+        reader.save_digests({"/w/a": (1, 1, 1, 1, 1, "d")})
+        assert reader.digests() == {}
         reader.close()
         with pytest.raises(StoreUnavailable) as caught:
             Store.open(path)
@@ -411,7 +410,6 @@ def test_a_log_without_its_index_is_read_through_a_private_copy() -> None:
         (disk / "pit.db-shm").unlink()
         make_read_only(disk)
         reader = Store.open_readonly(path)
-        assert reader is not None
         assert reader.run(run_id(1)).state is RunState.RUNNING
         reader.close()
         assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("pit-*/copy.db"))
@@ -420,7 +418,8 @@ def test_a_log_without_its_index_is_read_through_a_private_copy() -> None:
 def test_a_missing_database_on_a_read_only_disk_is_no_error() -> None:
     with small_disk(megabytes=1) as disk:
         make_read_only(disk)
-        assert Store.open_readonly(disk / "pit.db") is None
+        with Store.open_readonly(disk / "pit.db") as reader:
+            assert not reader.exists
         with pytest.raises(StoreUnavailable, match="read-only"):
             Store.open(disk / "deeper" / "pit.db")
 

@@ -118,7 +118,6 @@ def test_its_history_is_imported_and_its_tables_kept(path: Path) -> None:
 
 def test_it_can_be_looked_at_without_being_changed(path: Path) -> None:
     reader = Store.open_readonly(path)
-    assert reader is not None
     check(reader)
     reader.close()
     connection = sqlite3.connect(path)

@@ -101,7 +101,6 @@ def test_an_older_layout_is_migrated_and_readable_without_being_changed(
     monkeypatch.setattr(migrations, "VERSION", len(later))
     before = path.read_bytes()
     reader = Store.open_readonly(path)
-    assert reader is not None
     assert reader.run(run_id(1)).dag == "sales"
     assert reader._database.query("SELECT * FROM leases") == []
     reader.close()
@@ -160,7 +159,6 @@ def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> 
     as_before(path)
     wanted = {"a": TaskState.CANCELLED, "b": TaskState.FAILED, "c": TaskState.FAILED}
     reader = Store.open_readonly(path)
-    assert reader is not None
     with reader, Store.open(path) as store:
         for each in (reader, store):
             states = {row.task: row.state for row in each.tasks(run_id(1))}

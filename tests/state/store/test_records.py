@@ -116,7 +116,6 @@ def test_a_record_dies_in_the_commit_that_marks_the_task_running(store: Store) -
     store.emit(started(two))
     store.emit(attempt(two))
     reader = Store.open_readonly(store.path)
-    assert reader is not None
     with reader:
         # Another process sees both or neither, whenever it looks.
         deadline = time.monotonic() + 60
@@ -262,7 +261,6 @@ def test_forgetting_takes_one_record_or_those_of_all_parameters(store: Store) ->
 def test_a_store_opened_for_reading_changes_no_record(store: Store) -> None:
     keep(store, record())
     reader = Store.open_readonly(store.path)
-    assert reader is not None
     with reader:
         assert reader.records("sales") == (record(),)
         with pytest.raises(StoreUnavailable):

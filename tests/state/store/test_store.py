@@ -152,7 +152,6 @@ def test_events_become_durable_without_a_barrier(store: Store, tmp_path: Path) -
     store.emit(started(one))
     store.emit(ended(one))
     reader = Store.open_readonly(tmp_path / "pit_metadata.db")
-    assert reader is not None
     deadline = time.monotonic() + 60
     while reader.run(one).state is RunState.RUNNING and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -247,19 +246,30 @@ def test_a_database_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
 
 def test_a_store_opened_for_reading_takes_no_events(tmp_path: Path) -> None:
     path = tmp_path / "pit.db"
-    assert Store.open_readonly(path) is None
-    assert not path.exists()
     Store.open(path).close()
     reader = Store.open_readonly(path)
-    assert reader is not None
     with reader, pytest.raises(StoreUnavailable, match="for reading only"):
         reader.emit(started(run_id(1)))
+
+
+def test_a_store_that_is_not_there_reads_as_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "pit.db"
+    with Store.open_readonly(path) as store:
+        assert not store.exists
+        assert (store.path, store.dags(), store.last_run("sales")) == (path, (), None)
+        with pytest.raises(UnknownRun):
+            store.run(run_id(1))
+        with pytest.raises(StoreUnavailable):
+            store.take("sales", "/w", lambda other: True)
+        store.save_digests({"/w/a": (1, 1, 1, 1, 1, "d")})
+    assert not path.exists()
 
 
 def test_an_empty_file_is_no_database_yet(tmp_path: Path) -> None:
     path = tmp_path / "pit.db"
     path.write_bytes(b"")
-    assert Store.open_readonly(path) is None
+    with Store.open_readonly(path) as reader:
+        assert not reader.exists
     with Store.open(path) as store:
         store.emit(started(run_id(1)))
         assert store.run(run_id(1)).seq == 1
@@ -270,7 +280,6 @@ def test_paths_with_odd_characters_work(tmp_path: Path) -> None:
     with Store.open(path) as store:
         store.emit(started(run_id(1)))
     reader = Store.open_readonly(path)
-    assert reader is not None
     assert reader.run(run_id(1)).dag == "sales"
     reader.close()
 

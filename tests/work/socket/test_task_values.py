@@ -57,7 +57,7 @@ def make(store: Store, mailbox: SimpleQueue[Any]) -> Iterator[Make]:
                 run,
                 emit=store.emit,
                 mailbox=mailbox,
-                past=store,
+                store=store,
                 tasks=TASKS,
                 above=lambda task: ABOVE.get(task, set()),
                 **options,

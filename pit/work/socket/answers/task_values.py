@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,6 +22,9 @@ from pit.errors import Refused, nearest
 from pit.events import Event, Logged, Progressed, ValueSet
 from pit.model import Record
 from pit.work.socket.call import Call, Caller, Method
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 LONGEST_VALUE = 64_000
 """Bytes of JSON that a value may have."""
@@ -178,18 +181,6 @@ METHODS: dict[str, Method] = {
 # ---------------------------------------------------------------- the facts of a run
 
 
-class Past(Protocol):
-    """What is asked of the store."""
-
-    def handed_values(
-        self, run_id: str, name: str, left_out: Mapping[str, str]
-    ) -> Mapping[str, str]:
-        """The values of a name, by task, that skipped tasks of a run hand on from others.
-
-        `left_out` names the runs that did the work of tasks which this run leaves out.
-        """
-
-
 class RunFacts:
     """The facts of one run; any thread may call anything.
 
@@ -204,12 +195,12 @@ class RunFacts:
         *,
         emit: Callable[[Event], None],
         mailbox: SimpleQueue[Any],
-        past: Past,
+        store: Store,
         tasks: Collection[str],
         above: Callable[[str], Collection[str]],
         left_out: Mapping[str, str] | None = None,
     ) -> None:
-        self._run, self._emit, self._mailbox, self._past = run, emit, mailbox, past
+        self._run, self._emit, self._mailbox, self._store = run, emit, mailbox, store
         self._tasks, self._above = tasks, above
         self._left_out = {} if left_out is None else left_out  # filled as the run finds out
         self._lock = threading.Lock()
@@ -306,7 +297,7 @@ class RunFacts:
         if tasks and len(here) == len(tasks):
             return here
         left_out = {task: run for task, run in self._left_out.items() if task in tasks}
-        handed = self._past.handed_values(self._run, name, left_out)
+        handed = self._store.handed_values(self._run, name, left_out)
         return {task: text for task, text in handed.items() if task in tasks} | here
 
     # ------------------------------------------------------------------ progress and events
