@@ -1,8 +1,8 @@
-"""Drives doit's dispatcher: slots, retries, time-outs of the run, cancellation.
+"""Takes the tasks of a run to their ends: slots, retries, time-out of the run, cancellation.
 
-One thread, one mailbox. Nodes are pulled from doit while slots are free; every task that ends is
-handed back with `send()`, which frees what waited for it. The life of each task is decided by
-`attempt.step`; this module carries out what it says.
+One thread, one mailbox. Tasks are taken from the dispatch while slots are free; each that ends is
+told to it, which frees what waited for it. The life of each task is decided by `attempt.step`;
+this module carries out what it says.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from doit.control import ExecNode
-
+from pit.engine.doit.dispatch import Dispatch, Ending, Ready
 from pit.engine.scheduling import attempt
-from pit.engine.scheduling import jobs as compile
 from pit.engine.scheduling.checker import Many
 from pit.engine.scheduling.executor import Broken, Executor, Finished, Judged
 from pit.engine.scheduling.jobs import Job, Refusal
@@ -64,7 +62,6 @@ class _Entry:
         "begun",
         "job",
         "life",
-        "node",
         "recorded",
         "started_at",
         "superseded",
@@ -72,14 +69,13 @@ class _Entry:
         "why",
     )
 
-    def __init__(self, node: ExecNode) -> None:
-        self.node = node
-        self.job: Job = node.task.meta["job"]
+    def __init__(self, job: Job) -> None:
+        self.job = job
         self.life = attempt.Life()
         self.started_at: float | None = None
         self.begun = 0.0
         self.why = ""
-        self.recorded = self.job.params is not None and not self.job.tracked
+        self.recorded = job.params is not None and not job.tracked
         self.superseded = False
         self.waits_for = ""
 
@@ -102,16 +98,17 @@ class Scheduler:
         timeout: float | None = None,
         clock: Clock | None = None,
         show_stub: Callable[[Job], None] = lambda job: None,
-        claim: Callable[[Job], bool] = lambda job: True,
-        claimant: Callable[[Job], str] = lambda job: "",
-        release: Callable[[Job], None] = lambda job: None,
+        claim: Callable[[str, str], bool] = lambda task, params: True,
+        claimant: Callable[[str, str], str] = lambda task, params: "",
+        release: Callable[[str], None] = lambda task: None,
         explain: Callable[[Decision], str] = lambda decision: "",
         reserve: Callable[[Order], str] = lambda order: "",
         dismiss: Callable[[Order], None] = lambda order: None,
         show_wait: Callable[[Order, str], None] = lambda order, what: None,
         show_end: Callable[[Sequence[str]], None] = lambda tasks: None,
     ) -> None:
-        self._run, self._dag, self._jobs = run, dag, jobs
+        self._run, self._dag = run, dag
+        self._jobs = {job.name: job for job in jobs}
         self._tell, self._executor, self._mailbox = tell, executor, mailbox
         self._cancel, self._slots = cancel, slots
         self._clock = clock or Clock()
@@ -121,9 +118,7 @@ class Scheduler:
         self._show_wait, self._show_end = show_wait, show_end
         self._barred: Barred[_Entry] = Barred(reserve)
         self._deadline = None if timeout is None else self._clock.monotonic() + timeout
-        self._dispatcher = compile.dispatcher(compile.doit_tasks(dag, jobs)).generator
-        self._exhausted = self._holding = False
-        self._pulled: deque[_Entry] = deque()
+        self._dispatch = Dispatch(dag, {job.name: job.depends_on for job in jobs})
         self._queue: deque[_Entry] = deque()
         self._stale: deque[_Entry] = deque()
         self._judging: dict[str, _Entry] = {}
@@ -184,8 +179,8 @@ class Scheduler:
                 self._launch(self._queue.popleft())
             elif self._stale:
                 self._begin(self._stale.popleft())
-            elif len(self._judging) < _AHEAD and (entry := self._pull()) is not None:
-                self._consider(entry)
+            elif len(self._judging) < _AHEAD and (ready := self._dispatch.next()) is not None:
+                self._admit(ready)
             else:
                 return
 
@@ -201,36 +196,24 @@ class Scheduler:
     def _has_room(self) -> bool:
         return len(self._running) < self._slots
 
-    # ------------------------------------------------------------------ doit's side
+    # ------------------------------------------------------------------ before an attempt
 
-    def _pull(self) -> _Entry | None:
-        """The next task whose dependencies have ended, or None while there is none."""
-        if not self._pulled and not self._holding:
-            self._feed(None)
-        return self._pulled.popleft() if self._pulled else None
-
-    def _feed(self, ended: ExecNode | None) -> None:
-        if self._exhausted:
-            return
-        try:
-            answer = self._dispatcher.send(ended)
-        except StopIteration:
-            self._exhausted = self._holding = True
-            return
-        self._holding = answer == "hold on"
-        if not self._holding:
-            self._pulled.append(_Entry(answer))
+    def _admit(self, ready: Ready) -> None:
+        """Take a task whose dependencies have ended; it ends with them if one did not succeed."""
+        entry = _Entry(self._jobs[ready.task])
+        if ready.failed:
+            after = f"after {tasks_named(ready.failed)}"
+            self._end(entry, TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, after)
+        elif ready.skipped:
+            after = f"after {tasks_named(ready.skipped)}"
+            self._end(entry, TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, after)
+        else:
+            self._consider(entry)
 
     def _consider(self, entry: _Entry) -> None:
         """Launch a task, or end it at once when it cannot or need not run."""
-        node, job = entry.node, entry.job
-        if node.bad_deps:
-            failed = tasks_named(sorted(dep.task.meta["job"].name for dep in node.bad_deps))
-            self._end(entry, TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, f"after {failed}")
-        elif node.ignored_deps:
-            skipped = tasks_named(sorted(dep.task.meta["job"].name for dep in node.ignored_deps))
-            self._end(entry, TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, f"after {skipped}")
-        elif job.stub is not None:
+        job = entry.job
+        if job.stub is not None:
             self._show_stub(job)
             self._end(entry, TaskState.SKIPPED, Reason.NO_SECRETS)
         elif job.done:
@@ -264,10 +247,11 @@ class Scheduler:
 
     def _begin(self, entry: _Entry) -> None:
         """Launch a stale task, unless another run is at it, then look again."""
-        if self._claim(entry.job):
+        whose = entry.job.name, entry.job.params or ""
+        if self._claim(*whose):
             self._launch(entry)
         else:
-            other = self._claimant(entry.job)
+            other = self._claimant(*whose)
             if other and other != entry.waits_for:
                 entry.waits_for = other
                 self._emit(Waits, task=entry.job.name, why=f"{other} is doing it")
@@ -392,11 +376,10 @@ class Scheduler:
         ended = self._told_end(entry, state, reason, error, **facts)
         if entry.job.tracked and entry.life.attempt:
             self._tell.barrier()  # whoever waits for this task finds its record
-        self._release(entry.job)
+        self._release(entry.job.name)
         self._ended[entry.job.name] = ended
         self._unsettled.add(entry.job.name)
-        entry.node.run_status = _doit_status(ended)
-        self._feed(entry.node)
+        self._dispatch.ended(entry.job.name, _ending(ended))
 
     def _told_end(
         self, entry: _Entry, state: TaskState, reason: Reason | None, error: str, **facts: Any
@@ -457,7 +440,7 @@ class Scheduler:
 
     def _skip_rest(self) -> None:
         """Final states for what a cancelled run never came to, in topological order."""
-        for job in self._jobs:
+        for job in self._jobs.values():
             if job.name in self._ended:
                 continue
             state, reason, error = self._left_over(job)
@@ -505,11 +488,11 @@ _LOOK_AGAIN = 0.2
 _HANDED_ON = (Reason.CURRENT, Reason.SUCCEEDED_BEFORE)
 
 
-def _doit_status(ended: TaskEnded) -> str:
-    """What doit calls it; dependants of "failure" fail, those of "ignore" are skipped."""
+def _ending(ended: TaskEnded) -> Ending:
+    """What the end of a task is to those that depend on it."""
     match ended.state:
         case TaskState.SUCCESS:
-            return "successful"
+            return "done"
         case TaskState.SKIPPED:
-            return "up-to-date" if ended.reason in _HANDED_ON else "ignore"
-    return "failure"
+            return "done" if ended.reason in _HANDED_ON else "skipped"
+    return "failed"
