@@ -266,8 +266,6 @@ class Scheduler:
                 return
 
     def _begin_attempt(self, entry: Entry, order: Order) -> None:
-        effect = self._phases.step(entry, attempt.Slot())
-        assert isinstance(effect, attempt.Launch)
         if entry.started_at is None:
             entry.started_at, entry.begun = self._clock.now(), self._clock.monotonic()
         self._emit(
@@ -279,6 +277,7 @@ class Scheduler:
         )
         if entry.recorded:
             self._tell.barrier()  # the record is dead before the task can change what it stood for
+        self._phases.step(entry, attempt.Slot())  # runs only once the store has taken it
         self._executor.submit(order)
 
     def _finished(self, message: Finished) -> None:
