@@ -1,1 +1,1 @@
-"""Floor 6, one run: compile, attempt, schedule, executors, run."""
+"""One run: its steps and locks, what is current, when each task starts, doit's commands."""

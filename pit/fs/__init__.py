@@ -1,1 +1,1 @@
-"""The disk: copies, and what the kernel alone can do."""
+"""The disk: how files look, atomic writes, locks, copies, paths and patterns."""

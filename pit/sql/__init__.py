@@ -1,1 +1,1 @@
-"""Floor 3, databases: URL, text and path in; rows, files and statements out."""
+"""Databases: URL, text and path in; rows, files and statements out."""

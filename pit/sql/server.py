@@ -1,8 +1,8 @@
 """The SQL process: takes scripts over its pipes, runs each in a thread, tells how they went.
 
 Pit starts one per database, with the run's snapshot as working directory, so that a crash of a
-database library costs a process and not the run. `wire` describes what is said. Whatever a library
-prints goes to stderr; standard input and output belong to the conversation alone.
+database library costs a process and not the run. `protocol` describes what is said. Whatever a
+library prints goes to stderr; standard input and output belong to the conversation alone.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Floor 5, doing one task: processes, snapshots, environments, SQL sessions, targets."""
+"""Doing one task: its attempt and log, processes, SQL sessions, the task socket, connectors."""

@@ -315,8 +315,8 @@ def test_a_valid_workspace_loads_nothing_heavy(tmp_path: Path) -> None:
     project(tmp_path, "plain")
     program = (
         "import sys, pathlib\n"
-        "from pit.spec import config\n"
-        "workspace = config.discover(config.load_workspace_config(pathlib.Path(sys.argv[1])))\n"
+        "from pit.config import settings, workspace as declared\n"
+        "workspace = declared.discover(settings.load_workspace_config(pathlib.Path(sys.argv[1])))\n"
         "heavy = {'tree_sitter', 'cronsim', 'zoneinfo', 'pydantic', 'doit', 'rich', 'pathspec'}\n"
         "print(workspace.projects, *workspace.problems, *heavy.intersection(sys.modules))\n"
     )

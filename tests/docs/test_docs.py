@@ -22,6 +22,14 @@ from tests.docs.pages import DOCS, ROOT, anchors, blocks, code, first_cells, sec
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
+FOR_MAINTAINERS = [
+    DOCS / "architecture.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "tests/README.md",
+    ROOT / "tests/engine/model/README.md",
+]
+"""Pages that name files of the repository: from its top, from `pit/`, or beside the page."""
+
 PIT_TOML = {
     "[dag]": keys.DAG,
     "[dag.requires]": keys.REQUIRE,
@@ -250,7 +258,9 @@ def imported() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted({*PAGES, *FOR_MAINTAINERS}), ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         path, _, anchor = target.partition("#")
@@ -262,9 +272,40 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(there), f"{page.name} links to {target}"
 
 
-def test_the_files_that_architecture_names_are_there() -> None:
+PACKAGE = ROOT / "pit"
+ROOMS = {
+    f"{path.parent.relative_to(PACKAGE)}/"
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py" and path.parent != PACKAGE and "scaffold" not in path.parts
+}
+
+
+def prose(text: str) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", FOR_MAINTAINERS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_a_page_for_maintainers_names_are_there(page: Path) -> None:
+    tops = {"pit", "tests", "sdk", "docs", *(room.split("/")[0] for room in ROOMS)}
+    named = [each for each in code(prose(page.read_text())) if re.fullmatch(r"[\w./-]+", each)]
+    paths = {each for each in named if each.split("/")[0] in tops or each.endswith(".py")} - tops
+    assert paths
+    for path in sorted(paths):
+        beside = (ROOT, PACKAGE, page.parent)
+        assert any((folder / path).exists() for folder in beside), f"{page.name} names {path}"
+
+
+def test_architecture_describes_every_room() -> None:
     page = (DOCS / "architecture.md").read_text()
-    named = set(re.findall(r"`((?:cli|engine|work|spec|state|sql)/\w+\.py|errors\.py)", page))
-    assert named
-    for path in named:
-        assert (ROOT / "pit" / path).is_file(), path
+    rooms = page.split("\n## Rooms\n")[1].split("\n## ")[0]
+    assert ROOMS - set(code(rooms)) == set()
+
+
+def test_each_test_file_is_named_for_a_module_of_its_room_or_for_a_behaviour() -> None:
+    tests = ROOT / "tests"
+    listed = {code(cell)[0] for cell in first_cells(sections(tests / "README.md")["Behaviour"])}
+    files = [path.relative_to(tests) for path in tests.rglob("test_*.py")]
+    here = [path for path in files if (PACKAGE / path.parts[0]).is_dir()]
+    own = {path for path in here if any((PACKAGE / path.parent).rglob(path.name[len("test_") :]))}
+    assert listed == {f"tests/{path}" for path in {*here} - own}

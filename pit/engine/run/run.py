@@ -1,8 +1,8 @@
 """One run, from open to close: `execute` lists its steps, each a method below, in order.
 
 What the steps work with has modules of its own: what is asked for (`resolved`), the run's place,
-folder, lock and row (`lifetime`), environment and snapshot (`ground`), what each task is told to
-do (`orders`), what is current (`staleness`), when each task starts (`schedule`), and what appears
+folder, lock and row (`lifecycle`), environment and snapshot (`freeze`), what each task is told to
+do (`orders`), what is current (`staleness`), when each task starts (`scheduling`), and what appears
 and is recorded (`publish_record`).
 """
 

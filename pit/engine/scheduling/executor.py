@@ -1,7 +1,7 @@
 """Where work is done: threads of this process that put what they made of it into a mailbox.
 
 An attempt is performed by `Perform`, the same call wherever it happens; looking whether a task is
-current is done beside it, by `judging`, so that reading big inputs never holds up the run.
+current is done beside it, by `checker`, so that reading big inputs never holds up the run.
 """
 
 from __future__ import annotations

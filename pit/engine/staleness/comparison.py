@@ -1,8 +1,8 @@
 """What makes a tracked task current: its fingerprint now against that of its last success.
 
-`Records` is what this module needs of the store, `Judge` compares, `Change` is one reason why a
-task is stale. The digests come from `work`; nobody else compares them. Nothing here imports doit,
-so that "nothing to do" is answered without it.
+`Records` is what this module needs of the store, `compare` says what differs, `Change` is one
+reason why a task is stale. The digests come from `project`; nobody else compares them. Nothing here
+imports doit, so that "nothing to do" is answered without it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _GROUPS = "dependency-groups"
 
 
 class Capture(Protocol):
-    """Runs a tool and answers its exit code and the end of its output (`process.capture`)."""
+    """Runs a tool and answers its exit code and the end of its output (`launch.capture`)."""
 
     def __call__(
         self, argv: Sequence[str], *, cwd: str | Path, env: Mapping[str, str]

@@ -1,1 +1,1 @@
-"""The frozen copy that a run executes from, and the digests of files."""
+"""The frozen copy that a run executes from, and the inputs that it reads live."""

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from pit.fs import atomic
 from pit.sql import protocol
-from pit.sql.connection.urls import Database
 from pit.sql.driver import Driver, Failure, Rows, Session, SqlFailure, Statement
 from pit.sql.drivers.duck_errors import busy, failure
 from pit.sql.script import Execution
@@ -37,7 +36,7 @@ class Saving(Execution):
     def __init__(self, driver: Driver, order: protocol.Save, log: Callable[[str], None]) -> None:
         super().__init__(
             driver,
-            _a_row_at_a_time(order.database),
+            order.database,
             order.script,
             order.text,
             order.variables,
@@ -151,14 +150,6 @@ class Saving(Execution):
                 self._running.append(writer)
                 self._heed()
                 return spool.save(writer, path, form)
-
-
-def _a_row_at_a_time(database: Database) -> Database:
-    """A database with what its ODBC driver must be told not to hold all rows at once."""
-    driver = database.options.get("driver", "").lower()
-    if database.kind != "odbc" or "sqlite" not in driver:
-        return database
-    return replace(database, options={"stepapi": "1", **database.options})
 
 
 _NONE = re.compile(

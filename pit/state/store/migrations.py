@@ -58,8 +58,8 @@ makings         what tasks are known to have published, also after their records
 notes           what people did to records, and why.
 owners          the workspace that a DAG belongs to, by its real path: see owners.py.
 counters        numbers that only grow: `snapshot` is the last one drawn. Each run has that of its
-                snapshot, and each record that of the snapshot it is of: see order.py. An intent is
-                `outrun` once another run of the DAG has been at its task.
+                snapshot, and each record that of the snapshot it is of: see snapshots.py. An
+                intent is `outrun` once another run of the DAG has been at its task.
 secret_changes  what people did to secrets files: `who` is the user of the operating system, `scope`
                 and `name` say which entry, `file` where. Kept for ever: they are few.
 """

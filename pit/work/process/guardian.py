@@ -373,7 +373,7 @@ class Guardian:
         return guardian
 
     def told(self, pid: int, start: int, leader: bool = True) -> None:
-        """Process `pid`, started at `start` (`tree.Stat.start`), is now in its care.
+        """Process `pid`, started at `start` (`procfs.Stat.start`), is now in its care.
 
         A `leader` is a child that Pit has not waited for: its id cannot be anybody else's, and
         so all of its session is in the guardian's care with it.

@@ -83,7 +83,7 @@ class Identity(TypedDict):
 
 
 def identity() -> Identity:
-    """This process's id, start time (`tree.Stat.start`) and the kernel's id of this boot."""
+    """This process's id, start time (`procfs.Stat.start`) and the kernel's id of this boot."""
     own = procfs.stat(os.getpid())
     started = float(own.start) if own else 0.0
     return Identity(pid=os.getpid(), pid_started=started, boot_id=procfs.boot_id())
@@ -125,7 +125,7 @@ class _Started:
 
     @property
     def start(self) -> int:
-        """When it started, as `tree.Stat.start`."""
+        """When it started, as `procfs.Stat.start`."""
         return self._own.start
 
     @property

@@ -26,7 +26,7 @@ _GRACE = 1.0
 
 
 class Child(Protocol):
-    """What is needed of a started process; `process.Child` is one."""
+    """What is needed of a started process; `launch.Child` is one."""
 
     @property
     def returncode(self) -> int | None:

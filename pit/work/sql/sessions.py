@@ -41,7 +41,7 @@ _BURIAL = 5.0
 
 
 class Spawn(Protocol):
-    """Starts a child with pipes, as `process.spawn_session` does."""
+    """Starts a child with pipes, as `launch.spawn_session` does."""
 
     def __call__(
         self,

@@ -1,7 +1,7 @@
 """What `pit run --learn` watches: the files that a task opens, as places that pit.toml can name.
 
 strace sees everything that a task's processes open. Where it cannot be used, a Python task has
-an audit hook (see sitehook.py), which sees what Python itself opens but not what libraries open
+an audit hook (see audit_hook.py), which sees what Python itself opens but not what libraries open
 in C; other tasks are not watched. Each attempt has a folder of its own for its records.
 """
 

@@ -48,7 +48,7 @@ def d(pit: Pit) -> Pit:
 def test_all_three_say_it_where_there_is_nothing_to_do(d: Pit) -> None:
     d.run("run", "d/c").ok()
     d.file("in.txt", "2\n")
-    for _ in range(3):  # no seal answers without it
+    for _ in range(3):  # no stamp answers without it
         run = d.run("run", "d/c").ok()
         assert "nothing to do: 1 task is current" in run.out
         assert ALONE in run.err

@@ -42,12 +42,12 @@ def steps(*given: Step) -> Pipeline:
 
 REST = ("rest", 0, 0)
 NOTHING_TO_DO = [turn(REST), turn(REST)]
-"""Two runs without a change: the second can seal what it has seen."""
+"""Two runs without a change: the second can keep a stamp of what it has seen."""
 
 _PLAIN = [
     ("a success without products", [turn(), turn(("salt", 3, 1))]),
     ("a sly edit during a run", [turn(trouble="edit"), turn(REST)]),
-    ("a seal, then a failure", [*NOTHING_TO_DO, turn(force=True, trouble="fail"), turn()]),
+    ("a stamp, then a failure", [*NOTHING_TO_DO, turn(force=True, trouble="fail"), turn()]),
     (
         "a link to nothing",
         [turn(trouble="fail", victim=2), turn(("drop", 2, 0), selection="below", task=2)],

@@ -242,5 +242,5 @@ def test_nobody_sees_a_password_in_the_process_list(pit: Pit, postgres: Server) 
                     continue
     assert run.communicate(timeout=60) is not None
     assert run.returncode == 0
-    assert b"sqlchild" in seen
+    assert b"pit.work.sql.hardened" in seen
     assert b"s3cret" not in seen

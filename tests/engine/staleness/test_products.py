@@ -134,7 +134,7 @@ def test_nothing_to_do_is_not_said_when_a_linked_folder_has_a_new_file(two: Pit)
     task = '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["data/*.csv"]\ntargets = ["out"]\n'
     two.toml(task).file("a.sh", "ls data > out\n")
     two.run("run", "m").ok()
-    time.sleep(0.2)  # until files are old enough to be sealed
+    time.sleep(0.2)  # until files are old enough for a stamp
     assert ran(two) == set()
     (outside / "2.csv").touch()
     assert ran(two) == {"a"}
@@ -149,7 +149,7 @@ def test_nothing_to_do_is_not_said_when_a_folder_that_is_left_out_has_a_new_file
     (folder / "1.js").touch()
     two.toml(f'[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = ["{named}"]\n')
     two.file("a.sh", "true\n").run("run", "m").ok()
-    time.sleep(0.2)  # until files are old enough to be sealed
+    time.sleep(0.2)  # until files are old enough for a stamp
     assert [ran(two), ran(two)] == [set(), set()]
     assert list((two.root / ".pit/stamps").iterdir())
     (folder / "2.js").touch()

@@ -40,7 +40,7 @@ def test_end_marked_ends_only_what_carries_the_run(tmp_path: Path) -> None:
     helper = [
         sys.executable,
         "-c",
-        f"from pit.work import process as p; print(p.end_marked({run!r}, 0.2))",
+        f"from pit.work.process import launch as p; print(p.end_marked({run!r}, 0.2))",
     ]
     env = {**os.environ, "PYTHONPATH": str(Path(launch.__file__).parents[3])}
     code, output = launch.capture(helper, cwd=tmp_path, env=env)
@@ -61,10 +61,10 @@ def test_end_marked_finds_what_has_cut_every_tie_if_it_knows_the_pit(
     """Not while that Pit lives: then it takes care of its own."""
     pit = f"""
 import os
-from pit.work import process
-process.become_subreaper()
-print(process.identity(), flush=True)
-process.run(["bash", "-c", {daemons.left("double fork") + "; sleep 60"!r}], cwd=".",
+from pit.work.process import launch
+launch.become_subreaper()
+print(launch.identity(), flush=True)
+launch.run(["bash", "-c", {daemons.left("double fork") + "; sleep 60"!r}], cwd=".",
             env=os.environ, output=lambda _: None)
 """
     env = {**os.environ, "PYTHONPATH": str(Path(launch.__file__).parents[3])}
@@ -76,7 +76,7 @@ process.run(["bash", "-c", {daemons.left("double fork") + "; sleep 60"!r}], cwd=
         identity = popen.stdout.readline().strip()
         (pid,) = daemons.pids(tmp_path)
         argument = f", pit={identity}" if known else ""
-        program = f"from pit.work import process as p; p.end_marked('run-no', 0.2{argument})"
+        program = f"from pit.work.process import launch as p; p.end_marked('run-no', 0.2{argument})"
         subprocess.run([sys.executable, "-c", program], env=env, check=True)
         assert alive(pid)
         popen.kill()

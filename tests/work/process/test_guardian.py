@@ -22,17 +22,17 @@ ROOT = Path(guardian.__file__).parents[3]
 
 PARENT = """
 import fcntl, os, sys, threading
-from pit.work import process
+from pit.work.process import launch
 from pit.work.process.guardian import Guardian
 
 lock = os.open("lock", os.O_RDWR | os.O_CREAT)
 fcntl.flock(lock, fcntl.LOCK_EX)
-process.become_subreaper()
+launch.become_subreaper()
 guardian = Guardian.start([lock], "{run}", {grace})
 env = {{**os.environ, "PIT_RUN_ID": "{run}"}}
 
 def run(script):
-    return process.run(["bash", "-c", script], cwd=".", env=env, output=lambda _: None,
+    return launch.run(["bash", "-c", script], cwd=".", env=env, output=lambda _: None,
                        guardian=guardian, grace=1, marker=script[:1])
 
 print(guardian.pid, flush=True)

@@ -60,7 +60,7 @@ Runner = Callable[..., Ran]
 
 @pytest.fixture
 def sh(tmp_path: Path) -> Runner:
-    """Runs a piece of shell in `tmp_path`; options as `process.run` has them."""
+    """Runs a piece of shell in `tmp_path`; options as `launch.run` has them."""
 
     def run(script: str, *, output: Callable[[memoryview], None] | None = None, **options: object):  # type: ignore[no-untyped-def]
         kept = bytearray()
@@ -416,10 +416,10 @@ def test_end_all_ends_what_nobody_could_be_blamed_for(tmp_path: Path) -> None:
     """Without marks: what a task has left while another one ran."""
     program = f"""
 import os, threading
-from pit.work import process
-process.become_subreaper()
+from pit.work.process import launch
+launch.become_subreaper()
 def task(script):
-    process.run(["bash", "-c", script], cwd=".", env=os.environ, output=lambda _: ready.set())
+    launch.run(["bash", "-c", script], cwd=".", env=os.environ, output=lambda _: ready.set())
 ready = threading.Event()
 thread = threading.Thread(target=task, args=("echo; until [ -e stop ]; do sleep 0.01; done",))
 thread.start()
@@ -428,7 +428,7 @@ task({daemons.left("double fork")!r})
 alive = os.path.exists("/proc/" + open("pids").read().strip())
 open("stop", "w").close()
 thread.join()
-process.end_all(grace=1)
+launch.end_all(grace=1)
 print(alive)
 """
     ended = launch.capture(

@@ -17,23 +17,23 @@ ROOT = Path(orphans.__file__).parents[3]
 
 PIT = """
 import os, sys, threading, time
-from pit.work import process, tree
+from pit.work.process import launch, procfs
 
-process.become_subreaper()
-process.become_subreaper()
+launch.become_subreaper()
+launch.become_subreaper()
 open("begun", "w").close()
-print(len(tree.children(os.getpid())), flush=True)
+print(len(procfs.children(os.getpid())), flush=True)
 deadline = time.monotonic() + 60
 while not os.path.exists("ready") and time.monotonic() < deadline:
     time.sleep(0.01)
 def task(script):
-    return process.run(["bash", "-c", script], cwd=".", env=os.environ,
+    return launch.run(["bash", "-c", script], cwd=".", env=os.environ,
                        output=lambda _: None, grace=1)
 for _ in range(3):
     assert task(sys.argv[1]).exit_code == 0
-process.end_all(1)
+launch.end_all(1)
 with open("doubtful", "w") as doubtful:
-    doubtful.write("\\n".join(str(pid) for pid, _ in process.doubtful()))
+    doubtful.write("\\n".join(str(pid) for pid, _ in launch.doubtful()))
 """
 
 LEAVE = "sleep 60 & echo $! >> ours"
@@ -114,7 +114,7 @@ def test_the_first_process_of_a_container_ends_its_own_alone(tmp_path: Path) -> 
     (tmp_path / "program.py").write_text(f"""{PIT}
 ids = [int(pid) for name in ("theirs", "ours") for pid in open(name).read().split()]
 with open("alive", "w") as file:
-    file.write(repr([(found := tree.stat(pid)) is not None and found.alive for pid in ids]))
+    file.write(repr([(found := procfs.stat(pid)) is not None and found.alive for pid in ids]))
 """)
     script = f'exec {sys.executable} program.py "$0"'
     pit = subprocess.Popen(
@@ -134,13 +134,13 @@ with open("alive", "w") as file:
 
 
 def test_children_of_other_code_in_pit_live_on(tmp_path: Path) -> None:
-    program = f"""{PIT.replace("process.become_subreaper()", "", 1)}
+    program = f"""{PIT.replace("launch.become_subreaper()", "", 1)}
 import subprocess
 other = subprocess.Popen(["sleep", "60"])
 quick = subprocess.Popen(["true"])
 time.sleep(0.2)
 assert task("sleep 60 &").exit_code == 0
-process.end_all(1)
+launch.end_all(1)
 assert other.poll() is None
 assert quick.wait() == 0
 other.kill()
@@ -160,20 +160,20 @@ def test_a_nested_pit_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     """Its guardian and its tasks fall to the outer Pit, whose task it was."""
     inner = """
 import os
-from pit.work import process
+from pit.work.process import launch
 from pit.work.process.guardian import Guardian
-process.become_subreaper()
+launch.become_subreaper()
 guardian = Guardian.start([], f"inner-{os.getpid()}", 100)
 env = {**os.environ, "PIT_RUN_ID": f"inner-{os.getpid()}"}
 script = "trap '' TERM; echo $$ >> pids; kill -9 $PPID; while :; do sleep 1; done"
-process.run(["bash", "-c", script], cwd=".", env=env, output=lambda _: None,
+launch.run(["bash", "-c", script], cwd=".", env=env, output=lambda _: None,
             guardian=guardian, marker="inner")
 """
     outer = f"""
 import os, sys
-from pit.work import process
-process.become_subreaper()
-ended = process.run([sys.executable, "-c", {inner!r}], cwd=".", env=os.environ,
+from pit.work.process import launch
+launch.become_subreaper()
+ended = launch.run([sys.executable, "-c", {inner!r}], cwd=".", env=os.environ,
                     output=lambda piece: print(bytes(piece)), grace=0.5)
 assert ended.signal == 9, ended
 """
@@ -188,14 +188,14 @@ assert ended.signal == 9, ended
 
 NESTED = """
 import os, sys, threading
-from pit.work import process
+from pit.work.process import launch
 from pit.work.process.guardian import Guardian
-process.become_subreaper()
+launch.become_subreaper()
 run = f"run-{os.getpid()}"
 guardian = Guardian.start([], run, 0.5)
 env = {**os.environ, "PIT_RUN_ID": run}
 def task(*argv):
-    return process.run(argv, cwd=".", env=env, output=lambda _: None, guardian=guardian, grace=0.5)
+    return launch.run(argv, cwd=".", env=env, output=lambda _: None, guardian=guardian, grace=0.5)
 print(guardian.pid, flush=True)
 """
 

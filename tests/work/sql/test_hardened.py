@@ -16,13 +16,13 @@ from tests.sql.conftest import eventually
 _AS_NOBODY = """
 import ctypes, os, sys
 sys.path.insert(0, sys.argv[1])
-from pit.work import sqlchild
+from pit.work.sql import hardened
 from pit.sql import script
 from pit.sql.drivers import duck
 os.setgid(65534); os.setuid(65534)
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # setuid has made it private already
 print("open", flush=True)
-sqlchild.main()
+hardened.main()
 """
 
 
