@@ -19,6 +19,7 @@ from doit.task import Task as DoitTask
 from pit.config import matrix
 from pit.config import workspace as spec
 from pit.config.dag import graph, params
+from pit.engine.doit.dispatch import doit_task
 from pit.engine.doit.status import Outside, Standing, Subject
 from pit.engine.planning import select
 from pit.errors import BadParameter, InvalidConfig, PitError, UsageError
@@ -180,22 +181,22 @@ class _Tasks:
             name, None, doc=self._dag.description, task_dep=[*groups, *tasks], has_subtask=True
         )
         for task, names in instances.items():
-            yield DoitTask(
-                f"{name}:{task}",
-                None,
+            yield doit_task(
+                name,
+                task,
+                names,
                 doc=f"{len(names)} instances",
-                task_dep=[f"{name}:{instance}" for instance in names],
                 subtask_of=name,
                 has_subtask=True,
             )
         yield from map(self._task, self._dag.tasks)
 
     def _task(self, task: Task) -> DoitTask:
-        made = DoitTask(
-            f"{self._dag.name}:{task.name}",
-            None,
+        made = doit_task(
+            self._dag.name,
+            task.name,
+            task.depends_on,
             doc=task.description or task.script or f"{task.type} {task.query}".rstrip(),
-            task_dep=[f"{self._dag.name}:{name}" for name in task.depends_on],
             targets=list(self._targets(task)),
             subtask_of=self._dag.name,
             meta=_facts(self._dag, task),

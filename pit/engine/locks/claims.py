@@ -17,7 +17,6 @@ from pit.engine.locks.place import locks
 from pit.fs.locks import Lock, signature
 
 if TYPE_CHECKING:
-    from pit.engine.scheduling.jobs import Job
     from pit.engine.staleness.planner import Planner
     from pit.state.store.store import Store
 
@@ -55,32 +54,32 @@ class Claims:
         self._dag = planner.target.dag.name
         self._held: dict[str, Lock] = {}
 
-    def claim(self, job: Job) -> bool:
-        """Keep other runs from executing the task at the same time; False if one is at it.
+    def claim(self, task: str, params: str) -> bool:
+        """Keep other runs from executing a task at the same time; False if one is at it.
 
         One that has ended since the task was judged has changed its record: look again.
         """
-        lock = self._claim_of(job)
+        lock = self._claim_of(task, params)
         if not lock.acquire():
             return False
-        latest = self._store.record(self._dag, job.name, job.params or "")
-        decision = self._planner.decision(job.name)
+        latest = self._store.record(self._dag, task, params)
+        decision = self._planner.decision(task)
         if decision is None or latest != decision.record:
             lock.release()
             return False
         lock.sign(f"run {self._run}")
-        self._held[job.name] = lock
+        self._held[task] = lock
         return True
 
-    def claimant(self, job: Job) -> str:
+    def claimant(self, task: str, params: str) -> str:
         """Which other run is at the task; empty where none says so."""
-        return signature(self._claim_of(job).path)
+        return signature(self._claim_of(task, params).path)
 
-    def _claim_of(self, job: Job) -> Lock:
-        return claim_of(self._locks, self._dag, job.name, job.params or "")
+    def _claim_of(self, task: str, params: str) -> Lock:
+        return claim_of(self._locks, self._dag, task, params)
 
-    def release(self, job: Job) -> None:
+    def release(self, task: str) -> None:
         """Let other runs execute the task again."""
-        lock = self._held.pop(job.name, None)
+        lock = self._held.pop(task, None)
         if lock is not None:
             let_go(lock)

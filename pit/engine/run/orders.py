@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pit.config.dag import graph
 from pit.config.keys.runners import TEMPLATE
 from pit.engine.run.lifecycle import Lifetime
-from pit.engine.scheduling import jobs as compile
+from pit.engine.scheduling import jobs
 from pit.engine.scheduling.jobs import Job, Refusal
 from pit.engine.staleness import comparison, databases
 from pit.errors import SecretsError
@@ -61,8 +61,8 @@ class Orders:
 
     def jobs(self) -> list[Job]:
         """The jobs of this run in topological order."""
-        jobs = {task.name: self._job(task) for task in self._resolved.tasks}
-        return compile.ordered(jobs, graph.topological(self._dag))
+        made = {task.name: self._job(task) for task in self._resolved.tasks}
+        return jobs.ordered(made, graph.topological(self._dag))
 
     def _job(self, task: Task) -> Job:
         again = self._request.again
@@ -70,7 +70,7 @@ class Orders:
         return Job(
             name=task.name,
             depends_on=task.depends_on,
-            policy=compile.policy(task),
+            policy=jobs.policy(task),
             stub=self._script(task) if stubbed else None,
             tracked=comparison.is_tracked(task),
             params=self._params_of(task),

@@ -6,6 +6,15 @@
        ├──Done(lost)─────┘
        └──DelayOver── DELAYED
 
+Before its first attempt a tracked task is judged, and another run may be at it; any attempt may
+have to wait for something that another run uses.
+
+    WAITING ──Look──▶ JUDGED ──Stale──▶ STALE ──Slot──▶ RUNNING
+                        ▲                 │
+                        └──DelayOver── CLAIMED ◀──Taken
+    WAITING, STALE ──Block──▶ BLOCKED ──Slot──▶ RUNNING
+    anywhere but RUNNING ──Settle, Stop──▶ ENDED
+
 A task that its run ends, or that is not tried again because its run is ending, is cancelled: that
 says nothing against it. Where the run's own time is up, it failed with the run.
 
@@ -23,6 +32,9 @@ from pit.model import Outcome, Reason, Record, TaskState
 
 LOST_LIMIT = 3
 """How often an attempt may be lost to someone else's fault before it counts as failed."""
+
+LOOK_AGAIN = 0.2
+"""Seconds between two looks at a task that another run is executing."""
 
 
 class Policy(Record):
@@ -43,12 +55,32 @@ class Policy(Record):
 
 
 class Phase(StrEnum):
-    """Where a task stands between its turns."""
+    """Where a task stands whose dependencies have ended.
+
+    WAITING: for a slot. JUDGED: it is being looked at, whether it is current. STALE: it is not, and
+    waits for a slot. CLAIMED: another run is at it. BLOCKED: its attempt is ready, but for a file
+    that another run uses. DELAYED: until its next attempt.
+    """
 
     WAITING = "waiting"
+    JUDGED = "judged"
+    STALE = "stale"
+    CLAIMED = "claimed"
+    BLOCKED = "blocked"
     RUNNING = "running"
     DELAYED = "delayed"
     ENDED = "ended"
+
+
+WAIT = (
+    Phase.WAITING,
+    Phase.DELAYED,
+    Phase.CLAIMED,
+    Phase.BLOCKED,
+    Phase.STALE,
+    Phase.JUDGED,
+)
+"""Where a task has not ended and holds no slot, in the order in which a stopped run ends them."""
 
 
 class Life(Record):
@@ -74,8 +106,28 @@ class Done(Record):
     outcome: Outcome
 
 
+class Look(Record):
+    """The task is tracked: it may be current."""
+
+
+class Stale(Record):
+    """It is not current."""
+
+
+class Taken(Record):
+    """Another run is at the task."""
+
+
+class Block(Record):
+    """Another run uses what the attempt needs."""
+
+
 class DelayOver(Record):
-    """The delay before the next attempt is over."""
+    """The delay before the next attempt, or the next look, is over."""
+
+
+class Settle(Record):
+    """The task is over for another reason than the end of an attempt."""
 
 
 class Stop(Record):
@@ -84,7 +136,7 @@ class Stop(Record):
     reason: Reason
 
 
-Signal = Slot | Done | DelayOver | Stop
+Signal = Slot | Done | Look | Stale | Taken | Block | DelayOver | Settle | Stop
 
 # effects ---------------------------------------------------------------------------------
 
@@ -105,6 +157,10 @@ class Queue(Record):
     """Ask for a slot."""
 
 
+class Judge(Record):
+    """Look whether the task is current."""
+
+
 class End(Record):
     """The task is over."""
 
@@ -113,13 +169,13 @@ class End(Record):
     error: str = ""
 
 
-Effect = Launch | Sleep | Queue | End
+Effect = Launch | Sleep | Queue | Judge | End
 
 
 def step(life: Life, signal: Signal, policy: Policy) -> tuple[Life, Effect | None]:
     """The next state and what is to be done; a signal that does not fit the phase is ignored."""
     match life.phase, signal:
-        case Phase.WAITING, Slot():
+        case ((Phase.WAITING | Phase.STALE | Phase.BLOCKED), Slot()):
             return replace(life, phase=Phase.RUNNING, attempt=life.attempt + 1), Launch(
                 attempt=life.attempt + 1
             )
@@ -129,8 +185,26 @@ def step(life: Life, signal: Signal, policy: Policy) -> tuple[Life, Effect | Non
             return replace(life, stopping=life.stopping or reason), None
         case Phase.DELAYED, DelayOver():
             return replace(life, phase=Phase.WAITING), Queue()
-        case ((Phase.WAITING | Phase.DELAYED), Stop(reason=reason)):
+        case phase, Stop(reason=reason) if phase in WAIT:
             return _stopped(life, reason)
+        case phase, Settle() if phase in WAIT:
+            return replace(life, phase=Phase.ENDED), None
+    return _before(life, signal)
+
+
+def _before(life: Life, signal: Signal) -> tuple[Life, Effect | None]:
+    """What may come before an attempt."""
+    match life.phase, signal:
+        case Phase.WAITING, Look():
+            return replace(life, phase=Phase.JUDGED), Judge()
+        case Phase.JUDGED, Stale():
+            return replace(life, phase=Phase.STALE), None
+        case Phase.STALE, Taken():
+            return replace(life, phase=Phase.CLAIMED), Sleep(seconds=LOOK_AGAIN)
+        case Phase.CLAIMED, DelayOver():
+            return replace(life, phase=Phase.JUDGED), Judge()
+        case ((Phase.WAITING | Phase.STALE), Block()):
+            return replace(life, phase=Phase.BLOCKED), None
     return life, None
 
 

@@ -1,11 +1,8 @@
-"""A DAG compiled: doit tasks for the dispatcher and, beside each, the job that it stands for."""
+"""A DAG as a run schedules it: one job for each task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-
-from doit.control import TaskControl, TaskDispatcher
-from doit.task import Task as DoitTask
 
 from pit.engine.scheduling.attempt import Policy
 from pit.model import Reason, Record, Task
@@ -44,31 +41,6 @@ def policy(task: Task) -> Policy:
         backoff=task.retry_backoff,
         max_delay=task.retry_max_delay,
     )
-
-
-def doit_tasks(dag: str, jobs: Iterable[Job]) -> list[DoitTask]:
-    """One doit task per job, named `<dag>:<task>`; dependencies outside the jobs are left out.
-
-    Jobs must come in topological order: doit walks a reversed chain in quadratic time.
-    """
-    jobs = list(jobs)
-    names = {job.name for job in jobs}
-    return [
-        DoitTask(
-            f"{dag}:{job.name}",
-            None,
-            task_dep=[f"{dag}:{name}" for name in job.depends_on if name in names],
-            meta={"job": job},
-        )
-        for job in jobs
-    ]
-
-
-def dispatcher(tasks: list[DoitTask]) -> TaskDispatcher:
-    """doit's dispatcher over all of `tasks`."""
-    control = TaskControl(tasks)
-    control.process(None)
-    return control.task_dispatcher()
 
 
 def ordered(jobs: Mapping[str, Job], topological: Iterable[str]) -> list[Job]:

@@ -1,30 +1,29 @@
-"""Drives doit's dispatcher: slots, retries, time-outs of the run, cancellation.
+"""Takes the tasks of a run to their ends: slots, retries, time-out of the run, cancellation.
 
-One thread, one mailbox. Nodes are pulled from doit while slots are free; every task that ends is
-handed back with `send()`, which frees what waited for it. The life of each task is decided by
-`attempt.step`; this module carries out what it says.
+One thread, one mailbox. Tasks are taken from the dispatch while slots are free; each that ends is
+told to it, which frees what waited for it. The life of each task is decided by `attempt.step`, and
+where each stands is kept by `phases`; this module carries out what follows.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import count
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from doit.control import ExecNode
-
+from pit.engine.doit.dispatch import Dispatch, Ending, Ready
 from pit.engine.scheduling import attempt
-from pit.engine.scheduling import jobs as compile
+from pit.engine.scheduling.attempt import Phase
 from pit.engine.scheduling.checker import Many
 from pit.engine.scheduling.executor import Broken, Executor, Finished, Judged
 from pit.engine.scheduling.jobs import Job, Refusal
+from pit.engine.scheduling.phases import Entry, Phases
 from pit.engine.scheduling.sinks import Clock
 from pit.engine.scheduling.tally import Tally, tally
-from pit.engine.scheduling.waiting import Barred
+from pit.engine.scheduling.waiting import Blocked
 from pit.engine.staleness.planner import Decision
 from pit.errors import PitError
 from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits, Warned
@@ -57,33 +56,6 @@ class Teller(Protocol):
         """Wait until all events so far are durable."""
 
 
-class _Entry:
-    """One task on its way through the run; `waits_for` is the run that is at it, once told."""
-
-    __slots__ = (
-        "begun",
-        "job",
-        "life",
-        "node",
-        "recorded",
-        "started_at",
-        "superseded",
-        "waits_for",
-        "why",
-    )
-
-    def __init__(self, node: ExecNode) -> None:
-        self.node = node
-        self.job: Job = node.task.meta["job"]
-        self.life = attempt.Life()
-        self.started_at: float | None = None
-        self.begun = 0.0
-        self.why = ""
-        self.recorded = self.job.params is not None and not self.job.tracked
-        self.superseded = False
-        self.waits_for = ""
-
-
 class Scheduler:
     """One pass over the jobs of a run; `run()` returns when every task has its final state."""
 
@@ -102,16 +74,17 @@ class Scheduler:
         timeout: float | None = None,
         clock: Clock | None = None,
         show_stub: Callable[[Job], None] = lambda job: None,
-        claim: Callable[[Job], bool] = lambda job: True,
-        claimant: Callable[[Job], str] = lambda job: "",
-        release: Callable[[Job], None] = lambda job: None,
+        claim: Callable[[str, str], bool] = lambda task, params: True,
+        claimant: Callable[[str, str], str] = lambda task, params: "",
+        release: Callable[[str], None] = lambda task: None,
         explain: Callable[[Decision], str] = lambda decision: "",
         reserve: Callable[[Order], str] = lambda order: "",
         dismiss: Callable[[Order], None] = lambda order: None,
         show_wait: Callable[[Order, str], None] = lambda order, what: None,
         show_end: Callable[[Sequence[str]], None] = lambda tasks: None,
     ) -> None:
-        self._run, self._dag, self._jobs = run, dag, jobs
+        self._run, self._dag = run, dag
+        self._jobs = {job.name: job for job in jobs}
         self._tell, self._executor, self._mailbox = tell, executor, mailbox
         self._cancel, self._slots = cancel, slots
         self._clock = clock or Clock()
@@ -119,16 +92,11 @@ class Scheduler:
         self._claim, self._claimant, self._release = claim, claimant, release
         self._order, self._dismiss = order, dismiss
         self._show_wait, self._show_end = show_wait, show_end
-        self._barred: Barred[_Entry] = Barred(reserve)
+        self._blocked = Blocked(reserve)
         self._deadline = None if timeout is None else self._clock.monotonic() + timeout
-        self._dispatcher = compile.dispatcher(compile.doit_tasks(dag, jobs)).generator
-        self._exhausted = self._holding = False
-        self._pulled: deque[_Entry] = deque()
-        self._queue: deque[_Entry] = deque()
-        self._stale: deque[_Entry] = deque()
-        self._judging: dict[str, _Entry] = {}
-        self._running: dict[str, _Entry] = {}
-        self._delayed: list[tuple[float, int, _Entry]] = []
+        self._dispatch = Dispatch(dag, {job.name: job.depends_on for job in jobs})
+        self._phases = Phases()
+        self._alarms: list[tuple[float, int, Entry]] = []
         self._tickets = count()
         self._unsettled: set[str] = set()
         self._ended: dict[str, TaskEnded] = {}
@@ -150,14 +118,11 @@ class Scheduler:
         while True:
             self._watch_cancel()
             self._advance()
-            if not (self._running or self._judging or self._waiting()):
+            if self._phases.all_ended():
                 return
             message = self._clock.wait(self._mailbox, self._patience())
             self._watch_cancel()  # first: what the message tells may be that very cancel's doing
             self._receive(message)
-
-    def _waiting(self) -> bool:
-        return bool(self._delayed or self._queue or self._stale or self._barred)
 
     def _receive(self, message: object) -> None:
         match message:
@@ -169,7 +134,7 @@ class Scheduler:
             case Judged():
                 self._judged(message)
             case Broken(task=task, error=error, reason=reason):
-                if (entry := self._judging.pop(task, None)) is not None:
+                if (entry := self._phases.at(Phase.JUDGED).get(task)) is not None:
                     self._end(entry, TaskState.FAILED, reason, error)
             case Event():
                 self._tell.emit(message)
@@ -179,71 +144,64 @@ class Scheduler:
     def _advance(self) -> None:
         self._let_in()
         while self._has_room() and self._stopping is None:
-            self._wake_delayed()
-            if self._queue:
-                self._launch(self._queue.popleft())
-            elif self._stale:
-                self._begin(self._stale.popleft())
-            elif len(self._judging) < _AHEAD and (entry := self._pull()) is not None:
-                self._consider(entry)
+            self._wake()
+            if (entry := self._phases.first(Phase.WAITING)) is not None:
+                self._launch(entry)
+            elif (entry := self._phases.first(Phase.STALE)) is not None:
+                self._begin(entry)
+            elif (ready := self._next()) is not None:
+                self._admit(ready)
             else:
                 return
 
+    def _next(self) -> Ready | None:
+        """The next task whose dependencies have ended, unless enough are being judged."""
+        if len(self._phases.at(Phase.JUDGED)) >= _AHEAD:
+            return None
+        return self._dispatch.next()
+
     def _patience(self) -> float | None:
-        times = [self._delayed[0][0]] if self._delayed and self._has_room() else []
+        times = [self._alarms[0][0]] if self._alarms and self._has_room() else []
         if self._deadline is not None and self._stopping is None:
             times.append(self._deadline)
-        if self._barred:
-            times.append(self._barred.next_look(self._has_room()))
+        if self._blocked:
+            times.append(self._blocked.next_look(self._has_room()))
         left = min(times, default=_NEVER) - self._clock.monotonic()
         return None if left == _NEVER else max(0.0, left)
 
     def _has_room(self) -> bool:
-        return len(self._running) < self._slots
+        return len(self._phases.at(Phase.RUNNING)) < self._slots
 
-    # ------------------------------------------------------------------ doit's side
+    # ------------------------------------------------------------------ before an attempt
 
-    def _pull(self) -> _Entry | None:
-        """The next task whose dependencies have ended, or None while there is none."""
-        if not self._pulled and not self._holding:
-            self._feed(None)
-        return self._pulled.popleft() if self._pulled else None
+    def _admit(self, ready: Ready) -> None:
+        """Take a task whose dependencies have ended; it ends with them if one did not succeed."""
+        entry = self._phases.add(self._jobs[ready.task])
+        if ready.failed:
+            after = f"after {tasks_named(ready.failed)}"
+            self._end(entry, TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, after)
+        elif ready.skipped:
+            after = f"after {tasks_named(ready.skipped)}"
+            self._end(entry, TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, after)
+        else:
+            self._consider(entry)
 
-    def _feed(self, ended: ExecNode | None) -> None:
-        if self._exhausted:
-            return
-        try:
-            answer = self._dispatcher.send(ended)
-        except StopIteration:
-            self._exhausted = self._holding = True
-            return
-        self._holding = answer == "hold on"
-        if not self._holding:
-            self._pulled.append(_Entry(answer))
-
-    def _consider(self, entry: _Entry) -> None:
+    def _consider(self, entry: Entry) -> None:
         """Launch a task, or end it at once when it cannot or need not run."""
-        node, job = entry.node, entry.job
-        if node.bad_deps:
-            failed = tasks_named(sorted(dep.task.meta["job"].name for dep in node.bad_deps))
-            self._end(entry, TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED, f"after {failed}")
-        elif node.ignored_deps:
-            skipped = tasks_named(sorted(dep.task.meta["job"].name for dep in node.ignored_deps))
-            self._end(entry, TaskState.SKIPPED, Reason.UPSTREAM_SKIPPED, f"after {skipped}")
-        elif job.stub is not None:
+        job = entry.job
+        if job.stub is not None:
             self._show_stub(job)
             self._end(entry, TaskState.SKIPPED, Reason.NO_SECRETS)
         elif job.done:
             self._end(entry, TaskState.SKIPPED, Reason.SUCCEEDED_BEFORE, made_by=job.done)
         elif job.tracked:
-            self._judging[job.name] = entry
-            self._executor.judge(job.name)
+            self._follow(entry, attempt.Look())
         else:
             self._launch(entry)
 
     def _judged(self, message: Judged) -> None:
         """Skip a current task; a stale one runs as soon as there is a slot."""
-        entry, decision = self._judging.pop(message.task, None), message.decision
+        entry, decision = self._phases.at(Phase.JUDGED).get(message.task), message.decision
         if entry is None:
             return  # the run was stopped meanwhile
         entry.why = self._explain(decision)
@@ -260,49 +218,46 @@ class Scheduler:
                 record=decision.renewed,
             )
         else:
-            self._stale.append(entry)
+            self._phases.step(entry, attempt.Stale())
 
-    def _begin(self, entry: _Entry) -> None:
+    def _begin(self, entry: Entry) -> None:
         """Launch a stale task, unless another run is at it, then look again."""
-        if self._claim(entry.job):
+        whose = entry.job.name, entry.job.params or ""
+        if self._claim(*whose):
             self._launch(entry)
         else:
-            other = self._claimant(entry.job)
+            other = self._claimant(*whose)
             if other and other != entry.waits_for:
                 entry.waits_for = other
                 self._emit(Waits, task=entry.job.name, why=f"{other} is doing it")
-            due = self._clock.monotonic() + _LOOK_AGAIN
-            heapq.heappush(self._delayed, (due, next(self._tickets), entry))
+            self._follow(entry, attempt.Taken())
 
     # ------------------------------------------------------------------ attempts
 
-    def _step(self, entry: _Entry, signal: attempt.Signal) -> attempt.Effect | None:
-        entry.life, effect = attempt.step(entry.life, signal, entry.job.policy)
-        return effect
-
-    def _launch(self, entry: _Entry) -> None:
+    def _launch(self, entry: Entry) -> None:
         """Begin an attempt, unless it cannot be made, or has to wait for a file without a slot."""
         self._settle(entry.job.depends_on)
         order = self._order(entry.job.name, entry.life.attempt + 1)
         if isinstance(order, Refusal):
             self._end(entry, TaskState.FAILED, order.reason, order.error)
-        elif place := self._barred.bars(entry, order, self._clock.monotonic()):
+        elif place := self._blocked.place(entry, order, self._clock.monotonic()):
+            self._phases.step(entry, attempt.Block())
             self._show_wait(order, place.obstacle)
-            if self._barred.is_first(place):
+            if self._blocked.is_first(place):
                 self._emit(Waits, task=order.task, why=place.obstacle)
         else:
             self._begin_attempt(entry, order)
 
     def _let_in(self) -> None:
         """Those who have waited for what another run used: it is free now, or they wait no more."""
-        if not self._barred or self._stopping is not None:
+        if not self._blocked or self._stopping is not None:
             return
         now = self._clock.monotonic()
-        for place in self._barred.late(now):
+        for place in self._blocked.late(now):
             self._dismiss(place.order)
             error = f"waited for its time-out for {place.obstacle}"
             self._end(place.entry, TaskState.FAILED, Reason.TIMEOUT, error)
-        free = self._barred.free(now)
+        free = self._blocked.free(now)
         while self._has_room():
             for place in free:
                 self._begin_attempt(place.entry, place.order)
@@ -310,9 +265,7 @@ class Scheduler:
             else:
                 return
 
-    def _begin_attempt(self, entry: _Entry, order: Order) -> None:
-        effect = self._step(entry, attempt.Slot())
-        assert isinstance(effect, attempt.Launch)
+    def _begin_attempt(self, entry: Entry, order: Order) -> None:
         if entry.started_at is None:
             entry.started_at, entry.begun = self._clock.now(), self._clock.monotonic()
         self._emit(
@@ -324,7 +277,7 @@ class Scheduler:
         )
         if entry.recorded:
             self._tell.barrier()  # the record is dead before the task can change what it stood for
-        self._running[order.task] = entry
+        self._phases.step(entry, attempt.Slot())  # runs only once the store has taken it
         self._executor.submit(order)
 
     def _finished(self, message: Finished) -> None:
@@ -335,13 +288,13 @@ class Scheduler:
         else:
             self._carry_out(entry, effect)
 
-    def _taken_back(self, message: Finished) -> tuple[_Entry, attempt.Effect | None]:
+    def _taken_back(self, message: Finished) -> tuple[Entry, attempt.Effect | None]:
         """The task of an attempt that is over, and what follows from how it ended."""
-        entry = self._running.pop(message.order.task)
+        entry = self._phases.at(Phase.RUNNING)[message.order.task]
         self._dismiss(message.order)
         if self._stopping is not None:
-            self._step(entry, attempt.Stop(reason=self._stopping))
-        return entry, self._step(entry, attempt.Done(outcome=message.outcome))
+            self._phases.step(entry, attempt.Stop(reason=self._stopping))
+        return entry, self._phases.step(entry, attempt.Done(outcome=message.outcome))
 
     def _tell_attempt(self, message: Finished, effect: attempt.Effect | None) -> None:
         order, outcome = message.order, message.outcome
@@ -352,7 +305,7 @@ class Scheduler:
             AttemptEnded, task=order.task, attempt=order.attempt, outcome=outcome, retry_in=delay
         )
 
-    def _succeeded(self, entry: _Entry, message: Finished) -> None:
+    def _succeeded(self, entry: Entry, message: Finished) -> None:
         """A success may come with something that somebody should know."""
         remark, warning = message.remark, message.outcome.warning
         if warning:
@@ -362,44 +315,45 @@ class Scheduler:
             remark = remark or Reason.WARNED
         self._end(entry, TaskState.SUCCESS, remark, warning, record=message.record)
 
-    def _carry_out(self, entry: _Entry, effect: attempt.Effect | None) -> None:
+    def _follow(self, entry: Entry, signal: attempt.Signal) -> None:
+        self._carry_out(entry, self._phases.step(entry, signal))
+
+    def _carry_out(self, entry: Entry, effect: attempt.Effect | None) -> None:
         match effect:
             case attempt.Sleep(seconds=seconds):
                 due = self._clock.monotonic() + seconds
-                heapq.heappush(self._delayed, (due, next(self._tickets), entry))
-            case attempt.Queue():
-                self._queue.append(entry)
+                heapq.heappush(self._alarms, (due, next(self._tickets), entry))
+            case attempt.Judge():
+                self._executor.judge(entry.job.name)
             case attempt.End(state=state, reason=reason, error=error):
                 self._end(entry, state, reason, error)
 
-    def _wake_delayed(self) -> None:
+    def _wake(self) -> None:
+        """Go on with those whose delay is over."""
         now = self._clock.monotonic()
-        while self._delayed and self._delayed[0][0] <= now:
-            entry = heapq.heappop(self._delayed)[2]
-            if entry.life.phase is attempt.Phase.DELAYED:
-                self._carry_out(entry, self._step(entry, attempt.DelayOver()))
-            else:
-                self._consider(entry)
+        while self._alarms and self._alarms[0][0] <= now:
+            self._follow(heapq.heappop(self._alarms)[2], attempt.DelayOver())
 
     def _end(
         self,
-        entry: _Entry,
+        entry: Entry,
         state: TaskState,
         reason: Reason | None = None,
         error: str = "",
         **facts: Any,
     ) -> None:
+        if entry.life.phase is not Phase.ENDED:
+            self._phases.step(entry, attempt.Settle())
         ended = self._told_end(entry, state, reason, error, **facts)
         if entry.job.tracked and entry.life.attempt:
             self._tell.barrier()  # whoever waits for this task finds its record
-        self._release(entry.job)
+        self._release(entry.job.name)
         self._ended[entry.job.name] = ended
         self._unsettled.add(entry.job.name)
-        entry.node.run_status = _doit_status(ended)
-        self._feed(entry.node)
+        self._dispatch.ended(entry.job.name, _ending(ended))
 
     def _told_end(
-        self, entry: _Entry, state: TaskState, reason: Reason | None, error: str, **facts: Any
+        self, entry: Entry, state: TaskState, reason: Reason | None, error: str, **facts: Any
     ) -> TaskEnded:
         begun = entry.begun if entry.started_at is not None else self._clock.monotonic()
         ended: TaskEnded = self._emit(
@@ -437,27 +391,17 @@ class Scheduler:
 
     def _stop(self, reason: Reason) -> None:
         self._stopping = reason
-        delayed = [entry for _, _, entry in sorted(self._delayed)]
-        barred = self._barred.clear()
-        for place in barred:
+        self._alarms.clear()
+        for place in self._blocked.clear():
             self._dismiss(place.order)
-        waiting = [
-            *self._queue,
-            *delayed,
-            *(place.entry for place in barred),
-            *self._stale,
-            *self._judging.values(),
-        ]
-        for each in (self._queue, self._delayed, self._stale, self._judging):
-            each.clear()
-        for entry in waiting:
-            self._carry_out(entry, self._step(entry, attempt.Stop(reason=reason)))
-        if self._running:
-            self._show_end(list(self._running))
+        for entry in self._phases.waiting():
+            self._follow(entry, attempt.Stop(reason=reason))
+        if running := list(self._phases.at(Phase.RUNNING)):
+            self._show_end(running)
 
     def _skip_rest(self) -> None:
         """Final states for what a cancelled run never came to, in topological order."""
-        for job in self._jobs:
+        for job in self._jobs.values():
             if job.name in self._ended:
                 continue
             state, reason, error = self._left_over(job)
@@ -482,7 +426,7 @@ class Scheduler:
         """The store does not take what it is told: end what runs, and tell how, for it may yet."""
         self._cancel.request(1, Reason.CANCELLED)
         self._stopping = self._stopping or Reason.CANCELLED
-        while self._running:
+        while self._phases.at(Phase.RUNNING):
             message = self._clock.wait(self._mailbox, None)
             if isinstance(message, Finished):
                 entry, effect = self._taken_back(message)
@@ -499,17 +443,14 @@ _AHEAD = 1000
 
 _NEVER = float("inf")
 
-_LOOK_AGAIN = 0.2
-"""Seconds between two looks at a task that another run is executing."""
-
 _HANDED_ON = (Reason.CURRENT, Reason.SUCCEEDED_BEFORE)
 
 
-def _doit_status(ended: TaskEnded) -> str:
-    """What doit calls it; dependants of "failure" fail, those of "ignore" are skipped."""
+def _ending(ended: TaskEnded) -> Ending:
+    """What the end of a task is to those that depend on it."""
     match ended.state:
         case TaskState.SUCCESS:
-            return "successful"
+            return "done"
         case TaskState.SKIPPED:
-            return "up-to-date" if ended.reason in _HANDED_ON else "ignore"
-    return "failure"
+            return "done" if ended.reason in _HANDED_ON else "skipped"
+    return "failed"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
 
+from pit.engine.scheduling.phases import Entry
 from pit.model import Order
 
 _LOOK_AGAIN = 0.2
@@ -17,10 +17,8 @@ _LOOK_AGAIN = 0.2
 
 _NEVER = float("inf")
 
-Entry = TypeVar("Entry")
 
-
-class Place(Generic[Entry]):
+class Place:
     """One attempt that waits: since when, on the monotonic clock, and for what."""
 
     __slots__ = ("entry", "obstacle", "order", "since")
@@ -34,22 +32,22 @@ class Place(Generic[Entry]):
         return _NEVER if self.order.timeout is None else self.since + self.order.timeout
 
 
-class Barred(Generic[Entry]):
-    """All that wait, in order for each database.
+class Blocked:
+    """All that are blocked, in order for each database.
 
     `reserve` keeps an order's database for it, or says what it has to wait for; "" is free.
     """
 
     def __init__(self, reserve: Callable[[Order], str]) -> None:
         self._reserve = reserve
-        self._lines: dict[str, deque[Place[Entry]]] = {}
+        self._lines: dict[str, deque[Place]] = {}
         self._next_look = 0.0
         self._first_late = _NEVER
 
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def bars(self, entry: Entry, order: Order, now: float) -> Place[Entry] | None:
+    def place(self, entry: Entry, order: Order, now: float) -> Place | None:
         """The place in the line where an order has to wait; None if it may begin."""
         if not order.database:
             return None
@@ -64,11 +62,11 @@ class Barred(Generic[Entry]):
         self._first_late = min(self._first_late, place.until)
         return place
 
-    def is_first(self, place: Place[Entry]) -> bool:
+    def is_first(self, place: Place) -> bool:
         """Whether nobody waits longer for the same."""
         return self._lines[place.order.database][0] is place
 
-    def free(self, now: float) -> Iterator[Place[Entry]]:
+    def free(self, now: float) -> Iterator[Place]:
         """Those who wait no more, one after the other, if it is time for a look.
 
         Whoever takes one has room for it; whoever has none left takes no further one.
@@ -80,11 +78,11 @@ class Barred(Generic[Entry]):
                 yield self._leave(line[0])
         self._next_look = now + _LOOK_AGAIN  # who stopped before may look on at once
 
-    def _is_free(self, place: Place[Entry]) -> bool:
+    def _is_free(self, place: Place) -> bool:
         place.obstacle = self._reserve(place.order)
         return not place.obstacle
 
-    def late(self, now: float) -> list[Place[Entry]]:
+    def late(self, now: float) -> list[Place]:
         """Those who have waited for as long as an attempt may take; they wait no more."""
         if now < self._first_late:
             return []
@@ -92,17 +90,17 @@ class Barred(Generic[Entry]):
         self._first_late = min((place.until for place in self._all()), default=_NEVER)
         return found
 
-    def _leave(self, place: Place[Entry]) -> Place[Entry]:
+    def _leave(self, place: Place) -> Place:
         line = self._lines[place.order.database]
         line.remove(place)
         if not line:
             del self._lines[place.order.database]
         return place
 
-    def _all(self) -> list[Place[Entry]]:
+    def _all(self) -> list[Place]:
         return [place for line in self._lines.values() for place in line]
 
-    def clear(self) -> list[Place[Entry]]:
+    def clear(self) -> list[Place]:
         """All of them; nobody waits any more."""
         found = self._all()
         self._lines.clear()

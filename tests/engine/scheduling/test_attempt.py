@@ -7,20 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pit.engine.scheduling.attempt import (
+    LOOK_AGAIN,
     LOST_LIMIT,
+    Block,
     DelayOver,
     Done,
     Effect,
     End,
+    Judge,
     Launch,
     Life,
+    Look,
     Phase,
     Policy,
     Queue,
+    Settle,
     Signal,
     Sleep,
     Slot,
+    Stale,
     Stop,
+    Taken,
     step,
 )
 from pit.model import Outcome, Reason, TaskState
@@ -100,6 +107,20 @@ FAILED = End(state=TaskState.FAILED, reason=Reason.EXIT, error="boom")
             ],
         ),
         (Policy(), [Slot(), LOST, Slot()], [Launch(attempt=1), Queue(), Launch(attempt=1)]),
+        (
+            Policy(),
+            [Look(), Stale(), Taken(), DelayOver(), Stale(), Slot()],
+            [Judge(), Sleep(seconds=LOOK_AGAIN), Judge(), Launch(attempt=1)],
+        ),
+        (Policy(), [Look(), Slot(), Settle(), Stale(), Slot()], [Judge()]),
+        (Policy(), [Look(), Stale(), Block(), Slot()], [Judge(), Launch(attempt=1)]),
+        (Policy(), [Block(), DelayOver(), Taken(), Slot()], [Launch(attempt=1)]),
+        (
+            TWICE,
+            [Slot(), BADLY, DelayOver(), Block(), CANCEL],
+            [Launch(attempt=1), Sleep(seconds=3.0), Queue(), NOT_AGAIN],
+        ),
+        (Policy(), [Slot(), Settle(), BADLY], [Launch(attempt=1), FAILED]),
         (Policy(), [CANCEL], [End(state=TaskState.SKIPPED, reason=Reason.CANCELLED)]),
         (Policy(), [Slot(), CANCEL, BADLY], [Launch(attempt=1), FAILED]),
         (TWICE, [Slot(), CANCEL, HOPELESS], [Launch(attempt=1), GONE]),
@@ -146,6 +167,15 @@ def test_table(policy: Policy, signals: list[Signal], effects: list[Effect]) -> 
     assert after(policy, *signals)[1] == effects
 
 
+@pytest.mark.parametrize(
+    "signals", [[], [Look()], [Look(), Stale()], [Look(), Stale(), Taken()], [Block()]]
+)
+def test_a_run_that_stops_ends_a_task_wherever_it_waits(signals: list[Signal]) -> None:
+    life, effects = after(Policy(), *signals, CANCEL)
+    assert effects[-1] == End(state=TaskState.SKIPPED, reason=Reason.CANCELLED)
+    assert life.phase is Phase.ENDED
+
+
 def test_an_attempt_is_lost_only_so_often() -> None:
     _, effects = after(Policy(), *[Slot(), LOST] * (LOST_LIMIT + 1))
     assert effects.count(Queue()) == LOST_LIMIT
@@ -157,8 +187,10 @@ def test_backoff_grows_to_its_limit_and_never_overflows() -> None:
     assert [policy.delay_after(n) for n in (1, 2, 3, 4, 9000)] == [2.0, 6.0, 18.0, 50.0, 50.0]
 
 
+BEFORE = (Look(), Stale(), Taken(), Block())
 signals = st.lists(
-    st.sampled_from([Slot(), WELL, BADLY, HOPELESS, LOST, DelayOver(), CANCEL]), max_size=40
+    st.sampled_from([*BEFORE, Slot(), WELL, BADLY, HOPELESS, LOST, DelayOver(), CANCEL]),
+    max_size=40,
 )
 policies = st.builds(
     Policy,

@@ -339,6 +339,14 @@ def test_a_store_that_fails_ends_what_runs() -> None:
     assert world.open == [], "nothing is left behind"
 
 
+def test_a_store_that_fails_as_an_attempt_begins_leaves_nothing_to_wait_for() -> None:
+    world = World({"a": [(None, 50.0)], "b": [GOOD]})
+    world.fails = lambda event: isinstance(event, AttemptStarted) and event.task == "b"
+    with pytest.raises(StoreUnavailable):
+        world.run([job("a"), job("b")])
+    assert world.open == [], "what ran has ended, and what did not begin is not waited for"
+
+
 graphs = st.integers(1, 12).flatmap(
     lambda size: st.tuples(
         st.just(size),
