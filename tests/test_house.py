@@ -17,6 +17,7 @@ from tests.docs.pages import DOCS, ROOT, code, first_cells, sections
 FILES = 15
 """A folder that holds more is more than one room; each command has a file of its own."""
 LINES = 700
+PARAMETERS = 8
 BROAD = 12
 """So many places may catch any error."""
 
@@ -143,3 +144,65 @@ def test_a_class_name_that_leaves_its_room_means_one_thing() -> None:
 def is_same_room(importer: str, node: ast.ImportFrom) -> bool:
     """Whether a module imports from its own folder."""
     return importer.rpartition(".")[0] == str(node.module).rpartition(".")[0]
+
+
+# ---------------------------------------------------------------- shape of a run
+
+
+def born_late(tree: ast.Module) -> Iterator[str]:
+    """The attributes that a class first gives itself after it was made."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+        given = {method.name: set(of_self(method)) for method in methods}
+        first = given.pop("__init__", set())
+        for name, attributes in given.items():
+            yield from (f"{node.name}.{name}: {each}" for each in attributes - first)
+
+
+def of_self(function: ast.FunctionDef) -> Iterator[str]:
+    """The attributes of `self` that it assigns, however that is written."""
+    for node in ast.walk(function):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self"), attr=attribute, ctx=ast.Store()):
+                yield attribute
+
+
+def test_nothing_in_the_engine_is_half_built() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {each}"
+        for path in (ROOT / "pit/engine").rglob("*.py")
+        for each in born_late(parsed(path))
+    }
+    assert found == set()
+
+
+def test_an_attribute_that_comes_late_is_seen() -> None:
+    text = """
+class A:
+    def __init__(self): self.a, (self.b, *self.c) = 1, (2,)
+    def f(self):
+        self.a += 1
+        self.d: int = 1
+        with g() as self.e: pass
+        for self.h in (): other.i = self.b.j = 2
+"""
+    assert sorted(born_late(ast.parse(text))) == ["A.f: d", "A.f: e", "A.f: h"]
+
+
+def arguments(function: ast.FunctionDef) -> int:
+    """How many parameters a caller may give."""
+    args = function.args
+    every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
+    return sum(each is not None and each.arg not in ("self", "cls") for each in every)
+
+
+def test_no_function_of_the_engine_takes_more_than_one_can_keep_in_mind() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in (ROOT / "pit/engine").rglob("*.py")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef) and arguments(node) > PARAMETERS
+    }
+    assert found == set()

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pit.errors import BadArgument, UnknownDag
-from pit.model import Dag, Reason, TaskState, WorkspaceConfig
+from pit.model import Dag, Reason, WorkspaceConfig
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import TaskRow
 
 
 def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
@@ -33,7 +32,7 @@ def _undone(store: Store, dag: str) -> Iterator[str]:
     for run in store.runs(dag, limit=_RUNS_BACK):
         tasks = store.tasks(run.id)
         mine = [task for task in tasks if task.reason != Reason.SINGLE_TASK]
-        yield from (task.task for task in mine if not (is_done(task) or task.task in seen))
+        yield from (task.task for task in mine if not (task.is_done or task.task in seen))
         seen |= {task.task for task in mine}
         found_current = run.reason == Reason.CURRENT and not run.selection
         if found_current or (tasks and len(mine) == len(tasks)):
@@ -42,11 +41,6 @@ def _undone(store: Store, dag: str) -> Iterator[str]:
 
 _RUNS_BACK = 50
 """So many runs are looked through for one that was about the whole DAG."""
-
-
-def is_done(task: TaskRow) -> bool:
-    """Whether a run has a task's products: it succeeded, or they were handed on."""
-    return task.state is TaskState.SUCCESS or bool(task.made_by)
 
 
 def chosen(config: WorkspaceConfig, target: str) -> tuple[Dag, str | None]:

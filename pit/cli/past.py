@@ -7,8 +7,6 @@ as `interrupted`, which is what the next command that may write will record.
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -16,23 +14,12 @@ from pit.cli.options import Settings
 from pit.cli.terminal.console import STATE_STYLES, Cell, duration, printable
 from pit.cli.terminal.progress import told
 from pit.config.workspace import discover
+from pit.engine.locks.liveness import folder, is_ending
 from pit.engine.planning import explain
 from pit.errors import BadArgument, InvalidConfig, PitError, UnknownDag, UnknownRun
 from pit.model import Dag, Reason, Record, RunState, TaskRecord, TaskState, WorkspaceConfig
-from pit.state.rundir import RunDir
 from pit.state.store.store import Store
 from pit.state.store.tables.history import RunRow, TaskRow
-
-
-def folder(config: WorkspaceConfig, run: RunRow) -> RunDir | None:
-    """A run's folder, also after the workspace has moved; None where the id is no folder's name."""
-    try:
-        here = RunDir.at(config.runs_dir, run.id)
-        if here.root.is_dir() or not run.run_dir:
-            return here
-        return RunDir.at(Path(run.run_dir).parent, run.id)
-    except UnknownRun:
-        return None
 
 
 def state_of(config: WorkspaceConfig, run: RunRow) -> RunState:
@@ -42,18 +29,6 @@ def state_of(config: WorkspaceConfig, run: RunRow) -> RunState:
     place = folder(config, run)
     alive = place is not None and place.is_alive()
     return RunState.RUNNING if alive else RunState.INTERRUPTED
-
-
-def is_ending(place: RunDir | None, run: RunRow) -> bool:
-    """Whether Pit has been killed and its guardian, alone with the lock, ends what it left.
-
-    The number of a process says nothing of one in another container; who has the lock does.
-    """
-    from pit.work.process import procfs
-
-    if place is None or not run.pid or procfs.lives(run.pid, run.pid_started, run.boot_id):
-        return False
-    return procfs.openers(os.path.realpath(place.lock.path)) == 1
 
 
 def task_state(run: RunState, task: TaskRow) -> tuple[TaskState, str | None]:

@@ -8,6 +8,7 @@ cannot be set aside is removed in its place.
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,3 +42,19 @@ def empty(runs_dir: Path) -> None:
     """Removes what was set aside, also beside others who do; the next one tries what cannot be."""
     with suppress(OSError):
         remove_tree(runs_dir / FOLDER)
+
+
+def empty_meanwhile(runs_dir: Path) -> None:
+    """Empties it in a thread, which ends with the process at the latest."""
+    if size(runs_dir):
+        threading.Thread(target=empty, args=(runs_dir,), name="trash", daemon=True).start()
+
+
+def empty_if_crowded(runs_dir: Path) -> None:
+    """Empties it if more waits than may wait from one run to the next."""
+    if size(runs_dir) > _A_FEW:
+        empty(runs_dir)
+
+
+_A_FEW = 5
+"""So many folders may wait in the trash from one run to the next."""

@@ -18,6 +18,7 @@ from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import STATE_STYLES, Column, ago, moment, size
 from pit.cli.terminal.progress import Lines
 from pit.config.keys.instances import encoded
+from pit.engine.locks.liveness import folder
 from pit.errors import BadArgument, UnknownTask
 from pit.model import Reason, Record, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
@@ -143,7 +144,7 @@ class _Logs:
         self._settings, self._config, self._store = settings, config, store
         self._run, self._task = run, task
         self._console = settings.console
-        place = past.folder(config, run)
+        place = folder(config, run)
         if place is None:
             raise BadArgument(f'run "{run.id}" has no folder')
         self._folder = place
@@ -201,7 +202,7 @@ class _Logs:
             return {}
         if self._lenders is None:
             makers = self._store.runs_named({row.made_by for row in rows})
-            found = {run.id: past.folder(self._config, run) for run in makers}
+            found = {run.id: folder(self._config, run) for run in makers}
             self._lenders = {name: place for name, place in found.items() if place is not None}
         lent = {}
         for row in rows:
@@ -315,7 +316,7 @@ def _list(
     as_json: bool,
 ) -> None:
     found = store.runs(dag=dag, limit=limit)
-    sizes = {run.id: _logs_size(past.folder(config, run)) for run in found}
+    sizes = {run.id: _logs_size(folder(config, run)) for run in found}
     if as_json:
         views = [LogListView(run=past.view(config, run), size=sizes[run.id]) for run in found]
         settings.console.json(views)

@@ -5,11 +5,10 @@ The engine is imported only when something has to run: most runs find nothing to
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +19,8 @@ from pit.errors import Overlapping
 from pit.model import Dag, WorkspaceConfig
 
 if TYPE_CHECKING:
-    from pit.engine.planning.nothing_to_do import NothingToDo
     from pit.engine.planning.stale_upstream import StaleUpstream
+    from pit.engine.run.empty_run import Wanted
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -86,14 +85,18 @@ def run(
         return show_plan(settings, target, pairs, asked, as_json=as_json)
     config, given = settings.config(), parameters(pairs)
     declared = cache(lambda: chosen(config, target)[0])  # read once, and only if need be
-    typed = Typed(target, given, trigger)
-    if not (force or failed or learn) and _idle(settings, config, typed, declared, as_json):
-        return None
+    dag_name, only = split(target)
+    if not (force or failed or learn):
+        from pit.engine.run.empty_run import Wanted
+
+        wanted = Wanted(dag=dag_name, selection=only, given=given, trigger=trigger)
+        if _idle(settings, config, wanted, declared, as_json):
+            return None
     from pit.cli import compose
     from pit.cli.main import version
     from pit.engine.run.request import Request
 
-    dag, only = declared(), split(target)[1]
+    dag = declared()
     request = Request(
         dag=dag,
         config=config,
@@ -117,72 +120,28 @@ def run(
     compose.conclude(finale)
 
 
-class Typed(NamedTuple):
-    """What the command line says to run; `given` are the parameters as typed."""
-
-    target: str
-    given: Mapping[str, str]
-    trigger: str
-
-
 def _idle(
     settings: Settings,
     config: WorkspaceConfig,
-    typed: Typed,
+    wanted: Wanted,
     declared: Callable[[], Dag],
     as_json: bool,
 ) -> bool:
     """Whether there was nothing to do, and has been said so."""
-    from pit.engine.locks import owner, place
-    from pit.engine.planning import stamp
-    from pit.engine.staleness import comparison
+    from pit.engine.run.empty_run import run_empty
     from pit.state.store.store import Store
 
     began = time.monotonic()
-    given = typed.given
-    name, selection = split(typed.target)
     if not config.metadata_db.exists():
         return False
     with Store.open(config.metadata_db) as store:
-        owner.require(config, name, store)
-        if store.open_runs():
-            return False  # alive or interrupted: the long way says which
-        path = stamp.place(config, name, selection or "", given)
-        found, fresh = stamp.read(path), None
-        if found is None or not stamp.holds(
-            found, stamp.facts(comparison.VERSION), store.mark(name)
-        ):
-            fresh = _look(config, typed, declared, store)
-            if fresh is None:
-                return False
-            found = fresh.stamp
-            if fresh.kept:
-                stamp.write(path, found)
-        for required in found.requires:
-            owner.require(config, required, store)
-        place.check_requirements(name, found.requires, store, time.time())
-        from pit.engine.run import empty_run
-        from pit.state.rundir import prepare
-
-        prepare(config.runs_dir, config.settings)
-        row = empty_run.Row(
-            dag=name,
-            project=found.project,
-            selection=selection,
-            trigger=typed.trigger,
-            parent=os.environ.get("PIT_RUN_ID"),
-            params=found.params,
-            began=began,
-            whole=found.whole,
-            looked_at=() if fresh is None else fresh.chosen,
-        )
-        events = empty_run.record(row, config.runs_dir, store, lambda: _complete_at(fresh, store))
-    if events is None:
+        done = run_empty(wanted, config, declared, store)
+    if done is None:
         return False
-    told: Sequence[Any] = events
-    if fresh is not None and fresh.stale is not None:
-        told = _told_stale(settings, fresh.stale, events, as_json)
-    _say_idle(settings, name, found.tasks, time.monotonic() - began, told, as_json)
+    told: Sequence[Any] = done.events
+    if done.stale is not None:
+        told = _told_stale(settings, done.stale, told, as_json)
+    _say_idle(settings, wanted.dag, done.tasks, time.monotonic() - began, told, as_json)
     return True
 
 
@@ -198,34 +157,6 @@ def _told_stale(
 
     first, *rest = events
     return (first, Warned(run=first.run, at=first.at, message=stale.sentence, hint=hint), *rest)
-
-
-def _complete_at(fresh: NothingToDo | None, store: Any) -> float | None:
-    """Since when the whole DAG of a selection that was looked at is done, None if it is not."""
-    if fresh is None:
-        return None
-    from pit.engine.staleness import completion
-
-    name = fresh.dag.name
-    return completion.complete_at(fresh.dag, store.standings(name), store.last_complete(name))
-
-
-def _look(
-    config: WorkspaceConfig, typed: Typed, declared: Callable[[], Dag], store: Any
-) -> NothingToDo | None:
-    """What a proper look finds, where the last run promises that everything is current."""
-    name, selection = split(typed.target)
-    last = store.last_run(name)
-    if last is None or last.state != "success" or last.stub:
-        return None
-    from pit.engine.planning import nothing_to_do
-    from pit.work.process import launch
-
-    began = time.time_ns()
-    question = nothing_to_do.Question(
-        dag=declared(), config=config, selection=selection, given=typed.given, began=began
-    )
-    return nothing_to_do.answer(question, store, launch.capture)
 
 
 def _say_idle(

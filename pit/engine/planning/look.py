@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from pit.engine.planning import missing_secrets
 from pit.engine.planning.missing_secrets import Unmet
-from pit.engine.staleness import databases
+from pit.engine.staleness.databases import Connections
 from pit.engine.staleness.fingerprint import Databases, Fingerprints
 from pit.engine.staleness.orphaned import orphaned, rules_of
 from pit.engine.staleness.planner import Decision, Planner, Target
 from pit.engine.staleness.questions import Questions, asks
 from pit.fs.reads import Reads
-from pit.model import Task
 from pit.project.digest import Digests
 from pit.project.python import environment
 from pit.project.runners import table
@@ -51,13 +50,14 @@ class Look:
         project, config = target.dag.project, target.config
         self._digests = Digests(store.digests(str(project), str(config.runs_dir)))
         self.environment = self._environment(capture)
-        self._questions = Questions(self._url, look=True)
+        connections = Connections(target.dag, secrets, config.root)
+        self._questions = Questions(connections.url, look=True)
         orphans = orphaned(target.declared, store, self._digests, self.reads)
         self.planner = Planner(
             target,
             live_view(project, config.root, rules_of(target, orphans), self._digests, self.reads),
             store,
-            Databases(url=self._url, urls=self._urls, ask=self._questions.of),
+            Databases(url=connections.url, urls=connections.urls, ask=self._questions.of),
             self.environment,
             forced="--force" if force else "",
         )
@@ -68,14 +68,6 @@ class Look:
             return None
         cache = self.target.config.cache_dir
         return environment.standing_environment(project, cache, capture, self.reads)
-
-    def _url(self, task: Task) -> str | None:
-        dag = self.target.declared
-        return databases.url(self._secrets, dag.name, databases.connection(dag, task))
-
-    def _urls(self, task: Task) -> Mapping[str, str]:
-        target, keys = self.target, task.secrets or ()
-        return databases.urls(self._secrets, target.dag.name, keys, target.config.root)
 
     @property
     def fingerprints(self) -> Fingerprints:

@@ -1,69 +1,130 @@
 """A run that finds nothing to do: a row in the store, without a folder, a snapshot or doit.
 
 It counts as a run nevertheless: it takes its place for `overlap`, and satisfies `[dag.requires]`.
+Most runs are of this kind, so what only the others need is not imported here.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from pit.engine.locks import place
+from pit.engine.locks import owner, place
+from pit.engine.planning import stamp
+from pit.engine.planning.stamp import Stamp
+from pit.engine.staleness import comparison
 from pit.events import Event, FoundCurrent, RunEnded, RunStarted
-from pit.model import Reason, Record, RunState
-from pit.state.rundir import RunDir
+from pit.model import Dag, Reason, Record, RunState, WorkspaceConfig
+from pit.state.rundir import RunDir, prepare
 
 if TYPE_CHECKING:
+    from pit.engine.planning.nothing_to_do import NothingToDo
+    from pit.engine.planning.stale_upstream import StaleUpstream
     from pit.state.store.store import Store
 
 
-class Row(Record):
-    """What a run without anything to do tells the store; `began` on the monotonic clock.
-
-    It is about the `whole` DAG or else about some tasks, which are `looked_at` unless a stamp told.
-    """
+class Wanted(Record):
+    """What is to be run; `given` are the parameters as typed."""
 
     dag: str
-    project: str
     selection: str | None
+    given: Mapping[str, str]
     trigger: str
-    parent: str | None
-    params: dict[str, str]
-    began: float
-    whole: bool = True
-    looked_at: tuple[str, ...] = ()
 
 
-def record(
-    row: Row,
-    runs_dir: Path,
+class EmptyRun(Record):
+    """What such a run has told: `tasks` is how many are current, `stale` what is stale above."""
+
+    events: tuple[Event, ...]
+    tasks: int
+    stale: StaleUpstream | None
+
+
+def run_empty(
+    wanted: Wanted, config: WorkspaceConfig, declared: Callable[[], Dag], store: Store
+) -> EmptyRun | None:
+    """A run, if there is nothing to do; None where there is, or where that cannot be told so.
+
+    `declared` reads the DAG, if need be.
+    """
+    began = time.monotonic()
+    owner.require(config, wanted.dag, store)
+    if store.open_runs():
+        return None  # alive or interrupted: the long way says which
+    path = stamp.place(config, wanted.dag, wanted.selection or "", wanted.given)
+    found, fresh = stamp.read(path), None
+    if found is None or not stamp.holds(
+        found, stamp.facts(comparison.VERSION), store.mark(wanted.dag)
+    ):
+        fresh = _look(wanted, config, declared, store)
+        if fresh is None:
+            return None
+        found = fresh.stamp
+        if fresh.kept:
+            stamp.write(path, found)
+    for required in found.requires:
+        owner.require(config, required, store)
+    place.check_requirements(wanted.dag, found.requires, store, time.time())
+    prepare(config.runs_dir, config.settings)
+    events = _recorded(wanted, config, found, fresh, store, began)
+    if events is None:
+        return None
+    stale = None if fresh is None else fresh.stale
+    return EmptyRun(events=events, tasks=found.tasks, stale=stale)
+
+
+def _look(
+    wanted: Wanted, config: WorkspaceConfig, declared: Callable[[], Dag], store: Store
+) -> NothingToDo | None:
+    """What a proper look finds, where the last run promises that everything is current."""
+    last = store.last_run(wanted.dag)
+    if last is None or last.state is not RunState.SUCCESS or last.stub:
+        return None
+    from pit.engine.planning import nothing_to_do
+    from pit.work.process import launch
+
+    began = time.time_ns()
+    question = nothing_to_do.Question(
+        dag=declared(),
+        config=config,
+        selection=wanted.selection,
+        given=wanted.given,
+        began=began,
+    )
+    return nothing_to_do.answer(question, store, launch.capture)
+
+
+def _recorded(
+    wanted: Wanted,
+    config: WorkspaceConfig,
+    found: Stamp,
+    fresh: NothingToDo | None,
     store: Store,
-    complete_at: Callable[[], float | None] = lambda: None,
+    began: float,
 ) -> tuple[Event, ...] | None:
     """Take the run's place and write its row; None where another run of the DAG is alive.
 
-    `complete_at` tells since when the whole DAG is done, once it is known what was looked at.
+    `began` is of the monotonic clock.
     """
-    lock = place.lock_of(runs_dir, row.dag)
+    lock = place.lock_of(config.runs_dir, wanted.dag)
     if not lock.acquire():
         return None
-    folder = RunDir.allocate(runs_dir, row.dag, time.time())
+    folder = RunDir.allocate(config.runs_dir, wanted.dag, time.time())
     try:
-        started = _started(row, folder)
+        started = _started(wanted, found, folder)
         store.emit(started)
-        if row.looked_at and not row.whole:
-            store.emit(FoundCurrent(run=folder.id, at=started.at, tasks=row.looked_at))
+        if fresh is not None and not found.whole:
+            store.emit(FoundCurrent(run=folder.id, at=started.at, tasks=fresh.chosen))
             store.barrier()
         ended = RunEnded(
             run=folder.id,
             at=started.at,
             state=RunState.SUCCESS,
             reason=Reason.CURRENT,
-            seconds=time.monotonic() - row.began,
-            complete_at=None if row.whole else complete_at(),
+            seconds=time.monotonic() - began,
+            complete_at=None if found.whole else _complete_at(fresh, store),
         )
         store.emit(ended)
         store.barrier()
@@ -74,18 +135,28 @@ def record(
         lock.release()
 
 
-def _started(row: Row, folder: RunDir) -> RunStarted:
+def _started(wanted: Wanted, found: Stamp, folder: RunDir) -> RunStarted:
     return RunStarted(
         run=folder.id,
         at=time.time(),
-        dag=row.dag,
+        dag=wanted.dag,
         run_dir=str(folder.root),
-        project=row.project,
+        project=found.project,
         tasks=(),
-        params=row.params,
-        selection=row.selection,
-        whole=row.whole,
-        trigger=row.trigger,
-        parent=row.parent,
+        params=found.params,
+        selection=wanted.selection,
+        whole=found.whole,
+        trigger=wanted.trigger,
+        parent=os.environ.get("PIT_RUN_ID"),
         pid=os.getpid(),
     )
+
+
+def _complete_at(fresh: NothingToDo | None, store: Store) -> float | None:
+    """Since when the whole DAG of a selection that was looked at is done, None if it is not."""
+    if fresh is None:
+        return None
+    from pit.engine.staleness import completion
+
+    name = fresh.dag.name
+    return completion.complete_at(fresh.dag, store.standings(name), store.last_complete(name))

@@ -1,4 +1,4 @@
-"""The ground of a run: the Python environment and the snapshot, both of the same moment."""
+"""The environment and the snapshot of a run, of one moment; or those of an earlier run."""
 
 from __future__ import annotations
 
@@ -9,163 +9,58 @@ from contextlib import suppress
 from pathlib import Path
 
 from pit.config.keys.movement import read_by
-from pit.engine.run.lifecycle import Lifetime
-from pit.engine.run.request import Again
+from pit.engine.run.lifecycle import OpenRun
+from pit.engine.run.request import Continued
 from pit.engine.staleness.orphaned import orphaned, rules_of
-from pit.engine.staleness.planner import Target
 from pit.errors import SnapshotFailed
 from pit.events import EnvironmentHashed
 from pit.fs.files import remove_tree
+from pit.model import Record
 from pit.project import manifest, publish
 from pit.project.digest import Digests
 from pit.project.python import environment
+from pit.project.python.environment import Environment
 from pit.project.runners import table
 from pit.project.snapshot import snapshot
+from pit.project.snapshot.snapshot import Snapshot
+from pit.project.trees import Rules
 
 
-class Ground:
-    """What the tasks of a run stand on, laid by `lay` or taken over from an earlier run.
+class Frozen(Record):
+    """What the tasks of a run are executed from.
 
-    `env` is None where no task runs in one; `taken_at` is when the snapshot was begun, in Unix
-    seconds, and `number` its place among all snapshots; `rules` say what was left out of it.
+    `environment` is None where no task runs in one. `taken_at` is when the snapshot was begun, in
+    Unix seconds, and `number` its place among all snapshots; `rules` say what was left out of it.
     """
 
-    def __init__(self, life: Lifetime, live: Digests) -> None:
-        self._life, self._live = life, live
-        self._resolved, self._config = life.resolved, life.request.config
-        self._project = life.resolved.dag.project
-        self._history = life.services.history
-        self.env: environment.Environment | None = None
-        self.target = Target(
-            declared=life.resolved.declared,
-            dag=life.resolved.dag,
-            config=life.request.config,
-            params=life.resolved.params,
-            chosen=frozenset(task.name for task in life.resolved.tasks),
-        )
-        self.rules = rules_of(self.target, frozenset())
+    environment: Environment | None
+    snapshot: Snapshot
+    rules: Rules
+    taken_at: float
+    number: int
 
-    # ------------------------------------------------------------------ what a retry takes over
 
-    def take_over(self) -> None:
-        """What the run that this one continues has left: its data, and its code if wanted.
+# ---------------------------------------------------------------- what a retry takes over
 
-        First of all, so that whatever stops this run now, its own retry finds them.
-        """
-        again = self._life.request.again
-        if again is None:
-            return
-        if again.project is not None:
-            _move(again.project, self._life.dir.project, again.run)
-            with suppress(OSError):  # an older Pit wrote none
-                os.rename(again.project.with_name("manifest"), self._life.dir.manifest)
-        if again.data is None:
-            return
-        # What records say is handed on from that run must stay there as well.
-        recorded = self._history.pointed_at(self._resolved.dag.name)
-        take = _copy if recorded.get(again.data.parent.name) else _move
-        take(again.data, self._life.dir.data, again.run)
 
-    # ------------------------------------------------------------------ environment and snapshot
+def take_over(run: OpenRun) -> None:
+    """What the run that this one continues has left: its data, and its code if wanted.
 
-    def lay(self) -> None:
-        """The environment and the snapshot; raises SnapshotFailed and what uv has to say."""
-        again = self._life.request.again
-        if again is not None and again.project is not None:
-            self._thaw(again)
-            self._tell_hashes(again.taken_by)
-            return
-        for _ in range(_ROUNDS):
-            self._make_environment()
-            self._take_snapshot()
-            if self._belong_together():
-                break
-            remove_tree(self._life.dir.project)
-        else:
-            raise SnapshotFailed(
-                f"pyproject.toml or uv.lock of {self._project} kept changing",
-                "Wait until nothing changes it, then try again",
-            )
-        self._tell_hashes(self._life.dir.id)
-
-    def _thaw(self, again: Again) -> None:
-        """The environment that belongs to a snapshot taken over, and what is read in place."""
-        self.env = environment.kept_environment(self._config.cache_dir, again.hashes)
-        if self.env is None:
-            self._make_environment()
-        self.snapshot = snapshot.again(
-            [pattern for task in self._resolved.tasks for pattern in read_by(task)],
-            self._config.root,
-            manifest.read(self._life.dir.manifest),
-        )
-        self.taken_at = again.taken_at
-        self.number = self._history.drawn(again.taken_by)
-
-    def _belong_together(self) -> bool:
-        """Whether the environment is the one that the snapshot's files ask for."""
-        known = self.env.hashes if self.env is not None else {}
-        files = {"pyproject": "pyproject.toml", "uv_lock": "uv.lock"}
-        return all(
-            hashlib.sha256(path.read_bytes()).hexdigest() == known[kind]
-            for kind, name in files.items()
-            if kind in known and (path := self._life.dir.project / name).is_file()
-        )
-
-    def _tell_hashes(self, taken_by: str) -> None:
-        """What the run executes with; only now is its snapshot known to be whole."""
-        toml = (self._life.dir.project / "pit.toml").read_bytes()
-        hashes = {"pit_toml": hashlib.sha256(toml).hexdigest(), "snapshot": taken_by}
-        hashes |= self.env.hashes if self.env is not None else {}
-        for kind, digest in hashes.items():
-            self._life.emit(
-                EnvironmentHashed, dag=self._resolved.dag.name, kind=kind, digest=digest
-            )
-
-    def _make_environment(self) -> None:
-        """The project's Python environment, built on first use, when a task needs it."""
-        tasks = self._resolved.tasks
-        if not any(table.uses_environment(task, self._project) for task in tasks):
-            return
-        self.env = environment.python_environment(
-            self._project,
-            self._config.cache_dir,
-            self._life.capture,
-            lambda message: self._life.step("environment", message),
-            lambda: self._life.cancel.level > 0,
-        )
-        for path in self.env.unfrozen:
-            self._life.warn(
-                f"{path} is outside the project: its code is neither frozen nor tracked"
-            )
-
-    def _take_snapshot(self) -> None:
-        """The frozen copy that every task runs from."""
-        life, tasks = self._life, self._resolved.tasks
-        life.step("snapshot", "copying the project")
-        publish.sweep(self._project, [t for task in self._resolved.dag.tasks for t in task.targets])
-        self.number = self._history.draw(life.dir.id)
-        self.taken_at = life.clock.now()
-        patterns = {pattern for task in tasks for pattern in read_by(task)}
-        self.rules = rules_of(self.target, self._orphans())
-        self.snapshot = snapshot.take(
-            self._project,
-            life.dir.project,
-            tuple(sorted(patterns)),
-            self._config.root,
-            self.rules,
-            checkpoint=life.checkpoint,
-        )
-        if self.snapshot.manifest is not None:
-            manifest.write(self.snapshot.manifest, life.dir.manifest)
-        for message in self.snapshot.warnings:
-            life.warn(message)
-
-    def _orphans(self) -> frozenset[str]:
-        """What tasks that the DAG no longer has have left; no part of the project any more."""
-        orphans = orphaned(self._resolved.declared, self._history, self._live)
-        for left in sorted(orphans)[:_NAMED]:
-            self._life.warn(f"{left} was made by a task that no longer exists: ignored")
-        return orphans
+    First of all, so that whatever stops this run now, its own retry finds them.
+    """
+    continued = run.request.continued
+    if continued is None:
+        return
+    if continued.project is not None:
+        _move(continued.project, run.dir.project, continued.run)
+        with suppress(OSError):  # an older Pit wrote none
+            os.rename(continued.project.with_name("manifest"), run.dir.manifest)
+    if continued.data is None:
+        return
+    # What records say is handed on from that run must stay there as well.
+    recorded = run.services.history.pointed_at(run.resolved.dag.name)
+    take = _copy if recorded.get(continued.data.parent.name) else _move
+    take(continued.data, run.dir.data, continued.run)
 
 
 def _copy(there: Path, here: Path, run: str) -> None:
@@ -184,6 +79,120 @@ def _move(there: Path, here: Path, run: str) -> None:
             f"cannot take over {there} of run {run}: {reason}",
             "Another retry of it may have come first; see: pit runs",
         ) from error
+
+
+# ---------------------------------------------------------------- environment and snapshot
+
+
+def freeze(run: OpenRun, live: Digests) -> Frozen:
+    """The environment and the snapshot; raises SnapshotFailed and what uv has to say."""
+    continued = run.request.continued
+    if continued is not None and continued.project is not None:
+        frozen, taken_by = _thawed(run, continued), continued.taken_by
+    else:
+        frozen, taken_by = _frozen(run, live), run.dir.id
+    _tell_hashes(run, frozen.environment, taken_by)
+    return frozen
+
+
+def _thawed(run: OpenRun, continued: Continued) -> Frozen:
+    """The environment that belongs to a snapshot taken over, and what is read in place."""
+    config, resolved = run.request.config, run.resolved
+    kept = environment.kept_environment(config.cache_dir, continued.hashes)
+    return Frozen(
+        environment=_environment(run) if kept is None else kept,
+        snapshot=snapshot.again(
+            [pattern for task in resolved.tasks for pattern in read_by(task)],
+            config.root,
+            manifest.read(run.dir.manifest),
+        ),
+        rules=rules_of(resolved.target(config), frozenset()),
+        taken_at=continued.taken_at,
+        number=run.services.history.drawn(continued.taken_by),
+    )
+
+
+def _frozen(run: OpenRun, live: Digests) -> Frozen:
+    for _ in range(_ROUNDS):
+        made = _environment(run)
+        frozen = _snapshot(run, made, live)
+        if _belong_together(run.dir.project, made):
+            return frozen
+        remove_tree(run.dir.project)
+    raise SnapshotFailed(
+        f"pyproject.toml or uv.lock of {run.resolved.dag.project} kept changing",
+        "Wait until nothing changes it, then try again",
+    )
+
+
+def _environment(run: OpenRun) -> Environment | None:
+    """The project's Python environment, built on first use, when a task needs it."""
+    project = run.resolved.dag.project
+    if not any(table.uses_environment(task, project) for task in run.resolved.tasks):
+        return None
+    made = environment.python_environment(
+        project,
+        run.request.config.cache_dir,
+        run.capture,
+        lambda message: run.step("environment", message),
+        lambda: run.cancel.level > 0,
+    )
+    for path in made.unfrozen:
+        run.warn(f"{path} is outside the project: its code is neither frozen nor tracked")
+    return made
+
+
+def _snapshot(run: OpenRun, made: Environment | None, live: Digests) -> Frozen:
+    """The frozen copy that every task runs from, beside the environment that was made."""
+    config, resolved = run.request.config, run.resolved
+    project = resolved.dag.project
+    run.step("snapshot", "copying the project")
+    publish.sweep(project, [target for task in resolved.dag.tasks for target in task.targets])
+    number = run.services.history.draw(run.dir.id)
+    taken_at = run.clock.now()
+    patterns = {pattern for task in resolved.tasks for pattern in read_by(task)}
+    rules = rules_of(resolved.target(config), _orphans(run, live))
+    taken = snapshot.take(
+        project,
+        run.dir.project,
+        tuple(sorted(patterns)),
+        config.root,
+        rules,
+        checkpoint=run.checkpoint,
+    )
+    if taken.manifest is not None:
+        manifest.write(taken.manifest, run.dir.manifest)
+    for message in taken.warnings:
+        run.warn(message)
+    return Frozen(environment=made, snapshot=taken, rules=rules, taken_at=taken_at, number=number)
+
+
+def _orphans(run: OpenRun, live: Digests) -> frozenset[str]:
+    """What tasks that the DAG no longer has have left; no part of the project any more."""
+    orphans = orphaned(run.resolved.declared, run.services.history, live)
+    for left in sorted(orphans)[:_NAMED]:
+        run.warn(f"{left} was made by a task that no longer exists: ignored")
+    return orphans
+
+
+def _belong_together(project: Path, made: Environment | None) -> bool:
+    """Whether the environment is the one that the snapshot's files ask for."""
+    known = made.hashes if made is not None else {}
+    files = {"pyproject": "pyproject.toml", "uv_lock": "uv.lock"}
+    return all(
+        hashlib.sha256(path.read_bytes()).hexdigest() == known[kind]
+        for kind, name in files.items()
+        if kind in known and (path := project / name).is_file()
+    )
+
+
+def _tell_hashes(run: OpenRun, made: Environment | None, taken_by: str) -> None:
+    """What the run executes with; only now is its snapshot known to be whole."""
+    toml = (run.dir.project / "pit.toml").read_bytes()
+    hashes = {"pit_toml": hashlib.sha256(toml).hexdigest(), "snapshot": taken_by}
+    hashes |= made.hashes if made is not None else {}
+    for kind, digest in hashes.items():
+        run.emit(EnvironmentHashed, dag=run.resolved.dag.name, kind=kind, digest=digest)
 
 
 _ROUNDS = 3

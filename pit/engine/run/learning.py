@@ -3,60 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pit.engine.run import lesson
 from pit.engine.run.lesson import Lacks, Seen
-from pit.engine.run.request import Request
+from pit.engine.run.lifecycle import OpenRun
 from pit.engine.staleness import comparison
 from pit.engine.staleness.fingerprint import Fingerprints
-from pit.events import Learned, Warned
-from pit.model import Dag, Order, Outcome, Record, Task
+from pit.events import Learned
+from pit.fs.files import remove_tree
+from pit.model import Order, Outcome, Record, Task
 from pit.project.runners import table
 from pit.project.selection import shown
-from pit.state.rundir import RunDir
 from pit.work import attempts
 from pit.work.trace import strace
 from pit.work.trace.watch import Opened, Places, Watcher
 
+if TYPE_CHECKING:
+    from pit.project.python.environment import Environment
+
 _SHOWN = 5
 
-FOLDER = ".learn"
+_FOLDER = ".learn"
 """Where in a run's folder the records are while it lasts."""
 
 
-class Emit(Protocol):
-    """Tells an event of a kind, with the facts that are its own."""
-
-    def __call__(self, kind: type[Any], /, **facts: Any) -> None:
-        """Tell it; from the main thread alone."""
-
-
-def begun(
-    request: Request,
-    dag: Dag,
-    params: Mapping[str, str],
-    run: RunDir,
-    prefix: str | None,
-    fingerprints: Fingerprints,
-    emit: Emit,
-    capture: strace.Probe,
-) -> Learning:
-    """Begin to learn in a run of `dag`, whose Python environment is at `prefix`; warns of what
-    cannot be seen."""
-    tracer, why = strace.usable(capture, run.root, os.environ)
+def begun(run: OpenRun, environment: Environment | None, fingerprints: Fingerprints) -> Learning:
+    """Begin to learn in a run; warns of what cannot be seen."""
+    folder, config = run.dir.root / _FOLDER, run.request.config
+    run.held.callback(remove_tree, folder)
+    tracer, why = strace.usable(run.capture, run.dir.root, os.environ)
     if why:
-        message = f"{why}: only Python tasks are watched, in what Python itself opens"
-        emit(Warned, message=message)
-    config = request.config
+        run.warn(f"{why}: only Python tasks are watched, in what Python itself opens")
+    prefix = None if environment is None else environment.prefix
     ours = (config.runs_dir, config.cache_dir, config.metadata_db, config.secrets_file, prefix)
     left_out = [path for path in ours if path is not None]
-    places = Places(run.project, dag.project, config.root, left_out)
-    watcher = Watcher(run.root / FOLDER, tracer)
-    return Learning(request.dag, dag, params, watcher, places, fingerprints, emit)
+    places = Places(run.dir.project, run.resolved.dag.project, config.root, left_out)
+    return Learning(run, Watcher(folder, tracer), places, fingerprints)
 
 
 class _Observed(Record):
@@ -68,20 +54,13 @@ class _Observed(Record):
 
 
 class Learning:
-    """What one run learns; `written` is the DAG as pit.toml has it, `dag` the one that runs."""
+    """What one run learns."""
 
     def __init__(
-        self,
-        written: Dag,
-        dag: Dag,
-        params: Mapping[str, str],
-        watcher: Watcher,
-        places: Places,
-        fingerprints: Fingerprints,
-        emit: Emit,
+        self, run: OpenRun, watcher: Watcher, places: Places, fingerprints: Fingerprints
     ) -> None:
-        self._written, self._params, self._emit = written, params, emit
-        self._tasks = {task.name: task for task in dag.tasks}
+        self._run, self._params = run, run.resolved.params
+        self._tasks = {task.name: task for task in run.resolved.dag.tasks}
         self._watcher, self._places = watcher, places
         self._fingerprints = fingerprints
         self._outcomes: dict[str, Outcome] = {}
@@ -112,14 +91,13 @@ class Learning:
         """Emit what was learned, when all tasks have ended."""
         for name, places in self._undeclared():
             message = f'task "{name}" read {places}, which its inputs do not name'
-            hint = "While they do not, a change there leaves the task current"
-            self._emit(Warned, message=message, hint=hint)
+            self._run.warn(message, "While they do not, a change there leaves the task current")
         for facts in self._lessons():
-            self._emit(Learned, **facts)
+            self._run.emit(Learned, **facts)
 
     def _lessons(self) -> Iterator[dict[str, Any]]:
         """The facts of a Learned event for each task of pit.toml that ran, in its order."""
-        for written in self._written.tasks:
+        for written in self._run.request.dag.tasks:
             names = [
                 task.name
                 for task in self._tasks.values()

@@ -1,4 +1,4 @@
-"""A run's lifetime: its place among others, its folder, lock, guardian, signals, row, and its end.
+"""A run that is open: its folder, lock, guardian, signals and row, and its end.
 
 Whatever happens between opening and closing, the run gets a final state with a reason.
 """
@@ -6,130 +6,94 @@ Whatever happens between opening and closing, the run gets a final state with a 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pit.config.dag import graph
-from pit.engine.locks import owner, place
-from pit.engine.run.request import Finale, Request, Services
+from pit.engine.run.request import Request, RunResult, Services
 from pit.engine.run.resolved import Resolved
-from pit.engine.scheduling.sinks import Clock, Telling
-from pit.errors import (
-    DiskFull,
-    EnvironmentFailed,
-    Overlapping,
-    PitError,
-    RequirementNotMet,
-    RunNotSuccessful,
-)
-from pit.events import RunEnded, RunStarted, SetupStep, TaskEnded, Warned
-from pit.model import Output, Overlap, Reason, RunState, TaskState
+from pit.engine.scheduling.jobs import Job
+from pit.engine.scheduling.sinks import Clock, Listeners
+from pit.errors import DiskFull, EnvironmentFailed, PitError, RequirementNotMet
+from pit.events import AttemptStarted, Event, RunEnded, RunStarted, SetupStep, TaskEnded, Warned
+from pit.fs.locks import Lock
+from pit.model import Order, Output, Reason, RunState, TaskState
+from pit.project.python import surplus
 from pit.project.runners import table
-from pit.state.rundir import RunDir, prepare
+from pit.state import retention, trash
+from pit.state.rundir import RunDir
+from pit.text import durations
 from pit.work import attempts
 from pit.work.masking import Masks
 from pit.work.process import launch, procfs
 from pit.work.process.guardian import Guardian
+from pit.work.task_log import TaskLog
+
+if TYPE_CHECKING:
+    from pit.state.store.store import Store
 
 
-class Lifetime:
+@contextmanager
+def opened(
+    request: Request, services: Services, resolved: Resolved, place: Lock
+) -> Iterator[OpenRun]:
+    """A run that has its `place` among those of its DAG, open; whatever happens, it gets an end."""
+    with ExitStack() as held:
+        run = OpenRun(request, services, resolved, place, held)
+        with ExitStack() as stack:
+            stack.callback(run.end_processes)
+            stack.push(run.closed)
+            run.tell_start()
+            yield run
+
+
+class OpenRun:
     """What a run holds from its first moment to its last, and how it tells of itself.
 
-    `dir`, `guardian` and `signals` are there once it is open; `stack` is unwound when it closes.
+    `held` is unwound when the run has got its end and nothing that it has started is left.
     """
 
-    def __init__(self, request: Request, services: Services, resolved: Resolved) -> None:
+    def __init__(
+        self,
+        request: Request,
+        services: Services,
+        resolved: Resolved,
+        place: Lock,
+        held: ExitStack,
+    ) -> None:
         self.request, self.services, self.resolved = request, services, resolved
-        self.clock = Clock()
-        self.masks = Masks()
-        self.tell = Telling(services.history, services.sinks, self.masks.hidden)
+        self.held = held
+        self.clock, self.masks = Clock(), Masks()
         self.mailbox: SimpleQueue[Any] = SimpleQueue()
         self.cancel = launch.Cancel()
-        self.stack = ExitStack()
-        self.state = RunState.RUNNING
-        self.reason: Reason | None = None
-
-    # ------------------------------------------------------------------ its place among others
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """The run's place among the runs of its DAG, as `overlap` says."""
-        config = self.request.config
-        prepare(config.runs_dir, config.settings)
-        owner.claim(config, self.request.dag.name, self.services.history)
-        self.dag_lock = place.lock_of(self.request.config.runs_dir, self.request.dag.name)
-        try:
-            self._take_place()
-            yield
-        finally:
-            self.dag_lock.release()
-
-    def _take_place(self) -> None:
-        dag, history = self.resolved.dag, self.services.history
-        shared = dag.overlap is Overlap.ALLOW
-        if self.dag_lock.acquire(shared=shared):
-            return
-        others = ", ".join(run.id for run in history.open_runs(dag.name))
-        busy = f'DAG "{dag.name}" is already running ({others or "just starting"})'
-        if dag.overlap is Overlap.SKIP:
-            raise Overlapping(busy, 'overlap = "skip" in its pit.toml; --skip-ok exits 0 instead')
-        parent = os.environ.get("PIT_RUN_ID")
-        if parent and any(run.dag == dag.name for run in history.ancestry(parent)):
-            raise Overlapping(
-                f"{busy}, and this run was started from within it", "It would wait for itself"
-            )
-        self._wait(shared, f"{busy}; waiting for it to end")
-
-    def _wait(self, shared: bool, why: str) -> None:
-        """Says why and waits for the place; a signal ends that, and there has been no run then."""
-        signals = launch.install_signals(lambda: None, lambda: None)
-        try:
-            self.services.waiting(why)
-            if self.dag_lock.wait(lambda: signals.received is not None, shared=shared):
-                return
-        finally:
-            signals.restore()
-        number = signals.received or 0
-        ended = f"{launch.signal_name(number)} ended the wait: nothing was run"
-        self.services.waiting(ended)
-        raise RunNotSuccessful(ended, signals.exit_code or 1)
-
-    # ------------------------------------------------------------------ open
-
-    @contextmanager
-    def opened(self) -> Iterator[None]:
-        """The run's folder, lock, guardian, signals and row; whatever happens, it gets an end."""
-        with self.stack:
-            self._open()
-            with ExitStack() as stack:
-                stack.callback(self.end_processes)
-                stack.push(self._closed)
-                self._tell_start()
-                yield
-
-    def _closed(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        """Tells what has ended the block; whether that was a signal, and all is said."""
-        if error is None:
-            return False
-        self._failed(error)
-        return self._is_cancellation(error)
-
-    def _open(self) -> None:
-        runs_dir, dag = self.request.config.runs_dir, self.request.dag.name
-        self.stack.callback(self.cancel.close)
-        self.dir = RunDir.allocate(runs_dir, dag, self.clock.now())
-        self.stack.callback(self.dir.lock.release)
+        held.callback(self.cancel.close)
+        self.dir = RunDir.allocate(request.config.runs_dir, request.dag.name, self.clock.now())
+        held.callback(self.dir.lock.release)
         self.begun = self.clock.monotonic()
         launch.become_subreaper()
-        locks = (self.dir.lock.fileno(), self.dag_lock.fileno())
-        self.guardian = Guardian.start(locks, self.dir.id, self.request.grace)
-        self.stack.callback(self.guardian.close)
+        locks = (self.dir.lock.fileno(), place.fileno())
+        self.guardian = Guardian.start(locks, self.dir.id, request.grace)
+        held.callback(self.guardian.close)
         self.signals = launch.install_signals(lambda: self._stop(1), lambda: self._stop(2))
-        self.stack.callback(self.signals.restore)
+        held.callback(self.signals.restore)
+        self.state = RunState.RUNNING
+        self.reason: Reason | None = None
+        self._listeners = Listeners(services.sinks)
+        self._known = False  # to the store: only then can it have an end
+        self._begun: set[str] = set()  # the tasks that have had an attempt
+        self._ended: set[str] = set()  # those whose final state has been told
 
-    def _tell_start(self) -> None:
+    def _stop(self, level: int) -> None:
+        self.cancel.request(level, Reason.CANCELLED)
+        self.mailbox.put(None)
+
+    def tell_start(self) -> None:
+        """The run's row says that it is running."""
         request, resolved = self.request, self.resolved
         self.emit(
             RunStarted,
@@ -142,7 +106,7 @@ class Lifetime:
             whole=resolved.whole,
             trigger=request.trigger,
             parent=os.environ.get("PIT_RUN_ID"),
-            retry_of=request.again.run if request.again else None,
+            retry_of=request.continued.run if request.continued else None,
             concurrency=resolved.slots,
             pid=os.getpid(),
             pid_started=_start_of_this_process(),
@@ -155,19 +119,35 @@ class Lifetime:
         """The tasks whose SQL would be shown and not executed, for want of a secrets file."""
         if self.request.config.secrets_file is not None:
             return ()
-        done = self.request.again.done if self.request.again else {}
+        done = self.request.continued.done if self.request.continued else {}
         tasks = (task for task in self.resolved.tasks if task.name not in done)
         return tuple(task.name for task in tasks if table.of(task).is_sql)
 
-    def _stop(self, level: int) -> None:
-        self.cancel.request(level, Reason.CANCELLED)
-        self.mailbox.put(None)
-
     # ------------------------------------------------------------------ while it lasts
 
-    def emit(self, kind: type[Any], /, **facts: Any) -> None:
+    def emit(self, kind: type[Any], /, **facts: Any) -> Any:
         """Tell an event of this run, now."""
-        self.tell.emit(kind(run=self.dir.id, at=self.clock.now(), **facts))
+        event = kind(run=self.dir.id, at=self.clock.now(), **facts)
+        self.tell(event)
+        return event
+
+    def tell(self, event: Event) -> None:
+        """Tell an event without the secrets that the run has given out: first to the store, so
+        that nobody hears what is not kept."""
+        if isinstance(event, TaskEnded):
+            self._ended.add(event.task)  # even if the store fails: it is queued
+        event = self.masks.hidden(event)
+        self.services.history.emit(event)
+        self._known = True
+        if isinstance(event, AttemptStarted):
+            self._begun.add(event.task)
+        if isinstance(event, RunEnded):
+            self.barrier()  # where its end cannot be kept, the run ends in another way
+        self._listeners.tell(event)
+
+    def barrier(self) -> None:
+        """Wait until all events so far are durable."""
+        self.services.history.barrier()
 
     def warn(self, message: str, hint: str = "") -> None:
         """Tell of something that does not stop the run but should be known."""
@@ -194,12 +174,48 @@ class Lifetime:
             return None
         return max(0.0, timeout - (self.clock.monotonic() - self.begun))
 
+    # ------------------------------------------------------------------ its tasks
+
+    def show_stub(self, job: Job) -> None:
+        """In stub mode the log holds the SQL that was not executed."""
+        assert job.stub is not None
+        with TaskLog(str(self.dir.log_file(job.name)), job.name, self.services.tap) as log:
+            log.line("[pit] no secrets file: this SQL was not executed")
+            query = self.resolved.dag.task(job.name).query
+            log.write(Path(job.stub).read_bytes() if job.stub else query.encode())
+
+    def show_wait(self, order: Order, what: str) -> None:
+        """The log says what an attempt waits for before it begins."""
+        with (
+            suppress(OSError),  # a full disk: the attempt itself meets it
+            TaskLog(order.log, order.task, self.services.tap, self.masks) as log,
+        ):
+            log.line(f"waiting for {what}")
+
+    def show_ending(self, tasks: Sequence[str]) -> None:
+        """Say how long the tasks have that were asked to end, and how to end them sooner."""
+        has, it = (f"{tasks[0]} has", "it")
+        if len(tasks) > 1:
+            has, it = (f"{len(tasks)} tasks have", "them")
+        number = self.signals.received  # none when the run's time is up
+        again = "" if number is None else launch.signal_name(number).replace("SIGINT", "Ctrl-C")
+        sooner = f"; another {again} kills {it} at once" if again else ""
+        message = f"{has} {durations.format(self.request.grace)} to end{sooner}"
+        self.emit(SetupStep, step="ending", message=message)
+
     # ------------------------------------------------------------------ its end
+
+    def closed(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Tells what has ended the block; whether that was a signal, and all is said."""
+        if error is None:
+            return False
+        self._failed(error)
+        return self._is_cancellation(error)
 
     def _failed(self, error: BaseException) -> None:
         """Set-up or the store failed: the run ends with that as its reason, if it can be told."""
         self.masks.scrub(error)
-        if not self.tell.started:
+        if not self._known:
             return
         try:
             self._tell_failure(error)
@@ -218,9 +234,8 @@ class Lifetime:
         cancelled = self._is_cancellation(error)
         reason = Reason.CANCELLED if cancelled else _reason(error)
         for name in graph.topological(self.resolved.dag):
-            if name not in self.tell.ended:
-                begun = name in self.tell.begun
-                state = TaskState.CANCELLED if begun else TaskState.SKIPPED
+            if name not in self._ended:
+                state = TaskState.CANCELLED if name in self._begun else TaskState.SKIPPED
                 self.emit(TaskEnded, task=name, state=state, reason=reason)
         ended = RunState.CANCELLED if cancelled else RunState.FAILED
         self.end(ended, reason, "" if cancelled else str(error) or type(error).__name__)
@@ -259,11 +274,11 @@ class Lifetime:
             outputs=outputs,
             complete_at=complete_at,
         )
-        self.tell.barrier()
+        self.barrier()
 
-    def finale(self) -> Finale:
+    def result(self) -> RunResult:
         """What the caller makes an exit code of."""
-        return Finale(
+        return RunResult(
             run=self.dir.id, state=self.state, reason=self.reason, signal=self.signals.received
         )
 
@@ -284,3 +299,16 @@ def _reason(error: BaseException) -> Reason:
 def _start_of_this_process() -> float:
     this = procfs.stat(os.getpid())
     return 0.0 if this is None else float(this.start)
+
+
+def clean_up(request: Request, store: Store, run: str) -> tuple[str, ...]:
+    """Remove what `keep_artifacts` and retention no longer want, now that a run has ended; a
+    sentence for all that could not be removed."""
+    config, now = request.config, time.time()
+    trash.empty_if_crowded(config.runs_dir)  # before there is something new in it
+    keep = request.dag.keep_artifacts
+    keep = config.keep_artifacts if keep is None else keep
+    done = retention.after_run(store, config.runs_dir, run, config.retention, keep, now)
+    named = partial(retention.environments, store, config.runs_dir)
+    old = surplus.surplus(config.cache_dir, named, config.retention.days, now)
+    return (*done.problems, *surplus.remove(old).problems)

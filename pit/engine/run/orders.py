@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from pit.config.dag import graph
+from pit.config.dag import graph, nearby
 from pit.config.keys.runners import TEMPLATE
-from pit.engine.run.lifecycle import Lifetime
+from pit.engine.planning import explain
+from pit.engine.run.lifecycle import OpenRun
 from pit.engine.scheduling import jobs
 from pit.engine.scheduling.jobs import Job, Refusal
 from pit.engine.staleness import comparison, databases
@@ -36,27 +36,26 @@ from pit.project.runners.runner import Runner
 from pit.work import bundled
 
 if TYPE_CHECKING:
-    from pit.engine.run.task_socket import Asking
+    from pit.engine.run.task_socket import TaskServices
+    from pit.engine.staleness.planner import Planner
 
 
 class Orders:
-    """Makes the jobs of one run, and the orders of their attempts, each when it begins.
-
-    `params_of` gives the text of a task's parameter values, None for one that has no records.
-    """
+    """Makes the jobs of one run, and the orders of their attempts, each when it begins."""
 
     def __init__(
         self,
-        life: Lifetime,
+        run: OpenRun,
         env: environment.Environment | None,
-        asking: Asking,
-        params_of: Callable[[Task], str | None],
+        services: TaskServices,
+        planner: Planner,
     ) -> None:
-        self._request, self._resolved, self._dir = life.request, life.resolved, life.dir
-        self._env, self._asking, self._params_of = env, asking, params_of
-        self._dag = life.resolved.dag
+        self._request, self._resolved, self._dir = run.request, run.resolved, run.dir
+        self._env, self._services, self._planner = env, services, planner
+        self._dag = run.resolved.dag
         self._tasks = {task.name: task for task in self._dag.tasks}
-        started = datetime.fromtimestamp(life.clock.now(), UTC)
+        self._recorded = run.services.history.recorded(self._dag.name)
+        started = datetime.fromtimestamp(run.clock.now(), UTC)
         self._started_at = started.isoformat(timespec="seconds")
 
     def jobs(self) -> list[Job]:
@@ -65,8 +64,8 @@ class Orders:
         return jobs.ordered(made, graph.topological(self._dag))
 
     def _job(self, task: Task) -> Job:
-        again = self._request.again
-        stubbed = table.of(task).is_sql and not self._asking.has_secrets
+        continued = self._request.continued
+        stubbed = table.of(task).is_sql and not self._services.has_secrets
         return Job(
             name=task.name,
             depends_on=task.depends_on,
@@ -74,8 +73,17 @@ class Orders:
             stub=self._script(task) if stubbed else None,
             tracked=comparison.is_tracked(task),
             params=self._params_of(task),
-            done=again.done.get(task.name, "") if again is not None else "",
+            done=continued.done.get(task.name, "") if continued is not None else "",
         )
+
+    def _params_of(self, task: Task) -> str | None:
+        """The text of a task's parameter values; None where no record is concerned.
+
+        A task that is not tracked any more, and runs, makes its old record a lie.
+        """
+        if not comparison.is_tracked(task) and task.name not in self._recorded:
+            return None
+        return comparison.params_key(task, self._resolved.params)
 
     def _script(self, task: Task) -> str:
         return str(self._dir.project / task.script) if task.script else ""
@@ -83,9 +91,16 @@ class Orders:
     # ------------------------------------------------------------------ one attempt
 
     def order(self, name: str, attempt: int) -> Order | Refusal:
-        """What a task is told to do in an attempt; it is now that its connection is asked for."""
+        """What a task is told to do in an attempt; it is now that its connection is asked for.
+
+        As in make, what it reads must be there.
+        """
         task = self._tasks[name]
-        if lack := self._asking.lack(task):
+        if lacking := self._planner.missing(name):
+            names = [gap.input for gap in lacking]
+            near = nearby.meant(name, names[0], self._dag, str(self._request.config.root))
+            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(names, near))
+        if lack := self._services.lack(task):
             return Refusal(reason=Reason.MISSING_SECRET, error=lack)
         order = self._order(task, attempt)
         connection = self._connection(task)
@@ -95,13 +110,13 @@ class Orders:
             error = "no connection: name one on the task, or in [dag.sql]"
             return Refusal(reason=Reason.MISSING_CONNECTION, error=error)
         try:
-            return replace(order, database=self._asking.connection(name, attempt, connection))
+            return replace(order, database=self._services.connection(name, attempt, connection))
         except SecretsError as error:
-            return Refusal(reason=Reason.MISSING_CONNECTION, error=self._asking.told(error))
+            return Refusal(reason=Reason.MISSING_CONNECTION, error=self._services.told(error))
 
     def _connection(self, task: Task) -> str | None:
         """The name of the connection that an attempt needs: to speak to, or to be left alone by."""
-        return databases.connection(self._dag, task) if self._asking.has_secrets else None
+        return databases.connection(self._dag, task) if self._services.has_secrets else None
 
     def _work(self, task: Task) -> Load | Save | Check | None:
         """What a SQL task does beyond sending its script."""

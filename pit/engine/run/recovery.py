@@ -1,7 +1,8 @@
-"""What a killed run was publishing is published: its task had succeeded.
+"""Recovery of dead runs: their processes are ended, their rows get an end.
 
-The run's own folder still holds what was made. Where that is not what the intent says, or where
-another run has been at the task since, nothing is touched; nor where a stranger's file stands now.
+What such a run was publishing is published, because its task had succeeded. The run's own folder
+still holds what was made. Where that is not what the intent says, or where another run has been at
+the task since, nothing is touched; nor where a stranger's file stands now.
 """
 
 from __future__ import annotations
@@ -12,15 +13,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pit.errors import PitError
+from pit.model import Record
 from pit.project import ownership, publish
 from pit.project.digest import Digests
 from pit.project.products import products_below
+from pit.state import recover
 from pit.state.rundir import RunDir
+from pit.state.store.tables.history import RunRow
 from pit.state.store.tables.intents import Intent
 from pit.state.store.tables.makings import Making
+from pit.work.process import launch
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
+
+
+class Interrupted(Record):
+    """A run that was found dead, and how many processes that it had left were ended."""
+
+    run: str
+    dag: str
+    processes: int
+
+
+def recover_runs(store: Store, runs_dir: Path) -> tuple[Interrupted, ...]:
+    """Give an end to every run whose Pit was killed."""
+    for intent in recover.stranded(store, runs_dir):
+        finish(intent, runs_dir, store)
+    ended: dict[str, int] = {}
+
+    def bury(dead: RunRow) -> None:
+        pit = launch.Identity(pid=dead.pid, pid_started=dead.pid_started, boot_id=dead.boot_id)
+        ended[dead.id] = launch.end_marked(dead.id, pit=pit)
+
+    return tuple(
+        Interrupted(run=dead.id, dag=dead.dag, processes=ended[dead.id])
+        for dead in recover.recover(store, runs_dir, bury)
+    )
 
 
 def finish(intent: Intent, runs_dir: Path, store: Store) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pit.state.store.store import Store
 
 
-class Again(Record):
+class Continued(Record):
     """The run that this one continues: `done` maps its finished tasks to the run that did each.
 
     `project` is its snapshot, which the run `taken_by` took, begun at `taken_at` (Unix seconds);
@@ -46,7 +46,7 @@ class Request(Record):
     config: WorkspaceConfig
     only: str | None = None
     failed: tuple[str, ...] | None = None
-    again: Again | None = None
+    continued: Continued | None = None
     given: dict[str, str] = field(default_factory=dict)
     concurrency: int | None = None
     trigger: str = "manual"
@@ -65,8 +65,8 @@ class Services(Record):
     waiting: Callable[[str], None] = lambda message: None
 
 
-class Finale(Record):
-    """How a run ended, as the caller sees it."""
+class RunResult(Record):
+    """How a run ended; `signal` is the number of the one that ended it."""
 
     run: str
     state: RunState

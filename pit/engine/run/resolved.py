@@ -6,9 +6,10 @@ from datetime import date
 
 from pit.config.dag import graph, params
 from pit.engine.planning.select import prepared, selected, with_downstream
-from pit.engine.run.request import Again, Request
+from pit.engine.run.request import Continued, Request
+from pit.engine.staleness.planner import Target
 from pit.errors import SnapshotFailed
-from pit.model import Dag, Record, Task
+from pit.model import Dag, Record, Task, WorkspaceConfig
 
 
 class Resolved(Record):
@@ -23,6 +24,16 @@ class Resolved(Record):
     tasks: tuple[Task, ...]
     slots: int
 
+    def target(self, config: WorkspaceConfig) -> Target:
+        """What is decided about."""
+        return Target(
+            declared=self.declared,
+            dag=self.dag,
+            config=config,
+            params=self.params,
+            chosen=frozenset(task.name for task in self.tasks),
+        )
+
     @property
     def whole(self) -> bool:
         """Whether the run is about every task of its DAG, however that was said."""
@@ -32,10 +43,12 @@ class Resolved(Record):
 def resolve(request: Request) -> Resolved:
     """Parameters, matrices, the selection and concurrency, before anything is recorded."""
     values = params.resolve(request.dag.params, request.given, date.today())
-    again = request.again
-    declared = prepared(request.dag, values, frozen=None if again is None else again.project)
-    if again is not None and again.project is not None:
-        _refuse_others(again, {task.name for task in declared.tasks})
+    continued = request.continued
+    declared = prepared(
+        request.dag, values, frozen=None if continued is None else continued.project
+    )
+    if continued is not None and continued.project is not None:
+        _refuse_others(continued, {task.name for task in declared.tasks})
     dag = graph.implied(declared)
     return Resolved(
         params=values,
@@ -46,18 +59,18 @@ def resolve(request: Request) -> Resolved:
     )
 
 
-def _refuse_others(again: Again, names: set[str]) -> None:
+def _refuse_others(continued: Continued, names: set[str]) -> None:
     """Raise SnapshotFailed if what the run's matrices read outside the project makes other tasks.
 
     A run that was cut off has not told of all that it had.
     """
-    gone, new = again.tasks - names, names - again.tasks
-    if gone or (new and not again.cut_off):
+    gone, new = continued.tasks - names, names - continued.tasks
+    if gone or (new and not continued.cut_off):
         which = f"{min(gone)} is none any more" if gone else f"{min(new)} is new"
         raise SnapshotFailed(
-            f"the tasks of run {again.run} are not the same any more: {which}, "
+            f"the tasks of run {continued.run} are not the same any more: {which}, "
             "since its matrix reads what is outside the project",
-            f"Go on with those that there are now: pit retry {again.run} --code new",
+            f"Go on with those that there are now: pit retry {continued.run} --code new",
         )
 
 

@@ -1,36 +1,39 @@
-"""One run, from open to close: `execute` lists its steps, each a method below, in order.
+"""One run, from open to close: `execute` lists its steps, each of which hands a value to the next.
 
-What the steps work with has modules of its own: what is asked for (`resolved`), the run's place,
-folder, lock and row (`lifecycle`), environment and snapshot (`freeze`), what each task is told to
-do (`orders`), what is current (`staleness`), when each task starts (`scheduling`), and what appears
+What the steps work with has modules of its own: what is asked for (`resolved`), the run's folder,
+lock and row (`lifecycle`), environment and snapshot (`freeze`), what each task is told to do
+(`orders`), what is current (`staleness`), when each task starts (`scheduling`), and what appears
 and is recorded (`publish_record`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
-from pit.config.dag import graph, nearby
+from pit.config.dag import graph
 from pit.engine.locks import owner, place
 from pit.engine.locks.claims import Claims
+from pit.engine.locks.overlap import held_place
 from pit.engine.planning import explain, look, missing_secrets, stale_upstream
 from pit.engine.planning.stale_upstream import StaleUpstream
-from pit.engine.run.freeze import Ground
-from pit.engine.run.lifecycle import Lifetime
+from pit.engine.run.freeze import Frozen, freeze, take_over
+from pit.engine.run.lifecycle import OpenRun, opened
 from pit.engine.run.orders import Orders
 from pit.engine.run.publish_record import Recorder
-from pit.engine.run.request import Finale, Request, Services
+from pit.engine.run.request import Request, RunResult, Services
 from pit.engine.run.resolved import resolve
-from pit.engine.run.sql_sessions import OnDemand
-from pit.engine.run.task_socket import Asking
+from pit.engine.run.sql_sessions import LazySessions
+from pit.engine.run.task_socket import TaskServices
+from pit.engine.scheduling.checker import StalenessChecker
 from pit.engine.scheduling.executor import Finished, Threads
-from pit.engine.scheduling.jobs import Job, Refusal
+from pit.engine.scheduling.ports import Ports
 from pit.engine.scheduling.scheduler import Scheduler
 from pit.engine.scheduling.tally import Tally
-from pit.engine.staleness import comparison, completion, databases
+from pit.engine.staleness import completion
+from pit.engine.staleness.databases import Connections
 from pit.engine.staleness.fingerprint import Databases
 from pit.engine.staleness.outdated import announcement, outdated
 from pit.engine.staleness.planner import Decision, Planner, target_of
@@ -38,372 +41,308 @@ from pit.engine.staleness.products import Products, Scene
 from pit.engine.staleness.provenance import Provenance
 from pit.engine.staleness.questions import Questions
 from pit.errors import PitError, StubRefused
-from pit.events import SetupStep, TaskEnded
-from pit.fs.files import remove_tree
-from pit.model import Order, Output, Reason, RunState, Task, TaskState
+from pit.events import TaskEnded
+from pit.model import Order, Outcome, Output, Reason, Record, RunState, TaskState
 from pit.project.digest import Digests
 from pit.project.view import frozen_view
+from pit.state import trash
 from pit.state.secrets import memory
 from pit.state.secrets.identities import has_key
 from pit.text import durations
 from pit.work import attempts
-from pit.work.process import launch
-from pit.work.task_log import TaskLog
 
 if TYPE_CHECKING:
     from pit.engine.run.learning import Learning
     from pit.state.secrets.secrets import Secrets
 
 
-def execute(request: Request, services: Services) -> Finale:
+def execute(request: Request, services: Services) -> RunResult:
     """Run a DAG (or one task of it) to its end; raises PitError when it could not be set up."""
-    if request.config.secrets_file is not None or has_key():
+    config, store = request.config, services.history
+    if config.secrets_file is not None or has_key():
         memory.keep_to_itself()  # before there is a guardian, which is a copy of this process
-    life = Lifetime(request, services, resolve(request))
-    with life.place(), life.opened():
-        run = _Run(life)
-        run.refuse_stub()
-        run.take_over()
-        run.check_requirements()
-        run.freeze()
-        run.open_secrets()
-        run.track()
-        run.drive(run.compiled())
-    return life.finale()
+    resolved = resolve(request)
+    with (
+        held_place(config, resolved.dag, store, services.waiting) as place,
+        opened(request, services, resolved, place) as run,
+    ):
+        trash.empty_meanwhile(config.runs_dir)  # a thread: only now that there is a guardian
+        _refuse_stub(run)
+        take_over(run)
+        _check_requirements(run)
+        digests = Digests(store.digests(str(resolved.dag.project), str(config.runs_dir)))
+        frozen = freeze(run, digests)
+        secrets = _open_secrets(run)
+        plan = _plan(run, frozen, secrets, digests)
+        tasks = TaskServices(run, secrets, plan.left_out)
+        orders = Orders(run, frozen.environment, tasks, plan.planner)
+        learning = _learning(run, frozen, plan.planner)
+        _skip_unselected(run, secrets)
+        tally = _perform(run, frozen, plan, tasks, orders, learning)
+        run.end_processes()
+        if learning is not None:
+            learning.tell()
+        store.save_digests(digests.changes())
+        _conclude(run, tally)
+    return run.result()
 
 
-class _Run:
-    """The steps of one run that is open, and what they hand to each other."""
+# ---------------------------------------------------------------- before anything is read
 
-    def __init__(self, life: Lifetime) -> None:
-        self.life = life
-        self.request, self.services = life.request, life.services
-        self.config, self.dir = life.request.config, life.dir
-        self.dag, self.params = life.resolved.dag, life.resolved.params
-        self.tasks = life.resolved.tasks
-        self.live = Digests(
-            self.services.history.digests(str(self.dag.project), str(self.config.runs_dir))
-        )
-        self.ground = Ground(life, self.live)
-        self.secrets: Secrets | None = None
-        self.left_out: dict[str, str] = {}
-        self.learning: Learning | None = None
 
-    # ------------------------------------------------------------------ 1 to 3: before a task
+def _refuse_stub(run: OpenRun) -> None:
+    """A run whose SQL would only be shown does not begin where the workspace forbids that."""
+    shown = () if run.request.config.stub else run.shown_only()
+    if shown:
+        raise StubRefused(shown)
 
-    def refuse_stub(self) -> None:
-        """A run whose SQL would only be shown does not begin where the workspace forbids that."""
-        shown = () if self.config.stub else self.life.shown_only()
-        if shown:
-            raise StubRefused(shown)
 
-    def take_over(self) -> None:
-        """What the run that this one continues has left."""
-        self.ground.take_over()
+def _check_requirements(run: OpenRun) -> None:
+    """Every DAG in `[dag.requires]` succeeded, and recently enough."""
+    dag, store = run.resolved.dag, run.services.history
+    for required in dag.requires:
+        owner.require(run.request.config, required, store)
+    place.check_requirements(dag.name, dag.requires, store, run.clock.now())
 
-    def check_requirements(self) -> None:
-        """Every DAG in `[dag.requires]` succeeded, and recently enough."""
-        history, now = self.services.history, self.life.clock.now()
-        for required in self.dag.requires:
-            owner.require(self.config, required, history)
-        place.check_requirements(self.dag.name, self.dag.requires, history, now)
 
-    def freeze(self) -> None:
-        """The Python environment and the snapshot, both of the same moment."""
-        self.ground.lay()
+def _open_secrets(run: OpenRun) -> Secrets | None:
+    """The secrets file, if the command line or the workspace names one."""
+    if run.request.config.secrets_file is None:
+        return None
+    from pit.state.secrets.secrets import Secrets  # most runs have none
 
-    # ------------------------------------------------------------------ 4 secrets
+    secrets = Secrets.of(run.request.config)
+    if secrets is not None:
+        for message in secrets.warnings:
+            run.warn(message)
+    for lack in missing_secrets.unmet(secrets, run.resolved.dag, run.resolved.tasks):
+        run.warn(str(lack))  # now, for its turn may come hours later
+    return secrets
 
-    def open_secrets(self) -> None:
-        """The secrets file, if the command line or the workspace names one."""
-        if self.config.secrets_file is None:
-            return
-        from pit.state.secrets.secrets import Secrets  # most runs have none
 
-        self.secrets = Secrets.of(self.config)
-        if self.secrets is not None:
-            for message in self.secrets.warnings:
-                self.life.warn(message)
-        for lack in missing_secrets.unmet(self.secrets, self.dag, self.tasks):
-            self.life.warn(str(lack))  # now, for its turn may come hours later
+# ---------------------------------------------------------------- what is current
 
-    # ------------------------------------------------------------------ 5 what is current
 
-    def track(self) -> None:
-        """Get ready to tell what is current; what this run leaves out is as it last was."""
-        self.asking = Asking(self.life, self.secrets, self.left_out)
-        self.orders = Orders(self.life, self.ground.env, self.asking, self._params_of)
-        self.questions = Questions(self._url)
-        forced = "--learn" if self.request.learn else "--force" if self.request.force else ""
-        self.planner = self._planner(forced)
-        scene = Scene(
-            run=self.dir.id,
-            workspace=self.config.root,
-            project=self.dag.project,
-            root=self.dir.project,
-            data=self.dir.data,
-            runs=self.config.runs_dir,
-            snapshot=self.ground.snapshot,
-            taken_at=self.ground.taken_at,
-            number=self.ground.number,
-        )
-        history = self.services.history
-        self.claims = Claims(self.dir.id, self.config.runs_dir, self.planner, history)
-        self.recorder = Recorder(
-            scene, self.planner, self.live, history, self.asking.facts, self.questions.missing
-        )
-        self._recorded = history.recorded(self.dag.name)
-        self._tell_earlier()
-        known = Provenance(self.dag, scene.runs, history, scene.run)
-        self.products = Products(scene, self.planner, self.live, known)
-        if not forced:
-            self._announce()
-        if self.request.learn:
-            self._learn()
+class _Plan(Record):
+    """What decides about the tasks of a run, and what it asks databases.
 
-    def _planner(self, forced: str) -> Planner:
-        """The planner, on the snapshot."""
-        view = frozen_view(
-            self.dir.project,
-            self.ground.snapshot.manifest,
-            self.dag.project,
-            self.config.root,
-            self.ground.rules,
-            self.live,
-        )
-        databases = Databases(url=self._url, urls=self._urls, ask=self.questions.of)
-        return Planner(
-            self.ground.target,
-            view,
-            self.services.history,
-            databases,
-            self.ground.env,
-            forced=forced,
-            number=self.ground.number,
-        )
+    `left_out` are the runs in which tasks that this run leaves out have succeeded.
+    """
 
-    def _order(self, name: str, attempt: int) -> Order | Refusal:
-        """What a task is told to do, or why it cannot: as in make, what it reads must be there."""
-        if lacking := self.planner.missing(name):
-            names = [gap.input for gap in lacking]
-            near = nearby.meant(name, names[0], self.dag, str(self.config.root))
-            return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(names, near))
-        return self.orders.order(name, attempt)
+    planner: Planner
+    questions: Questions
+    left_out: Mapping[str, str]
 
-    def _params_of(self, task: Task) -> str | None:
-        """The text of a task's parameter values; None where no record is concerned.
 
-        A task that is not tracked any more, and runs, makes its old record a lie.
-        """
-        if not comparison.is_tracked(task) and task.name not in self._recorded:
-            return None
-        return comparison.params_key(task, self.params)
+def _plan(run: OpenRun, frozen: Frozen, secrets: Secrets | None, digests: Digests) -> _Plan:
+    """The planner, on the snapshot; what this run leaves out is as it last was."""
+    request, dag, config = run.request, run.resolved.dag, run.request.config
+    connections = Connections(dag, secrets, config.root)
+    questions = Questions(connections.url)
+    view = frozen_view(
+        run.dir.project,
+        frozen.snapshot.manifest,
+        dag.project,
+        config.root,
+        frozen.rules,
+        digests,
+    )
+    forced = "--learn" if request.learn else "--force" if request.force else ""
+    planner = Planner(
+        run.resolved.target(config),
+        view,
+        run.services.history,
+        Databases(url=connections.url, urls=connections.urls, ask=questions.of),
+        frozen.environment,
+        forced=forced,
+        number=frozen.number,
+    )
+    left_out = planner.leave_out_unselected()
+    for name, earlier in request.continued.done.items() if request.continued else ():
+        if name in planner.target.chosen:
+            planner.done_before(name, earlier)
+    if not forced:
+        _announce(run)
+    return _Plan(planner=planner, questions=questions, left_out=left_out)
 
-    def _judge(self, name: str) -> Decision:
-        """What is to happen with a tracked task, its dependencies having ended."""
-        decision = self.planner.decide(name)
-        if decision.renewed is not None:
-            self.recorder.keep_texts(decision.renewed.fingerprint)
-        return decision
 
-    def _tell_earlier(self) -> None:
-        """What this run leaves out, or need not do again, has been done by earlier ones."""
-        self.left_out |= self.planner.leave_out_unselected()
-        again = self.request.again
-        for name, run in again.done.items() if again is not None else ():
-            if name in self.planner.target.chosen:
-                self.planner.done_before(name, run)
+def _announce(run: OpenRun) -> None:
+    """Say first which tasks are stale for no better reason than a new release of Pit."""
+    dag, resolved = run.resolved.dag.name, run.resolved
+    stale = outdated(dag, resolved.tasks, resolved.params, run.services.history)
+    if stale:
+        run.warn(*announcement(dag, len(stale)))
 
-    def _announce(self) -> None:
-        """Say first which tasks are stale for no better reason than a new release of Pit."""
-        stale = outdated(self.dag.name, self.tasks, self.params, self.services.history)
-        if stale:
-            self.life.warn(*announcement(self.dag.name, len(stale)))
 
-    def _learn(self) -> None:
-        """Have every attempt watched."""
-        from pit.engine.run import learning  # no other run shall pay for it
+def _learning(run: OpenRun, frozen: Frozen, planner: Planner) -> Learning | None:
+    """Has every attempt watched, if that is asked for."""
+    if not run.request.learn:
+        return None
+    from pit.engine.run import learning  # no other run shall pay for it
 
-        self.life.stack.callback(remove_tree, self.dir.root / learning.FOLDER)
-        self.learning = learning.begun(
-            self.request,
-            self.dag,
-            self.params,
-            self.dir,
-            self.ground.env.prefix if self.ground.env is not None else None,
-            self.planner.fingerprints,
-            self.life.emit,
-            self.life.capture,
-        )
+    return learning.begun(run, frozen.environment, planner.fingerprints)
 
-    def _url(self, task: Task) -> str | None:
-        """The URL of the database that a task works on, if it has one and the secrets know it."""
-        name = databases.connection(self.dag, task)
-        return databases.url(self.secrets, self.dag.name, name)
 
-    def _urls(self, task: Task) -> Mapping[str, str]:
-        """The databases that a task's `secrets` lead to, by key."""
-        return databases.urls(self.secrets, self.dag.name, task.secrets or (), self.config.root)
+# ---------------------------------------------------------------- what is not selected
 
-    # ------------------------------------------------------------------ 6 compile
 
-    def compiled(self) -> list[Job]:
-        """The jobs of this run in topological order."""
-        return self.orders.jobs()
-
-    # ------------------------------------------------------------------ 7 drive
-
-    def drive(self, jobs: Sequence[Job]) -> None:
-        """Perform the jobs and record how the run ended."""
-        self._skip_unselected()
-        with closing(OnDemand(self.life, self.orders.variables)) as sessions:
-            self.questions.begin(sessions, self.life.cancel)
-            tools = attempts.Tools(
-                cancel=self.life.cancel,
-                guardian=self.life.guardian,
-                sessions=sessions,
-                tap=self.services.tap,
-                server=self.asking.server,
-                masks=self.life.masks,
+def _skip_unselected(run: OpenRun, secrets: Secrets | None) -> None:
+    """The tasks that are not selected are skipped; what that leaves open is told."""
+    dag, tasks = run.resolved.dag, run.resolved.tasks
+    chosen = {task.name for task in tasks}
+    for task in dag.tasks:
+        if task.name not in chosen:
+            skipped, why = TaskState.SKIPPED, Reason.SINGLE_TASK
+            run.emit(TaskEnded, task=task.name, state=skipped, reason=why)
+    stale = _stale_upstream(run, secrets)
+    if stale is not None:
+        run.warn(stale.sentence, stale.hint())
+    for task in tasks:
+        absent = [name for name in task.depends_on if name not in chosen]
+        told = stale is not None and not stale.tasks.isdisjoint(graph.upstream(dag, task.name))
+        if absent and not told:
+            run.warn(
+                f'task "{task.name}" depends on {", ".join(absent)}, not run now',
+                f"Run everything with: pit run {dag.name}",
             )
-            tally = self._scheduled(jobs, tools, sessions)
-        self.life.end_processes()
-        if self.learning is not None:
-            self.learning.tell()
-        self.services.history.save_digests(self.live.changes())
-        outputs: tuple[Output, ...] = ()
-        complete_at = None
-        if tally.state is RunState.SUCCESS and not tally.stub:
-            if self.life.resolved.whole:
-                outputs = self.dag.outputs
-            else:
-                complete_at = self._complete_at()
-        error = tally.error
-        if tally.reason is Reason.TIMEOUT and self.dag.timeout is not None:
-            error += f" of {durations.format(self.dag.timeout)}"
-        self.life.end(tally.state, tally.reason, error, tally.stub, outputs, complete_at)
 
-    def _complete_at(self) -> float | None:
-        """Since when the whole DAG is done, if this run of some tasks has left nothing undone."""
-        self.life.tell.barrier()
-        history = self.services.history
-        before = history.last_complete(self.dag.name)
-        return completion.complete_at(self.dag, history.standings(self.dag.name), before)
 
-    def _scheduled(self, jobs: Sequence[Job], tools: attempts.Tools, sessions: OnDemand) -> Tally:
-        attempt = attempts.perform if self.learning is None else self.learning.perform
-        life = self.life
+def _stale_upstream(run: OpenRun, secrets: Secrets | None) -> StaleUpstream | None:
+    """What is stale above the tasks of a run, in the project as it is now.
+
+    A retry goes on with what an older project had said.
+    """
+    request, resolved = run.request, run.resolved
+    if request.continued is not None and request.continued.project is not None:
+        return None
+    selection = stale_upstream.Selection(
+        dag=resolved.declared,
+        chosen=frozenset(task.name for task in resolved.tasks),
+        typed=request.only or "",
+        given=request.given,
+    )
+    force = request.force or request.learn
+
+    def looking(chosen: frozenset[str]) -> look.Look:
+        target = target_of(resolved.declared, request.config, resolved.params, chosen)
+        forced = force and chosen == selection.chosen
+        return look.Look(target, secrets, run.services.history, run.capture, force=forced)
+
+    try:
+        return stale_upstream.looked_for(selection, looking)
+    except (PitError, OSError):
+        return None  # what is not selected stops no run
+
+
+# ---------------------------------------------------------------- what is selected
+
+
+def _perform(
+    run: OpenRun,
+    frozen: Frozen,
+    plan: _Plan,
+    tasks: TaskServices,
+    orders: Orders,
+    learning: Learning | None,
+) -> Tally:
+    """Perform the jobs; how the tasks have ended."""
+    dag, store, planner = run.resolved.dag.name, run.services.history, plan.planner
+    recorder, products = _products(run, frozen, plan, tasks)
+
+    def judge(name: str) -> tuple[Decision, str]:
+        decision = planner.decide(name)
+        if decision.renewed is not None:
+            recorder.keep_texts(decision.renewed.fingerprint)
+        return decision, explain.decision(decision, planner.text)
+
+    slots, mailbox = run.resolved.slots, run.mailbox
+    with closing(LazySessions(run, orders.variables)) as sessions:
+        plan.questions.begin(sessions, run.cancel)
+        attempt = _attempt(run, tasks, sessions, learning)
 
         def perform(order: Order) -> Finished:
-            self.asking.keep(order)
-            self.products.hand_on(order.task)
-            outcome = attempt(order, tools)
-            self.asking.saved(order, outcome)
-            return self.recorder.conclude(order, outcome)
+            tasks.keep(order)
+            products.hand_on(order.task)
+            outcome = attempt(order)
+            tasks.saved(order, outcome)
+            return recorder.conclude(order, outcome)
 
-        slots, mailbox = life.resolved.slots, life.mailbox
-        executor = Threads(perform, self._judge, mailbox, slots, self.planner.recall)
-        scheduler = Scheduler(
-            self.dir.id,
-            self.dag.name,
-            jobs,
-            tell=life.tell,
-            executor=executor,
-            order=self._order,
-            mailbox=mailbox,
-            cancel=life.cancel,
-            slots=slots,
-            timeout=life.time_left(),
-            clock=life.clock,
-            show_stub=self._show_stub,
-            claim=self.claims.claim,
-            claimant=self.claims.claimant,
-            release=self.claims.release,
-            explain=self._explained,
-            reserve=sessions.reserve,
-            dismiss=sessions.dismiss,
-            show_wait=self._show_wait,
-            show_end=self._show_end,
-        )
-        try:
-            return scheduler.run()
-        finally:
-            executor.close()
-
-    def _explained(self, decision: Decision) -> str:
-        """Why a task runs, with what the sources say that were kept."""
-        return explain.decision(decision, self.planner.text)
-
-    def _skip_unselected(self) -> None:
-        chosen = {task.name for task in self.tasks}
-        for task in self.dag.tasks:
-            if task.name not in chosen:
-                skipped, why = TaskState.SKIPPED, Reason.SINGLE_TASK
-                self.life.emit(TaskEnded, task=task.name, state=skipped, reason=why)
-        stale = self._stale_upstream()
-        if stale is not None:
-            self.life.warn(stale.sentence, stale.hint())
-        for task in self.tasks:
-            absent = [name for name in task.depends_on if name not in chosen]
-            told = stale is not None and not stale.tasks.isdisjoint(
-                graph.upstream(self.dag, task.name)
-            )
-            if absent and not told:
-                self.life.warn(
-                    f'task "{task.name}" depends on {", ".join(absent)}, not run now',
-                    f"Run everything with: pit run {self.dag.name}",
-                )
-
-    def _stale_upstream(self) -> StaleUpstream | None:
-        """What is stale above the tasks of this run, in the project as it is now.
-
-        A retry goes on with what an older project had said.
-        """
-        request, resolved = self.request, self.life.resolved
-        if request.again is not None and request.again.project is not None:
-            return None
-        selection = stale_upstream.Selection(
-            dag=resolved.declared,
-            chosen=frozenset(task.name for task in self.tasks),
-            typed=request.only or "",
-            given=request.given,
-        )
-        force = request.force or request.learn
-
-        def looking(chosen: frozenset[str]) -> look.Look:
-            history, capture = self.services.history, self.life.capture
-            target = target_of(resolved.declared, self.config, self.params, chosen)
-            forced = force and chosen == selection.chosen
-            return look.Look(target, self.secrets, history, capture, force=forced)
-
-        try:
-            return stale_upstream.looked_for(selection, looking)
-        except (PitError, OSError):
-            return None  # what is not selected stops no run
-
-    def _show_stub(self, job: Job) -> None:
-        """In stub mode the log holds the SQL that was not executed."""
-        assert job.stub is not None
-        with TaskLog(str(self.dir.log_file(job.name)), job.name, self.services.tap) as log:
-            log.line("[pit] no secrets file: this SQL was not executed")
-            query = self.dag.task(job.name).query
-            log.write(Path(job.stub).read_bytes() if job.stub else query.encode())
-
-    def _show_end(self, tasks: Sequence[str]) -> None:
-        """Say how long the tasks have that were asked to end, and how to end them sooner."""
-        has, it = (f"{tasks[0]} has", "it")
-        if len(tasks) > 1:
-            has, it = (f"{len(tasks)} tasks have", "them")
-        number = self.life.signals.received  # none when the run's time is up
-        again = "" if number is None else launch.signal_name(number).replace("SIGINT", "Ctrl-C")
-        sooner = f"; another {again} kills {it} at once" if again else ""
-        message = f"{has} {durations.format(self.request.grace)} to end{sooner}"
-        self.life.emit(SetupStep, step="ending", message=message)
-
-    def _show_wait(self, order: Order, what: str) -> None:
-        """The log says what an attempt waits for before it begins."""
         with (
-            suppress(OSError),  # a full disk: the attempt itself meets it
-            TaskLog(order.log, order.task, self.services.tap, self.life.masks) as log,
+            closing(Threads(perform, mailbox, slots)) as executor,
+            closing(StalenessChecker(judge, mailbox, slots, planner.recall)) as checker,
         ):
-            log.line(f"waiting for {what}")
+            ports = Ports(
+                orders=orders,
+                checker=checker,
+                executor=executor,
+                claims=Claims(run.dir.id, run.request.config.runs_dir, planner, store),
+                reservations=sessions,
+                log=run,
+                cancel=run.cancel,
+                mailbox=mailbox,
+                clock=run.clock,
+            )
+            return Scheduler(dag, orders.jobs(), ports, slots, run.time_left()).run()
+
+
+def _products(
+    run: OpenRun, frozen: Frozen, plan: _Plan, tasks: TaskServices
+) -> tuple[Recorder, Products]:
+    """Who publishes and records what the tasks make, and who hands on what skipped ones had."""
+    dag, store, planner = run.resolved.dag, run.services.history, plan.planner
+    scene = Scene(
+        run=run.dir.id,
+        workspace=run.request.config.root,
+        project=dag.project,
+        root=run.dir.project,
+        data=run.dir.data,
+        runs=run.request.config.runs_dir,
+        snapshot=frozen.snapshot,
+        taken_at=frozen.taken_at,
+        number=frozen.number,
+    )
+    live = planner.view.live_digests
+    recorder = Recorder(scene, planner, live, store, tasks.facts, plan.questions.missing)
+    known = Provenance(dag, scene.runs, store, scene.run)
+    return recorder, Products(scene, planner, live, known)
+
+
+def _attempt(
+    run: OpenRun, tasks: TaskServices, sessions: LazySessions, learning: Learning | None
+) -> Callable[[Order], Outcome]:
+    """Who carries out one attempt."""
+    tools = attempts.Tools(
+        cancel=run.cancel,
+        guardian=run.guardian,
+        sessions=sessions,
+        tap=run.services.tap,
+        server=tasks.server,
+        masks=run.masks,
+    )
+    return partial(attempts.perform if learning is None else learning.perform, tools=tools)
+
+
+# ---------------------------------------------------------------- the end
+
+
+def _conclude(run: OpenRun, tally: Tally) -> None:
+    """Tell how the run ended."""
+    dag = run.resolved.dag
+    outputs: tuple[Output, ...] = ()
+    complete_at = None
+    if tally.state is RunState.SUCCESS and not tally.stub:
+        if run.resolved.whole:
+            outputs = dag.outputs
+        else:
+            complete_at = _complete_at(run)
+    error = tally.error
+    if tally.reason is Reason.TIMEOUT and dag.timeout is not None:
+        error += f" of {durations.format(dag.timeout)}"
+    run.end(tally.state, tally.reason, error, tally.stub, outputs, complete_at)
+
+
+def _complete_at(run: OpenRun) -> float | None:
+    """Since when the whole DAG is done, if a run of some tasks has left nothing undone."""
+    run.barrier()
+    dag, store = run.resolved.dag, run.services.history
+    return completion.complete_at(dag, store.standings(dag.name), store.last_complete(dag.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from pit.engine.run.lifecycle import Lifetime
+from pit.engine.run.lifecycle import OpenRun
 from pit.events import Logged
 from pit.model import Order
 from pit.work.process import launch
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pit.work.sql.sessions import Sessions
 
 
-class OnDemand:
+class LazySessions:
     """Gives the run's `Sessions` to whoever calls it."""
 
-    def __init__(self, life: Lifetime, env: Mapping[str, str]) -> None:
-        self._life, self._env = life, env
+    def __init__(self, run: OpenRun, env: Mapping[str, str]) -> None:
+        self._run, self._env = run, env
         self._made: Sessions | None = None
         self._making = threading.Lock()
 
@@ -34,23 +34,23 @@ class OnDemand:
     def _make(self) -> Sessions:
         from pit.work.sql.sessions import Sessions
 
-        life = self._life
+        run = self._run
         return Sessions(
             spawn=launch.spawn_session,
-            cwd=life.dir.project,
+            cwd=run.dir.project,
             env=self._env,
-            stderr=life.dir.logs / ".sql.log",
-            workspace=life.request.config.root,
-            guardian=life.guardian,
+            stderr=run.dir.logs / ".sql.log",
+            workspace=run.request.config.root,
+            guardian=run.guardian,
             waits=self._waits,
         )
 
     def _waits(self, task: str, what: str) -> None:
         """Say at once why a task that has begun does nothing."""
-        life = self._life
-        told = life.masks.hide(what)
-        life.mailbox.put(
-            Logged(run=life.dir.id, at=life.clock.now(), task=task, level="warning", message=told)
+        run = self._run
+        told = run.masks.hide(what)
+        run.mailbox.put(
+            Logged(run=run.dir.id, at=run.clock.now(), task=task, level="warning", message=told)
         )
 
     def reserve(self, order: Order) -> str:

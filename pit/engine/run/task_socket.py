@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pit.config.dag import graph
 from pit.engine.planning import missing_secrets
-from pit.engine.run.lifecycle import Lifetime
+from pit.engine.run.lifecycle import OpenRun
 from pit.errors import PitError, SecretsError
 from pit.events import Event
 from pit.model import Order, Outcome, Reason, Save, Task
@@ -24,29 +24,27 @@ if TYPE_CHECKING:
     from pit.work.socket.server import Server
 
 
-class Asking:
+class TaskServices:
     """One run's masks, access to secrets, facts, and the server where its tasks ask."""
 
-    def __init__(
-        self, life: Lifetime, secrets: Secrets | None, left_out: Mapping[str, str]
-    ) -> None:
-        self._life, self._secrets = life, secrets
+    def __init__(self, run: OpenRun, secrets: Secrets | None, left_out: Mapping[str, str]) -> None:
+        self._run, self._secrets = run, secrets
         self.has_secrets = secrets is not None
-        self.masks = life.masks
-        self._dag = dag = life.resolved.dag
+        self.masks = run.masks
+        self._dag = dag = run.resolved.dag
         self.access = Access(secrets, self._emit, self._barrier, self.masks)
         self.facts = RunFacts(
-            life.dir.id,
+            run.dir.id,
             emit=self._emit,
-            mailbox=life.mailbox,
-            store=life.services.history,
+            mailbox=run.mailbox,
+            store=run.services.history,
             tasks=[task.name for task in dag.tasks],
             above=lambda task: graph.above(dag, {task}),
             left_out=left_out,
         )
         self._server: Server | None = None
         self._making = threading.Lock()
-        life.stack.callback(self.close)
+        run.held.callback(self.close)
 
     def close(self) -> None:
         """No socket is left, and nothing that was set is unsaid."""
@@ -64,13 +62,12 @@ class Asking:
             return self._server
 
     def _caller(self, task: str, attempt: int) -> Caller:
-        life = self._life
         return Caller(
-            run=life.dir.id,
-            dag=life.resolved.dag.name,
+            run=self._run.dir.id,
+            dag=self._dag.name,
             task=task,
             attempt=attempt,
-            data=life.dir.data,
+            data=self._run.dir.data,
         )
 
     def connection(self, task: str, attempt: int, key: str) -> str:
@@ -100,7 +97,7 @@ class Asking:
     def saved(self, order: Order, outcome: Outcome) -> None:
         """The file of a save that succeeded is one that its task hands on."""
         if outcome.reason is None and isinstance(order.work, Save):
-            path = self._life.dir.data / order.work.output
+            path = self._run.dir.data / order.work.output
             self.facts.saved(self._caller(order.task, order.attempt), path)
 
     def keep(self, order: Order) -> None:
@@ -112,14 +109,14 @@ class Asking:
 
     def _emit(self, event: Event) -> None:
         try:
-            self._life.services.history.emit(event)
+            self._run.services.history.emit(event)
         except PitError as error:
-            self._life.mailbox.put(error)
+            self._run.mailbox.put(error)
             raise
 
     def _barrier(self) -> None:
         try:
-            self._life.services.history.barrier()
+            self._run.services.history.barrier()
         except PitError as error:
-            self._life.mailbox.put(error)
+            self._run.mailbox.put(error)
             raise

@@ -1,5 +1,7 @@
 """Judging: threads that look whether tasks are current, and put what they find into a mailbox.
 
+They are other threads than those of the attempts: reading big inputs never holds up the run.
+
 Most tasks are judged in some ten microseconds, and several threads would only be in each other's
 way: so one does it all, and tells what it has found now and then instead of task by task. Where a
 task takes long, because big inputs must be read, what is known is told, and other threads go on
@@ -12,10 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from pit.model import Record
+from pit.engine.scheduling.executor import answered, reason_of
+from pit.engine.staleness.planner import Decision
+from pit.model import Reason, Record
 
 _BATCH = 256
 """How many tasks are recalled at once."""
@@ -30,22 +35,38 @@ _SLOW = 0.02
 """Seconds without any task judged after which one more thread takes part."""
 
 
+class Judged(Record):
+    """It is known whether a task is current, and `why` it runs or what it is current by."""
+
+    task: str
+    decision: Decision
+    why: str
+
+
+class Broken(Record):
+    """Looking whether a task is current has failed."""
+
+    task: str
+    error: str
+    reason: Reason = Reason.INTERNAL
+
+
 class Many(Record):
     """Several messages at once, in order."""
 
     messages: tuple[Any, ...]
 
 
-class Judging:
+class StalenessChecker:
     """Judges tasks in at most `size` threads, which are started when needed.
 
-    `judge` answers for one task, with a message; `recall` is told before which tasks come next, so
-    that what is known of them is fetched together. Neither ever raises.
+    `judge` says what is to happen with one task, and why; `recall` is told before which tasks come
+    next, so that what is known of them is fetched together.
     """
 
     def __init__(
         self,
-        judge: Callable[[str], Any],
+        judge: Callable[[str], tuple[Decision, str]],
         mailbox: SimpleQueue[Any],
         size: int,
         recall: Callable[[Sequence[str]], None] = lambda tasks: None,
@@ -129,7 +150,7 @@ class Judging:
     def _work(self) -> None:
         """Judges until nothing is left to be begun."""
         while (task := self._take()) is not None:
-            message = self._judge(task)
+            message = self._answer(task)
             with self._turn:
                 self._busy -= 1
                 self._judged += 1
@@ -137,11 +158,24 @@ class Judging:
                 if not self._pending() or time.monotonic() - self._told_at > _TOLD_EVERY:
                     self._tell()
 
+    def _answer(self, task: str) -> Judged | Broken:
+        # An unreadable input fails the task that declares it, not the run.
+        def judged() -> Judged:
+            decision, why = self._judge(task)
+            return Judged(task=task, decision=decision, why=why)
+
+        def failed(error: Exception) -> Broken:
+            reason, sentence = reason_of(error)
+            return Broken(task=task, error=sentence, reason=reason)
+
+        return answered(judged, failed)
+
     def _take(self) -> str | None:
         with self._turn:
             if not self._recalled and self._asked:
                 batch = [self._asked.popleft() for _ in range(min(_BATCH, len(self._asked)))]
-                self._recall(batch)
+                # If it fails, each is judged without, which says what is wrong.
+                answered(partial(self._recall, batch), lambda error: None)
                 self._recalled.extend(batch)
             if not self._recalled:
                 return None

@@ -1,19 +1,13 @@
-"""Where work is done: threads of this process that put what they made of it into a mailbox.
-
-An attempt is performed by `Perform`, the same call wherever it happens; looking whether a task is
-current is done beside it, by `checker`, so that reading big inputs never holds up the run.
-"""
+"""Where orders are performed: threads of this process that put what came of it into a mailbox."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from pit.engine.scheduling.checker import Judging
-from pit.engine.staleness.planner import Decision
 from pit.errors import PitError
 from pit.model import Order, Outcome, Reason, Record, TaskRecord
 from pit.work import attempts
@@ -31,35 +25,7 @@ class Finished(Record):
     remark: Reason | None = None
 
 
-class Judged(Record):
-    """It is known whether a task is current."""
-
-    task: str
-    decision: Decision
-
-
-class Broken(Record):
-    """Looking whether a task is current has failed."""
-
-    task: str
-    error: str
-    reason: Reason = Reason.INTERNAL
-
-
 Perform = Callable[[Order], Finished]
-
-
-class Executor(Protocol):
-    """Somebody who performs orders and judges tasks, and answers each in any order."""
-
-    def submit(self, order: Order) -> None:
-        """Take one order; never blocks."""
-
-    def judge(self, task: str) -> None:
-        """Take one question; never blocks."""
-
-    def close(self) -> None:
-        """Return when nothing is being done any more."""
 
 
 class Threads:
@@ -68,36 +34,22 @@ class Threads:
     def __init__(
         self,
         perform: Perform,
-        judge: Callable[[str], Decision],
         mailbox: SimpleQueue[Any],
         size: int,
-        recall: Callable[[Sequence[str]], None] = lambda tasks: None,
     ) -> None:
-        self._perform, self._judge = perform, judge
-        self._recall = recall
-        self._judging = Judging(self._judged, mailbox, size, self._recalled)
-        self._mailbox = mailbox
-        self._size = size
-        self._work: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+        self._perform, self._mailbox, self._size = perform, mailbox, size
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._open = 0
         self._lock = threading.Lock()
 
     def submit(self, order: Order) -> None:
-        """Perform an order in a thread."""
-        self._put(lambda: self._performed(order))
-
-    def judge(self, task: str) -> None:
-        """Judge a task in a thread."""
-        self._judging.ask(task)
-
-    def _put(self, work: Callable[[], Any]) -> None:
-        """Queue work, with one more thread for it if all are busy."""
+        """Queue an order, with one more thread for it if all are busy."""
         with self._lock:
             self._open += 1
             if self._open > len(self._threads) < self._size:
                 self._start()
-        self._work.put(work)
+        self._orders.put(order)
 
     def _start(self) -> None:
         name = f"attempt-{len(self._threads) + 1}"
@@ -106,8 +58,8 @@ class Threads:
         thread.start()
 
     def _loop(self) -> None:
-        while (work := self._work.get()) is not None:
-            message = work()
+        while (order := self._orders.get()) is not None:
+            message = self._performed(order)
             with self._lock:
                 self._open -= 1
             self._mailbox.put(message)
@@ -116,7 +68,7 @@ class Threads:
         started, begun = time.time(), time.monotonic()
 
         def failed(error: Exception) -> Finished:
-            reason, sentence = _told(error)
+            reason, sentence = reason_of(error)
             outcome = Outcome(
                 started_at=started,
                 ended_at=time.time(),
@@ -127,30 +79,17 @@ class Threads:
             )
             return Finished(order=order, outcome=outcome)
 
-        return _answered(lambda: self._perform(order), failed)
-
-    def _judged(self, task: str) -> Judged | Broken:
-        # An unreadable input fails the task that declares it, not the run.
-        def failed(error: Exception) -> Broken:
-            reason, sentence = _told(error)
-            return Broken(task=task, error=sentence, reason=reason)
-
-        return _answered(lambda: Judged(task=task, decision=self._judge(task)), failed)
-
-    def _recalled(self, tasks: Sequence[str]) -> None:
-        # If it fails, each is judged without, which says what is wrong.
-        _answered(lambda: self._recall(tasks), lambda error: None)
+        return answered(lambda: self._perform(order), failed)
 
     def close(self) -> None:
         """End the threads once their work is done."""
-        self._judging.close()
         for _ in self._threads:
-            self._work.put(None)
+            self._orders.put(None)
         for thread in self._threads:
             thread.join()
 
 
-def _answered(work: Callable[[], T], failed: Callable[[Exception], F]) -> T | F:
+def answered(work: Callable[[], T], failed: Callable[[Exception], F]) -> T | F:
     """What the work returns; of its errors what `failed` makes: a thread always answers."""
     try:
         return work()
@@ -159,7 +98,7 @@ def _answered(work: Callable[[], T], failed: Callable[[Exception], F]) -> T | F:
         return failed(error)
 
 
-def _told(error: Exception) -> tuple[Reason, str]:
+def reason_of(error: Exception) -> tuple[Reason, str]:
     """The reason and the sentence of what went wrong beside an attempt."""
     match error:
         case PitError():

@@ -8,91 +8,40 @@ where each stands is kept by `phases`; this module carries out what follows.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import count
-from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from pit.engine.doit.dispatch import Dispatch, Ending, Ready
 from pit.engine.scheduling import attempt
 from pit.engine.scheduling.attempt import Phase
-from pit.engine.scheduling.checker import Many
-from pit.engine.scheduling.executor import Broken, Executor, Finished, Judged
+from pit.engine.scheduling.checker import Broken, Judged, Many
+from pit.engine.scheduling.executor import Finished
 from pit.engine.scheduling.jobs import Job, Refusal
 from pit.engine.scheduling.phases import Entry, Phases
-from pit.engine.scheduling.sinks import Clock
+from pit.engine.scheduling.ports import Ports
 from pit.engine.scheduling.tally import Tally, tally
 from pit.engine.scheduling.waiting import Blocked
-from pit.engine.staleness.planner import Decision
 from pit.errors import PitError
 from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits, Warned
 from pit.model import Order, Reason, TaskState
 from pit.text.naming import tasks_named
 
 
-class Cancellation(Protocol):
-    """What the scheduler needs of a run's cancel switch."""
-
-    @property
-    def level(self) -> int:
-        """0 no, 1 gracefully, 2 at once."""
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why, once the level is above 0."""
-
-    def request(self, level: int, reason: Reason) -> None:
-        """Raise the level."""
-
-
-class Teller(Protocol):
-    """Where the scheduler's events go, and how it waits for their durability."""
-
-    def emit(self, event: Event) -> None:
-        """Pass an event on."""
-
-    def barrier(self) -> None:
-        """Wait until all events so far are durable."""
-
-
 class Scheduler:
-    """One pass over the jobs of a run; `run()` returns when every task has its final state."""
+    """One pass over the jobs of a DAG; `run()` returns when every task has its final state.
+
+    At most `slots` tasks run at once; `timeout` are the seconds that the whole may take.
+    """
 
     def __init__(
-        self,
-        run: str,
-        dag: str,
-        jobs: Sequence[Job],
-        *,
-        tell: Teller,
-        executor: Executor,
-        order: Callable[[str, int], Order | Refusal],
-        mailbox: SimpleQueue[Any],
-        cancel: Cancellation,
-        slots: int,
-        timeout: float | None = None,
-        clock: Clock | None = None,
-        show_stub: Callable[[Job], None] = lambda job: None,
-        claim: Callable[[str, str], bool] = lambda task, params: True,
-        claimant: Callable[[str, str], str] = lambda task, params: "",
-        release: Callable[[str], None] = lambda task: None,
-        explain: Callable[[Decision], str] = lambda decision: "",
-        reserve: Callable[[Order], str] = lambda order: "",
-        dismiss: Callable[[Order], None] = lambda order: None,
-        show_wait: Callable[[Order, str], None] = lambda order, what: None,
-        show_end: Callable[[Sequence[str]], None] = lambda tasks: None,
+        self, dag: str, jobs: Sequence[Job], ports: Ports, slots: int, timeout: float | None = None
     ) -> None:
-        self._run, self._dag = run, dag
+        self._dag, self._slots, self._ports = dag, slots, ports
         self._jobs = {job.name: job for job in jobs}
-        self._tell, self._executor, self._mailbox = tell, executor, mailbox
-        self._cancel, self._slots = cancel, slots
-        self._clock = clock or Clock()
-        self._show_stub, self._explain = show_stub, explain
-        self._claim, self._claimant, self._release = claim, claimant, release
-        self._order, self._dismiss = order, dismiss
-        self._show_wait, self._show_end = show_wait, show_end
-        self._blocked = Blocked(reserve)
+        self._log, self._clock, self._cancel = ports.log, ports.clock, ports.cancel
+        self._blocked = Blocked(ports.reservations)
         self._deadline = None if timeout is None else self._clock.monotonic() + timeout
         self._dispatch = Dispatch(dag, {job.name: job.depends_on for job in jobs})
         self._phases = Phases()
@@ -120,7 +69,7 @@ class Scheduler:
             self._advance()
             if self._phases.all_ended():
                 return
-            message = self._clock.wait(self._mailbox, self._patience())
+            message = self._clock.wait(self._ports.mailbox, self._patience())
             self._watch_cancel()  # first: what the message tells may be that very cancel's doing
             self._receive(message)
 
@@ -137,7 +86,7 @@ class Scheduler:
                 if (entry := self._phases.at(Phase.JUDGED).get(task)) is not None:
                     self._end(entry, TaskState.FAILED, reason, error)
             case Event():
-                self._tell.emit(message)
+                self._log.tell(message)
             case PitError():  # the store failed where nobody else would have told
                 raise message
 
@@ -190,7 +139,7 @@ class Scheduler:
         """Launch a task, or end it at once when it cannot or need not run."""
         job = entry.job
         if job.stub is not None:
-            self._show_stub(job)
+            self._log.show_stub(job)
             self._end(entry, TaskState.SKIPPED, Reason.NO_SECRETS)
         elif job.done:
             self._end(entry, TaskState.SKIPPED, Reason.SUCCEEDED_BEFORE, made_by=job.done)
@@ -204,7 +153,7 @@ class Scheduler:
         entry, decision = self._phases.at(Phase.JUDGED).get(message.task), message.decision
         if entry is None:
             return  # the run was stopped meanwhile
-        entry.why = self._explain(decision)
+        entry.why = message.why
         entry.superseded = decision.superseded
         entry.recorded = decision.record is not None and not decision.superseded
         if decision.current and decision.record is not None:
@@ -223,13 +172,13 @@ class Scheduler:
     def _begin(self, entry: Entry) -> None:
         """Launch a stale task, unless another run is at it, then look again."""
         whose = entry.job.name, entry.job.params or ""
-        if self._claim(*whose):
+        if self._ports.claims.claim(*whose):
             self._launch(entry)
         else:
-            other = self._claimant(*whose)
+            other = self._ports.claims.claimant(*whose)
             if other and other != entry.waits_for:
                 entry.waits_for = other
-                self._emit(Waits, task=entry.job.name, why=f"{other} is doing it")
+                self._log.emit(Waits, task=entry.job.name, why=f"{other} is doing it")
             self._follow(entry, attempt.Taken())
 
     # ------------------------------------------------------------------ attempts
@@ -237,14 +186,14 @@ class Scheduler:
     def _launch(self, entry: Entry) -> None:
         """Begin an attempt, unless it cannot be made, or has to wait for a file without a slot."""
         self._settle(entry.job.depends_on)
-        order = self._order(entry.job.name, entry.life.attempt + 1)
+        order = self._ports.orders.order(entry.job.name, entry.life.attempt + 1)
         if isinstance(order, Refusal):
             self._end(entry, TaskState.FAILED, order.reason, order.error)
         elif place := self._blocked.place(entry, order, self._clock.monotonic()):
             self._phases.step(entry, attempt.Block())
-            self._show_wait(order, place.obstacle)
+            self._log.show_wait(order, place.obstacle)
             if self._blocked.is_first(place):
-                self._emit(Waits, task=order.task, why=place.obstacle)
+                self._log.emit(Waits, task=order.task, why=place.obstacle)
         else:
             self._begin_attempt(entry, order)
 
@@ -254,7 +203,7 @@ class Scheduler:
             return
         now = self._clock.monotonic()
         for place in self._blocked.late(now):
-            self._dismiss(place.order)
+            self._ports.reservations.dismiss(place.order)
             error = f"waited for its time-out for {place.obstacle}"
             self._end(place.entry, TaskState.FAILED, Reason.TIMEOUT, error)
         free = self._blocked.free(now)
@@ -268,7 +217,7 @@ class Scheduler:
     def _begin_attempt(self, entry: Entry, order: Order) -> None:
         if entry.started_at is None:
             entry.started_at, entry.begun = self._clock.now(), self._clock.monotonic()
-        self._emit(
+        self._log.emit(
             AttemptStarted,
             task=order.task,
             attempt=order.attempt,
@@ -276,9 +225,9 @@ class Scheduler:
             forgets=None if entry.superseded else entry.job.params,
         )
         if entry.recorded:
-            self._tell.barrier()  # the record is dead before the task can change what it stood for
+            self._log.barrier()  # the record is dead before the task can change what it stood for
         self._phases.step(entry, attempt.Slot())  # runs only once the store has taken it
-        self._executor.submit(order)
+        self._ports.executor.submit(order)
 
     def _finished(self, message: Finished) -> None:
         entry, effect = self._taken_back(message)
@@ -291,7 +240,7 @@ class Scheduler:
     def _taken_back(self, message: Finished) -> tuple[Entry, attempt.Effect | None]:
         """The task of an attempt that is over, and what follows from how it ended."""
         entry = self._phases.at(Phase.RUNNING)[message.order.task]
-        self._dismiss(message.order)
+        self._ports.reservations.dismiss(message.order)
         if self._stopping is not None:
             self._phases.step(entry, attempt.Stop(reason=self._stopping))
         return entry, self._phases.step(entry, attempt.Done(outcome=message.outcome))
@@ -301,7 +250,7 @@ class Scheduler:
         delay = effect.seconds if isinstance(effect, attempt.Sleep) else None
         if isinstance(effect, attempt.Queue):
             delay = 0.0
-        self._emit(
+        self._log.emit(
             AttemptEnded, task=order.task, attempt=order.attempt, outcome=outcome, retry_in=delay
         )
 
@@ -311,7 +260,7 @@ class Scheduler:
         if warning:
             task = message.order.task
             hint = f"See: pit logs {self._dag}/{task}"
-            self._emit(Warned, message=f"{task}: {warning}", hint=hint)
+            self._log.emit(Warned, message=f"{task}: {warning}", hint=hint)
             remark = remark or Reason.WARNED
         self._end(entry, TaskState.SUCCESS, remark, warning, record=message.record)
 
@@ -324,7 +273,7 @@ class Scheduler:
                 due = self._clock.monotonic() + seconds
                 heapq.heappush(self._alarms, (due, next(self._tickets), entry))
             case attempt.Judge():
-                self._executor.judge(entry.job.name)
+                self._ports.checker.ask(entry.job.name)
             case attempt.End(state=state, reason=reason, error=error):
                 self._end(entry, state, reason, error)
 
@@ -346,8 +295,8 @@ class Scheduler:
             self._phases.step(entry, attempt.Settle())
         ended = self._told_end(entry, state, reason, error, **facts)
         if entry.job.tracked and entry.life.attempt:
-            self._tell.barrier()  # whoever waits for this task finds its record
-        self._release(entry.job.name)
+            self._log.barrier()  # whoever waits for this task finds its record
+        self._ports.claims.release(entry.job.name)
         self._ended[entry.job.name] = ended
         self._unsettled.add(entry.job.name)
         self._dispatch.ended(entry.job.name, _ending(ended))
@@ -356,7 +305,7 @@ class Scheduler:
         self, entry: Entry, state: TaskState, reason: Reason | None, error: str, **facts: Any
     ) -> TaskEnded:
         begun = entry.begun if entry.started_at is not None else self._clock.monotonic()
-        ended: TaskEnded = self._emit(
+        ended: TaskEnded = self._log.emit(
             TaskEnded,
             task=entry.job.name,
             state=state,
@@ -373,13 +322,8 @@ class Scheduler:
     def _settle(self, depends_on: Iterable[str]) -> None:
         """Nothing starts on the strength of a result that a crash could still take away."""
         if not self._unsettled.isdisjoint(depends_on):
-            self._tell.barrier()
+            self._log.barrier()
             self._unsettled.clear()
-
-    def _emit(self, kind: type[Any], /, **facts: Any) -> Any:
-        event = kind(run=self._run, at=self._clock.now(), **facts)
-        self._tell.emit(event)
-        return event
 
     # ------------------------------------------------------------------ the end
 
@@ -393,11 +337,11 @@ class Scheduler:
         self._stopping = reason
         self._alarms.clear()
         for place in self._blocked.clear():
-            self._dismiss(place.order)
+            self._ports.reservations.dismiss(place.order)
         for entry in self._phases.waiting():
             self._follow(entry, attempt.Stop(reason=reason))
         if running := list(self._phases.at(Phase.RUNNING)):
-            self._show_end(running)
+            self._log.show_ending(running)
 
     def _skip_rest(self) -> None:
         """Final states for what a cancelled run never came to, in topological order."""
@@ -405,7 +349,7 @@ class Scheduler:
             if job.name in self._ended:
                 continue
             state, reason, error = self._left_over(job)
-            self._ended[job.name] = self._emit(
+            self._ended[job.name] = self._log.emit(
                 TaskEnded, task=job.name, state=state, reason=reason, error=error
             )
 
@@ -427,7 +371,7 @@ class Scheduler:
         self._cancel.request(1, Reason.CANCELLED)
         self._stopping = self._stopping or Reason.CANCELLED
         while self._phases.at(Phase.RUNNING):
-            message = self._clock.wait(self._mailbox, None)
+            message = self._clock.wait(self._ports.mailbox, None)
             if isinstance(message, Finished):
                 entry, effect = self._taken_back(message)
                 with suppress(PitError):  # what is emitted is queued even so

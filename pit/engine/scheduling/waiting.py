@@ -7,9 +7,10 @@ without asking, so that ten thousand who wait cost no more than one.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from pit.engine.scheduling.phases import Entry
+from pit.engine.scheduling.ports import Reservations
 from pit.model import Order
 
 _LOOK_AGAIN = 0.2
@@ -33,13 +34,10 @@ class Place:
 
 
 class Blocked:
-    """All that are blocked, in order for each database.
+    """All that are blocked, in order for each database."""
 
-    `reserve` keeps an order's database for it, or says what it has to wait for; "" is free.
-    """
-
-    def __init__(self, reserve: Callable[[Order], str]) -> None:
-        self._reserve = reserve
+    def __init__(self, reservations: Reservations) -> None:
+        self._reservations = reservations
         self._lines: dict[str, deque[Place]] = {}
         self._next_look = 0.0
         self._first_late = _NEVER
@@ -52,7 +50,7 @@ class Blocked:
         if not order.database:
             return None
         line = self._lines.get(order.database)
-        obstacle = line[0].obstacle if line else self._reserve(order)
+        obstacle = line[0].obstacle if line else self._reservations.reserve(order)
         if not obstacle:
             return None
         place = Place(entry, order, now, obstacle)
@@ -79,7 +77,7 @@ class Blocked:
         self._next_look = now + _LOOK_AGAIN  # who stopped before may look on at once
 
     def _is_free(self, place: Place) -> bool:
-        place.obstacle = self._reserve(place.order)
+        place.obstacle = self._reservations.reserve(place.order)
         return not place.obstacle
 
     def late(self, now: float) -> list[Place]:

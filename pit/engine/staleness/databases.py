@@ -43,3 +43,18 @@ def urls(secrets: Secrets | None, dag: str, keys: Iterable[str], workspace: Path
         except (PitError, ValueError):
             del found[key]
     return found
+
+
+class Connections:
+    """The databases of a DAG's tasks, as its secrets have them."""
+
+    def __init__(self, dag: Dag, secrets: Secrets | None, workspace: Path) -> None:
+        self._dag, self._secrets, self._workspace = dag, secrets, workspace
+
+    def url(self, task: Task) -> str | None:
+        """The URL of the database that a task works on, if it has one and the secrets know it."""
+        return url(self._secrets, self._dag.name, connection(self._dag, task))
+
+    def urls(self, task: Task) -> dict[str, str]:
+        """The databases that a task's `secrets` lead to, by key."""
+        return urls(self._secrets, self._dag.name, task.secrets or (), self._workspace)

@@ -439,13 +439,13 @@ def broken(pit: Pit, patch: str) -> subprocess.CompletedProcess[str]:
 
 
 SIGNALLED = """
-from pit.engine.run.freeze import Ground
-def lay(self):
+from pit.engine.run import run
+def freeze(opened, digests):
     os.kill(os.getpid(), signal.SIGINT)
-    while self._life.cancel.level == 0:
+    while opened.cancel.level == 0:
         pass
     {then}
-Ground.lay = lay
+run.freeze = freeze
 """
 
 
@@ -454,7 +454,7 @@ def test_a_defect_while_a_run_is_cancelled_keeps_its_trace(pit: Pit) -> None:
     done = broken(pit, SIGNALLED.format(then="1 / 0"))
     assert done.returncode == 70
     assert "internal error: ZeroDivisionError" in done.stderr
-    assert "in lay" in (pit.root / ".pit" / "crash.log").read_text()
+    assert "in freeze" in (pit.root / ".pit" / "crash.log").read_text()
     assert rows(pit, "select state, reason, error from runs") == [
         ("failed", "internal", "division by zero")
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -283,3 +285,52 @@ def test_a_retry_has_the_same_tasks_again(pit: Pit, file: str) -> None:
         pit.file(listed, "a\nb\n")
     pit.run("retry", "m").ok()
     assert pit.log("t:b") == "b\n"
+
+
+WITHOUT_COMMANDS = """
+import sys
+from pathlib import Path
+from pit.config.settings import load_workspace_config
+from pit.config.workspace import discover_one
+from pit.engine.run import retry
+from pit.engine.run.empty_run import Wanted, run_empty
+from pit.engine.run.lifecycle import clean_up
+from pit.engine.run.recovery import recover_runs
+from pit.engine.run.request import Services
+from pit.engine.run.run import execute
+from pit.state.store.store import Store
+
+config = load_workspace_config(Path(sys.argv[1]))
+with Store.open(config.metadata_db) as store:
+    (dead,) = recover_runs(store, config.runs_dir)
+    run = retry.run_of(store, "m")
+    assert (dead.run, dead.dag) == (run.id, "m")
+    request = retry.request_of(store, config, run, "pit {}".format, old_code=True)
+    result = execute(request, Services(history=store))
+    assert clean_up(request, store, result.run) == ()
+    print(result.state)
+    wanted = Wanted(dag="t", selection=None, given={}, trigger="api")
+    done = run_empty(wanted, config, lambda: discover_one(config, "t"), store)
+    print(done.tasks, store.run(done.events[0].run).trigger)
+print(*(name for name in sys.modules if name.partition(".")[0] == "click" or name == "pit.cli"))
+"""
+
+
+def test_whoever_starts_runs_needs_no_command_line_to_recover_and_retry_them(pit: Pit) -> None:
+    pit.project("t").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\n')
+    pit.file("a.sh", "true\n")
+    pit.run("run", "t").ok()
+    pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n')
+    pit.file("a.sh", "touch $PIT_WORKSPACE/in; test -e $PIT_WORKSPACE/go || exec sleep 98.7653\n")
+    process = pit.start("run", "m")
+    wait_for(lambda: (pit.root / "in").exists() and bool([*pit.marked("98.7653")]))
+    wait_for(lambda: rows(pit, "select 1 from environments") != [])
+    for pid in [pid for pid in pit.marked(str(pit.root)) if pid != process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    (pit.root / "go").touch()
+    argv = [sys.executable, "-c", WITHOUT_COMMANDS, str(pit.root)]
+    done = subprocess.run(argv, env=pit.env, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout == "success\n1 api\n\n"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from pit.engine.scheduling.checker import Judging, Many
+from pit.engine.scheduling.checker import Judged, Many, StalenessChecker
 
 
 def answers(mailbox: SimpleQueue[Any], count: int) -> list[str]:
@@ -15,7 +15,10 @@ def answers(mailbox: SimpleQueue[Any], count: int) -> list[str]:
     found: list[str] = []
     while len(found) < count:
         message = mailbox.get(timeout=30)
-        found += message.messages if isinstance(message, Many) else [message]
+        for each in message.messages if isinstance(message, Many) else [message]:
+            assert isinstance(each, Judged)
+            assert each.why == f"{each.task}!"
+            found.append(each.task)
     return found
 
 
@@ -26,11 +29,11 @@ def test_each_is_answered_once_and_recalled_before() -> None:
     def recall(tasks: Sequence[str]) -> None:
         recalled.update(tasks)
 
-    def judge(task: str) -> str:
+    def judge(task: str) -> Any:
         assert task in recalled
-        return task
+        return None, f"{task}!"
 
-    judging = Judging(judge, mailbox, 4, recall)
+    judging = StalenessChecker(judge, mailbox, 4, recall)
     names = [f"t{n}" for n in range(2000)]
     for name in names:
         judging.ask(name)
@@ -45,12 +48,12 @@ def test_a_slow_one_holds_up_neither_the_others_nor_what_is_known() -> None:
     mailbox: SimpleQueue[Any] = SimpleQueue()
     gate = threading.Event()
 
-    def judge(task: str) -> str:
+    def judge(task: str) -> Any:
         if task == "slow":
             assert gate.wait(30)
-        return task
+        return None, f"{task}!"
 
-    judging = Judging(judge, mailbox, 2)
+    judging = StalenessChecker(judge, mailbox, 2)
     for name in ("a", "slow", "b", "c"):
         judging.ask(name)
     assert sorted(answers(mailbox, 3)) == ["a", "b", "c"]
@@ -69,12 +72,12 @@ def test_a_look_without_end_does_not_hold_up_the_end() -> None:
     mailbox: SimpleQueue[Any] = SimpleQueue()
     gate, begun = threading.Event(), threading.Event()
 
-    def judge(task: str) -> str:
+    def judge(task: str) -> Any:
         begun.set()
         gate.wait(30)
-        return task
+        return None, f"{task}!"
 
-    judging = Judging(judge, mailbox, 1)
+    judging = StalenessChecker(judge, mailbox, 1)
     judging.ask("huge")
     assert begun.wait(30)
     judging.close()
@@ -87,12 +90,12 @@ def test_what_was_not_begun_is_dropped_at_the_end() -> None:
     mailbox: SimpleQueue[Any] = SimpleQueue()
     gate, begun = threading.Event(), threading.Event()
 
-    def judge(task: str) -> str:
+    def judge(task: str) -> Any:
         begun.set()
         assert gate.wait(30)
-        return task
+        return None, f"{task}!"
 
-    judging = Judging(judge, mailbox, 1)
+    judging = StalenessChecker(judge, mailbox, 1)
     for name in ("a", "b", "c"):
         judging.ask(name)
     assert begun.wait(30)

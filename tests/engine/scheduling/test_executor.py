@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from pit.engine.scheduling.executor import Broken, Finished, Judged, Threads
+from pit.engine.scheduling.checker import Broken, Judged, StalenessChecker
+from pit.engine.scheduling.executor import Finished, Threads
 from pit.model import Order, Reason
 
 ORDER = Order(run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd="", env={}, marker="")
@@ -41,12 +43,12 @@ def test_an_error_beside_the_work(error: Exception, reason: Reason, sentence: st
         raise error
 
     mailbox: SimpleQueue[Any] = SimpleQueue()
-    threads = Threads(fail, fail, mailbox, 1)
-    threads.submit(ORDER)
-    finished = mailbox.get(timeout=60)
-    threads.judge("t")
-    broken = mailbox.get(timeout=60)
-    threads.close()
+    with closing(Threads(fail, mailbox, 1)) as threads:
+        threads.submit(ORDER)
+        finished = mailbox.get(timeout=60)
+    with closing(StalenessChecker(fail, mailbox, 1)) as checker:
+        checker.ask("t")
+        broken = mailbox.get(timeout=60)
     assert isinstance(finished, Finished)
     assert (finished.outcome.reason, finished.outcome.error) == (reason, sentence)
     assert isinstance(broken, Broken)
@@ -57,15 +59,11 @@ def test_what_cannot_be_recalled_is_judged_all_the_same() -> None:
     def recall(tasks: Sequence[str]) -> None:
         raise ValueError("the store cannot be read")
 
-    def unused(order: Order) -> Finished:
-        raise AssertionError
-
     decision: Any = object()
     mailbox: SimpleQueue[Any] = SimpleQueue()
-    threads = Threads(unused, lambda task: decision, mailbox, 2, recall)
-    for name in ("a", "b"):
-        threads.judge(name)
-        judged = mailbox.get(timeout=60)
-        assert isinstance(judged, Judged)
-        assert judged.task == name
-    threads.close()
+    with closing(StalenessChecker(lambda task: (decision, ""), mailbox, 2, recall)) as checker:
+        for name in ("a", "b"):
+            checker.ask(name)
+            judged = mailbox.get(timeout=60)
+            assert isinstance(judged, Judged)
+            assert judged.task == name

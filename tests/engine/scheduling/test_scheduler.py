@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pit.engine.scheduling.attempt import Policy
+from pit.engine.scheduling.checker import Judged
 from pit.engine.scheduling.executor import Finished
 from pit.engine.scheduling.jobs import Job, Refusal
+from pit.engine.scheduling.ports import Ports
 from pit.engine.scheduling.scheduler import Scheduler
 from pit.engine.scheduling.sinks import Clock
 from pit.engine.scheduling.tally import Tally
+from pit.engine.staleness.planner import Action, Decision
 from pit.errors import StoreUnavailable
 from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits
 from pit.model import Order, Outcome, Reason, RunState, TaskState
@@ -37,7 +40,7 @@ class Switch:
 
 
 class World(Clock):
-    """Time, the executor and the sinks in one: orders end when the clock reaches their time."""
+    """All ports of the scheduler in one: orders end when the clock reaches their time."""
 
     def __init__(self, script: Script) -> None:
         self.script, self.time = script, 0.0
@@ -56,6 +59,11 @@ class World(Clock):
         self.kept: set[str] = set()
         self.asked = 0
         self.waits: list[str] = []
+        self.judged: set[str] = set()
+        self.taken: dict[str, float] = {}
+        self.claimed: set[str] = set()
+        self.shown: list[str] = []
+        self.asked_to_end: list[list[str]] = []
 
     def now(self) -> float:
         return self.time
@@ -65,6 +73,8 @@ class World(Clock):
 
     def wait(self, mailbox: SimpleQueue[Any], seconds: float | None) -> Any:
         due = self.time + (float("inf") if seconds is None else seconds)
+        if not mailbox.empty():
+            return mailbox.get()
         first = min(self.open, default=None, key=lambda item: item[0])
         moment = min(due, first[0] if first else due)
         if self.cancel_at is not None and self.cancel_at <= moment:
@@ -126,20 +136,46 @@ class World(Clock):
 
     def submit(self, order: Order) -> None:
         assert not order.database or order.task in self.kept
+        assert order.task not in self.judged or order.task in self.claimed
         seconds = self.script[order.task][order.attempt - 1][1]
         self.open.append((self.time + seconds, order))
         self.busiest = max(self.busiest, len(self.open))
 
-    def judge(self, task: str) -> None:
-        raise AssertionError(f"{task} is not tracked")
+    def ask(self, task: str) -> None:
+        assert task in self.judged, f"{task} is not tracked"
+        decision = Decision(task=task, action=Action.RUN)
+        self.mailbox.put(Judged(task=task, decision=decision, why=f"{task} has changed"))
 
-    def close(self) -> None:
-        """Nothing is left open."""
+    def claim(self, task: str, params: str) -> bool:
+        if self.time < self.taken.get(task, 0.0):
+            return False
+        self.claimed.add(task)
+        return True
 
-    def emit(self, event: Event) -> None:
+    def claimant(self, task: str, params: str) -> str:
+        return "run 2"
+
+    def release(self, task: str) -> None:
+        self.claimed.discard(task)
+
+    def emit(self, kind: type[Any], /, **facts: Any) -> Any:
+        event = kind(run="r", at=self.time, **facts)
+        self.tell(event)
+        return event
+
+    def tell(self, event: Event) -> None:
         if self.fails(event):
             raise StoreUnavailable("the store is gone")
         self.events.append(event)
+
+    def show_stub(self, job: Job) -> None:
+        self.shown.append(job.name)
+
+    def show_wait(self, order: Order, what: str) -> None:
+        self.waits.append(f"{order.task}: {what}")
+
+    def show_ending(self, tasks: Sequence[str]) -> None:
+        self.asked_to_end.append(list(tasks))
 
     def barrier(self) -> None:
         self.flushed = len(self.events)
@@ -147,22 +183,18 @@ class World(Clock):
     # ---------------------------------------------------------------- what the tests ask
 
     def run(self, jobs: list[Job], slots: int = 4, timeout: float | None = None) -> Tally:
-        return Scheduler(
-            "r",
-            "d",
-            jobs,
-            tell=self,
+        ports = Ports(
+            orders=self,
+            checker=self,
             executor=self,
-            order=self.order,
-            reserve=self.reserve,
-            dismiss=self.dismiss,
-            show_wait=lambda order, what: self.waits.append(f"{order.task}: {what}"),
-            mailbox=self.mailbox,
+            claims=self,
+            reservations=self,
+            log=self,
             cancel=self.cancel,
-            slots=slots,
-            timeout=timeout,
+            mailbox=self.mailbox,
             clock=self,
-        ).run()
+        )
+        return Scheduler("d", jobs, ports, slots, timeout).run()
 
     def ended(self) -> dict[str, TaskEnded]:
         ends = [event for event in self.events if isinstance(event, TaskEnded)]
@@ -238,6 +270,7 @@ def test_the_time_out_of_the_run_ends_what_runs_and_skips_the_rest() -> None:
     verdict = world.run([job("a"), job("b", "a"), job("c", "b")], timeout=4.0)
     assert world.cancel.reason is Reason.TIMEOUT
     assert (verdict.state, verdict.reason) == (RunState.FAILED, Reason.TIMEOUT)
+    assert world.asked_to_end == [["a"]]
     ended = world.ended()
     assert (ended["a"].state, ended["a"].reason) == (TaskState.FAILED, Reason.TIMEOUT)
     assert (ended["b"].state, ended["b"].reason) == (TaskState.SKIPPED, Reason.TIMEOUT)
@@ -276,7 +309,20 @@ def test_stubs_skip_what_follows_and_refusals_fail() -> None:
         "d": (TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED),
     }
     assert verdict.stub
+    assert world.shown == ["a"]
     assert all(not world.started(name) for name in "abcd")
+
+
+def test_a_stale_task_waits_while_another_run_is_at_it_and_is_looked_at_again() -> None:
+    world = World({"a": [GOOD], "b": [GOOD]})
+    world.judged, world.taken = {"a"}, {"a": 5.0}
+    jobs = [job("a", tracked=True, params="{}"), job("b")]
+    assert world.run(jobs, slots=1).counts == {TaskState.SUCCESS: 2}
+    assert world.started("b") == [0.0], "who waits for a claim holds no slot"
+    assert world.started("a")[0] == pytest.approx(5.0, abs=0.3)
+    assert [e.why for e in world.events if isinstance(e, Waits)] == ["run 2 is doing it"]
+    assert world.ended()["a"].why == "a has changed"
+    assert not world.claimed
 
 
 def test_who_waits_for_a_file_of_another_run_holds_no_slot() -> None:

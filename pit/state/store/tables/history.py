@@ -75,6 +75,11 @@ class TaskRow(Record, frozen=True):
     made_by: str = ""
     saved: float = 0.0
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has the task's products: it succeeded, or they were handed on."""
+        return self.state is TaskState.SUCCESS or bool(self.made_by)
+
 
 class LastSuccess(Record, frozen=True):
     """The run that last did a task's work, and how many seconds it took there."""
