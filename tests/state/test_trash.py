@@ -53,6 +53,26 @@ def test_the_next_run_empties_it_and_so_does_prune(pit: Pit) -> None:
     assert not place.exists()
 
 
+def test_a_few_folders_may_wait_for_the_next_run_and_more_may_not(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / trash.FOLDER / str(number)).mkdir(parents=True)
+    trash.empty_if_crowded(tmp_path)
+    assert trash.size(tmp_path) == 5
+    (tmp_path / trash.FOLDER / "one too many").mkdir()
+    trash.empty_if_crowded(tmp_path)
+    assert trash.size(tmp_path) == 0
+
+
+def test_it_is_emptied_beside_whatever_else_goes_on(tmp_path: Path) -> None:
+    trash.empty_meanwhile(tmp_path)  # nothing is there
+    (tmp_path / trash.FOLDER / "old").mkdir(parents=True)
+    trash.empty_meanwhile(tmp_path)
+    for thread in threading.enumerate():
+        if thread.name == "trash":
+            thread.join()
+    assert not (tmp_path / trash.FOLDER).exists()
+
+
 def test_setting_aside_and_emptying_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     """As when one run ends while another one sweeps, and `pit prune` as well."""
     folders = [tmp_path / f"run{number}/project" for number in range(200)]

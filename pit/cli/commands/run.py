@@ -111,13 +111,13 @@ def run(
         pit_version=version(),
     )
     try:
-        finale = compose.perform(settings, request, as_json)
+        result = compose.perform(settings, request, as_json)
     except Overlapping as error:
         if not skip_ok or dag.overlap != "skip":
             raise
         settings.console.note(f"skipped: {error}")
         return None
-    compose.conclude(finale)
+    compose.conclude(result)
 
 
 def _idle(

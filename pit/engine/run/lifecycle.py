@@ -1,4 +1,4 @@
-"""A run that is open: its folder, lock, guardian, signals and row, and its end.
+"""A run that is open: its folder, lock, guardian, signals and row, its end, what is kept of it.
 
 Whatever happens between opening and closing, the run gets a final state with a reason.
 """

@@ -29,14 +29,9 @@ Perform = Callable[[Order], Finished]
 
 
 class Threads:
-    """Works in threads of this process, at most `size` at once, started when needed."""
+    """Performs orders in at most `size` threads of this process, started when needed."""
 
-    def __init__(
-        self,
-        perform: Perform,
-        mailbox: SimpleQueue[Any],
-        size: int,
-    ) -> None:
+    def __init__(self, perform: Perform, mailbox: SimpleQueue[Any], size: int) -> None:
         self._perform, self._mailbox, self._size = perform, mailbox, size
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
