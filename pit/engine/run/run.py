@@ -63,8 +63,8 @@ def execute(request: Request, services: Services) -> RunResult:
         memory.keep_to_itself()  # before there is a guardian, which is a copy of this process
     resolved = resolve(request)
     with (
-        held_place(config, resolved.dag, store, services.waiting) as place,
-        opened(request, services, resolved, place) as run,
+        held_place(config, resolved.dag, store, services.waiting) as lock,
+        opened(request, services, resolved, lock) as run,
     ):
         trash.empty_meanwhile(config.runs_dir)  # a thread: only now that there is a guardian
         _refuse_stub(run)
