@@ -69,7 +69,9 @@ def _unusable(error: OSError, runs_dir: Path, settings: Path) -> PitError:
     what = f"runs_dir, {runs_dir}, cannot be used"
     if error.filename is not None and Path(error.filename) != runs_dir:
         what += f" ({error.filename})"
-    return failure(error, what, f"Set runs_dir in {settings} to a folder that can be made and written")
+    return failure(
+        error, what, f"Set runs_dir in {settings} to a folder that can be made and written"
+    )
 
 
 def _denied(folder: Path) -> int:
