@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
+from pit import __version__
 from pit.cli.arguments import is_done
 from pit.cli.complete import complete_target
 from pit.cli.compose import conclude, perform, report_interrupted
-from pit.cli.main import version
 from pit.cli.options import Settings, command
 from pit.cli.past import folder, is_ending
 from pit.config.project import read_project
@@ -68,7 +68,7 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
         failed=left_out,
         given=run.params,
         again=again,
-        pit_version=version(),
+        pit_version=__version__,
     )
     conclude(perform(settings, request, as_json))
 

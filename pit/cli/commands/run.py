@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from pit import __version__
 from pit.cli.arguments import chosen, parameters, split, unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command
@@ -90,7 +91,6 @@ def run(
     if not (force or failed or learn) and _idle(settings, config, typed, declared, as_json):
         return None
     from pit.cli import compose
-    from pit.cli.main import version
     from pit.engine.run.request import Request
 
     dag, only = declared(), split(target)[1]
@@ -105,7 +105,7 @@ def run(
         force=force,
         failed=unsuccessful(config, dag) if failed else None,
         learn=learn,
-        pit_version=version(),
+        pit_version=__version__,
     )
     try:
         finale = compose.perform(settings, request, as_json)
