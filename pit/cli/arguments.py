@@ -29,8 +29,8 @@ def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
 def _undone(store: Store, dag: str) -> Iterator[str]:
     """Back to the last run that was about the whole DAG; those after it were about parts."""
     seen: set[str] = set()
-    for run in store.runs(dag, limit=_RUNS_BACK):
-        tasks = store.tasks(run.id)
+    for run in store.runs.latest(dag, limit=_RUNS_BACK):
+        tasks = store.runs.tasks(run.id)
         mine = [task for task in tasks if task.reason != Reason.SINGLE_TASK]
         yield from (task.task for task in mine if not (task.is_done or task.task in seen))
         seen |= {task.task for task in mine}

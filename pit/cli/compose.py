@@ -30,7 +30,7 @@ def perform(settings: Settings, request: Request, as_json: bool) -> RunResult:
             result = execute(
                 request,
                 Services(
-                    history=store,
+                    store=store,
                     sinks=(view, *(() if as_json else (summary, lessons))),
                     tap=view.output if settings.verbose else None,
                     waiting=console.note,

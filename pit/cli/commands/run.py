@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pit import __version__
 from pit.cli.arguments import chosen, parameters, split, unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command
@@ -93,7 +94,6 @@ def run(
         if _idle(settings, config, wanted, declared, as_json):
             return None
     from pit.cli import compose
-    from pit.cli.main import version
     from pit.engine.run.request import Request
 
     dag = declared()
@@ -108,7 +108,7 @@ def run(
         force=force,
         failed=unsuccessful(config, dag) if failed else None,
         learn=learn,
-        pit_version=version(),
+        pit_version=__version__,
     )
     try:
         result = compose.perform(settings, request, as_json)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pit.errors import UnknownRun
 from pit.model import WorkspaceConfig
 from pit.state.rundir import RunDir
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 
 
 def folder(config: WorkspaceConfig, run: RunRow) -> RunDir | None:

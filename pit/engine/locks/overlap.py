@@ -37,12 +37,12 @@ def _take(lock: Lock, dag: Dag, store: Store, say: Say) -> None:
     shared = dag.overlap is Overlap.ALLOW
     if lock.acquire(shared=shared):
         return
-    others = ", ".join(run.id for run in store.open_runs(dag.name))
+    others = ", ".join(run.id for run in store.runs.running(dag.name))
     busy = f'DAG "{dag.name}" is already running ({others or "just starting"})'
     if dag.overlap is Overlap.SKIP:
         raise Overlapping(busy, 'overlap = "skip" in its pit.toml; --skip-ok exits 0 instead')
     parent = os.environ.get("PIT_RUN_ID")
-    if parent and any(run.dag == dag.name for run in store.ancestry(parent)):
+    if parent and any(run.dag == dag.name for run in store.runs.ancestry(parent)):
         raise Overlapping(
             f"{busy}, and this run was started from within it", "It would wait for itself"
         )

@@ -51,12 +51,12 @@ def run_empty(
     """
     began = time.monotonic()
     owner.require(config, wanted.dag, store)
-    if store.open_runs():
+    if store.runs.running():
         return None  # alive or interrupted: the long way says which
     path = stamp.place(config, wanted.dag, wanted.selection or "", wanted.given)
     found, fresh = stamp.read(path), None
     if found is None or not stamp.holds(
-        found, stamp.facts(comparison.VERSION), store.mark(wanted.dag)
+        found, stamp.facts(comparison.VERSION), store.records.mark(wanted.dag)
     ):
         fresh = _look(wanted, config, declared, store)
         if fresh is None:
@@ -79,7 +79,7 @@ def _look(
     wanted: Wanted, config: WorkspaceConfig, declared: Callable[[], Dag], store: Store
 ) -> NothingToDo | None:
     """What a proper look finds, where the last run promises that everything is current."""
-    last = store.last_run(wanted.dag)
+    last = store.runs.last_run(wanted.dag)
     if last is None or last.state is not RunState.SUCCESS or last.stub:
         return None
     from pit.engine.planning import nothing_to_do
@@ -159,4 +159,6 @@ def _complete_at(fresh: NothingToDo | None, store: Store) -> float | None:
     from pit.engine.staleness import completion
 
     name = fresh.dag.name
-    return completion.complete_at(fresh.dag, store.standings(name), store.last_complete(name))
+    return completion.complete_at(
+        fresh.dag, store.dags.standings(name), store.runs.last_complete(name)
+    )

@@ -58,7 +58,7 @@ def take_over(run: OpenRun) -> None:
     if continued.data is None:
         return
     # What records say is handed on from that run must stay there as well.
-    recorded = run.services.history.pointed_at(run.resolved.dag.name)
+    recorded = run.services.store.records.pointed_at(run.resolved.dag.name)
     take = _copy if recorded.get(continued.data.parent.name) else _move
     take(continued.data, run.dir.data, continued.run)
 
@@ -108,7 +108,7 @@ def _thawed(run: OpenRun, continued: Continued) -> Frozen:
         ),
         rules=rules_of(resolved.target(config), frozenset()),
         taken_at=continued.taken_at,
-        number=run.services.history.drawn(continued.taken_by),
+        number=run.services.store.snapshots.drawn(continued.taken_by),
     )
 
 
@@ -148,7 +148,7 @@ def _snapshot(run: OpenRun, made: Environment | None, live: Digests) -> Frozen:
     project = resolved.dag.project
     run.step("snapshot", "copying the project")
     publish.sweep(project, [target for task in resolved.dag.tasks for target in task.targets])
-    number = run.services.history.draw(run.dir.id)
+    number = run.services.store.snapshots.draw(run.dir.id)
     taken_at = run.clock.now()
     patterns = {pattern for task in resolved.tasks for pattern in read_by(task)}
     rules = rules_of(resolved.target(config), _orphans(run, live))
@@ -169,7 +169,7 @@ def _snapshot(run: OpenRun, made: Environment | None, live: Digests) -> Frozen:
 
 def _orphans(run: OpenRun, live: Digests) -> frozenset[str]:
     """What tasks that the DAG no longer has have left; no part of the project any more."""
-    orphans = orphaned(run.resolved.declared, run.services.history, live)
+    orphans = orphaned(run.resolved.declared, run.services.store, live)
     for left in sorted(orphans)[:_NAMED]:
         run.warn(f"{left} was made by a task that no longer exists: ignored")
     return orphans

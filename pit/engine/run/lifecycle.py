@@ -137,7 +137,7 @@ class OpenRun:
         if isinstance(event, TaskEnded):
             self._ended.add(event.task)  # even if the store fails: it is queued
         event = self.masks.hidden(event)
-        self.services.history.emit(event)
+        self.services.store.emit(event)
         self._known = True
         if isinstance(event, AttemptStarted):
             self._begun.add(event.task)
@@ -147,7 +147,7 @@ class OpenRun:
 
     def barrier(self) -> None:
         """Wait until all events so far are durable."""
-        self.services.history.barrier()
+        self.services.store.barrier()
 
     def warn(self, message: str, hint: str = "") -> None:
         """Tell of something that does not stop the run but should be known."""

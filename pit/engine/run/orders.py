@@ -54,7 +54,7 @@ class Orders:
         self._env, self._services, self._planner = env, services, planner
         self._dag = run.resolved.dag
         self._tasks = {task.name: task for task in self._dag.tasks}
-        self._recorded = run.services.history.recorded(self._dag.name)
+        self._recorded = run.services.store.records.tasks(self._dag.name)
         started = datetime.fromtimestamp(run.clock.now(), UTC)
         self._started_at = started.isoformat(timespec="seconds")
 

@@ -46,6 +46,7 @@ from pit.model import Order, Outcome, Output, Reason, Record, RunState, TaskStat
 from pit.project.digest import Digests
 from pit.project.view import frozen_view
 from pit.state import trash
+from pit.state.cache.digests import DigestCache
 from pit.state.secrets import memory
 from pit.state.secrets.identities import has_key
 from pit.text import durations
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
 def execute(request: Request, services: Services) -> RunResult:
     """Run a DAG (or one task of it) to its end; raises PitError when it could not be set up."""
-    config, store = request.config, services.history
+    config, store = request.config, services.store
     if config.secrets_file is not None or has_key():
         memory.keep_to_itself()  # before there is a guardian, which is a copy of this process
     resolved = resolve(request)
@@ -70,7 +71,8 @@ def execute(request: Request, services: Services) -> RunResult:
         _refuse_stub(run)
         take_over(run)
         _check_requirements(run)
-        digests = Digests(store.digests(str(resolved.dag.project), str(config.runs_dir)))
+        cache = DigestCache(store.database)
+        digests = Digests(cache.load(str(resolved.dag.project), str(config.runs_dir)))
         frozen = freeze(run, digests)
         secrets = _open_secrets(run)
         plan = _plan(run, frozen, secrets, digests)
@@ -82,7 +84,7 @@ def execute(request: Request, services: Services) -> RunResult:
         run.end_processes()
         if learning is not None:
             learning.tell()
-        store.save_digests(digests.changes())
+        cache.save(digests.changes())
         _conclude(run, tally)
     return run.result()
 
@@ -99,7 +101,7 @@ def _refuse_stub(run: OpenRun) -> None:
 
 def _check_requirements(run: OpenRun) -> None:
     """Every DAG in `[dag.requires]` succeeded, and recently enough."""
-    dag, store = run.resolved.dag, run.services.history
+    dag, store = run.resolved.dag, run.services.store
     for required in dag.requires:
         owner.require(run.request.config, required, store)
     place.check_requirements(dag.name, dag.requires, store, run.clock.now())
@@ -151,7 +153,7 @@ def _plan(run: OpenRun, frozen: Frozen, secrets: Secrets | None, digests: Digest
     planner = Planner(
         run.resolved.target(config),
         view,
-        run.services.history,
+        run.services.store,
         Databases(url=connections.url, urls=connections.urls, ask=questions.of),
         frozen.environment,
         forced=forced,
@@ -169,7 +171,7 @@ def _plan(run: OpenRun, frozen: Frozen, secrets: Secrets | None, digests: Digest
 def _announce(run: OpenRun) -> None:
     """Say first which tasks are stale for no better reason than a new release of Pit."""
     dag, resolved = run.resolved.dag.name, run.resolved
-    stale = outdated(dag, resolved.tasks, resolved.params, run.services.history)
+    stale = outdated(dag, resolved.tasks, resolved.params, run.services.store)
     if stale:
         run.warn(*announcement(dag, len(stale)))
 
@@ -226,7 +228,7 @@ def _stale_upstream(run: OpenRun, secrets: Secrets | None) -> StaleUpstream | No
     def looking(chosen: frozenset[str]) -> look.Look:
         target = target_of(resolved.declared, request.config, resolved.params, chosen)
         forced = force and chosen == selection.chosen
-        return look.Look(target, secrets, run.services.history, run.capture, force=forced)
+        return look.Look(target, secrets, run.services.store, run.capture, force=forced)
 
     try:
         return stale_upstream.looked_for(selection, looking)
@@ -246,7 +248,7 @@ def _perform(
     learning: Learning | None,
 ) -> Tally:
     """Perform the jobs; how the tasks have ended."""
-    dag, store, planner = run.resolved.dag.name, run.services.history, plan.planner
+    dag, store, planner = run.resolved.dag.name, run.services.store, plan.planner
     recorder, products = _products(run, frozen, plan, tasks)
 
     def judge(name: str) -> tuple[Decision, str]:
@@ -289,7 +291,7 @@ def _products(
     run: OpenRun, frozen: Frozen, plan: _Plan, tasks: TaskServices
 ) -> tuple[Recorder, Products]:
     """Who publishes and records what the tasks make, and who hands on what skipped ones had."""
-    dag, store, planner = run.resolved.dag, run.services.history, plan.planner
+    dag, store, planner = run.resolved.dag, run.services.store, plan.planner
     scene = Scene(
         run=run.dir.id,
         workspace=run.request.config.root,
@@ -344,5 +346,7 @@ def _conclude(run: OpenRun, tally: Tally) -> None:
 def _complete_at(run: OpenRun) -> float | None:
     """Since when the whole DAG is done, if a run of some tasks has left nothing undone."""
     run.barrier()
-    dag, store = run.resolved.dag, run.services.history
-    return completion.complete_at(dag, store.standings(dag.name), store.last_complete(dag.name))
+    dag, store = run.resolved.dag, run.services.store
+    return completion.complete_at(
+        dag, store.dags.standings(dag.name), store.runs.last_complete(dag.name)
+    )

@@ -37,7 +37,7 @@ class TaskServices:
             run.dir.id,
             emit=self._emit,
             mailbox=run.mailbox,
-            store=run.services.history,
+            store=run.services.store,
             tasks=[task.name for task in dag.tasks],
             above=lambda task: graph.above(dag, {task}),
             left_out=left_out,
@@ -109,14 +109,14 @@ class TaskServices:
 
     def _emit(self, event: Event) -> None:
         try:
-            self._run.services.history.emit(event)
+            self._run.services.store.emit(event)
         except PitError as error:
             self._run.mailbox.put(error)
             raise
 
     def _barrier(self) -> None:
         try:
-            self._run.services.history.barrier()
+            self._run.services.store.barrier()
         except PitError as error:
             self._run.mailbox.put(error)
             raise

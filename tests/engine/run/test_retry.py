@@ -306,12 +306,12 @@ with Store.open(config.metadata_db) as store:
     run = retry.run_of(store, "m")
     assert (dead.run, dead.dag) == (run.id, "m")
     request = retry.request_of(store, config, run, "pit {}".format, old_code=True)
-    result = execute(request, Services(history=store))
+    result = execute(request, Services(store=store))
     assert clean_up(request, store, result.run) == ()
     print(result.state)
     wanted = Wanted(dag="t", selection=None, given={}, trigger="api")
     done = run_empty(wanted, config, lambda: discover_one(config, "t"), store)
-    print(done.tasks, store.run(done.events[0].run).trigger)
+    print(done.tasks, store.runs.find(done.events[0].run).trigger)
 print(*(name for name in sys.modules if name.partition(".")[0] == "click" or name == "pit.cli"))
 """
 
