@@ -81,7 +81,7 @@ class Asking:
     def lacks_connection(self, order: Order) -> str:
         """Why an order cannot have its connection, in a sentence; empty if it can."""
         try:
-            self.access.foresee_connection(self._caller(order), order.connection)
+            self.access.check_connection(self._caller(order), order.connection)
         except SecretsError as error:
             self.access.forget(order.task, order.attempt)
             return self.told(error)

@@ -110,16 +110,17 @@ class Access:
         self._mask_url(value, url)
         return url
 
-    def foresee_connection(self, caller: Caller, key: str) -> None:
-        """See that `connection` would give it, and mask it already: Pit itself may tell of it.
+    def check_connection(self, caller: Caller, key: str) -> None:
+        """See that `connection` would give it, and mask it: Pit may tell of it from now on.
 
-        What can be had is not in the audit as long as nobody has it. Raises as `connection` does.
+        It is not in the audit as long as nobody has it; what is wrong with it is. Raises as
+        `connection` does.
         """
         secrets = self._known_to(caller, key)
         try:
             value, url = secrets.resolve(caller.dag, key), secrets.connection_url(caller.dag, key)
         except SecretsError:
-            self.connection(caller, key)  # which puts into the audit what is wrong, and raises it
+            self.connection(caller, key)  # which has it in the audit, and raises the same
             raise
         self._masks.add(value)
         self._mask_url(value, url)
