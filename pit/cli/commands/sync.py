@@ -22,7 +22,7 @@ from pit.config.workspace import PROJECTS, Workspace, no_projects
 from pit.errors import EnvironmentFailed, RunNotSuccessful
 from pit.model import Record
 from pit.project.python import environments
-from pit.project.python.environments import Project, Site, State, SyncReport
+from pit.project.python.environments import Builder, Project, State, SyncReport
 from pit.work.process import launch
 from pit.work.process.guardian import Guardian
 
@@ -83,12 +83,12 @@ def sync(settings: Settings, dags: tuple[str, ...], check: bool, as_json: bool) 
     projects = chosen(settings.workspace(), dags)
     cache = settings.config().cache_dir
     if check:
-        site = Site(cache_dir=cache, capture=launch.capture)
-        _conclude(settings, [environments.checked(each, site) for each in projects], as_json)
+        builder = Builder(cache_dir=cache, capture=launch.capture)
+        _conclude(settings, [environments.checked(each, builder) for each in projects], as_json)
         return
     with _stoppable() as (capture, cancel):
-        site = Site(cache_dir=cache, capture=capture, cancelled=lambda: cancel.level > 0)
-        reports = _watched(settings.console, projects, site, as_json)
+        builder = Builder(cache_dir=cache, capture=capture, cancelled=lambda: cancel.level > 0)
+        reports = _watched(settings.console, projects, builder, as_json)
     order = [each.name for each in projects]
     _conclude(settings, sorted(reports, key=lambda each: order.index(each.name)), as_json)
 
@@ -137,27 +137,27 @@ def _stoppable() -> Iterator[tuple[Callable[..., tuple[int, bytes]], launch.Canc
 
 
 def _watched(
-    console: Console, projects: Sequence[Project], site: Site, as_json: bool
+    console: Console, projects: Sequence[Project], builder: Builder, as_json: bool
 ) -> list[SyncReport]:
     """Bring them up to date, and show how it goes."""
     if as_json:
-        return list(environments.synced(projects, site))
+        return list(environments.synced(projects, builder))
     if not console.is_terminal:
-        return _told(console, projects, site)
+        return _told(console, projects, builder)
     board = _Board(projects)
     with Block(console, board.lines):
         reports = []
-        for report in environments.synced(projects, _telling(site, board.tell)):
+        for report in environments.synced(projects, _telling(builder, board.tell)):
             board.end(report)
             reports.append(report)
     return reports
 
 
-def _telling(site: Site, tell: Callable[[str, str], None]) -> Site:
-    return msgspec.structs.replace(site, tell=tell)
+def _telling(builder: Builder, tell: Callable[[str, str], None]) -> Builder:
+    return msgspec.structs.replace(builder, tell=tell)
 
 
-def _told(console: Console, projects: Sequence[Project], site: Site) -> list[SyncReport]:
+def _told(console: Console, projects: Sequence[Project], builder: Builder) -> list[SyncReport]:
     """One line for what begins and one for what ends."""
     room = max(len(each.name) for each in projects)
     lock = threading.Lock()
@@ -167,7 +167,7 @@ def _told(console: Console, projects: Sequence[Project], site: Site) -> list[Syn
             console.out(f"{time.strftime('%H:%M:%S')}  {name:<{room}}  {printable(message)}")
 
     reports = []
-    for report in environments.synced(projects, _telling(site, tell)):
+    for report in environments.synced(projects, _telling(builder, tell)):
         took = f"  {duration(report.seconds)}" if report.state is State.BUILT else ""
         about = "  ".join(filter(None, (f"{report.state}{took}", told(report))))
         tell(report.name, about)
