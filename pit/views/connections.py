@@ -1,26 +1,26 @@
-"""`pit sql --check`: each connection is tried, and where it fails, what to do next."""
+"""The connections that DAGs name: whether each can be used, and if not, what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-import click
 import msgspec
 
-from pit.cli.options import Settings
-from pit.cli.scope import scope_of
-from pit.cli.terminal.console import Cell, Column
 from pit.config.workspace import Workspace
-from pit.errors import NoSecrets, PitError
+from pit.errors import BadArgument, PitError, SecretNotFound, SecretRefused
 from pit.model import Record
+from pit.state.secrets.secretfile import GLOBAL
 from pit.state.secrets.secrets import Secrets
 
-_SECONDS = 20.0
-"""How long a connection may take, unless --timeout says otherwise."""
 
+class ConnectionView(Record):
+    """One connection: an entry of `pit sql --check --json`; times in seconds.
 
-class Tried(Record):
-    """One connection: the shape of an entry of `pit sql --check --json`; times in seconds."""
+    `database` is its URL without what is secret; `opening` is how long it took to connect,
+    `latency` how long a query that does nothing. `remark` is what is odd about a connection that
+    works, `error` and `hint` what keeps another from working.
+    """
 
     connection: str
     scope: str
@@ -36,41 +36,14 @@ class Tried(Record):
     hint: str = ""
 
 
-def check_connections(
-    settings: Settings,
-    names: Sequence[str],
-    dag: str | None,
-    seconds: float | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Try the connections that are named, else all that the DAGs of the workspace name."""
-    from pit.cli.secrets.context import Context
-    from pit.cli.unlock import unlock
-
-    config = settings.config()
-    unlock(settings.console, config)
-    secrets = Secrets.of(config)
-    if secrets is None:
-        raise NoSecrets(names[0] if names else "connections")
-    wanted = _wanted(settings.workspace(), secrets, names, dag)
-    found = _tried(settings, secrets, wanted, seconds or _SECONDS)
-    read = [("read", one.scope, one.connection) for one in found if one.database]
-    Context(settings, config).record(read, secrets.path, "pit sql --check")
-    if as_json:
-        settings.console.json(found)
-    elif not found:
-        settings.console.out("No DAG names a connection.")
-    else:
-        _show(settings, found)
-    if not all(one.ok for one in found):
-        raise click.exceptions.Exit(1)
+# ---------------------------------------------------------------- which
 
 
-def _wanted(
+def wanted_connections(
     workspace: Workspace, secrets: Secrets, names: Sequence[str], dag: str | None
 ) -> dict[tuple[str, str], list[str]]:
-    """Scope and name of each connection, with the DAGs that use it; an empty scope: not found."""
+    """Scope and name of each connection that is named, else of all that the DAGs name, with the
+    DAGs that use it; an empty scope: not found."""
     used: dict[str, list[str]] = {}
     for each in workspace.dags.values():
         own = {task.connection for task in each.tasks if task.connection}
@@ -104,25 +77,50 @@ def _scope(secrets: Secrets, name: str) -> str:
         return ""
 
 
-def _tried(
-    settings: Settings,
+def scope_of(secrets: Secrets, name: str, dag: str | None) -> str:
+    """The table in which a connection is: that of `dag`, else [global], else the only one."""
+    if dag is not None:
+        return dag
+    having = [scope for scope in secrets.scopes if name in secrets.entries(scope)]
+    if name in secrets.acl and GLOBAL in having:
+        raise SecretRefused(
+            name,
+            f'secret "{name}" is for some DAGs only',
+            f"Say for which: --dag {secrets.acl[name][0] if secrets.acl[name] else 'NAME'}",
+        )
+    if GLOBAL in having or not having:
+        if not having:
+            raise SecretNotFound(name, GLOBAL)
+        return GLOBAL
+    if len(having) > 1:
+        dags = ", ".join(having)
+        raise BadArgument(f'several DAGs have a secret "{name}": {dags}', "Say which: --dag NAME")
+    return having[0]
+
+
+# ---------------------------------------------------------------- trying
+
+
+def tried_connections(
+    workspace: Path,
     secrets: Secrets,
     wanted: dict[tuple[str, str], list[str]],
     seconds: float,
-) -> list[Tried]:
+) -> list[ConnectionView]:
+    """Each connection opened and asked, which may take so many seconds."""
     from pit.sql import protocol
     from pit.sql.connection.remedies import remedy
     from pit.sql.connection.urls import Database, parse
     from pit.work.sql import querying
 
-    found: list[Tried] = []
+    found: list[ConnectionView] = []
     request = protocol.Probe(id=0, database=Database(kind="", display="", key=""))
-    with querying.client(settings.root, settings.root) as database:
+    with querying.client(workspace, workspace) as database:
         for (scope, name), dags in wanted.items():
             facts: dict[str, object] = {"connection": name, "scope": scope, "dags": tuple(dags)}
             try:
                 url = secrets.connection_url(scope or "global", name)
-                facts["database"] = parse(url, settings.root).display
+                facts["database"] = parse(url, workspace).display
                 done = database.send(url, request, seconds)
             except PitError as error:
                 found.append(_failed(facts, str(error), error.hint))
@@ -137,38 +135,13 @@ def _tried(
     return found
 
 
-def _failed(facts: dict[str, object], error: str, hint: str) -> Tried:
+def _failed(facts: dict[str, object], error: str, hint: str) -> ConnectionView:
     return msgspec.convert(
-        {**facts, "ok": False, "error": " ".join(error.split()), "hint": hint}, Tried
+        {**facts, "ok": False, "error": " ".join(error.split()), "hint": hint}, ConnectionView
     )
 
 
-def _reached(facts: dict[str, object], reached: object) -> Tried:
+def _reached(facts: dict[str, object], reached: object) -> ConnectionView:
     told = msgspec.to_builtins(reached)
     told["latency"] = told.pop("seconds")
-    return msgspec.convert({**facts, **told, "ok": True}, Tried)
-
-
-def _show(settings: Settings, found: Sequence[Tried]) -> None:
-    console = settings.console
-    columns = (
-        Column("CONNECTION"),
-        Column("DAGS"),
-        Column("SERVER"),
-        Column("ANSWERS IN", right=True),
-        Column("DRIVER", flexible=True),
-    )
-    rows = []
-    for one in found:
-        latency = f"{1000 * one.latency:.1f} ms" if one.latency else "-"
-        state = Cell(one.server or ("ok" if one.ok else "failed"), "green" if one.ok else "red")
-        dags = ", ".join(one.dags) or one.scope
-        rows.append([Cell(one.connection), Cell(dags), state, Cell(latency), Cell(one.driver)])
-    console.table(columns, rows)
-    for one in found:
-        if one.remark:
-            console.out(f"\n{one.connection} ({one.database}): {one.remark}")
-        if one.error:
-            console.out()
-            where = f" ({one.database})" if one.database else ""
-            console.error(f"{one.connection}{where}: {one.error}", one.hint)
+    return msgspec.convert({**facts, **told, "ok": True}, ConnectionView)
