@@ -66,8 +66,8 @@ def wanted_connections(
 
 def _shared(secrets: Secrets, name: str, scope: str) -> str:
     """`global` for what all may have, so that it is tried once; else the DAG that may have it."""
-    free = name in secrets.entries("global") and name not in secrets.acl
-    return "global" if free else scope
+    free = name in secrets.entries(GLOBAL) and name not in secrets.acl
+    return GLOBAL if free else scope
 
 
 def _scope(secrets: Secrets, name: str) -> str:
@@ -119,7 +119,7 @@ def tried_connections(
         for (scope, name), dags in wanted.items():
             facts: dict[str, object] = {"connection": name, "scope": scope, "dags": tuple(dags)}
             try:
-                url = secrets.connection_url(scope or "global", name)
+                url = secrets.connection_url(scope or GLOBAL, name)
                 facts["database"] = parse(url, workspace).display
                 done = database.send(url, request, seconds)
             except PitError as error:

@@ -12,7 +12,7 @@ import click
 from pit.cli.arguments import run_of
 from pit.cli.complete import complete_run, complete_target
 from pit.cli.options import Settings, command, json_option
-from pit.cli.terminal.console import STATE_STYLES, Column, size
+from pit.cli.terminal.console import STATE_STYLES, Column, Console, size
 from pit.cli.terminal.progress import Lines
 from pit.cli.terminal.states import shown_state, took
 from pit.errors import BadArgument
@@ -93,7 +93,7 @@ def logs(
         logs = RunLogs(config, store, run, task)
         if as_json:
             return settings.console.json(logs.view(lines))
-        screen = _Screen(settings, config, store, logs)
+        screen = _Screen(settings.console, config, store, logs)
         return screen.follow(lines) if follow else screen.print(lines)
 
 
@@ -110,10 +110,10 @@ class _Screen:
     """Writes the logs of one run, of all its tasks or of one."""
 
     def __init__(
-        self, settings: Settings, config: WorkspaceConfig, store: Store, logs: RunLogs
+        self, console: Console, config: WorkspaceConfig, store: Store, logs: RunLogs
     ) -> None:
-        self._settings, self._config, self._store = settings, config, store
-        self._console, self._logs, self._run = settings.console, logs, logs.run
+        self._console, self._config, self._store = console, config, store
+        self._logs, self._run = logs, logs.run
 
     def _say_whose(self, files: Mapping[str, LogFile]) -> None:
         """Of a single task's log that is another run's: say so, beside it."""
