@@ -147,11 +147,9 @@ def _meets(target: Target, store: Store) -> Iterator[str]:
 
 
 def _task(decision: Decision, causes: Causes) -> TaskPlan:
-    if decision.action is Action.SKIP and decision.record is not None:
-        known: Since | None = since(decision.record)
-        why = current_since(since(decision.record), time.time())
-    else:
-        why, known = causes.brief(decision.task), None
+    record = decision.record if decision.action is Action.SKIP else None
+    known = since(record) if record is not None else None
+    why = _current(known, time.time()) if known else causes.brief(decision.task)
     return TaskPlan(
         task=decision.task,
         action=decision.action,
@@ -168,8 +166,8 @@ def since(record: TaskRecord) -> Since:
     return Since(run=record.run, at=record.at, seconds=record.seconds, note=record.note)
 
 
-def current_since(record: Since, now: float) -> str:
+def _current(known: Since, now: float) -> str:
     """The same in words."""
-    if record.note:
-        return f'accepted {ago(record.at, now)}: "{record.note}"'
-    return f"current since run {record.run}, {ago(record.at, now)}"
+    if known.note:
+        return f'accepted {ago(known.at, now)}: "{known.note}"'
+    return f"current since run {known.run}, {ago(known.at, now)}"
