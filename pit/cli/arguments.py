@@ -11,7 +11,7 @@ from pit.model import Dag, Reason, TaskState, WorkspaceConfig
 if TYPE_CHECKING:
     from pit.cli.options import Settings
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import RunRow, TaskRow
+    from pit.state.store.tables.runs import RunRow, TaskRow
 
 
 def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
@@ -31,8 +31,8 @@ def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
 def _undone(store: Store, dag: str) -> Iterator[str]:
     """Back to the last run that was about the whole DAG; those after it were about parts."""
     seen: set[str] = set()
-    for run in store.runs(dag, limit=_RUNS_BACK):
-        tasks = store.tasks(run.id)
+    for run in store.runs.latest(dag, limit=_RUNS_BACK):
+        tasks = store.runs.tasks(run.id)
         mine = [task for task in tasks if task.reason != Reason.SINGLE_TASK]
         yield from (task.task for task in mine if not (is_done(task) or task.task in seen))
         seen |= {task.task for task in mine}
@@ -102,14 +102,14 @@ def require_known(config: WorkspaceConfig, name: str) -> None:
 def run_of(settings: Settings, store: Store, dag: str, run_id: str | None) -> RunRow:
     """The run that a command means: the one of that id, which must be the DAG's, or the latest."""
     if run_id is not None and store.exists:
-        run = store.run(run_id)
+        run = store.runs.find(run_id)
         if run.dag != dag:
             raise BadArgument(
                 f'run "{run.id}" belongs to DAG "{run.dag}", not "{dag}"',
                 f"List the runs with: {settings.again(f'runs {dag}')}",
             )
         return run
-    latest = store.last_run(dag)
+    latest = store.runs.last_run(dag)
     if latest is not None:
         return latest
     require_known(settings.config(), dag)

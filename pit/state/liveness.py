@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from pit.errors import UnknownRun
 from pit.model import Reason, RunState, TaskState
 from pit.state.rundir import RunDir
-from pit.state.store.tables.history import RunRow, TaskRow
+from pit.state.store.tables.runs import RunRow, TaskRow
 
 
 def _folders(run: RunRow, runs_dir: Path) -> Iterator[RunDir]:

@@ -15,7 +15,7 @@ from pit.model import Reason, Record, TaskState, WorkspaceConfig
 from pit.state import liveness
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow, TaskRow
+from pit.state.store.tables.runs import RunRow, TaskRow
 from pit.views.runs import RunView, run_view, tasks
 
 PIECE = 1 << 18
@@ -57,7 +57,7 @@ def log_list(config: WorkspaceConfig, store: Store, dag: str, limit: int) -> lis
     """The latest runs of a DAG with the sizes of their logs, the latest first."""
     return [
         LogListView(run=run_view(config, run), size=_size(liveness.folder(run, config.runs_dir)))
-        for run in store.runs(dag=dag, limit=limit)
+        for run in store.runs.latest(dag=dag, limit=limit)
     ]
 
 
@@ -72,8 +72,8 @@ def run_that_tried(store: Store, last: RunRow, task: str) -> RunRow:
     row = next((row for row in tasks(store, last) if row.task == task), None)
     if row is None or row.reason != Reason.SINGLE_TASK:
         return last
-    tried = {each.task: each.run for each in store.standings(last.dag)}.get(task)
-    return next(iter(store.runs_named([tried] if tried else [])), last)
+    tried = {each.task: each.run for each in store.dags.standings(last.dag)}.get(task)
+    return next(iter(store.runs.named([tried] if tried else [])), last)
 
 
 class LogFile(NamedTuple):
@@ -143,7 +143,7 @@ class RunLogs:
         if not rows:
             return {}
         if self._lenders is None:
-            makers = self._store.runs_named({row.made_by for row in rows})
+            makers = self._store.runs.named({row.made_by for row in rows})
             found = {run.id: liveness.folder(run, self._config.runs_dir) for run in makers}
             self._lenders = {name: place for name, place in found.items() if place is not None}
         lent = {}

@@ -9,7 +9,7 @@ from pit.config.dag.outputs import makers
 from pit.config.workspace import discover
 from pit.model import Output, Record, WorkspaceConfig
 from pit.state.store.store import Store
-from pit.state.store.tables.history import OutputRow
+from pit.state.store.tables.dags import OutputRow
 
 
 class OutputView(Record):
@@ -39,7 +39,7 @@ def declared_outputs(config: WorkspaceConfig, store: Store) -> list[OutputView]:
 
 def _outputs(config: WorkspaceConfig, store: Store) -> Iterator[OutputView]:
     dags = discover(config).dags
-    rows = store.outputs()
+    rows = store.dags.outputs()
     whole = {row.dag: row for row in rows}
     for dag in dags.values():
         for output in dag.outputs:
@@ -61,7 +61,7 @@ def _output_view(
     made_at, run = (None, None) if whole is None else (whole.made_at, whole.run)
     task = among[0] if len(among) == 1 else None
     if among:
-        made = [each for name in among if (each := store.made(dag, name)) is not None]
+        made = [each for name in among if (each := store.dags.last_made(dag, name)) is not None]
         last = max(made, key=lambda each: each.at or 0.0, default=None)
         made_at, run = (None, None) if last is None else (last.at, last.run)
         task = task if last is None else last.task

@@ -133,7 +133,7 @@ def _meets(target: Target, store: Store) -> Iterator[str]:
     if not config.stub and _is_stub(target):
         yield "there is no secrets file, and stub = false in pit_config.toml"
     if dag.overlap is not Overlap.ALLOW:
-        runs = store.open_runs(dag.name)
+        runs = store.runs.running(dag.name)
         others = [run.id for run in runs if liveness.is_alive(run, config.runs_dir)]
         verdict = "refused" if dag.overlap is Overlap.SKIP else "made to wait"
         if others:

@@ -14,7 +14,7 @@ from pit.engine.planning import explain
 from pit.model import Reason, Record, RunState, TaskRecord, TaskState, WorkspaceConfig
 from pit.state import liveness
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow, TaskRow
+from pit.state.store.tables.runs import RunRow, TaskRow
 
 
 class RunView(Record):
@@ -75,9 +75,9 @@ def latest_runs(
 
     Those that died unrecorded count as interrupted, not as running.
     """
-    rows = store.runs(dag=dag, limit=limit, state=state)
+    rows = store.runs.latest(dag=dag, limit=limit, state=state)
     if state is RunState.INTERRUPTED:
-        rows = tuple(sorted((*store.open_runs(dag), *rows), key=lambda row: -row.seq))
+        rows = tuple(sorted((*store.runs.running(dag), *rows), key=lambda row: -row.seq))
     found = [run_view(config, row) for row in rows]
     return [each for each in found if state in (None, each.state)][:limit]
 
@@ -91,19 +91,19 @@ def tasks(store: Store, run: RunRow) -> tuple[TaskRow, ...]:
     Such a run keeps a row for itself alone. Where it was about some tasks, the others were not
     selected.
     """
-    rows = store.tasks(run.id)
+    rows = store.runs.tasks(run.id)
     if rows or run.reason != Reason.CURRENT:
         return rows
-    earlier = store.runs(run.dag, before_seq=run.seq, limit=_EARLIER)
-    before = next((each for each in map(store.tasks, (r.id for r in earlier)) if each), ())
+    earlier = store.runs.latest(run.dag, before_seq=run.seq, limit=_EARLIER)
+    before = next((each for each in map(store.runs.tasks, (r.id for r in earlier)) if each), ())
     if not before:
-        worked = store.last_worked(run.dag)
-        before = store.tasks(worked.id) if worked is not None else ()
+        worked = store.runs.last_worked(run.dag)
+        before = store.runs.tasks(worked.id) if worked is not None else ()
     records = records_for(store, run)
     found = tuple(handed_on(row, records[row.task]) for row in before if row.task in records)
     if run.whole:
         return found
-    looked_at = {each.task for each in store.standings(run.dag) if each.done_seq >= run.seq}
+    looked_at = {each.task for each in store.dags.standings(run.dag) if each.done_seq >= run.seq}
     return tuple(
         row if row.task in looked_at else replace(row, reason=Reason.SINGLE_TASK) for row in found
     )
@@ -114,7 +114,7 @@ _EARLIER = 50
 
 def records_for(store: Store, run: RunRow) -> dict[str, TaskRecord]:
     """The records of a DAG by task, for the parameters of one of its runs."""
-    return {r.task: r for r in store.records(run.dag) if _fits(r.params, run.params)}
+    return {r.task: r for r in store.records.of_dag(run.dag) if _fits(r.params, run.params)}
 
 
 def _fits(params: str, values: dict[str, str]) -> bool:

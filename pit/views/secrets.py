@@ -76,8 +76,8 @@ class AuditFilter(Record):
 
 def audit_view(store: Store, wanted: AuditFilter) -> AuditView:
     """The latest of the audit."""
-    run = None if wanted.run is None else store.run(wanted.run).id
-    requests = store.requests(
+    run = None if wanted.run is None else store.runs.find(wanted.run).id
+    requests = store.audit.requests(
         run=run,
         dag=wanted.dag,
         task=wanted.task,
@@ -87,7 +87,7 @@ def audit_view(store: Store, wanted: AuditFilter) -> AuditView:
     )
     changes: tuple[SecretChange, ...] = ()
     if run is None and wanted.task is None:
-        changes = store.changes(
+        changes = store.audit.changes(
             scope=wanted.dag, name=wanted.key, since=wanted.since, limit=wanted.limit
         )
     times = [row.at for row in requests] + [row.at for row in changes]

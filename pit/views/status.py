@@ -13,7 +13,8 @@ from pit.config.workspace import Workspace
 from pit.engine.locks import owner
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
 from pit.state.store.store import Store
-from pit.state.store.tables.history import AttemptRow, DagSummary
+from pit.state.store.tables.dags import DagSummary
+from pit.state.store.tables.runs import AttemptRow
 from pit.views import dag_standing, reasons
 from pit.views.dag_standing import DagStanding, TaskStanding
 from pit.views.runs import RunView, run_view
@@ -93,7 +94,7 @@ class KnownDags(NamedTuple):
 
 def known_dags(config: WorkspaceConfig, store: Store, ours: Collection[str]) -> KnownDags:
     """What the store knows; `ours` are the DAGs that this workspace has."""
-    found = {each.dag: each for each in store.summaries()}
+    found = {each.dag: each for each in store.dags.summaries()}
     others = {name: owner.foreign(config, name, store) for name in found if name in ours}
     others = {name: other for name, other in others.items() if other}
     summaries = {name: each for name, each in found.items() if name not in others}
@@ -159,8 +160,8 @@ def _attempts(store: Store, found: Iterable[TaskStanding]) -> dict[str, list[Att
     for run, tasks in among.items():
         wanted = set(tasks)
         alone = len(tasks) <= _FEW  # of a run with many tasks only few may be told
-        rows = [row for t in tasks for row in store.attempts(run, t)] if alone else ()
-        for row in rows or store.attempts(run):
+        rows = [row for t in tasks for row in store.runs.attempts(run, t)] if alone else ()
+        for row in rows or store.runs.attempts(run):
             if row.task in wanted:
                 made.setdefault(row.task, []).append(row)
     return made
@@ -174,7 +175,7 @@ def _values(store: Store, found: Iterable[TaskStanding]) -> dict[str, dict[str, 
     makers = {each.row.task: each.row.made_by or each.run for each in found}
     values: dict[str, dict[str, Any]] = {}
     for maker in dict.fromkeys(filter(None, makers.values())):
-        for value in store.values(maker):
+        for value in store.values.of_run(maker):
             if makers.get(value.task) == maker:
                 of_task = values.setdefault(value.task, {})
                 of_task[value.name] = msgspec.json.decode(value.value)

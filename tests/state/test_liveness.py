@@ -13,7 +13,7 @@ from pit.model import Reason, RunState, TaskState
 from pit.state import liveness
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 from tests.state.story import started
 
 
@@ -31,7 +31,7 @@ def run(tmp_path: Path, place: RunDir) -> RunRow:
     with Store.open(tmp_path / "pit.db") as store:
         store.emit(started(place.id, run_dir=str(place.root)))
         store.barrier()
-        return store.run(place.id)
+        return store.runs.find(place.id)
 
 
 def test_a_run_is_alive_as_long_as_its_lock_is_held(run: RunRow, place: RunDir) -> None:
@@ -69,7 +69,7 @@ def test_a_run_whose_id_is_no_folders_name_has_none(run: RunRow, place: RunDir) 
 
 def test_after_an_interruption_nothing_runs_or_waits(tmp_path: Path, run: RunRow) -> None:
     with Store.open(tmp_path / "pit.db") as store:
-        task = store.tasks(run.id)[0]
+        task = store.runs.tasks(run.id)[0]
     cases = {
         TaskState.PENDING: (TaskState.SKIPPED, Reason.INTERRUPTED),
         TaskState.RUNNING: (TaskState.FAILED, Reason.INTERRUPTED),

@@ -70,7 +70,7 @@ class Onlooker:
     def logs(self) -> LogsView:
         """What the last run has written."""
         return self.asks(
-            lambda store: RunLogs(self.config, store, store.last_run("slow"), "").view(None)
+            lambda store: RunLogs(self.config, store, store.runs.last_run("slow"), "").view(None)
         )
 
     def until(self, is_so: Callable[[], bool]) -> None:
@@ -129,7 +129,7 @@ def test_a_run_is_seen_while_it_lives_and_as_interrupted_once_it_was_killed(slow
     assert onlooker.logs().run == run
     assert onlooker.logs().logs[1].state is TaskState.FAILED
     assert onlooker.asks(lambda s: latest_runs(onlooker.config, s, None, 9, RunState.RUNNING)) == []
-    (kept,) = onlooker.asks(lambda store: store.open_runs("slow"))
+    (kept,) = onlooker.asks(lambda store: store.runs.running("slow"))
     assert kept.state is RunState.RUNNING, "looking has written nothing"
 
 

@@ -19,7 +19,7 @@ from pit.errors import BadArgument
 from pit.model import Reason, TaskState, WorkspaceConfig
 from pit.state import liveness
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow, TaskRow
+from pit.state.store.tables.runs import RunRow, TaskRow
 from pit.text.times import ago, moment
 from pit.views import reasons
 from pit.views.logs import (
@@ -191,7 +191,7 @@ class _Screen:
         self._end()
 
     def _end(self) -> None:
-        run = self._store.run(self._run.id)
+        run = self._store.runs.find(self._run.id)
         state = liveness.state_of(run, self._config.runs_dir)
         self._console.note(f"run {run.id}: {state}")
 

@@ -22,7 +22,7 @@ from pit.project.python.surplus import Cleared
 from pit.state import liveness, retention, trash
 from pit.state.retention import Pruned, Removal
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 from pit.views.prune import (
     PruneView,
     RemovalView,
@@ -131,14 +131,14 @@ def _pruned(
     if not dry_run:
         done = retention.apply(removals, store, config.runs_dir)
         trash.empty(config.runs_dir)
-        view = done_view(view, done, store.sweep())
+        view = done_view(view, done, store.records.sweep())
     return _with_environments(
         config, view, partial(retention.environments, store, config.runs_dir, removals)
     )
 
 
 def _ended(config: WorkspaceConfig, store: Store, run_id: str) -> RunRow:
-    run = store.run(run_id)
+    run = store.runs.find(run_id)
     if run.state is RunState.RUNNING and liveness.is_alive(run, config.runs_dir):
         raise BadArgument(f"run {run.id} is still running", "Wait until it has ended")
     return run

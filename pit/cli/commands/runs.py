@@ -47,7 +47,7 @@ def runs(settings: Settings, dag: str | None, limit: int, state: str | None, as_
     config = settings.config()
     with Store.open_readonly(config.metadata_db) as store:
         found = latest_runs(config, store, dag, limit, RunState(state) if state else None)
-        if dag is not None and store.last_run(dag) is None:
+        if dag is not None and store.runs.last_run(dag) is None:
             require_known(config, dag)
     if as_json:
         settings.console.json(found)

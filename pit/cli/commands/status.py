@@ -219,7 +219,7 @@ def _one(
         _value_table(settings, view.tasks)
     if last is not None:
         _hints(settings, config, view.dag, view.tasks)
-    stale = len(store.outdated(name, comparison.VERSION))
+    stale = len(store.records.outdated(name, comparison.VERSION))
     if stale:
         settings.console.warning(*announcement(name, stale))
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pit.state import liveness
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 
 
 def is_ending(run: RunRow, runs_dir: Path) -> bool:

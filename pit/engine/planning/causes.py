@@ -22,7 +22,7 @@ from pit.text.naming import tasks_named
 if TYPE_CHECKING:
     from pit.engine.planning.look import Look
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import TaskRow
+    from pit.state.store.tables.runs import TaskRow
 
 _DEEPEST = 40
 _DIFF_LINES = 12
@@ -61,7 +61,7 @@ class Causes:
         self._tasks = {task.name: task for task in self._dag.tasks}
         self._decisions = {decision.task: decision for decision in decisions}
         self._fingerprints, self._store, self._absent = look.fingerprints, store, absent
-        self._successes = store.last_successes(self._dag.name)
+        self._successes = store.runs.last_successes(self._dag.name)
         self._runs: dict[str, dict[str, TaskRow]] = {}
         self._told: set[str] = set()
 
@@ -211,7 +211,7 @@ class Causes:
 
     def _rows(self, run: str) -> dict[str, TaskRow]:
         if run not in self._runs:
-            self._runs[run] = {row.task: row for row in self._store.tasks(run)}
+            self._runs[run] = {row.task: row for row in self._store.runs.tasks(run)}
         return self._runs[run]
 
     # ------------------------------------------------------------------ words and differences
@@ -235,7 +235,7 @@ class Causes:
 
     def _text(self, digest: str) -> bytes | None:
         """A source by its digest, as a record kept it or as this look has read it."""
-        return self._store.text(digest) or self._fingerprints.text(digest)
+        return self._store.records.text(digest) or self._fingerprints.text(digest)
 
     def _source_diff(self, change: Change) -> tuple[str, ...]:
         old, new = self._text(change.was), self._text(change.now)
@@ -255,7 +255,7 @@ class Causes:
             for kind, name in files.items()
             if (data := _read(self._dag.project / name)) is not None
         }
-        parts = explain.environment_parts(self._store.environments(record.run), now)
+        parts = explain.environment_parts(self._store.runs.environments(record.run), now)
         return f"{sentence}: {', '.join(parts)}" if parts else sentence, ()
 
 

@@ -48,7 +48,7 @@ def _failed(store: Store, dag: str) -> dict[str, str]:
     """What failed in the latest run, and with which error."""
     return {
         task.task: ", ".join(filter(None, (task.error, f"in run {run.id}")))
-        for run in store.runs(dag, 1)
-        for task in store.tasks(run.id)
+        for run in store.runs.latest(dag, 1)
+        for task in store.runs.tasks(run.id)
         if task.state is TaskState.FAILED
     }
