@@ -17,10 +17,10 @@ from pit.cli.arguments import is_done
 from pit.cli.complete import complete_target
 from pit.cli.compose import conclude, perform, report_interrupted
 from pit.cli.options import Settings, command
-from pit.cli.past import folder, is_ending
 from pit.config.project import read_project
 from pit.config.workspace import discover_one
 from pit.engine.locks import owner
+from pit.engine.locks.ending import is_ending
 from pit.engine.run.request import Again, Request
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
 from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
@@ -75,11 +75,11 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
 
 def _await_end(settings: Settings, config: WorkspaceConfig, run: RunRow) -> None:
     """A run whose Pit was killed lives until its guardian has ended what was left of it."""
-    if run.state is not RunState.RUNNING or not is_ending(place := folder(config, run), run):
+    if run.state is not RunState.RUNNING or not is_ending(run, config.runs_dir):
         return
     settings.console.note(f"waiting for the end of what run {run.id} has left behind")
     deadline = time.monotonic() + _LONGEST_END
-    while is_ending(place, run) and time.monotonic() < deadline:
+    while is_ending(run, config.runs_dir) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

@@ -17,12 +17,13 @@ import msgspec
 from pit.cli.complete import complete_dag
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.block import Block, Pieces
-from pit.cli.terminal.console import Cell, Column, Console, count, duration, printable
+from pit.cli.terminal.console import Cell, Column, Console, count, duration
 from pit.config.workspace import PROJECTS, Workspace, no_projects
 from pit.errors import EnvironmentFailed, RunNotSuccessful
-from pit.model import Record
 from pit.project.python import environments
 from pit.project.python.environments import Builder, Project, State, SyncReport
+from pit.text.control import printable
+from pit.views.sync import sync_view
 from pit.work.process import launch
 from pit.work.process.guardian import Guardian
 
@@ -45,28 +46,6 @@ _TOLD = {
     State.NONE: "no pyproject.toml: Pit's own Python is used",
     State.CANCELLED: "",
 }
-
-
-class EnvironmentView(Record):
-    """One project in `pit sync --json`; `why` is why its environment was, or is to be, built."""
-
-    project: str
-    state: State
-    why: str
-    seconds: float
-    path: str | None
-    python: str | None
-    digest: str | None
-    error: str
-    hint: str
-    log: str
-
-
-class SyncView(Record):
-    """The shape of `pit sync --json`; `ready` says that nothing is left to build."""
-
-    ready: bool
-    projects: tuple[EnvironmentView, ...]
 
 
 @command("sync", short_help="Build the projects' Python environments.")
@@ -234,30 +213,13 @@ def _conclude(settings: Settings, reports: Sequence[SyncReport], as_json: bool) 
     failed = [each for each in reports if each.state is State.FAILED]
     stale = [each for each in reports if each.state is State.STALE]
     if as_json:
-        views = tuple(_view(each) for each in reports)
-        settings.console.json(SyncView(ready=not (failed or stale), projects=views))
+        settings.console.json(sync_view(reports))
     else:
         _say(settings, reports, failed, stale)
     if failed:
         raise RunNotSuccessful("some environments could not be built", EnvironmentFailed.exit_code)
     if stale:
         raise RunNotSuccessful("some environments are stale", _EXIT_STALE)
-
-
-def _view(report: SyncReport) -> EnvironmentView:
-    made = report.environment
-    return EnvironmentView(
-        project=report.name,
-        state=report.state,
-        why=report.why,
-        seconds=report.seconds,
-        path=made.prefix if made else None,
-        python=made.python if made else None,
-        digest=made.digest if made else None,
-        error=report.error,
-        hint=report.hint,
-        log=report.log,
-    )
 
 
 def _say(
