@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from pit import __version__
 from pit.cli.arguments import is_done
 from pit.cli.complete import complete_target
 from pit.cli.compose import conclude, perform, report_interrupted
@@ -28,6 +27,7 @@ from pit.state.restart import settled_until
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
 from pit.state.store.tables.runs import RunRow, TaskRow
+from pit.version import VERSION
 from pit.work.process.procfs import boot_id
 
 _LONGEST_END = 60.0
@@ -68,7 +68,7 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
         failed=left_out,
         given=run.params,
         again=again,
-        pit_version=__version__,
+        pit_version=VERSION,
     )
     conclude(perform(settings, request, as_json))
 

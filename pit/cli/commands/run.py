@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pit import __version__
 from pit.cli.arguments import chosen, parameters, split, unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command
 from pit.errors import Overlapping
 from pit.model import Dag, WorkspaceConfig
+from pit.version import VERSION
 
 if TYPE_CHECKING:
     from pit.engine.planning.nothing_to_do import NothingToDo
@@ -105,7 +105,7 @@ def run(
         force=force,
         failed=unsuccessful(config, dag) if failed else None,
         learn=learn,
-        pit_version=__version__,
+        pit_version=VERSION,
     )
     try:
         finale = compose.perform(settings, request, as_json)

@@ -10,8 +10,9 @@ from pathlib import Path
 from pit.config.misplaced import misplaced
 from pit.config.project import FILE
 from pit.config.workspace import PROJECTS, Workspace
-from pit.errors import InvalidConfig, nearest
-from pit.model import Dag, Problem, Record
+from pit.errors import InvalidConfig, PitError, nearest
+from pit.model import Dag, Problem, Record, WorkspaceConfig
+from pit.state import rundir
 from pit.views.validation import files, secrets
 from pit.views.validation.remarks import notes
 
@@ -47,7 +48,7 @@ def validate_view(workspace: Workspace) -> ValidateView:
         projects=workspace.projects,
         dags=tuple(sorted(workspace.dags)),
         problems=problems,
-        warnings=(*of_files.warnings, *of_secrets.warnings),
+        warnings=(*_of_runs(config), *of_files.warnings, *of_secrets.warnings),
         notes=(
             *(note for dag in workspace.dags.values() for note in notes(dag)),
             *of_files.notes,
@@ -55,6 +56,14 @@ def validate_view(workspace: Workspace) -> ValidateView:
             *_no_projects(config.root),
         ),
     )
+
+
+def _of_runs(config: WorkspaceConfig) -> Iterator[Problem]:
+    """A folder of runs that cannot be used; a warning, as nothing runs where CI only validates."""
+    try:
+        rundir.foresee(config.runs_dir, config.settings)
+    except PitError as error:
+        yield Problem(path=str(config.settings), sentence=str(error), hint=error.hint)
 
 
 def _of_matrices(dags: Iterable[Dag]) -> Iterator[Problem]:
