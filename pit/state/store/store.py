@@ -13,10 +13,9 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from pit.errors import PitError, StoreUnavailable
-from pit.events import Event, RunStarted
+from pit.events import Fact, RunStarted
 from pit.model import RunState, TaskRecord
 from pit.state.store.database import Database, open_for_reading, open_for_writing
-from pit.state.store.recording import is_recorded
 from pit.state.store.reserve import Reserve
 from pit.state.store.tables import (
     audit,
@@ -36,9 +35,11 @@ from pit.state.store.tables.history import (
     DagSummary,
     LastSuccess,
     OutputRow,
+    ProgressRow,
     RunRow,
     TaskRow,
     TriedRow,
+    WarningRow,
 )
 from pit.state.store.tables.intents import Intent
 from pit.state.store.tables.makings import Making
@@ -48,7 +49,7 @@ from pit.state.store.writer import Writer
 
 
 class Store(AbstractContextManager["Store"]):
-    """An open metadata database; a sink of events where it was opened for writing.
+    """An open metadata database; it takes facts where it was opened for writing.
 
     Any thread may call anything. Reads see what is durable, so not what was emitted since the
     last `barrier`.
@@ -87,19 +88,19 @@ class Store(AbstractContextManager["Store"]):
         """Whether there is a database at all; one that is not there yet reads as an empty one."""
         return self._database.exists
 
-    # ------------------------------------------------------------------------------- as a sink
+    # ----------------------------------------------------------------------------- taking facts
 
-    def emit(self, event: Event) -> None:
-        """Takes an event, durable at the latest 50 ms later; a RunStarted is durable on return,
-        or an error is raised and nothing of it is kept.
+    def emit(self, fact: Fact) -> None:
+        """Takes a fact, durable at the latest 50 ms later, and of progress the last a second
+        later; a RunStarted is durable on return, or an error is raised and nothing of it is kept.
 
         May raise what an earlier commit in the background ran into (DiskFull, StoreUnavailable);
-        the event is queued even so.
+        the fact is queued even so.
         """
-        if isinstance(event, RunStarted):
-            self._sink().add_now(event)
-        elif is_recorded(event):
-            self._sink().add(event)
+        if isinstance(fact, RunStarted):
+            self._sink().add_now(fact)
+        else:
+            self._sink().add(fact)
 
     def barrier(self) -> None:
         """Returns when everything emitted before is durable.
@@ -127,6 +128,10 @@ class Store(AbstractContextManager["Store"]):
         self.close()
 
     # ---------------------------------------------------------------------------------- reading
+
+    def one_state(self) -> AbstractContextManager[None]:
+        """Reads inside see one state of the history, whatever is written meanwhile."""
+        return self._database.snapshot()
 
     def runs(
         self,
@@ -161,6 +166,14 @@ class Store(AbstractContextManager["Store"]):
     def attempts(self, run_id: str, task: str | None = None) -> tuple[AttemptRow, ...]:
         """The attempts of a run, or of one task, in the order in which they started."""
         return history.attempts(self._database, run_id, task)
+
+    def progress(self, run_id: str) -> tuple[ProgressRow, ...]:
+        """How far the tasks of a run said that they were, of those that did."""
+        return history.progress(self._database, run_id)
+
+    def warnings(self, run_id: str) -> tuple[WarningRow, ...]:
+        """What a run has warned of, in that order."""
+        return history.warnings(self._database, run_id)
 
     def environments(self, run_id: str) -> dict[str, str]:
         """The digests that a run was executed with, by kind."""

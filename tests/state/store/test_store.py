@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pit.errors import BadArgument, StoreUnavailable, UnknownRun
-from pit.events import AttemptStarted, EnvironmentHashed, TaskEnded, Warned
+from pit.events import AttemptStarted, EnvironmentHashed, TaskEnded
 from pit.model import Output, Reason, RunState, TaskState
 from pit.state.store.store import Store
 from tests.state.story import EPOCH, attempted, ended, run_id, started, task_ended, whole
@@ -138,13 +138,6 @@ def test_digests_of_a_run_are_kept_by_kind(store: Store) -> None:
         store.emit(EnvironmentHashed(run=one, at=EPOCH, dag="sales", kind=kind, digest=digest))
     store.barrier()
     assert store.environments(one) == {"pit_toml": "bb", "uv_lock": "cc"}
-
-
-def test_events_that_are_for_people_write_nothing(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "pit.db")
-    store.emit(Warned(run="x", at=EPOCH, message="big snapshot"))
-    assert not [t for t in threading.enumerate() if t.name == "store"]
-    store.close()
 
 
 def test_events_become_durable_without_a_barrier(store: Store, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from pit.events import Event
+from pit.events import Fact
 from pit.state.store.database import Database
 from pit.state.store.tables import makings
 from pit.state.store.tables.records import unbroken
@@ -27,7 +27,7 @@ _OUTRUN = """
 _DELETE = "DELETE FROM intents WHERE run = (SELECT seq FROM runs WHERE id = ?) AND task = ?"
 
 
-class Intent(Event, tag="intent"):
+class Intent(Fact, tag="intent"):
     """The places that a task's products are about to take, each with the digest of its content.
 
     `project` is the folder that they are relative to, `targets` are what was declared, `params` is
