@@ -61,7 +61,7 @@ def _failed(
 ) -> Iterator[Told]:
     runs = _states(config, store, failing)
     for place, each in enumerate(failing):
-        row = _resolved(_attempted(each, place), runs.get(each.run, RunState.INTERRUPTED))
+        row = resolved(_attempted(each, place), runs.get(each.run, RunState.INTERRUPTED))
         if row.state is not TaskState.RUNNING:
             yield Told(row=row, run=each.run)
 
@@ -102,7 +102,7 @@ def of_tasks(config: WorkspaceConfig, store: Store, summary: DagSummary) -> list
     if idle is not None and not (idle.whole and idle.reason == Reason.CURRENT):
         idle = None
     found = []
-    for row in (_resolved(row, state) for row in rows):
+    for row in (resolved(row, state) for row in rows):
         standing = standings.get(row.task)
         if standing is None or row.state in (TaskState.PENDING, TaskState.RUNNING):
             found.append(Told(row=row, run="" if row.reason == Reason.SINGLE_TASK else worked.id))
@@ -125,7 +125,7 @@ def _stands(
     It is called current if the last run has looked at it; whether it still is nobody knows.
     """
     own = _attempted(standing, row.position)
-    own = _resolved(own, runs.get(standing.run, RunState.INTERRUPTED))
+    own = resolved(own, runs.get(standing.run, RunState.INTERRUPTED))
     done = max(standing.done_seq, idle.seq if idle is not None else 0)
     is_latest = own.state is not TaskState.SUCCESS or done == last.seq
     if done > standing.seq and done >= standing.left_seq and is_latest:
@@ -181,7 +181,7 @@ def _current(row: TaskRow, records: Mapping[str, TaskRecord]) -> TaskRow:
     return replace(row, why=f"current since run {row.made_by}" if row.made_by else "")
 
 
-def _resolved(row: TaskRow, run: RunState) -> TaskRow:
+def resolved(row: TaskRow, run: RunState) -> TaskRow:
     """A task as its run has it, by whether that is alive."""
     state, reason = past.task_state(run, row)
     return row if state is row.state else replace(row, state=state, reason=reason)

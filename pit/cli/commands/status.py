@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from pit.cli import dag_standing, past
-from pit.cli.complete import complete_dag
+from pit.cli.complete import complete_dag, complete_run
 from pit.cli.dag_standing import DagStanding, Told
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import (
@@ -29,16 +30,24 @@ from pit.cli.terminal.console import (
     until,
 )
 from pit.cli.terminal.folding import folded
+from pit.cli.terminal.progress import standing, warning
 from pit.config.keys import cron
 from pit.config.workspace import discover, no_projects
 from pit.engine.locks import owner
 from pit.engine.staleness import comparison
 from pit.engine.staleness.outdated import announcement
-from pit.errors import UnknownRun
+from pit.errors import BadArgument, UnknownRun
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import AttemptRow, DagSummary
+from pit.state.store.tables.history import (
+    AttemptRow,
+    DagSummary,
+    ProgressRow,
+    RunRow,
+    WarningRow,
+)
+from pit.views.run import RunView
 
 _WIDE = 110
 _SPARKS_NARROW = 10
@@ -87,7 +96,8 @@ class TaskView(Record):
 
     `why` is why it ran, or since when it is current; then `made_by` is the run whose products it
     hands on, and `saved` are the seconds that this saved. `values` are the small facts that it set,
-    or hands on. `run` is the one of which this is told, empty if there is none.
+    or hands on. `run` is the one of which this is told, empty if there is none. `progress` is what
+    its last attempt said of itself, `retry_at` when the next attempt is due.
     """
 
     task: str
@@ -105,19 +115,28 @@ class TaskView(Record):
     made_by: str
     saved: float
     values: dict[str, Any]
+    progress: ProgressRow | None = None
+    retry_at: float | None = None
 
 
 class DagStatusView(Record):
-    """The shape of `pit status DAG --json`."""
+    """The shape of `pit status DAG --json`; `warnings` are those of the run `dag.last`."""
 
     dag: DagView
     tasks: tuple[TaskView, ...]
+    warnings: tuple[WarningRow, ...] = ()
 
 
 @command("status", short_help="Show how each DAG stands, or one with its tasks.")
 @click.argument("dag", required=False, shell_complete=complete_dag)
+@click.option(
+    "--run-id",
+    metavar="ID",
+    shell_complete=complete_run,
+    help="Show this run, by its id or the beginning of it.",
+)
 @json_option
-def status(settings: Settings, dag: str | None, as_json: bool) -> None:
+def status(settings: Settings, dag: str | None, run_id: str | None, as_json: bool) -> None:
     """Show how each DAG stands, or one with its tasks.
 
     A task is shown by its own last attempt. The success rate and the bars of durations are those of
@@ -126,9 +145,12 @@ def status(settings: Settings, dag: str | None, as_json: bool) -> None:
     config = settings.config()
     with Store.open_readonly(config.metadata_db) as store:
         if dag is None:
+            if run_id is not None:
+                raise BadArgument("--run-id needs a DAG: pit status DAG --run-id ID")
             _all(settings, config, store, as_json)
         else:
-            _one(settings, config, store, dag, as_json)
+            run = None if run_id is None else past.run_of(settings, config, store, dag, run_id)
+            _one(settings, config, store, dag, run, as_json)
 
 
 # ---------------------------------------------------------------- every DAG
@@ -260,8 +282,8 @@ def _remarks(
 ) -> Iterator[str]:
     """What needs attention, each with the command that tells more."""
     bad = [each for view in views if (each := standings.get(view.dag)) and _is_bad(each)]
-    for standing in bad[:_REMARKS]:
-        yield from _failures(settings, config, standing)
+    for each in bad[:_REMARKS]:
+        yield from _failures(settings, config, each)
     if len(bad) > _REMARKS:
         yield f"… and {len(bad) - _REMARKS} more; see: {settings.again('runs --state failed')}"
     stubs = [view.dag for view in views if view.last and view.last.stub]
@@ -301,8 +323,14 @@ def _failures(settings: Settings, config: WorkspaceConfig, standing: DagStanding
 
 
 def _one(
-    settings: Settings, config: WorkspaceConfig, store: Store, name: str, as_json: bool
+    settings: Settings,
+    config: WorkspaceConfig,
+    store: Store,
+    name: str,
+    run: RunRow | None,
+    as_json: bool,
 ) -> None:
+    """A DAG with its tasks, as they stand or as a run has left them."""
     summaries, others = _summaries(config, store, {name})
     dag, problem = past.declared(settings, config, name)
     if dag is None and name not in summaries:
@@ -310,11 +338,15 @@ def _one(
     summary = summaries.get(name)
     standing = _standings(config, store, summaries).get(name)
     view = _dag_view(config, name, dag, summary, standing)
-    tasks = _task_views(config, store, summary)
+    tasks = _task_views(config, store, summary) if run is None else [*_tasks_of(config, store, run)]
+    if run is not None:
+        view = replace(view, last=past.view(config, run))
+    warnings = () if view.last is None else store.warnings(view.last.run)
     if as_json:
-        settings.console.json(DagStatusView(dag=view, tasks=tuple(tasks)))
+        settings.console.json(DagStatusView(dag=view, tasks=tuple(tasks), warnings=warnings))
         return
-    _head(settings, dag, view, problem)
+    _head(settings, dag, view, problem, "last run" if run is None else "run")
+    _warnings(settings, warnings)
     if name in others:
         error = owner.shared(config, name, others[name])
         settings.console.warning(str(error), error.hint)
@@ -324,11 +356,31 @@ def _one(
         settings.console.out()
         _task_table(settings, tasks, view.last.run)
         _value_table(settings, tasks)
-    if view.last is not None:
+    if view.last is not None and run is None:
         _hints(settings, config, view, tasks)
     stale = len(store.outdated(name, comparison.VERSION))
     if stale:
         settings.console.warning(*announcement(name, stale))
+
+
+def _tasks_of(config: WorkspaceConfig, store: Store, run: RunRow) -> Iterator[TaskView]:
+    """The tasks of a run as it left them, whatever has come since."""
+    found, state = RunView.of(store, run.id), past.state_of(config, run)
+    rows = found.tasks.values() or past.tasks(store, run)
+    told = [Told(row=dag_standing.resolved(row, state), run=run.id) for row in rows]
+    values = _values(store, told)
+    for each in told:
+        task = each.row.task
+        attempts, progress = found.attempts.get(task, []), found.how_far(task)
+        yield _task_view(each, attempts, values.get(task, {}), progress)
+
+
+def _warnings(settings: Settings, warnings: Sequence[WarningRow]) -> None:
+    """What a run has warned of, as its own terminal has shown it."""
+    for each in warnings[:_REMARKS]:
+        settings.console.prose(f"  {'warning':<9} {warning(each)}", " " * 12)
+    if len(warnings) > _REMARKS:
+        settings.console.out(f"  {'':<9} … and {len(warnings) - _REMARKS} more (--json has them)")
 
 
 def _task_views(
@@ -337,9 +389,18 @@ def _task_views(
     if summary is None:
         return []
     told = dag_standing.of_tasks(config, store, summary)
-    attempts, values = _attempts(store, told), _values(store, told)
+    attempts, values, progress = (
+        _attempts(store, told),
+        _values(store, told),
+        _progress(store, told),
+    )
     return [
-        _task_view(each, attempts.get(each.row.task, []), values.get(each.row.task, {}))
+        _task_view(
+            each,
+            attempts.get(each.row.task, []),
+            values.get(each.row.task, {}),
+            progress.get(each.row.task),
+        )
         for each in told
     ]
 
@@ -376,7 +437,23 @@ def _values(store: Store, told: Iterable[Told]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _task_view(told: Told, attempts: list[AttemptRow], values: dict[str, Any]) -> TaskView:
+def _progress(store: Store, told: Iterable[Told]) -> dict[str, ProgressRow]:
+    """How far the last attempts of tasks said that they were."""
+    last = {(each.run, each.row.task, each.row.attempts) for each in told if each.row.attempts}
+    return {
+        row.task: row
+        for run in {run for run, _, _ in last}
+        for row in store.progress(run)
+        if (run, row.task, row.attempt) in last
+    }
+
+
+def _task_view(
+    told: Told,
+    attempts: list[AttemptRow],
+    values: dict[str, Any],
+    progress: ProgressRow | None,
+) -> TaskView:
     row = told.row
     cpu = [attempt.cpu_seconds for attempt in attempts if attempt.cpu_seconds is not None]
     peaks = [attempt.peak_memory for attempt in attempts if attempt.peak_memory is not None]
@@ -396,10 +473,12 @@ def _task_view(told: Told, attempts: list[AttemptRow], values: dict[str, Any]) -
         made_by=row.made_by,
         saved=row.saved,
         values=values,
+        progress=progress,
+        retry_at=attempts[-1].retry_at if attempts and row.state is TaskState.RUNNING else None,
     )
 
 
-def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> None:
+def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str, label: str) -> None:
     console, now = settings.console, time.time()
     title = console.paint(view.dag, "bold")
     console.out(f"{title}  {dag.description}" if dag and dag.description else title)
@@ -412,9 +491,9 @@ def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> N
             "tags": ", ".join(dag.tags),
             "schedule": _schedule(dag, view.next_fire, now),
         }
-        for label, text in about.items():
+        for key, text in about.items():
             if text:
-                console.out(f"  {label:<9} {text}")
+                console.out(f"  {key:<9} {text}")
     if view.success_rate is not None:
         rate = f"{view.success_rate:.0%} of the last {count(len(view.recent), 'whole run')}"
         console.out(f"  {'success':<9} {rate}   {console.sparkline(view.recent)}")
@@ -422,7 +501,7 @@ def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> N
         if view.state is not view.last.state:
             state = _state(view, view.last)
             console.out(f"  {'state':<9} {console.paint(state.text, state.style)}")
-        _last_run(settings, view.last, now)
+        _run_lines(settings, view.last, label, now)
 
 
 def _relative(settings: Settings, dag: Dag) -> str:
@@ -438,13 +517,13 @@ def _schedule(dag: Dag, next_fire: float | None, now: float) -> str:
     return f"{' and '.join(dag.schedules)}{zone}{fire}"
 
 
-def _last_run(settings: Settings, run: past.RunView, now: float) -> None:
+def _run_lines(settings: Settings, run: past.RunView, label: str, now: float) -> None:
     out, paint = settings.console.out, settings.console.paint
     cell = past.shown_state(run)
     seconds = _took(run, now)
     since = f"{moment(run.started_at)} ({ago(run.started_at, now)})"
     preposition = "for" if run.state is RunState.RUNNING and not run.ending else "after"
-    out(f"  {'last run':<9} {run.run}")
+    out(f"  {label:<9} {run.run}")
     out(f"  {'':<9} {paint(cell.text, cell.style)} {preposition} {seconds or '?'}, started {since}")
     if run.selection:
         out(f"  {'':<9} only {run.selection}")
@@ -524,10 +603,19 @@ def _row(name: str, tasks: Sequence[TaskView], now: float, always: str, last: st
         Cell(str(tries) if tries > 1 else ""),
         Cell(ago(first.started_at, now) if first.started_at and first.run != last else "", "dim"),
         Cell(
-            first.why or (always if first.attempts else ""),
+            first.why or _doing(first, now) or (always if first.attempts else ""),
             "dim" if first.state is TaskState.SKIPPED or not first.why else "",
         ),
     ]
+
+
+def _doing(task: TaskView, now: float) -> str:
+    """How far a task is that runs, or when it is tried again."""
+    if task.state is not TaskState.RUNNING:
+        return ""
+    if task.retry_at is not None:
+        return f"to try again in {duration(max(task.retry_at - now, 0.0))}"
+    return standing(task.progress) if task.progress is not None else ""
 
 
 def _telling(

@@ -46,7 +46,7 @@ from pit.events import (
 from pit.model import Reason, TaskState
 
 if TYPE_CHECKING:
-    from pit.state.store.tables.history import AttemptRow, ProgressRow, TaskRow
+    from pit.state.store.tables.history import AttemptRow, ProgressRow, TaskRow, WarningRow
     from pit.views.run import RunView
 
 _FRAME_SECONDS = 0.1
@@ -235,10 +235,10 @@ def sentence(event: Event, room: int = 0) -> str:
     return ""
 
 
-def warning(event: Warned) -> str:
+def warning(told: Warned | WarningRow) -> str:
     """A warning in one line: what is so, and what to do about it."""
-    hint = event.hint[:1].lower() + event.hint[1:]
-    return printable("; ".join(filter(None, (event.message, hint))))
+    hint = told.hint[:1].lower() + told.hint[1:]
+    return printable("; ".join(filter(None, (told.message, hint))))
 
 
 def standing(told: Progressed | ProgressRow) -> str:

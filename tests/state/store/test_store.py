@@ -1,4 +1,4 @@
-"""The store as a sink and as a memory: what events write and what can be read back."""
+"""The store as a memory: what facts write and what can be read back."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from pit.errors import BadArgument, StoreUnavailable, UnknownRun
-from pit.events import AttemptStarted, EnvironmentHashed, TaskEnded
+from pit.events import (
+    AttemptStarted,
+    EnvironmentHashed,
+    Progressed,
+    TaskEnded,
+    Waits,
+    Warned,
+)
 from pit.model import Output, Reason, RunState, TaskState
 from pit.state.store.store import Store
 from tests.state.story import EPOCH, attempted, ended, run_id, started, task_ended, whole
@@ -285,3 +292,85 @@ def test_the_layout_is_what_a_person_with_sqlite3_expects(store: Store) -> None:
         ).fetchall()
     connection.close()
     assert rows == [("sales", "extract", "success"), ("sales", "load", "success")]
+
+
+def commits(path: Path) -> Callable[[], int]:
+    """How often a database has been written to since."""
+    connection = sqlite3.connect(path)
+
+    def version() -> int:
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+    return version
+
+
+def test_progress_is_written_once_a_second_and_the_last_of_it_before_the_attempt_ends(
+    store: Store, tmp_path: Path
+) -> None:
+    one, seen = run_id(1), 0
+    store.emit(started(one))
+    store.emit(AttemptStarted(run=one, at=EPOCH, task="load", attempt=1, attempts=1))
+    store.barrier()
+    version = commits(tmp_path / "pit_metadata.db")
+    last, until = version(), time.monotonic() + 2.5
+    done = 0
+    while time.monotonic() < until:
+        done += 1
+        store.emit(progressed(one, done))
+        time.sleep(0.01)
+        seen, last = seen + (version() != last), version()
+    assert 1 <= seen <= 3
+    (kept,) = store.progress(one)
+    assert 0 < kept.done < done
+    store.emit(task_ended(one, "load"))
+    store.barrier()
+    assert [row.done for row in store.progress(one)] == [done]
+
+
+def test_progress_alone_becomes_durable_and_delays_nothing_else(store: Store) -> None:
+    one = run_id(1)
+    store.emit(started(one))
+    store.emit(progressed(one, 1))
+    deadline = time.monotonic() + 60
+    while not store.progress(one) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [row.done for row in store.progress(one)] == [1]
+    store.emit(progressed(one, 2))
+    began = time.monotonic()
+    store.emit(task_ended(one, "load"))
+    while store.tasks(one)[1].state is TaskState.PENDING and time.monotonic() < began + 60:
+        time.sleep(0.005)
+    assert time.monotonic() - began < 0.8
+
+
+def progressed(run: str, done: float) -> Progressed:
+    """The task `load` says how far it is."""
+    return Progressed(run=run, at=EPOCH, task="load", attempt=1, done=done, message=f"row {done}")
+
+
+def test_what_a_run_warned_of_goes_with_it(store: Store) -> None:
+    one = run_id(1)
+    store.emit(started(one))
+    for message in ("big", "late"):
+        store.emit(Warned(run=one, at=EPOCH, message=message, hint="look", task="load"))
+        store.barrier()
+    store.emit(progressed(one, 1))
+    store.emit(ended(one))
+    store.barrier()
+    assert [(row.message, row.hint, row.task) for row in store.warnings(one)] == [
+        ("big", "look", "load"),
+        ("late", "look", "load"),
+    ]
+    assert store.forget([one]) == 1
+    for table in ("warnings", "progress"):
+        assert store._database.query(f"SELECT * FROM {table}") == []
+
+
+def test_a_run_that_died_waits_for_nothing(store: Store) -> None:
+    one = run_id(1)
+    store.emit(started(one))
+    store.emit(Waits(run=one, at=EPOCH, task="load", why="run 2 is doing it"))
+    store.barrier()
+    assert store.tasks(one)[1].waits_since == EPOCH
+    assert store.interrupt(one, EPOCH + 9)
+    assert store.tasks(one)[1].waits_since is None
