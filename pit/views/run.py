@@ -6,7 +6,7 @@ watches a run from another process sees what its own terminal shows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -87,12 +87,12 @@ class RunView(msgspec.Struct, kw_only=True):
         found, last = self.progress.get(task), self.attempt(task)
         return found if found and last and found.attempt == last.attempt else None
 
-    def active(self) -> Active:
-        """What goes on at this moment."""
+    def active(self, among: Iterable[str] | None = None) -> Active:
+        """What goes on at this moment; `among` are the only tasks that can be meant, if known."""
         running: list[AttemptRow] = []
         waiting: list[Wait] = []
         retrying: list[AttemptRow] = []
-        for row in self.tasks.values():
+        for row in map(self.tasks.__getitem__, list(self.tasks if among is None else among)):
             if row.waits_since is not None:
                 why = row.why.removeprefix(WAITING)
                 waiting.append(Wait(row.task, row.waits_since, why))

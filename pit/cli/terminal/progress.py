@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -435,16 +435,23 @@ Pieces = list[tuple[str, str]]
 
 
 class Picture:
-    """A run as the live block shows it: no terminal, no clock of its own, and of the run only what
-    is said in passing."""
+    """A run as the live block shows it: no terminal, no clock of its own.
+
+    What it knows besides the run spares it to look at thousands of tasks ten times a second.
+    """
 
     def __init__(self, run: RunView) -> None:
         self._run = run
+        self._open: dict[str, None] = {}
+        self._failed: deque[TaskRow] = deque(maxlen=_LIVE_FAILURES)
+        self._last: TaskRow | None = None
+        self._counts: Counter[TaskState] = Counter()
+        self._left_out = 0
         self._step = ""
         self._word = "running"
 
     def take(self, event: Event) -> None:
-        """Note what stands in the block until something else happens."""
+        """Note what the run has taken in just now."""
         match event:
             case SetupStep():
                 self._step = f"{event.step}: {printable(event.message)}"
@@ -452,11 +459,24 @@ class Picture:
                     self._word = event.step
             case Waits() | AttemptStarted():
                 self._step = ""
+                self._open[event.task] = None
+            case TaskEnded():
+                self._open.pop(event.task, None)
+                self._end(self._run.tasks[event.task])
+
+    def _end(self, task: TaskRow) -> None:
+        if task.reason == Reason.SINGLE_TASK:
+            self._left_out += 1
+            return
+        self._counts[task.state] += 1
+        if task.state is TaskState.FAILED:
+            self._failed.append(task)
+        elif task.attempts:
+            self._last = task
 
     def lines(self, now: float, rows: int) -> list[Pieces]:
         """The block at a time: failures, what finished last, what waits and runs, the counts."""
-        chosen = [t for t in self._run.tasks.values() if t.reason != Reason.SINGLE_TASK]
-        ended = [task for task in chosen if task.ended_at is not None]
+        ended = [*self._failed, *([self._last] if self._last else [])]
         block = [
             _line(
                 task.state,
@@ -465,7 +485,7 @@ class Picture:
                 task.task,
                 reasoned(task.reason, task.error, task.why),
             )
-            for task in _notable(ended)
+            for task in ended
         ]
         active = self._active(now)
         block += active[:rows]
@@ -473,11 +493,11 @@ class Picture:
             block.append([(f"  … and {len(active) - rows} more", "dim")])
         if self._step:
             block.append([(f"  {self._step}", "dim")])
-        block.append([(f"  {self._tally(now, ended, len(chosen))}", "bold")])
+        block.append([(f"  {self._tally(now)}", "bold")])
         return block
 
     def _active(self, now: float) -> list[Pieces]:
-        running, waiting, retrying = self._run.active()
+        running, waiting, retrying = self._run.active(self._open)
         lines = [
             _line(self._word, "cyan", _elapsed(now - each.started_at), each.task, self._note(each))
             for each in running
@@ -495,27 +515,16 @@ class Picture:
         which = _which(attempt.attempt, attempt.allowed).strip()
         return "  ".join(filter(None, (which, standing(progress) if progress else "")))
 
-    def _tally(self, now: float, ended: Sequence[TaskRow], total: int) -> str:
-        parts = [f"{len(ended):,} of {total:,} done"]
-        for state, number in Counter(task.state for task in ended).items():
+    def _tally(self, now: float) -> str:
+        total = len(self._run.tasks) - self._left_out
+        parts = [f"{self._counts.total():,} of {total:,} done"]
+        for state, number in self._counts.items():
             if state is not TaskState.SUCCESS:
                 parts.append(f"{number:,} {state}")
         run = self._run.run
         if run is None:
             return ", ".join(parts)
         return f"{run.dag}  run {run.id}: {', '.join((*parts, _elapsed(now - run.started_at)))}"
-
-
-def _notable(ended: Sequence[TaskRow]) -> list[TaskRow]:
-    """Of the tasks that have ended the last that failed, and the last other one that ran."""
-    failed = [task for task in ended if task.state is TaskState.FAILED]
-    others = [task for task in ended if task.attempts and task.state is not TaskState.FAILED]
-    last = sorted(failed, key=_when)[-_LIVE_FAILURES:]
-    return [*last, max(others, key=_when)] if others else last
-
-
-def _when(task: TaskRow) -> float:
-    return task.ended_at or 0.0
 
 
 def _line(word: str, style: str, time: str, task: str, text: str = "") -> Pieces:
