@@ -24,9 +24,10 @@ from pit.events import (
     Warned,
 )
 from pit.model import Reason, RunState, TaskState
-from pit.state.store.recording import WAITING, attempt_state, retry_at, text
+from pit.state.store.recording import WAITING, attempt_state, retry_at
 from pit.state.store.store import Store
-from pit.state.store.tables.history import AttemptRow, ProgressRow, RunRow, TaskRow, WarningRow
+from pit.state.store.tables.runs import AttemptRow, ProgressRow, RunRow, TaskRow, WarningRow
+from pit.state.store.text import bounded
 
 
 class Wait(NamedTuple):
@@ -63,16 +64,16 @@ class RunView(msgspec.Struct, kw_only=True):
     def of(cls, store: Store, run_id: str) -> RunView:
         """The run of this id, by its rows; UnknownRun if there is none."""
         with store.one_state():
-            run = store.run(run_id)
+            run = store.runs.find(run_id)
             attempts: dict[str, list[AttemptRow]] = {}
-            for each in sorted(store.attempts(run.id), key=lambda row: row.attempt):
+            for each in sorted(store.runs.attempts(run.id), key=lambda row: row.attempt):
                 attempts.setdefault(each.task, []).append(each)
             return cls(
                 run=replace(run, seq=0),
-                tasks={each.task: each for each in store.tasks(run.id)},
+                tasks={each.task: each for each in store.runs.tasks(run.id)},
                 attempts=attempts,
-                progress={each.task: each for each in store.progress(run.id)},
-                warnings=list(store.warnings(run.id)),
+                progress={each.task: each for each in store.runs.progress(run.id)},
+                warnings=list(store.runs.warnings(run.id)),
             )
 
     # ------------------------------------------------------------------ questions
@@ -132,7 +133,7 @@ class RunView(msgspec.Struct, kw_only=True):
     def _waits(self, event: Waits) -> None:
         row = self.tasks[event.task]
         since = event.at if row.waits_since is None else row.waits_since
-        self.tasks[event.task] = replace(row, why=text(WAITING + event.why), waits_since=since)
+        self.tasks[event.task] = replace(row, why=bounded(WAITING + event.why), waits_since=since)
 
     def _attempt_started(self, event: AttemptStarted) -> None:
         row = self.tasks[event.task]
@@ -155,7 +156,7 @@ class RunView(msgspec.Struct, kw_only=True):
             attempts[-1],
             state=attempt_state(outcome.reason),
             reason=outcome.reason,
-            error=text(outcome.error),
+            error=bounded(outcome.error),
             started_at=outcome.started_at,
             ended_at=outcome.ended_at,
             seconds=outcome.seconds,
@@ -173,7 +174,7 @@ class RunView(msgspec.Struct, kw_only=True):
             at=event.at,
             done=event.done,
             total=event.total,
-            message=text(event.message),
+            message=bounded(event.message),
         )
 
     def _task_ended(self, event: TaskEnded) -> None:
@@ -183,12 +184,12 @@ class RunView(msgspec.Struct, kw_only=True):
             position=row.position,
             state=event.state,
             reason=event.reason,
-            error=text(event.error),
+            error=bounded(event.error),
             attempts=event.attempts,
             started_at=row.started_at if event.started_at is None else event.started_at,
             ended_at=event.at,
             seconds=event.seconds,
-            why=text(event.why),
+            why=bounded(event.why),
             made_by=event.made_by,
             saved=event.saved,
         )
@@ -200,7 +201,7 @@ class RunView(msgspec.Struct, kw_only=True):
             self.run,
             state=event.state,
             reason=event.reason,
-            error=text(event.error),
+            error=bounded(event.error),
             ended_at=event.at,
             seconds=event.seconds,
             stub=event.stub,
@@ -224,13 +225,13 @@ def _begun(event: RunStarted) -> RunRow:
         started_at=event.at,
         ended_at=None,
         seconds=None,
-        run_dir=text(event.run_dir),
-        project=text(event.project),
-        selection=None if event.selection is None else text(event.selection),
-        trigger=text(event.trigger),
+        run_dir=bounded(event.run_dir),
+        project=bounded(event.project),
+        selection=None if event.selection is None else bounded(event.selection),
+        trigger=bounded(event.trigger),
         parent=event.parent,
         retry_of=event.retry_of,
-        params={text(name): text(value) for name, value in event.params.items()},
+        params={bounded(name): bounded(value) for name, value in event.params.items()},
         stub=False,
         concurrency=event.concurrency,
         pid=event.pid,
@@ -245,7 +246,7 @@ def _begun(event: RunStarted) -> RunRow:
 def _pending(event: RunStarted) -> Iterator[TaskRow]:
     for position, task in enumerate(event.tasks):
         yield TaskRow(
-            task=text(task),
+            task=bounded(task),
             position=position,
             state=TaskState.PENDING,
             reason=None,
@@ -277,7 +278,7 @@ def _attempt(event: AttemptStarted) -> AttemptRow:
 
 def _warning(event: Warned) -> WarningRow:
     return WarningRow(
-        at=event.at, task=event.task, message=text(event.message), hint=text(event.hint)
+        at=event.at, task=event.task, message=bounded(event.message), hint=bounded(event.hint)
     )
 
 

@@ -19,6 +19,7 @@ from pit.engine.staleness.provenance import Provenance
 from pit.errors import BadArgument, Overlapping
 from pit.model import Record, TaskRecord
 from pit.project.digest import Digests
+from pit.state.cache.digests import DigestCache
 from pit.state.rundir import prepare
 from pit.state.store.store import Store
 from pit.work.sql import baselines
@@ -103,7 +104,7 @@ def accept(
 def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[AcceptedView]:
     """Of several tasks, those that always run are passed over; one alone is refused."""
     seen = look(settings, found, store)
-    successes = store.last_successes(found.dag.name)
+    successes = store.runs.last_successes(found.dag.name)
     done = []
     with seen.asking():
         stale = {each.task for each in seen.decisions() if not each.current}
@@ -172,7 +173,7 @@ def _known(found: Aim, store: Store, all_params: bool) -> dict[str, list[str]]:
     wanted = {task.name: ground.key(task) for task in found.tasks()}
     declared = {task.name for task in found.dag.tasks}
     keys: dict[str, list[str]] = {}
-    for record in store.records(found.dag.name):
+    for record in store.records.of_dag(found.dag.name):
         own = record.task in wanted and (all_params or record.params == wanted[record.task])
         left_over = not found.selection and all_params and record.task not in declared
         if own or left_over:
@@ -234,7 +235,7 @@ def _planned(found: Aim, ground: Ground, unrecorded: bool) -> dict[str, Made]:
     """What would go of each task, as far as the store knows who made it."""
     with Store.open_readonly(found.config.metadata_db) as store:
         known = Provenance(found.dag, found.config.runs_dir, store)
-        digests = Digests(store.digests(str(found.dag.project)))
+        digests = Digests(DigestCache(store.database).load(str(found.dag.project)))
         tasks = found.tasks()
         return {t.name: vouch.made(ground, t, known, digests, unrecorded) for t in tasks}
 
@@ -262,7 +263,7 @@ def _clean(
     """Cleans task by task; how many records went, and what could not be done."""
     gone, busy = 0, []
     records: dict[str, list[TaskRecord]] = {}
-    for record in store.records(found.dag.name):
+    for record in store.records.of_dag(found.dag.name):
         records.setdefault(record.task, []).append(record)
     for task in found.tasks():
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from pit import __version__
 from pit.cli.arguments import chosen, parameters, split, unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command
@@ -90,7 +91,6 @@ def run(
     if not (force or failed or learn) and _idle(settings, config, typed, declared, as_json):
         return None
     from pit.cli import compose
-    from pit.cli.main import version
     from pit.engine.run.request import Request
 
     dag, only = declared(), split(target)[1]
@@ -105,7 +105,7 @@ def run(
         force=force,
         failed=unsuccessful(config, dag) if failed else None,
         learn=learn,
-        pit_version=version(),
+        pit_version=__version__,
     )
     try:
         finale = compose.perform(settings, request, as_json)
@@ -145,12 +145,12 @@ def _idle(
         return False
     with Store.open(config.metadata_db) as store:
         owner.require(config, name, store)
-        if store.open_runs():
+        if store.runs.running():
             return False  # alive or interrupted: the long way says which
         path = stamp.place(config, name, selection or "", given)
         found, fresh = stamp.read(path), None
         if found is None or not stamp.holds(
-            found, stamp.facts(comparison.VERSION), store.mark(name)
+            found, stamp.facts(comparison.VERSION), store.records.mark(name)
         ):
             fresh = _look(config, typed, declared, store)
             if fresh is None:
@@ -198,7 +198,9 @@ def _complete_at(fresh: NothingToDo | None, store: Any) -> float | None:
     from pit.engine.staleness import completion
 
     name = fresh.dag.name
-    return completion.complete_at(fresh.dag, store.standings(name), store.last_complete(name))
+    return completion.complete_at(
+        fresh.dag, store.dags.standings(name), store.runs.last_complete(name)
+    )
 
 
 def _look(
@@ -206,7 +208,7 @@ def _look(
 ) -> NothingToDo | None:
     """What a proper look finds, where the last run promises that everything is current."""
     name, selection = split(typed.target)
-    last = store.last_run(name)
+    last = store.runs.last_run(name)
     if last is None or last.state != "success" or last.stub:
         return None
     from pit.engine.planning import nothing_to_do

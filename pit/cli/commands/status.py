@@ -40,13 +40,8 @@ from pit.errors import BadArgument, UnknownRun
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import (
-    AttemptRow,
-    DagSummary,
-    ProgressRow,
-    RunRow,
-    WarningRow,
-)
+from pit.state.store.tables.dags import DagSummary
+from pit.state.store.tables.runs import AttemptRow, ProgressRow, RunRow, WarningRow
 from pit.views.run import RunView
 
 _WIDE = 110
@@ -184,7 +179,7 @@ def _summaries(
     config: WorkspaceConfig, store: Store, ours: Collection[str]
 ) -> tuple[dict[str, DagSummary], dict[str, str]]:
     """What the store knows of DAGs, by name; the other workspaces to which DAGs of ours belong."""
-    found = {each.dag: each for each in store.summaries()}
+    found = {each.dag: each for each in store.dags.summaries()}
     others = {name: owner.foreign(config, name, store) for name in found if name in ours}
     others = {name: other for name, other in others.items() if other}
     return {name: each for name, each in found.items() if name not in others}, others
@@ -341,7 +336,7 @@ def _one(
     tasks = _task_views(config, store, summary) if run is None else [*_tasks_of(config, store, run)]
     if run is not None:
         view = replace(view, last=past.view(config, run))
-    warnings = () if view.last is None else store.warnings(view.last.run)
+    warnings = () if view.last is None else store.runs.warnings(view.last.run)
     if as_json:
         settings.console.json(DagStatusView(dag=view, tasks=tuple(tasks), warnings=warnings))
         return
@@ -358,7 +353,7 @@ def _one(
         _value_table(settings, tasks)
     if view.last is not None and run is None:
         _hints(settings, config, view, tasks)
-    stale = len(store.outdated(name, comparison.VERSION))
+    stale = len(store.records.outdated(name, comparison.VERSION))
     if stale:
         settings.console.warning(*announcement(name, stale))
 
@@ -415,8 +410,8 @@ def _attempts(store: Store, told: Iterable[Told]) -> dict[str, list[AttemptRow]]
     for run, tasks in among.items():
         wanted = set(tasks)
         alone = len(tasks) <= _FEW  # of a run with many tasks only few may be told
-        rows = [row for t in tasks for row in store.attempts(run, t)] if alone else ()
-        for row in rows or store.attempts(run):
+        rows = [row for t in tasks for row in store.runs.attempts(run, t)] if alone else ()
+        for row in rows or store.runs.attempts(run):
             if row.task in wanted:
                 found.setdefault(row.task, []).append(row)
     return found
@@ -430,7 +425,7 @@ def _values(store: Store, told: Iterable[Told]) -> dict[str, dict[str, Any]]:
     makers = {each.row.task: each.row.made_by or each.run for each in told}
     found: dict[str, dict[str, Any]] = {}
     for maker in dict.fromkeys(filter(None, makers.values())):
-        for value in store.values(maker):
+        for value in store.values.of_run(maker):
             if makers.get(value.task) == maker:
                 of_task = found.setdefault(value.task, {})
                 of_task[value.name] = msgspec.json.decode(value.value)
@@ -443,7 +438,7 @@ def _progress(store: Store, told: Iterable[Told]) -> dict[str, ProgressRow]:
     return {
         row.task: row
         for run in {run for run, _, _ in last}
-        for row in store.progress(run)
+        for row in store.runs.progress(run)
         if (run, row.task, row.attempt) in last
     }
 

@@ -17,7 +17,7 @@ from pit.config.keys.runners import BASH, PYTHON, SQL
 from pit.config.misplaced import misplaced
 from pit.config.project import FILE
 from pit.config.workspace import PROJECTS, Workspace, no_projects
-from pit.errors import InvalidConfig, nearest
+from pit.errors import InvalidConfig, PitError, nearest
 from pit.model import Dag, Problem, Record, Task, TaskType, WorkspaceConfig
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def validate(settings: Settings, as_json: bool) -> None:
         *ahead.problems,
         *of_secrets,
     )
-    warnings = (*ahead.warnings, *warnings)
+    warnings = (*_of_runs(config), *ahead.warnings, *warnings)
     report = Report(
         valid=not problems,
         projects=workspace.projects,
@@ -87,6 +87,16 @@ def _of_secrets(config: WorkspaceConfig, workspace: Workspace) -> Found:
     from pit.cli.secrets.checks import check
 
     return check(config, workspace)
+
+
+def _of_runs(config: WorkspaceConfig) -> Iterator[Problem]:
+    """A folder of runs that cannot be used; a warning, as nothing runs where CI only validates."""
+    from pit.state import rundir
+
+    try:
+        rundir.foresee(config.runs_dir, config.settings)
+    except PitError as error:
+        yield Problem(path=str(config.settings), sentence=str(error), hint=error.hint)
 
 
 def _of_files(workspace: Workspace) -> Foreseen:

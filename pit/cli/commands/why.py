@@ -79,7 +79,7 @@ def _view(
         decisions,
         found.params,
         store,
-        lambda digest: store.text(digest) or seen.fingerprints.text(digest),
+        lambda digest: store.records.text(digest) or seen.fingerprints.text(digest),
         lambda each: _absent(found, each, store),
     )
     record = decision.record if decision.action is Action.SKIP else None

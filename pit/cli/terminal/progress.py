@@ -46,7 +46,7 @@ from pit.events import (
 from pit.model import Reason, TaskState
 
 if TYPE_CHECKING:
-    from pit.state.store.tables.history import AttemptRow, ProgressRow, TaskRow, WarningRow
+    from pit.state.store.tables.runs import AttemptRow, ProgressRow, TaskRow, WarningRow
     from pit.views.run import RunView
 
 _FRAME_SECONDS = 0.1

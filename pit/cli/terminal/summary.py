@@ -26,7 +26,7 @@ from pit.state.rundir import RunDir
 from pit.text.naming import tasks_named
 
 if TYPE_CHECKING:
-    from pit.state.store.tables.history import RunRow, TaskRow
+    from pit.state.store.tables.runs import RunRow, TaskRow
     from pit.views.run import RunView
 
 UNREACHED = "cannot connect to "

@@ -67,7 +67,7 @@ def answer(question: Question, store: Store, capture: Capture) -> NothingToDo | 
 
 def _answered(question: Question, store: Store, capture: Capture) -> NothingToDo | None:
     dag, config = question.dag, question.config
-    mark, reads = store.mark(dag.name), Reads()
+    mark, reads = store.records.mark(dag.name), Reads()
     reads.facts |= stamp.facts(comparison.VERSION)
     values = params.resolve(dag.params, question.given, date.today())
     declared = prepared(dag, values, reads)

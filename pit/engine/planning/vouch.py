@@ -31,7 +31,7 @@ from pit.project.runners import table
 if TYPE_CHECKING:
     from pit.sql.protocol import Answer
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import LastSuccess
+    from pit.state.store.tables.runs import LastSuccess
 
 
 class Ground(Record):
@@ -68,8 +68,10 @@ def accept(
     with claimed(ground.locks, ground.dag.name, task.name, key) as held:
         if not held:
             raise _busy(ground.dag.name, task.name)
-        number = store.draw()  # first of all: what is recorded from now on is newer
-        record = _as_it_stands(ground, task, look, store.record(ground.dag.name, task.name, key))
+        number = store.snapshots.draw()  # first of all: what is recorded from now on is newer
+        record = _as_it_stands(
+            ground, task, look, store.records.of_task(ground.dag.name, task.name, key)
+        )
         record = replace(record, snapshot=number)
         if success is not None and not record.run:
             record = replace(record, run=success.run, seconds=success.seconds)
@@ -77,7 +79,7 @@ def accept(
         if texts:
             store.emit(TextsKept(run=record.run, at=record.at, texts=texts))
             store.barrier()
-        store.accept(record, note)
+        store.records.accept(record, note)
     return record
 
 
@@ -155,7 +157,7 @@ def forget(ground: Ground, task: str, params: Collection[str], store: Store, not
         with claimed(ground.locks, ground.dag.name, task, key) as held:
             if not held:
                 raise _busy(ground.dag.name, task)
-            gone += store.forget_record(ground.dag.name, task, key, note)
+            gone += store.records.forget(ground.dag.name, task, key, note)
     return gone
 
 
@@ -219,13 +221,13 @@ def clean(
                 raise _busy(ground.dag.name, task.name)
         gone = 0
         for key in sorted(keys | {ground.key(task)}):
-            gone += store.forget_record(ground.dag.name, task.name, key, "pit clean")
+            gone += store.records.forget(ground.dag.name, task.name, key, "pit clean")
         for place in found.places:
             if not _why_not(ground, place):
                 remove_tree(ground.dag.project / place)
                 _remove_empty(ground.dag.project, task, place)
         for key in sorted(keys | {ground.key(task)}):
-            store.drop_making(ground.dag.name, task.name, key)
+            store.publications.forget(ground.dag.name, task.name, key)
     return gone
 
 

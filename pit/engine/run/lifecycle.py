@@ -45,7 +45,7 @@ class Lifetime:
         self.request, self.services, self.resolved = request, services, resolved
         self.clock = Clock()
         self.masks = Masks()
-        self.tell = EventLog(services.history, services.hear, self.masks.hidden)
+        self.tell = EventLog(services.store, services.hear, self.masks.hidden)
         self.mailbox: SimpleQueue[Any] = SimpleQueue()
         self.cancel = launch.Cancel()
         self.stack = ExitStack()
@@ -59,7 +59,7 @@ class Lifetime:
         """The run's place among the runs of its DAG, as `overlap` says."""
         config = self.request.config
         prepare(config.runs_dir, config.settings)
-        owner.claim(config, self.request.dag.name, self.services.history)
+        owner.claim(config, self.request.dag.name, self.services.store)
         self.dag_lock = place.lock_of(self.request.config.runs_dir, self.request.dag.name)
         try:
             self._take_place()
@@ -68,16 +68,16 @@ class Lifetime:
             self.dag_lock.release()
 
     def _take_place(self) -> None:
-        dag, history = self.resolved.dag, self.services.history
+        dag, store = self.resolved.dag, self.services.store
         shared = dag.overlap is Overlap.ALLOW
         if self.dag_lock.acquire(shared=shared):
             return
-        others = ", ".join(run.id for run in history.open_runs(dag.name))
+        others = ", ".join(run.id for run in store.runs.running(dag.name))
         busy = f'DAG "{dag.name}" is already running ({others or "just starting"})'
         if dag.overlap is Overlap.SKIP:
             raise Overlapping(busy, 'overlap = "skip" in its pit.toml; --skip-ok exits 0 instead')
         parent = os.environ.get("PIT_RUN_ID")
-        if parent and any(run.dag == dag.name for run in history.ancestry(parent)):
+        if parent and any(run.dag == dag.name for run in store.runs.ancestry(parent)):
             raise Overlapping(
                 f"{busy}, and this run was started from within it", "It would wait for itself"
             )

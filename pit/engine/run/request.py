@@ -60,7 +60,7 @@ class Request(Record):
 class Services(Record):
     """What the composition root plugs in; `hear` is called by the main thread alone."""
 
-    history: Store
+    store: Store
     hear: Callable[[Event], None] = nobody
     tap: Tap | None = None
     waiting: Callable[[str], None] = lambda message: None

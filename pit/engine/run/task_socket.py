@@ -39,7 +39,7 @@ class Asking:
             life.dir.id,
             emit=self._emit,
             mailbox=life.mailbox,
-            store=life.services.history,
+            store=life.services.store,
             tasks=[task.name for task in dag.tasks],
             above=lambda task: graph.above(dag, {task}),
             left_out=left_out,
@@ -112,14 +112,14 @@ class Asking:
 
     def _emit(self, fact: Fact) -> None:
         try:
-            self._life.services.history.emit(fact)
+            self._life.services.store.emit(fact)
         except PitError as error:
             self._life.mailbox.put(error)
             raise
 
     def _barrier(self) -> None:
         try:
-            self._life.services.history.barrier()
+            self._life.services.store.barrier()
         except PitError as error:
             self._life.mailbox.put(error)
             raise

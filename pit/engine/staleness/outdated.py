@@ -20,7 +20,7 @@ def outdated(
     dag: str, tasks: Iterable[Task], params: Mapping[str, str], store: Store
 ) -> tuple[str, ...]:
     """Those of the tasks that are stale because their records are of another version."""
-    found = set(store.outdated(dag, comparison.VERSION))
+    found = set(store.records.outdated(dag, comparison.VERSION))
     return tuple(
         task.name
         for task in (tasks if found else ())

@@ -2,10 +2,10 @@
 
 Within a batch the kinds are written one after the other, not fact by fact, which costs a fraction.
 That is sound because a run's facts come in this order for each task: the run starts, the task
-waits, attempts start, attempts end, its products are about to be published, the task ends, the run
-ends. Where an attempt could be taken for an earlier one, the batch is divided. A record dies with
-the attempt's start and is written with the task's end, so in this order too; a skipped task may
-bring the one that it has in today's form.
+waits, attempts start, attempts end, the task ends, the run ends. Where an attempt could be taken
+for an earlier one, the batch is divided. A record dies with the attempt's start and is written with
+the task's end, so in this order too; a skipped task may bring the one that it has in today's form.
+What is written with a batch (`Writer.flush`) comes after it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,8 @@ from pit.events import (
 )
 from pit.model import Reason, RunState, TaskState
 from pit.state.store import standing_table
-from pit.state.store.tables import audit, intents, records
-from pit.state.store.tables.intents import Intent
-
-LONGEST_TEXT = 20_000
+from pit.state.store.tables import audit, publications, records, values
+from pit.state.store.text import bounded
 
 _SEQ = "(SELECT seq FROM runs WHERE id = ?)"
 
@@ -91,20 +89,8 @@ WAITING = "waiting: "
 """How the reason of a task begins that waits."""
 
 
-def text(value: str) -> str:
-    """A text as the database takes it: bounded, and without halves of characters.
-
-    File names and program output that are not UTF-8 arrive with surrogates, which SQLite refuses.
-    """
-    if len(value) > LONGEST_TEXT:
-        value = f"{value[: LONGEST_TEXT // 2]} … {value[-LONGEST_TEXT // 2 :]}"
-    if value.isascii():
-        return value
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
 def _optional(value: str | None) -> str | None:
-    return None if value is None else text(value)
+    return None if value is None else bounded(value)
 
 
 def _json(value: dict[str, Any]) -> str:
@@ -117,9 +103,9 @@ def _json(value: dict[str, Any]) -> str:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return text(value)
+        return bounded(value)
     if isinstance(value, dict):
-        return {text(key): _clean(each) for key, each in value.items()}
+        return {bounded(key): _clean(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_clean(each) for each in value]
     return value
@@ -128,7 +114,7 @@ def _clean(value: Any) -> Any:
 def _run_started(connection: sqlite3.Connection, events: Sequence[RunStarted]) -> None:
     connection.executemany(_RUN, [_run_row(event) for event in events])
     pending = (
-        (event.run, text(task), position, TaskState.PENDING.value)
+        (event.run, bounded(task), position, TaskState.PENDING.value)
         for event in events
         for position, task in enumerate(event.tasks)
     )
@@ -141,11 +127,11 @@ def _run_row(event: RunStarted) -> tuple[Any, ...]:
         event.dag,
         RunState.RUNNING.value,
         event.at,
-        text(event.run_dir),
-        text(event.project),
+        bounded(event.run_dir),
+        bounded(event.project),
         _optional(event.selection),
         int(event.whole),
-        text(event.trigger),
+        bounded(event.trigger),
         event.parent,
         event.retry_of,
         _json(event.params),
@@ -165,7 +151,7 @@ def _environment_hashed(
 
 
 def _waits(connection: sqlite3.Connection, events: Sequence[Waits]) -> None:
-    rows = [(text(WAITING + e.why), e.at, e.run, e.task) for e in events]
+    rows = [(bounded(WAITING + e.why), e.at, e.run, e.task) for e in events]
     connection.executemany(_TASK_WAITS, rows)
 
 
@@ -176,7 +162,7 @@ def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptSta
     connection.executemany(_ATTEMPT, attempts)
     dying = [(e.run, e.task, e.forgets) for e in events if e.forgets is not None]
     records.die(connection, dying)
-    intents.outrun(connection, [(e.run, e.task) for e in events])
+    publications.outrun(connection, [(e.run, e.task) for e in events])
     standing_table.started(connection, events)
 
 
@@ -187,7 +173,7 @@ def _texts_kept(connection: sqlite3.Connection, events: Sequence[TextsKept]) -> 
 
 def _attempt_ended(connection: sqlite3.Connection, events: Sequence[AttemptEnded]) -> None:
     connection.executemany(_ATTEMPT_ENDED, [_attempt_row(event) for event in events])
-    intents.outrun(connection, [(e.run, e.task) for e in events])
+    publications.outrun(connection, [(e.run, e.task) for e in events])
 
 
 def attempt_state(reason: Reason | None) -> TaskState:
@@ -202,7 +188,7 @@ def _attempt_row(event: AttemptEnded) -> tuple[Any, ...]:
     return (
         attempt_state(outcome.reason).value,
         outcome.reason,
-        text(outcome.error),
+        bounded(outcome.error),
         outcome.started_at,
         outcome.ended_at,
         outcome.seconds,
@@ -224,12 +210,12 @@ def retry_at(event: AttemptEnded) -> float | None:
 
 def _progressed(connection: sqlite3.Connection, events: Sequence[Progressed]) -> None:
     last = {(e.run, e.task): e for e in events}.values()
-    rows = [(e.task, e.attempt, e.at, e.done, e.total, text(e.message), e.run) for e in last]
+    rows = [(e.task, e.attempt, e.at, e.done, e.total, bounded(e.message), e.run) for e in last]
     connection.executemany(_PROGRESS, rows)
 
 
 def _warned(connection: sqlite3.Connection, events: Sequence[Warned]) -> None:
-    rows = [(e.at, e.task, text(e.message), text(e.hint), e.run) for e in events]
+    rows = [(e.at, e.task, bounded(e.message), bounded(e.hint), e.run) for e in events]
     connection.executemany(_WARNING, rows)
 
 
@@ -238,12 +224,12 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
         (
             event.state,
             event.reason,
-            text(event.error),
+            bounded(event.error),
             event.attempts,
             event.started_at,
             event.at,
             event.seconds,
-            text(event.why),
+            bounded(event.why),
             event.made_by,
             event.saved,
             event.run,
@@ -252,18 +238,20 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
         for event in events
     ]
     connection.executemany(_TASK_ENDED, rows)
-    standing_table.ended(connection, events, text)
+    standing_table.ended(connection, events)
     brought = [(e.record, e.state is TaskState.SUCCESS) for e in events if e.record is not None]
     records.write(connection, [record for record, succeeded in brought if succeeded])
     records.renew(connection, [record for record, succeeded in brought if not succeeded])
     # Only what was attempted can have been published.
     succeeded = TaskState.SUCCESS
-    intents.end(connection, [(e.run, e.task, e.state is succeeded) for e in events if e.attempts])
+    publications.end(
+        connection, [(e.run, e.task, e.state is succeeded) for e in events if e.attempts]
+    )
 
 
 def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> None:
     rows = [
-        (e.state, e.reason, text(e.error), e.at, e.seconds, int(e.stub), e.run, e.complete_at)
+        (e.state, e.reason, bounded(e.error), e.at, e.seconds, int(e.stub), e.run, e.complete_at)
         for e in events
     ]
     connection.executemany(_RUN_ENDED, rows)
@@ -271,7 +259,15 @@ def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> No
     open_ones = [(cut, Reason.CANCELLED, e.at, e.run, running) for e in events]
     connection.executemany(_ATTEMPTS_CUT, open_ones)
     outputs = (
-        (e.run, place, text(o.name), text(o.type), text(o.location), o.task, _json(o.extra))
+        (
+            e.run,
+            place,
+            bounded(o.name),
+            bounded(o.type),
+            bounded(o.location),
+            o.task,
+            _json(o.extra),
+        )
         for e in events
         for place, o in enumerate(e.outputs)
     )
@@ -288,9 +284,8 @@ WRITERS: dict[type[Fact], Callable[[sqlite3.Connection, Any], None]] = {
     AttemptEnded: _attempt_ended,
     TextsKept: _texts_kept,
     SecretRequested: audit.write_requests,
-    ValueSet: audit.write_values,
+    ValueSet: values.write_values,
     Progressed: _progressed,
-    Intent: intents.write,
     TaskEnded: _task_ended,
     FoundCurrent: standing_table.found_current,
     RunEnded: _run_ended,

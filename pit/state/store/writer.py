@@ -12,7 +12,7 @@ from collections import deque
 
 from pit.errors import DiskFull, PitError, on_error
 from pit.events import Fact, Progressed
-from pit.state.store.database import Database
+from pit.state.store.database import Database, Write
 from pit.state.store.recording import record
 from pit.state.store.reserve import Reserve
 
@@ -60,8 +60,9 @@ class Writer:
             self._commit([fact])
             self._database.require_place()
 
-    def flush(self) -> None:
-        """Returns when all that was added before is durable.
+    def flush(self, then: Write | None = None) -> None:
+        """Returns when all that was added before is durable, and in the same commit what `then`
+        writes, which is not tried again.
 
         Raises DiskFull or StoreUnavailable if it is not: the facts stay queued and the next
         flush tries again. What went wrong in the background and has passed is nobody's concern.
@@ -70,7 +71,7 @@ class Writer:
         more, because then nobody will ever read it.
         """
         with self._flushing:
-            self._commit_queue()
+            self._commit_queue(then)
             self._database.require_place()
         self._sound()
 
@@ -118,23 +119,25 @@ class Writer:
                 return False
         return True
 
-    def _commit_queue(self) -> None:
+    def _commit_queue(self, then: Write | None = None) -> None:
         facts = [self._queue.popleft() for _ in range(len(self._queue))]
-        if not facts:
+        if not facts and then is None:
             return
         with on_error(lambda: self._queue.extendleft(reversed(facts))):
-            self._commit(facts)
+            self._commit(facts, then)
         self._alarm = None
 
-    def _commit(self, facts: list[Fact]) -> None:
+    def _commit(self, facts: list[Fact], then: Write | None = None) -> None:
         try:
-            self._write(facts)
+            self._write(facts, then)
         except DiskFull as error:
             if not self._reserve.release():
                 raise
-            self._write(facts)
+            self._write(facts, then)
             self._spent = error
 
-    def _write(self, facts: list[Fact]) -> None:
+    def _write(self, facts: list[Fact], then: Write | None) -> None:
         with self._database.transaction() as connection:
             record(connection, facts)
+            if then is not None:
+                then(connection)

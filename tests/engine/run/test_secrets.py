@@ -489,7 +489,7 @@ open(token).read()
     shop.file(SENTINEL, "x").file("other.csv", "x")
     shown = shop.run("run", "leaky", "--learn", "--json").ok().events
     with Store.open_readonly(shop.root / "pit_metadata.db") as store:
-        (run,) = store.runs()
+        (run,) = store.runs.latest()
         kept = RunView.of(store, run.id)
     said = [event for event in shown if event["event"] in ("warning", "progress")]
     assert {event["message"] for event in said} == {

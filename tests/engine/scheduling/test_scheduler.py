@@ -37,7 +37,7 @@ class Switch:
 
 
 class World(Clock):
-    """Time, the executor and the sinks in one: orders end when the clock reaches their time."""
+    """Time, executor and listener in one: orders end when the clock reaches their time."""
 
     def __init__(self, script: Script) -> None:
         self.script, self.time = script, 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_opening_a_new_database_many_times_at_once_makes_it_once(tmp_path: Path)
         thread.join()
     assert troubles == []
     with Store.open(path) as store:
-        assert len(store.runs()) == 8
+        assert len(store.runs.latest()) == 8
 
 
 def test_a_migration_that_fails_changes_nothing(
@@ -87,7 +88,7 @@ def test_a_migration_that_fails_changes_nothing(
         Store.open(path)
     monkeypatch.undo()
     with Store.open(path) as store:
-        assert store.run(run_id(1)).seq == 1
+        assert store.runs.find(run_id(1)).seq == 1
 
 
 def test_an_older_layout_is_migrated_and_readable_without_being_changed(
@@ -101,13 +102,13 @@ def test_an_older_layout_is_migrated_and_readable_without_being_changed(
     monkeypatch.setattr(migrations, "VERSION", len(later))
     before = path.read_bytes()
     reader = Store.open_readonly(path)
-    assert reader.run(run_id(1)).dag == "sales"
-    assert reader._database.query("SELECT * FROM leases") == []
+    assert reader.runs.find(run_id(1)).dag == "sales"
+    assert reader.database.query("SELECT * FROM leases") == []
     reader.close()
     assert path.read_bytes() == before
     with Store.open(path) as store:
-        assert store.run(run_id(1)).dag == "sales"
-        assert store._database.query("PRAGMA user_version") == [(len(later),)]
+        assert store.runs.find(run_id(1)).dag == "sales"
+        assert store.database.query("PRAGMA user_version") == [(len(later),)]
 
 
 def test_a_database_without_records_gets_them_and_keeps_its_history(
@@ -132,11 +133,47 @@ def test_a_database_without_records_gets_them_and_keeps_its_history(
     for opening in (Store.open_readonly, Store.open):
         store = opening(path)
         assert store is not None
-        (task,) = store.tasks(run_id(1))
+        (task,) = store.runs.tasks(run_id(1))
         assert (task.task, task.why, task.made_by, task.saved) == ("load", "", "", 0.0)
-        assert store.records("sales") == ()
-        assert store.intents() == ()
+        assert store.records.of_dag("sales") == ()
+        assert store.publications.pending() == ()
         store.close()
+
+
+def test_a_store_without_a_revision_gets_one_that_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pit.db"
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:6])
+    monkeypatch.setattr(migrations, "VERSION", 6)
+    with closing(sqlite3.connect(path)) as connection:
+        migrations.migrate(connection)
+        connection.execute(
+            "INSERT INTO runs (id, dag, state, started_at, run_dir) "
+            "VALUES (?, 'sales', 'success', 1, '/r')",
+            (run_id(1),),
+        )
+        connection.commit()
+    monkeypatch.undo()
+    with Store.open_readonly(path) as reader, Store.open(path) as store:
+        assert reader.revision == store.revision
+        assert store.runs.find(run_id(1)).seq == 1
+        before = store.revision
+        store.emit(started(run_id(2)))
+        assert store.revision > before
+
+
+def test_a_later_migration_makes_the_revision_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pit.db"
+    with Store.open(path) as store:
+        before = store.revision
+    later = (*migrations.MIGRATIONS, ("CREATE TABLE leases (name TEXT)",))
+    monkeypatch.setattr(migrations, "MIGRATIONS", later)
+    monkeypatch.setattr(migrations, "VERSION", len(later))
+    with Store.open(path) as store:
+        assert store.revision > before
 
 
 def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> None:
@@ -144,7 +181,7 @@ def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> 
     with Store.open(path) as store:
         store.emit(started(run_id(1)))
         store.barrier()
-        with store._database.transaction() as connection:
+        with store.database.transaction() as connection:
             for task, reason in (("a", "cancelled"), ("b", "exit"), ("c", "timeout")):
                 values = (task, "failed", reason)
                 connection.execute(
@@ -161,9 +198,9 @@ def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> 
     reader = Store.open_readonly(path)
     with reader, Store.open(path) as store:
         for each in (reader, store):
-            states = {row.task: row.state for row in each.tasks(run_id(1))}
+            states = {row.task: row.state for row in each.runs.tasks(run_id(1))}
             assert states | wanted == states
-            assert {row.task: row.state for row in each.attempts(run_id(1))} == wanted
+            assert {row.task: row.state for row in each.runs.attempts(run_id(1))} == wanted
 
 
 def test_a_history_of_before_warnings_and_progress_has_none(tmp_path: Path) -> None:
@@ -175,6 +212,6 @@ def test_a_history_of_before_warnings_and_progress_has_none(tmp_path: Path) -> N
     reader = Store.open_readonly(path)
     with reader, Store.open(path) as store:
         for each in (reader, store):
-            assert (each.warnings(run_id(1)), each.progress(run_id(1))) == ((), ())
-            assert {row.waits_since for row in each.tasks(run_id(1))} == {None}
-            assert {(r.allowed, r.retry_at) for r in each.attempts(run_id(1))} == {(0, None)}
+            assert (each.runs.warnings(run_id(1)), each.runs.progress(run_id(1))) == ((), ())
+            assert {row.waits_since for row in each.runs.tasks(run_id(1))} == {None}
+            assert {(r.allowed, r.retry_at) for r in each.runs.attempts(run_id(1))} == {(0, None)}
