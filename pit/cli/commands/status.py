@@ -384,11 +384,8 @@ def _task_views(
     if summary is None:
         return []
     told = dag_standing.of_tasks(config, store, summary)
-    attempts, values, progress = (
-        _attempts(store, told),
-        _values(store, told),
-        _progress(store, told),
-    )
+    attempts, values = _attempts(store, told), _values(store, told)
+    progress = _progress(store, told)
     return [
         _task_view(
             each,

@@ -1,7 +1,7 @@
 """Small facts: values that tasks set for each other, how far they are, and what they log.
 
 A value goes straight to the store and is durable before a dependent starts. Progress and logged
-events go through the run's mailbox, so that every sink hears them from the main thread.
+events go through the run's mailbox, so that they are told by the main thread.
 """
 
 from __future__ import annotations
