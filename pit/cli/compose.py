@@ -24,13 +24,14 @@ from pit.project.python.surplus import Cleared
 from pit.state import recover, retention, trash
 from pit.state.store.store import Store
 from pit.state.store.tables.runs import RunRow
+from pit.views.run import RunView
 from pit.work.process import launch
 
 _EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
 
 
 class Sweeping:
-    """A sink that has the trash emptied while the run works, once its guardian is there.
+    """Has the trash emptied while the run works, once its guardian is there.
 
     What a short run leaves of it is for the next one, unless more than a few folders wait already.
     """
@@ -40,9 +41,9 @@ class Sweeping:
         self._thread: threading.Thread | None = None
         self._crowded = False
 
-    def emit(self, event: Event) -> None:
-        """Begin when the run does."""
-        waiting = trash.size(self._runs_dir) if isinstance(event, RunStarted) else 0
+    def begin(self) -> None:
+        """Begin, if there is something to empty."""
+        waiting = trash.size(self._runs_dir)
         if waiting:
             self._crowded = waiting > _A_FEW
             self._thread = threading.Thread(
@@ -68,16 +69,24 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
         store = Store.open(config.metadata_db)
         stack.callback(store.close)
         report_interrupted(settings, config, store)
-        view = progress.view_for(console, as_json=as_json, verbose=settings.verbose)
-        summary, lessons = Summary(console, again=settings.again), Lessons(console)
+        run, lessons = RunView(), Lessons(console)
+        view = progress.view_for(console, run, as_json=as_json, verbose=settings.verbose)
         sweeping = Sweeping(config.runs_dir)
         stack.callback(sweeping.close)
+
+        def hear(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                sweeping.begin()
+            run.apply(event)
+            lessons.emit(event)
+            view.emit(event)
+
         try:
             finale = execute(
                 request,
                 Services(
                     store=store,
-                    sinks=(sweeping, view, *(() if as_json else (summary, lessons))),
+                    hear=hear,
                     tap=view.output if settings.verbose else None,
                     waiting=console.note,
                 ),
@@ -85,7 +94,7 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
         finally:
             view.close()
             if not as_json:
-                summary.close()
+                Summary(console, run, again=settings.again).write()
                 lessons.close()
         sweeping.close()  # before there is something new to sweep
         tidy(settings, request, store, finale)

@@ -16,7 +16,7 @@ from pit.state import liveness
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
 from pit.state.store.tables.runs import RunRow, TaskRow
-from pit.views.runs import RunView, run_view, tasks
+from pit.views.runs import RunSummary, run_view, tasks
 
 PIECE = 1 << 18
 """Bytes of a log that are held in memory at once."""
@@ -42,14 +42,14 @@ class LogView(Record):
 class LogsView(Record):
     """The shape of `pit logs DAG[/TASK] --json`."""
 
-    run: RunView
+    run: RunSummary
     logs: tuple[LogView, ...]
 
 
 class LogListView(Record):
     """One run in `pit logs DAG --list --json`; `size` is what its logs take, null if they went."""
 
-    run: RunView
+    run: RunSummary
     size: int | None
 
 

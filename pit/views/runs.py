@@ -17,7 +17,7 @@ from pit.state.store.store import Store
 from pit.state.store.tables.runs import RunRow, TaskRow
 
 
-class RunView(Record):
+class RunSummary(Record):
     """A run: an entry of `pit runs --json`, and in other listings. `seconds` is null while it runs.
 
     `error` says what went wrong beside `reason`, and `selection` which tasks it was about, null for
@@ -44,11 +44,11 @@ class RunView(Record):
     ending: bool = False
 
 
-def run_view(config: WorkspaceConfig, run: RunRow) -> RunView:
+def run_view(config: WorkspaceConfig, run: RunRow) -> RunSummary:
     """A run as it stands now."""
     state = liveness.state_of(run, config.runs_dir)
     place = liveness.folder(run, config.runs_dir)
-    return RunView(
+    return RunSummary(
         run=run.id,
         dag=run.dag,
         state=state,
@@ -70,7 +70,7 @@ def run_view(config: WorkspaceConfig, run: RunRow) -> RunView:
 
 def latest_runs(
     config: WorkspaceConfig, store: Store, dag: str | None, limit: int, state: RunState | None
-) -> list[RunView]:
+) -> list[RunSummary]:
     """The latest runs of a DAG, or of all, in a state, or in any; the latest first.
 
     Those that died unrecorded count as interrupted, not as running.

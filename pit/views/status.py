@@ -7,17 +7,20 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from pit.config.keys import cron
 from pit.config.workspace import Workspace
 from pit.engine.locks import owner
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
+from pit.state import liveness
 from pit.state.store.store import Store
 from pit.state.store.tables.dags import DagSummary
-from pit.state.store.tables.runs import AttemptRow
+from pit.state.store.tables.runs import AttemptRow, ProgressRow, RunRow, WarningRow
 from pit.views import dag_standing, reasons
 from pit.views.dag_standing import DagStanding, TaskStanding
-from pit.views.runs import RunView, run_view
+from pit.views.run import RunView
+from pit.views.runs import RunSummary, run_view, tasks
 
 
 class DagView(Record):
@@ -32,7 +35,7 @@ class DagView(Record):
     dag: str
     valid: bool
     state: RunState | None
-    last: RunView | None
+    last: RunSummary | None
     success_rate: float | None
     recent: tuple[float, ...]
     schedules: tuple[str, ...]
@@ -51,7 +54,8 @@ class TaskView(Record):
 
     `why` is why it ran, or since when it is current; then `made_by` is the run whose products it
     hands on, and `saved` are the seconds that this saved. `values` are the small facts that it set,
-    or hands on. `run` is the one of which this is told, empty if there is none.
+    or hands on. `run` is the one of which this is told, empty if there is none. `progress` is what
+    its last attempt said of itself, `retry_at` when the next attempt is due.
     """
 
     task: str
@@ -69,13 +73,16 @@ class TaskView(Record):
     made_by: str
     saved: float
     values: dict[str, Any]
+    progress: ProgressRow | None = None
+    retry_at: float | None = None
 
 
 class DagStatusView(Record):
-    """The shape of `pit status DAG --json`."""
+    """The shape of `pit status DAG --json`; `warnings` are those of the run `dag.last`."""
 
     dag: DagView
     tasks: tuple[TaskView, ...]
+    warnings: tuple[WarningRow, ...] = ()
 
 
 # ---------------------------------------------------------------- DAGs
@@ -137,17 +144,42 @@ def dag_status_view(
     config: WorkspaceConfig, store: Store, name: str, dag: Dag | None, known: KnownDags
 ) -> DagStatusView:
     """One DAG with its tasks, as far as they have run."""
-    summary = known.summaries.get(name)
+    summary, view = known.summaries.get(name), dag_view(config, name, dag, known)
     tasks = () if summary is None else tuple(_task_views(config, store, summary))
-    return DagStatusView(dag=dag_view(config, name, dag, known), tasks=tasks)
+    return DagStatusView(dag=view, tasks=tasks, warnings=_warnings(store, view))
+
+
+def run_status_view(
+    config: WorkspaceConfig, store: Store, run: RunRow, dag: Dag | None, known: KnownDags
+) -> DagStatusView:
+    """One DAG with its tasks as a run has left them, whatever has come since."""
+    view = replace(dag_view(config, run.dag, dag, known), last=run_view(config, run))
+    tasks = tuple(_tasks_of(config, store, run))
+    return DagStatusView(dag=view, tasks=tasks, warnings=_warnings(store, view))
+
+
+def _warnings(store: Store, view: DagView) -> tuple[WarningRow, ...]:
+    return () if view.last is None else store.runs.warnings(view.last.run)
+
+
+def _tasks_of(config: WorkspaceConfig, store: Store, run: RunRow) -> Iterator[TaskView]:
+    found, state = RunView.of(store, run.id), liveness.state_of(run, config.runs_dir)
+    rows = [liveness.task_in(state, row) for row in found.tasks.values() or tasks(store, run)]
+    told = [TaskStanding(row=row, run=run.id) for row in rows]
+    values = _values(store, told)
+    for each in told:
+        task = each.row.task
+        attempts, progress = found.attempts.get(task, []), found.how_far(task)
+        yield _task_view(each, attempts, values.get(task, {}), progress)
 
 
 def _task_views(config: WorkspaceConfig, store: Store, summary: DagSummary) -> Iterator[TaskView]:
     found = dag_standing.of_tasks(config, store, summary)
     attempts, values = _attempts(store, found), _values(store, found)
+    progress = _progress(store, found)
     for each in found:
         name = each.row.task
-        yield _task_view(each, attempts.get(name, []), values.get(name, {}))
+        yield _task_view(each, attempts.get(name, []), values.get(name, {}), progress.get(name))
 
 
 def _attempts(store: Store, found: Iterable[TaskStanding]) -> dict[str, list[AttemptRow]]:
@@ -157,10 +189,10 @@ def _attempts(store: Store, found: Iterable[TaskStanding]) -> dict[str, list[Att
         if each.row.attempts or each.row.state is TaskState.RUNNING:
             among.setdefault(each.run, []).append(each.row.task)
     made: dict[str, list[AttemptRow]] = {}
-    for run, tasks in among.items():
-        wanted = set(tasks)
-        alone = len(tasks) <= _FEW  # of a run with many tasks only few may be told
-        rows = [row for t in tasks for row in store.runs.attempts(run, t)] if alone else ()
+    for run, names in among.items():
+        wanted = set(names)
+        alone = len(names) <= _FEW  # of a run with many tasks only few may be told
+        rows = [row for name in names for row in store.runs.attempts(run, name)] if alone else ()
         for row in rows or store.runs.attempts(run):
             if row.task in wanted:
                 made.setdefault(row.task, []).append(row)
@@ -182,8 +214,22 @@ def _values(store: Store, found: Iterable[TaskStanding]) -> dict[str, dict[str, 
     return values
 
 
+def _progress(store: Store, found: Iterable[TaskStanding]) -> dict[str, ProgressRow]:
+    """How far the last attempts of tasks said that they were."""
+    last = {(each.run, each.row.task, each.row.attempts) for each in found if each.row.attempts}
+    return {
+        row.task: row
+        for run in {run for run, _, _ in last}
+        for row in store.runs.progress(run)
+        if (run, row.task, row.attempt) in last
+    }
+
+
 def _task_view(
-    standing: TaskStanding, attempts: list[AttemptRow], values: dict[str, Any]
+    standing: TaskStanding,
+    attempts: list[AttemptRow],
+    values: dict[str, Any],
+    progress: ProgressRow | None,
 ) -> TaskView:
     row = standing.row
     cpu = [attempt.cpu_seconds for attempt in attempts if attempt.cpu_seconds is not None]
@@ -204,4 +250,6 @@ def _task_view(
         made_by=row.made_by,
         saved=row.saved,
         values=values,
+        progress=progress,
+        retry_at=attempts[-1].retry_at if attempts and row.state is TaskState.RUNNING else None,
     )

@@ -22,7 +22,7 @@ from pit.views.outputs import OutputView
 from pit.views.plan import PlansView, PlanView
 from pit.views.prune import PruneView
 from pit.views.records import AcceptView, CleanView, ForgetView
-from pit.views.runs import RunView
+from pit.views.runs import RunSummary
 from pit.views.secrets import AuditView, RecipientView, SecretView
 from pit.views.status import DagStatusView, StatusView
 from pit.views.sync import SyncView
@@ -58,7 +58,7 @@ PRINTED = (
     Printed("why", ("shop/sums",), WhyView),
     Printed("logs", ("shop",), LogsView),
     Printed("logs", ("shop", "--list"), list[LogListView]),
-    Printed("runs", (), list[RunView]),
+    Printed("runs", (), list[RunSummary]),
     Printed("outputs", (), list[OutputView]),
     Printed("sql", ("lake", "select 1 as one"), None),
     Printed("sql", ("--check",), list[ConnectionView]),

@@ -16,7 +16,7 @@ from pit.config.workspace import discover
 from pit.model import Reason, RunState, TaskState, WorkspaceConfig
 from pit.state.store.store import Store
 from pit.views.logs import LogsView, RunLogs, log_list
-from pit.views.runs import RunView, latest_runs
+from pit.views.runs import RunSummary, latest_runs
 from pit.views.status import DagStatusView, dag_status_view, known_dags, status_view
 from tests.builder import Pit
 
@@ -48,7 +48,7 @@ class Onlooker:
         with Store.open_readonly(self.config.metadata_db) as store:
             return question(store)
 
-    def run(self) -> RunView:
+    def run(self) -> RunSummary:
         """The last run."""
         (run,) = self.asks(lambda store: latest_runs(self.config, store, "slow", 1, None))
         return run

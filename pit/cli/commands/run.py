@@ -175,29 +175,20 @@ def _idle(
             began=began,
             whole=found.whole,
             looked_at=() if fresh is None else fresh.chosen,
+            warning=None if fresh is None else _warning(settings, fresh.stale),
         )
         events = empty_run.record(row, config.runs_dir, store, lambda: _complete_at(fresh, store))
     if events is None:
         return False
-    told: Sequence[Any] = events
-    if fresh is not None and fresh.stale is not None:
-        told = _told_stale(settings, fresh.stale, events, as_json)
-    _say_idle(settings, name, found.tasks, time.monotonic() - began, told, as_json)
+    if row.warning is not None and not as_json:
+        settings.console.warning(*row.warning)
+    _say_idle(settings, name, found.tasks, time.monotonic() - began, events, as_json)
     return True
 
 
-def _told_stale(
-    settings: Settings, stale: StaleUpstream, events: Sequence[Any], as_json: bool
-) -> Sequence[Any]:
-    """The events of a run, with what it leaves stale among them, or on the screen."""
-    hint = stale.hint(settings.again)
-    if not as_json:
-        settings.console.warning(stale.sentence, hint)
-        return events
-    from pit.events import Warned
-
-    first, *rest = events
-    return (first, Warned(run=first.run, at=first.at, message=stale.sentence, hint=hint), *rest)
+def _warning(settings: Settings, stale: StaleUpstream | None) -> tuple[str, str] | None:
+    """What a run says that leaves something stale above its tasks."""
+    return None if stale is None else (stale.sentence, stale.hint(settings.again))
 
 
 def _complete_at(fresh: NothingToDo | None, store: Any) -> float | None:

@@ -17,7 +17,7 @@ from pit.state.store.store import Store
 from pit.text.times import ago, moment
 from pit.views import reasons
 from pit.views.outputs import OutputView, declared_outputs
-from pit.views.runs import RunView, latest_runs
+from pit.views.runs import RunSummary, latest_runs
 
 _WIDE = 110
 
@@ -57,7 +57,7 @@ def runs(settings: Settings, dag: str | None, limit: int, state: str | None, as_
         settings.console.note("no such runs" if state else "no runs yet")
 
 
-def _runs_table(settings: Settings, found: list[RunView]) -> None:
+def _runs_table(settings: Settings, found: list[RunSummary]) -> None:
     console, now = settings.console, time.time()
     wide = console.width is None or console.width >= _WIDE
     columns = (
@@ -82,7 +82,7 @@ def _runs_table(settings: Settings, found: list[RunView]) -> None:
     console.table(columns, rows)
 
 
-def _remark(run: RunView) -> str:
+def _remark(run: RunSummary) -> str:
     parts = [reasons.sentence(run.reason, run.error)]
     if parts[0] in (run.state, "exit"):
         parts = []

@@ -10,7 +10,8 @@ from typing import Any
 import click
 import msgspec
 
-from pit.cli.complete import complete_dag
+from pit.cli.arguments import run_of
+from pit.cli.complete import complete_dag, complete_run
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import (
     STATE_STYLES,
@@ -23,21 +24,31 @@ from pit.cli.terminal.console import (
     together,
 )
 from pit.cli.terminal.folding import folded
+from pit.cli.terminal.progress import standing, warning
 from pit.cli.terminal.states import run_took, shown_state, took
 from pit.config.workspace import discover, no_projects
 from pit.engine.locks import owner
 from pit.engine.staleness import comparison
 from pit.engine.staleness.outdated import announcement
-from pit.errors import InvalidConfig, PitError, UnknownRun
+from pit.errors import BadArgument, InvalidConfig, PitError, UnknownRun
 from pit.model import Dag, RunState, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
+from pit.state.store.tables.runs import RunRow, WarningRow
 from pit.text.control import printable
 from pit.text.times import ago, moment, until
 from pit.views import dag_standing, reasons
 from pit.views.dag_standing import DagStanding
-from pit.views.runs import RunView, run_view
-from pit.views.status import DagView, StatusView, TaskView, dag_status_view, known_dags, status_view
+from pit.views.runs import RunSummary, run_view
+from pit.views.status import (
+    DagView,
+    StatusView,
+    TaskView,
+    dag_status_view,
+    known_dags,
+    run_status_view,
+    status_view,
+)
 
 _WIDE = 110
 _SPARKS_NARROW = 10
@@ -59,8 +70,14 @@ _ALWAYS = "always runs"
 
 @command("status", short_help="Show how each DAG stands, or one with its tasks.")
 @click.argument("dag", required=False, shell_complete=complete_dag)
+@click.option(
+    "--run-id",
+    metavar="ID",
+    shell_complete=complete_run,
+    help="Show this run, by its id or the beginning of it.",
+)
 @json_option
-def status(settings: Settings, dag: str | None, as_json: bool) -> None:
+def status(settings: Settings, dag: str | None, run_id: str | None, as_json: bool) -> None:
     """Show how each DAG stands, or one with its tasks.
 
     A task is shown by its own last attempt. The success rate and the bars of durations are those of
@@ -69,9 +86,12 @@ def status(settings: Settings, dag: str | None, as_json: bool) -> None:
     config = settings.config()
     with Store.open_readonly(config.metadata_db) as store:
         if dag is None:
+            if run_id is not None:
+                raise BadArgument("--run-id needs a DAG: pit status DAG --run-id ID")
             _all(settings, config, store, as_json)
         else:
-            _one(settings, config, store, dag, as_json)
+            run = None if run_id is None else run_of(settings, store, dag, run_id)
+            _one(settings, config, store, dag, run, as_json)
 
 
 # ---------------------------------------------------------------- every DAG
@@ -126,7 +146,7 @@ def _table(settings: Settings, views: Iterable[DagView]) -> None:
     console.table(columns, rows)
 
 
-def _state(view: DagView, last: RunView) -> Cell:
+def _state(view: DagView, last: RunSummary) -> Cell:
     """The state of a DAG in its colour; a run of some tasks alone is no success of it."""
     if view.state is None:
         return Cell("in part", "yellow")
@@ -155,8 +175,8 @@ def _remarks(
 ) -> Iterator[str]:
     """What needs attention, each with the command that tells more."""
     bad = [each for one in view.dags if (each := standings.get(one.dag)) and _is_bad(each)]
-    for standing in bad[:_REMARKS]:
-        yield from _failures(settings, config, standing)
+    for each in bad[:_REMARKS]:
+        yield from _failures(settings, config, each)
     if len(bad) > _REMARKS:
         yield f"… and {len(bad) - _REMARKS} more; see: {settings.again('runs --state failed')}"
     stubs = [one.dag for one in view.dags if one.last and one.last.stub]
@@ -196,17 +216,27 @@ def _failures(settings: Settings, config: WorkspaceConfig, standing: DagStanding
 
 
 def _one(
-    settings: Settings, config: WorkspaceConfig, store: Store, name: str, as_json: bool
+    settings: Settings,
+    config: WorkspaceConfig,
+    store: Store,
+    name: str,
+    run: RunRow | None,
+    as_json: bool,
 ) -> None:
+    """A DAG with its tasks, as they stand or as a run has left them."""
     known = known_dags(config, store, {name})
     dag, problem = _declared(settings, config, name)
     if dag is None and name not in known.summaries:
         discover(config).dag(name)
-    view = dag_status_view(config, store, name, dag, known)
+    if run is None:
+        view = dag_status_view(config, store, name, dag, known)
+    else:
+        view = run_status_view(config, store, run, dag, known)
     if as_json:
         settings.console.json(view)
         return
-    _head(settings, dag, view.dag, problem)
+    _head(settings, dag, view.dag, problem, "last run" if run is None else "run")
+    _warnings(settings, view.warnings)
     if name in known.others:
         error = owner.shared(config, name, known.others[name])
         settings.console.warning(str(error), error.hint)
@@ -217,11 +247,19 @@ def _one(
         settings.console.out()
         _task_table(settings, view.tasks, last.run)
         _value_table(settings, view.tasks)
-    if last is not None:
+    if last is not None and run is None:
         _hints(settings, config, view.dag, view.tasks)
     stale = len(store.records.outdated(name, comparison.VERSION))
     if stale:
         settings.console.warning(*announcement(name, stale))
+
+
+def _warnings(settings: Settings, warnings: Sequence[WarningRow]) -> None:
+    """What a run has warned of, as its own terminal has shown it."""
+    for each in warnings[:_REMARKS]:
+        settings.console.prose(f"  {'warning':<9} {warning(each)}", " " * 12)
+    if len(warnings) > _REMARKS:
+        settings.console.out(f"  {'':<9} … and {len(warnings) - _REMARKS} more (--json has them)")
 
 
 def _declared(settings: Settings, config: WorkspaceConfig, name: str) -> tuple[Dag | None, str]:
@@ -234,7 +272,7 @@ def _declared(settings: Settings, config: WorkspaceConfig, name: str) -> tuple[D
         return None, str(error)
 
 
-def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> None:
+def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str, label: str) -> None:
     console, now = settings.console, time.time()
     title = console.paint(view.dag, "bold")
     console.out(f"{title}  {dag.description}" if dag and dag.description else title)
@@ -247,9 +285,9 @@ def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> N
             "tags": ", ".join(dag.tags),
             "schedule": _schedule(dag, view.next_fire, now),
         }
-        for label, text in about.items():
+        for key, text in about.items():
             if text:
-                console.out(f"  {label:<9} {text}")
+                console.out(f"  {key:<9} {text}")
     if view.success_rate is not None:
         rate = f"{view.success_rate:.0%} of the last {count(len(view.recent), 'whole run')}"
         console.out(f"  {'success':<9} {rate}   {console.sparkline(view.recent)}")
@@ -257,7 +295,7 @@ def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> N
         if view.state is not view.last.state:
             state = _state(view, view.last)
             console.out(f"  {'state':<9} {console.paint(state.text, state.style)}")
-        _last_run(settings, view.last, now)
+        _run_lines(settings, view.last, label, now)
 
 
 def _relative(settings: Settings, dag: Dag) -> str:
@@ -273,13 +311,13 @@ def _schedule(dag: Dag, next_fire: float | None, now: float) -> str:
     return f"{' and '.join(dag.schedules)}{zone}{fire}"
 
 
-def _last_run(settings: Settings, run: RunView, now: float) -> None:
+def _run_lines(settings: Settings, run: RunSummary, label: str, now: float) -> None:
     out, paint = settings.console.out, settings.console.paint
     cell = shown_state(run)
     seconds = run_took(run, now)
     since = f"{moment(run.started_at)} ({ago(run.started_at, now)})"
     preposition = "for" if run.state is RunState.RUNNING and not run.ending else "after"
-    out(f"  {'last run':<9} {run.run}")
+    out(f"  {label:<9} {run.run}")
     out(f"  {'':<9} {paint(cell.text, cell.style)} {preposition} {seconds or '?'}, started {since}")
     if run.selection:
         out(f"  {'':<9} only {run.selection}")
@@ -359,10 +397,19 @@ def _row(name: str, tasks: Sequence[TaskView], now: float, always: str, last: st
         Cell(str(tries) if tries > 1 else ""),
         Cell(ago(first.started_at, now) if first.started_at and first.run != last else "", "dim"),
         Cell(
-            first.why or (always if first.attempts else ""),
+            first.why or _doing(first, now) or (always if first.attempts else ""),
             "dim" if first.state is TaskState.SKIPPED or not first.why else "",
         ),
     ]
+
+
+def _doing(task: TaskView, now: float) -> str:
+    """How far a task is that runs, or when it is tried again."""
+    if task.state is not TaskState.RUNNING:
+        return ""
+    if task.retry_at is not None:
+        return f"to try again in {duration(max(task.retry_at - now, 0.0))}"
+    return standing(task.progress) if task.progress is not None else ""
 
 
 def _telling(
@@ -429,7 +476,7 @@ def _hints(
 
 
 def _step(
-    settings: Settings, config: WorkspaceConfig, run: RunView, failed: Sequence[TaskView]
+    settings: Settings, config: WorkspaceConfig, run: RunSummary, failed: Sequence[TaskView]
 ) -> str:
     """The log to read, if one of those that failed has something to say there."""
     from pit.cli.terminal.summary import own_words  # a run's own screen, which few look at here

@@ -13,7 +13,7 @@ _WIDTH = 96
 
 
 class Lessons:
-    """A sink that says nothing until `close()`, and then only what was learned."""
+    """Says nothing until `close()`, and then only what was learned."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pit.cli.terminal.console import STATE_STYLES, Cell, duration
 from pit.model import RunState
-from pit.views.runs import RunView
+from pit.views.runs import RunSummary
 
 
-def shown_state(run: RunView) -> Cell:
+def shown_state(run: RunSummary) -> Cell:
     """The state of a run in its colour; a stub run never looks like a success."""
     if run.stub and run.state is not RunState.RUNNING:
         return Cell(f"{run.state} (stub)", "yellow")
@@ -23,6 +23,6 @@ def took(seconds: float | None, started_at: float | None, now: float, running: b
     return "" if seconds is None or started_at is None else duration(seconds)
 
 
-def run_took(run: RunView, now: float) -> str:
+def run_took(run: RunSummary, now: float) -> str:
     """How long a run took, or takes by now."""
     return took(run.seconds, run.started_at, now, run.state is RunState.RUNNING)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pit.engine.locks import place
-from pit.events import Event, FoundCurrent, RunEnded, RunStarted
+from pit.events import Event, FoundCurrent, RunEnded, RunStarted, Warned
 from pit.model import Reason, Record, RunState
 from pit.state.rundir import RunDir
 
@@ -24,6 +24,7 @@ class Row(Record):
     """What a run without anything to do tells the store; `began` on the monotonic clock.
 
     It is about the `whole` DAG or else about some tasks, which are `looked_at` unless a stamp told.
+    `warning` is a sentence and a hint.
     """
 
     dag: str
@@ -35,6 +36,7 @@ class Row(Record):
     began: float
     whole: bool = True
     looked_at: tuple[str, ...] = ()
+    warning: tuple[str, str] | None = None
 
 
 def record(
@@ -54,6 +56,9 @@ def record(
     try:
         started = _started(row, folder)
         store.emit(started)
+        warned = [] if row.warning is None else [_warned(started, *row.warning)]
+        for each in warned:
+            store.emit(each)
         if row.looked_at and not row.whole:
             store.emit(FoundCurrent(run=folder.id, at=started.at, tasks=row.looked_at))
             store.barrier()
@@ -67,11 +72,15 @@ def record(
         )
         store.emit(ended)
         store.barrier()
-        return started, ended
+        return started, *warned, ended
     finally:
         folder.lock.release()
         folder.remove_all()
         lock.release()
+
+
+def _warned(started: RunStarted, message: str, hint: str) -> Warned:
+    return Warned(run=started.run, at=started.at, message=message, hint=hint)
 
 
 def _started(row: Row, folder: RunDir) -> RunStarted:

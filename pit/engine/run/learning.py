@@ -118,7 +118,7 @@ class Learning:
         for name, places in self._undeclared():
             message = f'task "{name}" read {places}, which its inputs do not name'
             hint = "While they do not, a change there leaves the task current"
-            self._emit(Warned, message=message, hint=hint)
+            self._emit(Warned, message=message, hint=hint, task=name)
         for facts in self._lessons():
             self._emit(Learned, **facts)
 

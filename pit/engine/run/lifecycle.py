@@ -15,7 +15,8 @@ from pit.config.dag import graph
 from pit.engine.locks import owner, place
 from pit.engine.run.request import Finale, Request, Services
 from pit.engine.run.resolved import Resolved
-from pit.engine.scheduling.sinks import Clock, Telling
+from pit.engine.scheduling.clock import Clock
+from pit.engine.scheduling.event_log import EventLog
 from pit.errors import (
     DiskFull,
     EnvironmentFailed,
@@ -44,7 +45,7 @@ class Lifetime:
         self.request, self.services, self.resolved = request, services, resolved
         self.clock = Clock()
         self.masks = Masks()
-        self.tell = Telling(services.store, services.sinks, self.masks.hidden)
+        self.tell = EventLog(services.store, services.hear, self.masks.hidden)
         self.mailbox: SimpleQueue[Any] = SimpleQueue()
         self.cancel = launch.Cancel()
         self.stack = ExitStack()
@@ -169,9 +170,9 @@ class Lifetime:
         """Tell an event of this run, now."""
         self.tell.emit(kind(run=self.dir.id, at=self.clock.now(), **facts))
 
-    def warn(self, message: str, hint: str = "") -> None:
-        """Tell of something that does not stop the run but should be known."""
-        self.emit(Warned, message=message, hint=hint)
+    def warn(self, message: str, hint: str = "", task: str = "") -> None:
+        """Tell of something that does not stop the run but should be known; `task` is whose."""
+        self.emit(Warned, message=message, hint=hint, task=task)
 
     def step(self, step: str, message: str) -> None:
         """Announce a step of the set-up, unless the user has already asked to stop."""

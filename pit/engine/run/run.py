@@ -375,6 +375,7 @@ class _Run:
                 self.life.warn(
                     f'task "{task.name}" depends on {", ".join(absent)}, not run now',
                     f"Run everything with: pit run {self.dag.name}",
+                    task.name,
                 )
 
     def _stale_upstream(self) -> StaleUpstream | None:

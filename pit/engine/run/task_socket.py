@@ -13,7 +13,7 @@ from pit.config.dag import graph
 from pit.engine.planning import missing_secrets
 from pit.engine.run.lifecycle import Lifetime
 from pit.errors import PitError, SecretsError
-from pit.events import Event
+from pit.events import Fact
 from pit.model import Reason, Save, Task
 from pit.order import Order, Outcome
 from pit.work.socket.access import Access
@@ -108,9 +108,9 @@ class Asking:
 
     # Of a store that fails, the thread that asked hears first; the run must hear of it too.
 
-    def _emit(self, event: Event) -> None:
+    def _emit(self, fact: Fact) -> None:
         try:
-            self._life.services.store.emit(event)
+            self._life.services.store.emit(fact)
         except PitError as error:
             self._life.mailbox.put(error)
             raise

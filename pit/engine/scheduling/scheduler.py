@@ -18,10 +18,10 @@ from pit.engine.doit.dispatch import Dispatch, Ending, Ready
 from pit.engine.scheduling import attempt
 from pit.engine.scheduling.attempt import Phase
 from pit.engine.scheduling.checker import Many
+from pit.engine.scheduling.clock import Clock
 from pit.engine.scheduling.executor import Broken, Executor, Finished, Judged
 from pit.engine.scheduling.jobs import Job, Refusal
 from pit.engine.scheduling.phases import Entry, Phases
-from pit.engine.scheduling.sinks import Clock
 from pit.engine.scheduling.tally import Tally, tally
 from pit.engine.scheduling.waiting import Blocked
 from pit.engine.staleness.planner import Decision
@@ -312,7 +312,7 @@ class Scheduler:
         if warning:
             task = message.order.task
             hint = f"See: pit logs {self._dag}/{task}"
-            self._emit(Warned, message=f"{task}: {warning}", hint=hint)
+            self._emit(Warned, message=f"{task}: {warning}", hint=hint, task=task)
             remark = remark or Reason.WARNED
         self._end(entry, TaskState.SUCCESS, remark, warning, record=message.record)
 

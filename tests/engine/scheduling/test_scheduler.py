@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pit.engine.scheduling.attempt import Policy
+from pit.engine.scheduling.clock import Clock
 from pit.engine.scheduling.executor import Finished
 from pit.engine.scheduling.jobs import Job, Refusal
 from pit.engine.scheduling.scheduler import Scheduler
-from pit.engine.scheduling.sinks import Clock
 from pit.engine.scheduling.tally import Tally
 from pit.errors import StoreUnavailable
 from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits
@@ -38,7 +38,7 @@ class Switch:
 
 
 class World(Clock):
-    """Time, the executor and the sinks in one: orders end when the clock reaches their time."""
+    """Time, executor and listener in one: orders end when the clock reaches their time."""
 
     def __init__(self, script: Script) -> None:
         self.script, self.time = script, 0.0
