@@ -25,9 +25,9 @@ from pit.events import (
 )
 from pit.model import Reason, RunState, TaskState
 from pit.state.store.recording import WAITING, attempt_state, retry_at
-from pit.state.store.text import bounded
 from pit.state.store.store import Store
 from pit.state.store.tables.runs import AttemptRow, ProgressRow, RunRow, TaskRow, WarningRow
+from pit.state.store.text import bounded
 
 
 class Wait(NamedTuple):
