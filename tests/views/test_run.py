@@ -25,7 +25,8 @@ from pit.events import (
     Waits,
     Warned,
 )
-from pit.model import Outcome, Reason, RunState, TaskState
+from pit.model import Reason, RunState, TaskState
+from pit.order import Outcome
 from pit.state.store.recording import WRITERS
 from pit.state.store.store import Store
 from pit.views.run import Active, RunView, Wait

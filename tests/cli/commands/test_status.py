@@ -11,7 +11,8 @@ import time
 import pytest
 
 from pit.events import AttemptEnded, Fact, Progressed, ValueSet, Warned
-from pit.model import Outcome, Reason, RunState
+from pit.model import Reason, RunState
+from pit.order import Outcome
 from pit.state.store.store import Store
 from tests.builder import Pit
 from tests.cli.commands.test_plan import NO_MOUNT
