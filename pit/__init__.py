@@ -5,8 +5,6 @@
 
 from os import path as _path
 
-__version__ = "0.1.0"
-
 _HERE = _path.dirname(_path.abspath(__file__))
 _SHIPPED = _path.join(_HERE, "bundled", "sdk", "python", "pit")
 _BESIDE = _path.join(_path.dirname(_HERE), "sdk", "python", "pit")

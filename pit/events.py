@@ -1,4 +1,4 @@
-"""What a run tells: events, which sinks (store, console, log) receive in order."""
+"""What a run tells, in order: facts, which the store keeps, and signals for whoever listens."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ from typing import Any
 
 import msgspec
 
-from pit.model import Outcome, Output, Reason, Record, RunState, TaskRecord, TaskState, Verdict
+from pit.model import Output, Reason, Record, RunState, TaskRecord, TaskState, Verdict
+from pit.order import Outcome
 
 
 class Event(Record, tag_field="event", tag=str.lower):
-    """Something that happened in a run; sinks (store, console, log) receive them in order."""
+    """Something that happened in a run: a `Fact` or a `Signal`."""
 
     run: str
     at: float
 
 
-class RunStarted(Event, tag="run_started"):
+class Fact(Event):
+    """What the store keeps, before anybody hears of it: `recording.py` says what each writes."""
+
+
+class Signal(Event):
+    """What is lost if nobody hears it."""
+
+
+class RunStarted(Fact, tag="run_started"):
     """A run exists: its folder is made and its lock is held, nothing else has happened yet.
 
     `whole` says that it is about every task of its DAG, `stub` that it has SQL which it will not
@@ -41,21 +50,22 @@ class RunStarted(Event, tag="run_started"):
     stub: bool = False
 
 
-class SetupStep(Event, tag="setup_step"):
+class SetupStep(Signal, tag="setup_step"):
     """A step of the run itself, for people who wait: "snapshot", "environment", "ending"."""
 
     step: str
     message: str
 
 
-class Warned(Event, tag="warning"):
-    """Something that the user should know and that stops nothing."""
+class Warned(Fact, tag="warning"):
+    """Something that the user should know and that stops nothing; `task` if it is about one."""
 
     message: str
     hint: str = ""
+    task: str = ""
 
 
-class EnvironmentHashed(Event, tag="environment"):
+class EnvironmentHashed(Fact, tag="environment"):
     """What a run executed with: `kind` is pit_toml, uv_lock, pyproject or environment.
 
     With the kind snapshot, `digest` is the id of the run that took the snapshot.
@@ -66,14 +76,14 @@ class EnvironmentHashed(Event, tag="environment"):
     digest: str
 
 
-class Waits(Event, tag="waiting"):
-    """A task could begin, but for another run: `why` says which, and what it has or does."""
+class Waits(Fact, tag="waiting"):
+    """An attempt could begin, but for another run: `why` says which, and what it has or does."""
 
     task: str
     why: str
 
 
-class AttemptStarted(Event, tag="attempt_started"):
+class AttemptStarted(Fact, tag="attempt_started"):
     """An attempt holds a slot and is about to start its work.
 
     `forgets` names the record (its parameters' text) that dies in the same commit.
@@ -85,13 +95,13 @@ class AttemptStarted(Event, tag="attempt_started"):
     forgets: str | None = None
 
 
-class TextsKept(Event, tag="texts"):
+class TextsKept(Fact, tag="texts"):
     """Sources by digest, kept for comparing meaning and showing differences later."""
 
     texts: dict[str, bytes]
 
 
-class AttemptEnded(Event, tag="attempt_ended"):
+class AttemptEnded(Fact, tag="attempt_ended"):
     """An attempt is over; `retry_in` is the delay before the next, None when it was the last."""
 
     task: str
@@ -100,7 +110,7 @@ class AttemptEnded(Event, tag="attempt_ended"):
     retry_in: float | None = None
 
 
-class SecretRequested(Event, tag="secret_requested"):
+class SecretRequested(Fact, tag="secret_requested"):
     """An attempt asked for a secret, `count` times; repeats are counted, not listed."""
 
     dag: str
@@ -111,7 +121,7 @@ class SecretRequested(Event, tag="secret_requested"):
     count: int = 1
 
 
-class ValueSet(Event, tag="value_set"):
+class ValueSet(Fact, tag="value_set"):
     """An attempt set a small fact for others; `value` is JSON text, the last one stands.
 
     With `attempt`, it stands only as long as that is the task's last one; 0 says that it always
@@ -124,19 +134,21 @@ class ValueSet(Event, tag="value_set"):
     attempt: int = 0
 
 
-class Progressed(Event, tag="progress"):
+class Progressed(Fact, tag="progress"):
     """How far an attempt says that it is: `done` of `total`, in units of its own.
 
-    Not every one that a task tells is told on: the last of each tenth of a second is.
+    Not every one that a task tells is told on: the last of each tenth of a second is. The last one
+    of a task is kept.
     """
 
     task: str
+    attempt: int
     done: float
     total: float | None = None
     message: str = ""
 
 
-class Logged(Event, tag="log"):
+class Logged(Signal, tag="log"):
     """An attempt tells an event, as a line of its log and for programs; `level` is lower case."""
 
     task: str
@@ -145,7 +157,7 @@ class Logged(Event, tag="log"):
     fields: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class TaskEnded(Event, tag="task_ended"):
+class TaskEnded(Fact, tag="task_ended"):
     """A task reached its final state; `barrier` returns only when that is durable.
 
     `why` is why it ran, or since when it is current. A skipped task hands on the products of run
@@ -165,13 +177,13 @@ class TaskEnded(Event, tag="task_ended"):
     record: TaskRecord | None = None
 
 
-class FoundCurrent(Event, tag="found_current"):
+class FoundCurrent(Fact, tag="found_current"):
     """A run of some tasks had nothing to do: these were looked at and are current."""
 
     tasks: tuple[str, ...]
 
 
-class Learned(Event, tag="learned"):
+class Learned(Signal, tag="learned"):
     """What `pit run --learn` saw of a task of pit.toml.
 
     `inputs` and `targets` are the whole lists that it should have, None where they are complete;
@@ -187,7 +199,7 @@ class Learned(Event, tag="learned"):
     remarks: tuple[str, ...] = ()
 
 
-class RunEnded(Event, tag="run_ended"):
+class RunEnded(Fact, tag="run_ended"):
     """A run is over and its processes are gone.
 
     `complete_at` is since when each task of the DAG has been known to be done, where a run of some

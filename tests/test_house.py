@@ -25,7 +25,6 @@ TWO_MEANINGS = {
     "Column": "of a table that is shown, of rows that are saved",
     "Database": "the one that a task works in, the one that holds the store",
     "Kind": "of a change, of a value",
-    "Sink": "of events, of rows",
     "Template": "of a path in pit.toml, of a script",
     "Way": "what a task finds when it runs, how a value gets its type",
 }

@@ -12,8 +12,10 @@ from pit.engine.run.recovery import recover_runs
 from pit.engine.run.request import Request, RunResult, Services
 from pit.engine.run.run import execute
 from pit.errors import DiskFull, RunNotSuccessful
+from pit.events import Event
 from pit.model import Reason, RunState, WorkspaceConfig
 from pit.state.store.store import Store
+from pit.views.run import RunView
 
 _EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
 
@@ -24,14 +26,20 @@ def perform(settings: Settings, request: Request, as_json: bool) -> RunResult:
     unlock(console, config)
     with Store.open(config.metadata_db) as store:
         report_interrupted(settings, config, store)
-        view = progress.view_for(console, as_json=as_json, verbose=settings.verbose)
-        summary, lessons = Summary(console, again=settings.again), Lessons(console)
+        run, lessons = RunView(), Lessons(console)
+        view = progress.view_for(console, run, as_json=as_json, verbose=settings.verbose)
+
+        def hear(event: Event) -> None:
+            run.apply(event)
+            lessons.emit(event)
+            view.emit(event)
+
         try:
             result = execute(
                 request,
                 Services(
                     store=store,
-                    sinks=(view, *(() if as_json else (summary, lessons))),
+                    hear=hear,
                     tap=view.output if settings.verbose else None,
                     waiting=console.note,
                 ),
@@ -39,7 +47,7 @@ def perform(settings: Settings, request: Request, as_json: bool) -> RunResult:
         finally:
             view.close()
             if not as_json:
-                summary.close()
+                Summary(console, run, again=settings.again).write()
                 lessons.close()
         for problem in clean_up(request, store, result.run):
             console.warning(problem)

@@ -8,22 +8,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-from msgspec.structs import replace
 
 from pit.cli.arguments import chosen
 from pit.cli.complete import complete_target, param_option
 from pit.cli.graph.boxes import Label, boxes
 from pit.cli.graph.rails import rails
-from pit.cli.graph.standings import Standings, standings
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import aim
-from pit.cli.terminal.console import Cell, Column, Console, count, fit, printable
-from pit.config.dag import graph as dependencies
-from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError
-from pit.model import Dag, Record
+from pit.cli.target import Aim, aim, look
+from pit.cli.terminal.console import Cell, Column, Console, count, fit
+from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError, first_sentence
+from pit.model import Dag
+from pit.state.store.store import Store
 from pit.text.naming import tasks_named
 from pit.views.graph.layout import ordered, reduced
-from pit.views.graph.picture import Picture, Shape, Standing, dot, mermaid
+from pit.views.graph.picture import Picture, Shape, Standing, dot, graph_view, mermaid
+from pit.views.graph.shapes import part_of, picture_of
+from pit.views.graph.standings import Standings, standings
 
 _MOST_BOXES = 40
 _PAGE = 100
@@ -45,26 +45,6 @@ _SIGNS: Mapping[Standing | None, tuple[str, str, str]] = {
     None: ("○", "o", ""),
 }
 """Of each standing: its sign, its sign in ASCII, its colour."""
-
-
-class TaskView(Record):
-    """One task in `pit graph --json`; `standing` is null where it is not known, `instances` for
-    what is no matrix, or one without values so far."""
-
-    task: str
-    depends_on: tuple[str, ...]
-    runner: str
-    standing: Standing | None
-    why: str
-    instances: int | None
-
-
-class GraphView(Record):
-    """The shape of `pit graph --json`."""
-
-    dag: str
-    description: str
-    tasks: tuple[TaskView, ...]
 
 
 @command("graph", short_help="Draw a DAG: on the terminal, as SVG, Mermaid, DOT.")
@@ -107,7 +87,7 @@ def graph(
     """
     picture = _picture(settings, target, pairs, instances, bare)
     if as_json:
-        return settings.console.json(_view(picture))
+        return settings.console.json(graph_view(picture))
     form = form or _form(output)
     if output is None and form == "text":
         return _show(settings.console, picture, compact)
@@ -135,22 +115,27 @@ def _picture(
 ) -> Picture:
     """The DAG with how its tasks stand, as far as that can be told."""
     declared, selection = chosen(settings.config(), target)
-    dag, known = None, Standings()
+    known: Standings = {}
+    dag = None
     if not bare:
         try:
             aimed = aim(settings, declared.name, pairs)
-            dag, known = aimed.dag, standings(settings, aimed)
+            dag, known = aimed.dag, _standings(settings, aimed)
         except (PitError, OSError) as error:
             if pairs and isinstance(error, BadParameter):
                 raise
-            settings.console.warning(f"how the tasks stand is not shown: {_sentence(error)}")
-    return _drawn(_part(dag or _expanded(declared), selection), known, instances)
+            settings.console.warning(f"how the tasks stand is not shown: {first_sentence(error)}")
+    return picture_of(part_of(dag or _expanded(declared), selection), known, instances)
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, InvalidConfig):
-        return error.problems[0].sentence
-    return str(error).partition("\n")[0]
+def _standings(settings: Settings, found: Aim) -> Standings:
+    """How each task stands, by name; raises as a look does if that cannot be told."""
+    with Store.open_readonly(found.config.metadata_db) as store:
+        seen = look(settings, found, store, whole=True)
+        with seen.asking():
+            decisions = seen.decisions()
+        seen.save()
+        return standings(seen, decisions, store)
 
 
 def _expanded(dag: Dag) -> Dag:
@@ -162,87 +147,6 @@ def _expanded(dag: Dag) -> Dag:
         return expand(dag, dag.project, WatchedDisk())
     except InvalidConfig:
         return dag
-
-
-def _part(dag: Dag, selection: str | None) -> Dag:
-    """The DAG with its implied dependencies, or that part of it which has to do with a task."""
-    from pit.engine.planning.select import selected
-
-    whole = dependencies.implied(dag)
-    if not selection:
-        return whole
-    signed = selection.startswith("+") or selection.endswith("+")
-    names = selected(dag, selection if signed else f"+{selection}+")
-    tasks = [
-        replace(task, depends_on=tuple(name for name in task.depends_on if name in names))
-        for task in whole.tasks
-        if task.name in names
-    ]
-    return replace(whole, tasks=tuple(tasks))
-
-
-def _drawn(dag: Dag, known: Standings, instances: bool) -> Picture:
-    """The picture, with the instances of a matrix as one shape unless asked otherwise."""
-    home = {task.name: task.instance_of or task.name for task in dag.tasks}
-    edges = _gathered(dag, home)
-    if instances or dependencies.cycle(edges):
-        home = {name: name for name in home}
-        edges = _gathered(dag, home)
-    members: dict[str, list[str]] = {}
-    for name, group in home.items():
-        members.setdefault(group, []).append(name)
-    runners = {home[task.name]: task.runner or "" for task in dag.tasks}
-    matrices = {task.name for task in dag.tasks if task.matrix}
-    shapes = [_shape(group, runners[group], names, known) for group, names in members.items()]
-    shapes = [replace(each, matrix=True) if each.name in matrices else each for each in shapes]
-    return Picture(
-        title=dag.name, shapes=tuple(shapes), edges=edges, description=printable(dag.description)
-    )
-
-
-def _gathered(dag: Dag, home: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """What each shape depends on; what happens within one is left out."""
-    found: dict[str, dict[str, None]] = {}
-    for task in dag.tasks:
-        group = home[task.name]
-        sources = found.setdefault(group, {})
-        sources |= dict.fromkeys(home[name] for name in task.depends_on if home[name] != group)
-    return {group: tuple(sources) for group, sources in found.items()}
-
-
-def _shape(name: str, runner: str, members: Sequence[str], known: Standings) -> Shape:
-    """One task, or all instances of one; these stand as the worst of them does."""
-    standing, word, why = None, "", ""
-    facts = [known[member] for member in members if member in known]
-    if facts:
-        standing = min((fact.standing for fact in facts), key=list(Standing).index)
-        same = [fact for fact in facts if fact.standing is standing]
-        word = standing if len(same) == len(facts) else f"{len(same)} of {len(facts)} {standing}"
-        why = same[0].why
-    return Shape(
-        name=name,
-        runner=runner,
-        standing=standing,
-        word=word,
-        why=printable(why),
-        matrix=members[0] != name,
-        instances=len(members) if members[0] != name else 0,
-    )
-
-
-def _view(picture: Picture) -> GraphView:
-    tasks = [
-        TaskView(
-            task=shape.name,
-            depends_on=picture.edges[shape.name],
-            runner=shape.runner,
-            standing=shape.standing,
-            why=shape.why,
-            instances=shape.instances or None,
-        )
-        for shape in picture.shapes
-    ]
-    return GraphView(dag=picture.title, description=picture.description, tasks=tuple(tasks))
 
 
 # ---------------------------------------------------------------- as text

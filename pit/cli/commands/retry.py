@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 from msgspec.structs import replace
 
-from pit import __version__
 from pit.cli.complete import complete_target
 from pit.cli.compose import conclude, perform, report_interrupted
 from pit.cli.options import Settings, command
 from pit.engine.run import retry as retrying
 from pit.state.store.store import Store
+from pit.version import VERSION
 
 
 @command("retry", short_help="Go on with a run that did not succeed.")
@@ -36,5 +36,5 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
         report_interrupted(settings, config, store)
         run = retrying.run_of(store, target)  # which may just have been found dead
         request = retrying.request_of(store, config, run, settings.again, old_code=code == "old")
-    request = replace(request, pit_version=__version__)
+    request = replace(request, pit_version=VERSION)
     conclude(perform(settings, request, as_json))

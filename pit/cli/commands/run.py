@@ -8,20 +8,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pit import __version__
 from pit.cli.arguments import chosen, parameters, split, unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command
 from pit.errors import Overlapping
 from pit.model import Dag, WorkspaceConfig
+from pit.version import VERSION
 
 if TYPE_CHECKING:
-    from pit.engine.planning.stale_upstream import StaleUpstream
-    from pit.engine.run.empty_run import Wanted
+    from pit.engine.run.empty_run import EmptyRun, Wanted
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -108,7 +107,7 @@ def run(
         force=force,
         failed=unsuccessful(config, dag) if failed else None,
         learn=learn,
-        pit_version=__version__,
+        pit_version=VERSION,
     )
     try:
         result = compose.perform(settings, request, as_json)
@@ -135,42 +134,27 @@ def _idle(
     if not config.metadata_db.exists():
         return False
     with Store.open(config.metadata_db) as store:
-        done = run_empty(wanted, config, declared, store)
+        done = run_empty(wanted, config, declared, store, settings.again)
     if done is None:
         return False
-    told: Sequence[Any] = done.events
-    if done.stale is not None:
-        told = _told_stale(settings, done.stale, told, as_json)
-    _say_idle(settings, wanted.dag, done.tasks, time.monotonic() - began, told, as_json)
+    _say_idle(settings, wanted.dag, done, time.monotonic() - began, as_json)
     return True
 
 
-def _told_stale(
-    settings: Settings, stale: StaleUpstream, events: Sequence[Any], as_json: bool
-) -> Sequence[Any]:
-    """The events of a run, with what it leaves stale among them, or on the screen."""
-    hint = stale.hint(settings.again)
-    if not as_json:
-        settings.console.warning(stale.sentence, hint)
-        return events
+def _say_idle(settings: Settings, dag: str, done: EmptyRun, seconds: float, as_json: bool) -> None:
+    from pit.cli.terminal.console import count, duration
     from pit.events import Warned
 
-    first, *rest = events
-    return (first, Warned(run=first.run, at=first.at, message=stale.sentence, hint=hint), *rest)
-
-
-def _say_idle(
-    settings: Settings, dag: str, tasks: int, seconds: float, events: Sequence[Any], as_json: bool
-) -> None:
-    from pit.cli.terminal.console import count, duration
-
-    console = settings.console
+    console, tasks = settings.console, done.tasks
     if as_json:
         import msgspec
 
-        for event in events:
+        for event in done.events:
             console.out(msgspec.json.encode(event).decode())
         return
+    for event in done.events:
+        if isinstance(event, Warned):
+            console.warning(event.message, event.hint)
     head = f"{console.paint(dag, 'bold')}  {console.paint('current', 'green')}"
     noun = "is" if tasks == 1 else "are"
     console.out(

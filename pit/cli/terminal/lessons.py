@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from pit.cli.terminal.console import Console, printable
+from pit.cli.terminal.console import Console
 from pit.events import Event, Learned
+from pit.text.control import printable
 
 _WIDTH = 96
 
 
 class Lessons:
-    """A sink that says nothing until `close()`, and then only what was learned."""
+    """Says nothing until `close()`, and then only what was learned."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

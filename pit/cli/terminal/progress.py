@@ -1,4 +1,4 @@
-"""How a run shows itself while it goes: sinks that turn events into lines on the terminal.
+"""How a run shows itself while it goes: views that turn events into lines on the terminal.
 
 PlainView   one line per event, for pipes, cron mails and CI
 LiveView    a block at the foot of the terminal, drawn anew ten times a second
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -27,7 +27,6 @@ from pit.cli.terminal.console import (
     erased,
     fit,
     harmless,
-    printable,
     rows,
 )
 from pit.events import (
@@ -44,6 +43,12 @@ from pit.events import (
     Warned,
 )
 from pit.model import Reason, TaskState
+from pit.text.control import printable
+from pit.views import reasons
+
+if TYPE_CHECKING:
+    from pit.state.store.tables.runs import AttemptRow, ProgressRow, TaskRow, WarningRow
+    from pit.views.run import RunView
 
 _FRAME_SECONDS = 0.1
 _PROGRESS_SECONDS = 10.0
@@ -66,12 +71,12 @@ class View(Protocol):
         """Show what is still held back, and give the terminal back."""
 
 
-def view_for(console: Console, *, as_json: bool, verbose: bool) -> View:
-    """The view that fits where standard output goes."""
+def view_for(console: Console, run: RunView, *, as_json: bool, verbose: bool) -> View:
+    """The view that fits where standard output goes; `run` has taken in what it is to show."""
     if as_json:
         return JsonView(console, verbose=verbose)
     if console.is_terminal:
-        return LiveView(console, verbose=verbose)
+        return LiveView(console, run, verbose=verbose)
     return PlainView(console, verbose=verbose)
 
 
@@ -204,7 +209,7 @@ def sentence(event: Event, room: int = 0) -> str:
         case AttemptStarted():
             return f"{event.task:<{room}}  started{_which(event.attempt, event.attempts)}"
         case AttemptEnded(retry_in=float() as delay):
-            why = told(event.outcome.reason, event.outcome.error)
+            why = reasons.sentence(event.outcome.reason, event.outcome.error)
             what = f"attempt {event.attempt} failed: {why}; next in {duration(delay)}"
             return f"{event.task:<{room}}  {what}"
         case TaskEnded(reason=Reason.SINGLE_TASK | Reason.CURRENT):
@@ -225,25 +230,25 @@ def sentence(event: Event, room: int = 0) -> str:
             stub = f" as a stub: {NO_SQL}" if event.stub else ""
             return f"run {event.run} started{stub}: {_extent(event)}"
         case RunEnded():
-            why = "" if event.reason is Reason.EXIT else told(event.reason, event.error)
+            why = "" if event.reason is Reason.EXIT else reasons.sentence(event.reason, event.error)
             why = why.removeprefix(event.state).removeprefix(": ")
             return f"run {event.run} {event.state}{f': {why}' if why else ''}"
     return ""
 
 
-def warning(event: Warned) -> str:
+def warning(told: Warned | WarningRow) -> str:
     """A warning in one line: what is so, and what to do about it."""
-    hint = event.hint[:1].lower() + event.hint[1:]
-    return printable("; ".join(filter(None, (event.message, hint))))
+    hint = told.hint[:1].lower() + told.hint[1:]
+    return printable("; ".join(filter(None, (told.message, hint))))
 
 
-def standing(event: Progressed) -> str:
+def standing(told: Progressed | ProgressRow) -> str:
     """How far a task is: `40%  4 of 10  april.csv`."""
-    done, total = _number(event.done), event.total
+    done, total = _number(told.done), told.total
     parts = [done]
     if total:
-        parts = [f"{min(max(event.done / total, 0.0), 1.0):.0%}", f"{done} of {_number(total)}"]
-    return "  ".join(filter(None, (*parts, printable(event.message.partition("\n")[0]))))
+        parts = [f"{min(max(told.done / total, 0.0), 1.0):.0%}", f"{done} of {_number(total)}"]
+    return "  ".join(filter(None, (*parts, printable(told.message.partition("\n")[0]))))
 
 
 def _number(value: float) -> str:
@@ -263,37 +268,7 @@ def ending(event: TaskEnded) -> str:
     parts: list[str] = [event.state]
     if event.attempts:
         parts.append(duration(event.seconds))
-    return "  ".join(filter(None, (*parts, reasoned(event.reason, event.error, event.why))))
-
-
-def told(reason: Reason | None, error: str) -> str:
-    """Why something ended as it did: the reason's word, and the error where it says more."""
-    first = printable(error.strip().partition("\n")[0])
-    if not reason or (first and reason in _TOLD_BY_ERROR) or first == reason:
-        return first
-    word = _WORDS.get(reason, reason)
-    return f"{word}: {first}" if first else word
-
-
-def reasoned(reason: Reason | None, error: str, why: str) -> str:
-    """Why a task ended as it did; of one that did as it should, why it ran or needed not to."""
-    if why and reason in (None, Reason.CURRENT):
-        return printable(why)
-    return told(reason, error)
-
-
-_TOLD_BY_ERROR = (
-    Reason.EXIT,
-    Reason.SIGNAL,
-    Reason.CANCELLED,
-    Reason.SQL_ERROR,
-    Reason.UPSTREAM_FAILED,
-)
-"""Reasons that say nothing which the error does not say better."""
-
-
-_WORDS = {Reason.SINGLE_TASK: "not selected"}
-"""Reasons whose words say little to people."""
+    return "  ".join(filter(None, (*parts, reasons.of_task(event.reason, event.error, event.why))))
 
 
 def _which(attempt: int, attempts: int) -> str:
@@ -350,12 +325,12 @@ class LiveView:
     thousand short tasks cost ten frames a second and no more.
     """
 
-    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+    def __init__(self, console: Console, run: RunView, *, verbose: bool = False) -> None:
         self._console = console
         self._verbose = verbose
         self._quietly = _Quiet(console)
         self._lines = Lines()
-        self._picture = Picture()
+        self._picture = Picture(run)
         self._above: list[str] = []
         self._drawn: list[int] = []
         self._ended = threading.Event()
@@ -364,7 +339,7 @@ class LiveView:
     def emit(self, event: Event) -> None:
         """Take the event into the picture."""
         with self._quietly.lock:
-            self._picture.take(event, time.monotonic())
+            self._picture.take(event)
             if isinstance(event, AttemptEnded):
                 self._scroll(self._lines.rest(event.task))
             if isinstance(event, RunStarted) and event.stub:
@@ -408,7 +383,7 @@ class LiveView:
     def _block(self) -> list[Pieces]:
         width = (self._console.width or 80) - 1
         most = max(min(_LIVE_ROWS, self._console.height - _LIVE_FAILURES - 4), 1)
-        return [_cut(line, width) for line in self._picture.lines(time.monotonic(), most)]
+        return [_cut(line, width) for line in self._picture.lines(time.time(), most)]
 
     def _draw(self, block: list[Pieces]) -> None:
         """Replace the block on the terminal, in one write: erase, lines above, block."""
@@ -431,76 +406,55 @@ Pieces = list[tuple[str, str]]
 
 
 class Picture:
-    """The state of a run as the live block shows it: no terminal, no clock of its own."""
+    """A run as the live block shows it: no terminal, no clock of its own.
 
-    def __init__(self) -> None:
-        self._running: dict[str, tuple[float, str]] = {}
-        self._standing: dict[str, str] = {}
-        self._retrying: dict[str, tuple[float, str]] = {}
-        self._barred: dict[str, tuple[float, str]] = {}
-        self._failed: deque[TaskEnded] = deque(maxlen=_LIVE_FAILURES)
-        self._last: TaskEnded | None = None
-        self._counts: dict[TaskState, int] = {}
-        self._total = 0
-        self._run = ""
-        self._started: float | None = None
+    What it knows besides the run spares it to look at thousands of tasks ten times a second.
+    """
+
+    def __init__(self, run: RunView) -> None:
+        self._run = run
+        self._open: dict[str, None] = {}
+        self._failed: deque[TaskRow] = deque(maxlen=_LIVE_FAILURES)
+        self._last: TaskRow | None = None
+        self._counts: Counter[TaskState] = Counter()
+        self._left_out = 0
         self._step = ""
         self._word = "running"
 
-    def take(self, event: Event, now: float) -> None:
-        """Change the picture by one event, seen at `now` on the monotonic clock."""
+    def take(self, event: Event) -> None:
+        """Note what the run has taken in just now."""
         match event:
-            case RunStarted():
-                self._started, self._total = now, len(event.tasks)
-                self._run = f"{event.dag}  run {event.run}: "
             case SetupStep():
                 self._step = f"{event.step}: {printable(event.message)}"
                 if event.step == "ending":
                     self._word = event.step
-            case Waits():
+            case Waits() | AttemptStarted():
                 self._step = ""
-                self._retrying.pop(event.task, None)
-                since = self._barred.get(event.task, (now, ""))[0]
-                self._barred[event.task] = (since, printable(event.why))
-            case AttemptStarted():
-                self._step = ""
-                self._retrying.pop(event.task, None)
-                self._barred.pop(event.task, None)
-                self._running[event.task] = (now, _which(event.attempt, event.attempts).strip())
-            case Progressed() if event.task in self._running:
-                self._standing[event.task] = standing(event)
-            case AttemptEnded():
-                self._running.pop(event.task, None)
-                self._standing.pop(event.task, None)
-                if event.retry_in is not None:
-                    why = told(event.outcome.reason, event.outcome.error)
-                    self._retrying[event.task] = (now + event.retry_in, why)
+                self._open[event.task] = None
             case TaskEnded():
-                self._end(event)
+                self._open.pop(event.task, None)
+                self._end(self._run.tasks[event.task])
 
-    def _end(self, event: TaskEnded) -> None:
-        self._running.pop(event.task, None)
-        self._retrying.pop(event.task, None)
-        self._barred.pop(event.task, None)
-        if event.reason is Reason.SINGLE_TASK:
-            self._total -= 1
+    def _end(self, task: TaskRow) -> None:
+        if task.reason == Reason.SINGLE_TASK:
+            self._left_out += 1
             return
-        self._counts[event.state] = self._counts.get(event.state, 0) + 1
-        if event.state is TaskState.FAILED:
-            self._failed.append(event)
-        elif event.attempts:
-            self._last = event
+        self._counts[task.state] += 1
+        if task.state is TaskState.FAILED:
+            self._failed.append(task)
+        elif task.attempts:
+            self._last = task
 
     def lines(self, now: float, rows: int) -> list[Pieces]:
-        """The block: failures, what finished last, what waits and runs, and the counts."""
+        """The block at a time: failures, what finished last, what waits and runs, the counts."""
         ended = [*self._failed, *([self._last] if self._last else [])]
         block = [
             _line(
                 task.state,
                 STATE_STYLES[task.state],
-                duration(task.seconds) if task.attempts else "-",
+                duration(task.seconds or 0.0) if task.attempts else "-",
                 task.task,
-                reasoned(task.reason, task.error, task.why),
+                reasons.of_task(task.reason, task.error, task.why),
             )
             for task in ended
         ]
@@ -514,28 +468,34 @@ class Picture:
         return block
 
     def _active(self, now: float) -> list[Pieces]:
+        running, waiting, retrying = self._run.active(self._open)
         lines = [
-            _line(self._word, "cyan", _elapsed(now - since), task, self._note(task, note))
-            for task, (since, note) in self._running.items()
+            _line(self._word, "cyan", _elapsed(now - each.started_at), each.task, self._note(each))
+            for each in running
         ]
-        for task, (since, why) in self._barred.items():
-            lines.append(_line("waiting", "yellow", _elapsed(now - since), task, why))
-        for task, (due, why) in self._retrying.items():
-            left = _elapsed(max(due - now, 0.0) + 0.99)
-            lines.append(_line("waiting", "yellow", left, task, f"to try again; {why}"))
+        for task, since, why in waiting:
+            lines.append(_line("waiting", "yellow", _elapsed(now - since), task, printable(why)))
+        for each in retrying:
+            left = _elapsed(max((each.retry_at or now) - now, 0.0) + 0.99)
+            why = f"to try again; {reasons.sentence(each.reason, each.error)}"
+            lines.append(_line("waiting", "yellow", left, each.task, why))
         return lines
 
-    def _note(self, task: str, note: str) -> str:
-        return "  ".join(filter(None, (note, self._standing.get(task, ""))))
+    def _note(self, attempt: AttemptRow) -> str:
+        progress = self._run.how_far(attempt.task)
+        which = _which(attempt.attempt, attempt.allowed).strip()
+        return "  ".join(filter(None, (which, standing(progress) if progress else "")))
 
     def _tally(self, now: float) -> str:
-        parts = [f"{sum(self._counts.values()):,} of {self._total:,} done"]
+        total = len(self._run.tasks) - self._left_out
+        parts = [f"{self._counts.total():,} of {total:,} done"]
         for state, number in self._counts.items():
             if state is not TaskState.SUCCESS:
                 parts.append(f"{number:,} {state}")
-        if self._started is not None:
-            parts.append(_elapsed(now - self._started))
-        return self._run + ", ".join(parts)
+        run = self._run.run
+        if run is None:
+            return ", ".join(parts)
+        return f"{run.dag}  run {run.id}: {', '.join((*parts, _elapsed(now - run.started_at)))}"
 
 
 def _line(word: str, style: str, time: str, task: str, text: str = "") -> Pieces:
@@ -544,6 +504,7 @@ def _line(word: str, style: str, time: str, task: str, text: str = "") -> Pieces
 
 def _elapsed(seconds: float) -> str:
     """A running clock: whole seconds, so that the eye is not drawn to it."""
+    seconds = max(seconds, 0.0)  # a clock may be set back
     return f"{int(seconds)}s" if seconds < 60 else duration(seconds)
 
 

@@ -7,20 +7,20 @@ changed file would run too, its own causes follow; where it has run already, wha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pit.config.dag import graph
 from pit.config.dag.dataflow import makes
 from pit.engine.planning import explain
 from pit.engine.staleness import comparison
 from pit.engine.staleness.comparison import Change, Kind
 from pit.engine.staleness.planner import Action, Decision
-from pit.model import Dag, Record, Task, TaskRecord
+from pit.model import Record, Task, TaskRecord
 from pit.text.naming import tasks_named
 
 if TYPE_CHECKING:
+    from pit.engine.planning.look import Look
     from pit.state.store.store import Store
     from pit.state.store.tables.runs import TaskRow
 
@@ -48,23 +48,20 @@ class Cause(Record):
 
 
 class Causes:
-    """The chains behind the decisions of one DAG."""
+    """The chains behind the decisions of a look; `absent` says why a task has no record."""
 
     def __init__(
         self,
-        dag: Dag,
+        look: Look,
         decisions: Iterable[Decision],
-        params: Mapping[str, str],
         store: Store,
-        text: Callable[[str], bytes | None],
         absent: Callable[[Task], tuple[Cause, ...]] = lambda task: (),
     ) -> None:
-        self._dag = graph.implied(dag)
+        self._dag, self._params = look.target.dag, look.target.params
         self._tasks = {task.name: task for task in self._dag.tasks}
         self._decisions = {decision.task: decision for decision in decisions}
-        self._params, self._store = params, store
-        self._text, self._absent = text, absent
-        self._successes = store.runs.last_successes(dag.name)
+        self._fingerprints, self._store, self._absent = look.fingerprints, store, absent
+        self._successes = store.runs.last_successes(self._dag.name)
         self._runs: dict[str, dict[str, TaskRow]] = {}
         self._told: set[str] = set()
 
@@ -235,6 +232,10 @@ class Causes:
             was = f" ({change.was} before)" if change.was else ""
             return f"{change.subject} ran in run {change.now}{was}", ()
         return explain.sentence(change), ()
+
+    def _text(self, digest: str) -> bytes | None:
+        """A source by its digest, as a record kept it or as this look has read it."""
+        return self._store.records.text(digest) or self._fingerprints.text(digest)
 
     def _source_diff(self, change: Change) -> tuple[str, ...]:
         old, new = self._text(change.was), self._text(change.now)

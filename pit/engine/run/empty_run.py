@@ -15,13 +15,12 @@ from pit.engine.locks import owner, place
 from pit.engine.planning import stamp
 from pit.engine.planning.stamp import Stamp
 from pit.engine.staleness import comparison
-from pit.events import Event, FoundCurrent, RunEnded, RunStarted
+from pit.events import Event, FoundCurrent, RunEnded, RunStarted, Warned
 from pit.model import Dag, Reason, Record, RunState, WorkspaceConfig
 from pit.state.rundir import RunDir, prepare
 
 if TYPE_CHECKING:
     from pit.engine.planning.nothing_to_do import NothingToDo
-    from pit.engine.planning.stale_upstream import StaleUpstream
     from pit.state.store.store import Store
 
 
@@ -35,19 +34,22 @@ class Wanted(Record):
 
 
 class EmptyRun(Record):
-    """What such a run has told: `tasks` is how many are current, `stale` what is stale above."""
+    """What such a run has told, and how many tasks are current."""
 
     events: tuple[Event, ...]
     tasks: int
-    stale: StaleUpstream | None
 
 
 def run_empty(
-    wanted: Wanted, config: WorkspaceConfig, declared: Callable[[], Dag], store: Store
+    wanted: Wanted,
+    config: WorkspaceConfig,
+    declared: Callable[[], Dag],
+    store: Store,
+    command: Callable[[str], str],
 ) -> EmptyRun | None:
     """A run, if there is nothing to do; None where there is, or where that cannot be told so.
 
-    `declared` reads the DAG, if need be.
+    `declared` reads the DAG, if need be; `command` is a `pit` command line to type.
     """
     began = time.monotonic()
     owner.require(config, wanted.dag, store)
@@ -68,11 +70,8 @@ def run_empty(
         owner.require(config, required, store)
     place.check_requirements(wanted.dag, found.requires, store, time.time())
     prepare(config.runs_dir, config.settings)
-    events = _recorded(wanted, config, found, fresh, store, began)
-    if events is None:
-        return None
-    stale = None if fresh is None else fresh.stale
-    return EmptyRun(events=events, tasks=found.tasks, stale=stale)
+    events = _recorded(wanted, config, found, fresh, store, began, command)
+    return None if events is None else EmptyRun(events=events, tasks=found.tasks)
 
 
 def _look(
@@ -103,6 +102,7 @@ def _recorded(
     fresh: NothingToDo | None,
     store: Store,
     began: float,
+    command: Callable[[str], str],
 ) -> tuple[Event, ...] | None:
     """Take the run's place and write its row; None where another run of the DAG is alive.
 
@@ -115,6 +115,9 @@ def _recorded(
     try:
         started = _started(wanted, found, folder)
         store.emit(started)
+        warned = _warned(started, fresh, command)
+        for each in warned:
+            store.emit(each)
         if fresh is not None and not found.whole:
             store.emit(FoundCurrent(run=folder.id, at=started.at, tasks=fresh.chosen))
             store.barrier()
@@ -128,11 +131,21 @@ def _recorded(
         )
         store.emit(ended)
         store.barrier()
-        return started, ended
+        return started, *warned, ended
     finally:
         folder.lock.release()
         folder.remove_all()
         lock.release()
+
+
+def _warned(
+    started: RunStarted, fresh: NothingToDo | None, command: Callable[[str], str]
+) -> tuple[Warned, ...]:
+    """What a run says that leaves something stale above its tasks."""
+    if fresh is None or fresh.stale is None:
+        return ()
+    message, hint = fresh.stale.sentence, fresh.stale.hint(command)
+    return (Warned(run=started.run, at=started.at, message=message, hint=hint),)
 
 
 def _started(wanted: Wanted, found: Stamp, folder: RunDir) -> RunStarted:

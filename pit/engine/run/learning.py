@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from pit.engine.run import lesson
 from pit.engine.run.lesson import Lacks, Seen
 from pit.engine.run.lifecycle import OpenRun
@@ -15,10 +17,12 @@ from pit.engine.staleness import comparison
 from pit.engine.staleness.fingerprint import Fingerprints
 from pit.events import Learned
 from pit.fs.files import remove_tree
-from pit.model import Order, Outcome, Record, Task
+from pit.model import Record, Task
+from pit.order import Order, Outcome
 from pit.project.runners import table
 from pit.project.selection import shown
 from pit.work import attempts
+from pit.work.site import Invocation
 from pit.work.trace import strace
 from pit.work.trace.watch import Opened, Places, Watcher
 
@@ -67,11 +71,12 @@ class Learning:
 
     def perform(self, order: Order, tools: attempts.Tools) -> Outcome:
         """Carry out one attempt, watched as far as its kind allows."""
-        python = table.of(self._tasks[order.task]).is_python
-        watched = order if not order.argv else self._watcher.watched(order, python)
-        outcome = attempts.perform(watched, tools)
+        outcome = attempts.perform(order, replace(tools, watch=self._watched))
         self._outcomes[order.task] = outcome
         return outcome
+
+    def _watched(self, order: Order, program: Invocation) -> Invocation:
+        return self._watcher.watched(order, program, table.named(order.runner).is_python)
 
     # ------------------------------------------------------------------ what was learned
 
@@ -91,7 +96,8 @@ class Learning:
         """Emit what was learned, when all tasks have ended."""
         for name, places in self._undeclared():
             message = f'task "{name}" read {places}, which its inputs do not name'
-            self._run.warn(message, "While they do not, a change there leaves the task current")
+            hint = "While they do not, a change there leaves the task current"
+            self._run.warn(message, hint, task=name)
         for facts in self._lessons():
             self._run.emit(Learned, **facts)
 

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from pit.config.dag import graph
 from pit.engine.run.request import Request, RunResult, Services
 from pit.engine.run.resolved import Resolved
+from pit.engine.scheduling.clock import Clock
+from pit.engine.scheduling.event_log import EventLog
 from pit.engine.scheduling.jobs import Job
-from pit.engine.scheduling.sinks import Clock, Listeners
 from pit.errors import DiskFull, EnvironmentFailed, PitError, RequirementNotMet
-from pit.events import AttemptStarted, Event, RunEnded, RunStarted, SetupStep, TaskEnded, Warned
+from pit.events import Event, RunEnded, RunStarted, SetupStep, TaskEnded, Warned
 from pit.fs.locks import Lock
-from pit.model import Order, Output, Reason, RunState, TaskState
+from pit.model import Output, Reason, RunState, TaskState
+from pit.order import Order
 from pit.project.python import surplus
 from pit.project.runners import table
 from pit.state import retention, trash
@@ -83,10 +85,7 @@ class OpenRun:
         held.callback(self.signals.restore)
         self.state = RunState.RUNNING
         self.reason: Reason | None = None
-        self._listeners = Listeners(services.sinks)
-        self._known = False  # to the store: only then can it have an end
-        self._begun: set[str] = set()  # the tasks that have had an attempt
-        self._ended: set[str] = set()  # those whose final state has been told
+        self._log = EventLog(services.store, services.hear, self.masks.hidden)
 
     def _stop(self, level: int) -> None:
         self.cancel.request(level, Reason.CANCELLED)
@@ -132,26 +131,16 @@ class OpenRun:
         return event
 
     def tell(self, event: Event) -> None:
-        """Tell an event without the secrets that the run has given out: first to the store, so
-        that nobody hears what is not kept."""
-        if isinstance(event, TaskEnded):
-            self._ended.add(event.task)  # even if the store fails: it is queued
-        event = self.masks.hidden(event)
-        self.services.store.emit(event)
-        self._known = True
-        if isinstance(event, AttemptStarted):
-            self._begun.add(event.task)
-        if isinstance(event, RunEnded):
-            self.barrier()  # where its end cannot be kept, the run ends in another way
-        self._listeners.tell(event)
+        """Tell an event, without the secrets that the run has given out."""
+        self._log.emit(event)
 
     def barrier(self) -> None:
-        """Wait until all events so far are durable."""
-        self.services.store.barrier()
+        """Wait until all facts so far are durable."""
+        self._log.barrier()
 
-    def warn(self, message: str, hint: str = "") -> None:
-        """Tell of something that does not stop the run but should be known."""
-        self.emit(Warned, message=message, hint=hint)
+    def warn(self, message: str, hint: str = "", task: str = "") -> None:
+        """Tell of something that does not stop the run but should be known; `task` is whose."""
+        self.emit(Warned, message=message, hint=hint, task=task)
 
     def step(self, step: str, message: str) -> None:
         """Announce a step of the set-up, unless the user has already asked to stop."""
@@ -186,9 +175,10 @@ class OpenRun:
 
     def show_wait(self, order: Order, what: str) -> None:
         """The log says what an attempt waits for before it begins."""
+        path = str(self.dir.log_file(order.task))
         with (
             suppress(OSError),  # a full disk: the attempt itself meets it
-            TaskLog(order.log, order.task, self.services.tap, self.masks) as log,
+            TaskLog(path, order.task, self.services.tap, self.masks) as log,
         ):
             log.line(f"waiting for {what}")
 
@@ -215,7 +205,7 @@ class OpenRun:
     def _failed(self, error: BaseException) -> None:
         """Set-up or the store failed: the run ends with that as its reason, if it can be told."""
         self.masks.scrub(error)
-        if not self._known:
+        if not self._log.started:
             return
         try:
             self._tell_failure(error)
@@ -234,8 +224,8 @@ class OpenRun:
         cancelled = self._is_cancellation(error)
         reason = Reason.CANCELLED if cancelled else _reason(error)
         for name in graph.topological(self.resolved.dag):
-            if name not in self._ended:
-                state = TaskState.CANCELLED if name in self._begun else TaskState.SKIPPED
+            if name not in self._log.ended:
+                state = TaskState.CANCELLED if name in self._log.begun else TaskState.SKIPPED
                 self.emit(TaskEnded, task=name, state=state, reason=reason)
         ended = RunState.CANCELLED if cancelled else RunState.FAILED
         self.end(ended, reason, "" if cancelled else str(error) or type(error).__name__)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import field
 
-from pit.engine.scheduling.sinks import Sink
+from pit.engine.scheduling.event_log import nobody
+from pit.events import Event
 from pit.model import Dag, Reason, Record, RunState, WorkspaceConfig
 from pit.work.task_log import Tap
 
@@ -57,10 +58,10 @@ class Request(Record):
 
 
 class Services(Record):
-    """What the composition root plugs in."""
+    """What the composition root plugs in; `hear` is called by the main thread alone."""
 
     store: Store
-    sinks: tuple[Sink, ...] = ()
+    hear: Callable[[Event], None] = nobody
     tap: Tap | None = None
     waiting: Callable[[str], None] = lambda message: None
 

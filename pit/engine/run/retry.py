@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from pit.config.project import read_project
 from pit.config.workspace import discover_one
 from pit.engine.locks import owner
-from pit.engine.locks.liveness import folder, is_ending
+from pit.engine.locks.ending import is_ending
 from pit.engine.run.request import Continued, Request
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
 from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
@@ -40,11 +40,11 @@ def run_of(store: Store, target: str) -> RunRow:
 
 def await_end(config: WorkspaceConfig, run: RunRow, say: Callable[[str], None]) -> None:
     """A run whose Pit was killed lives until its guardian has ended what was left of it."""
-    if run.state is not RunState.RUNNING or not is_ending(place := folder(config, run), run):
+    if run.state is not RunState.RUNNING or not is_ending(run, config.runs_dir):
         return
     say(f"waiting for the end of what run {run.id} has left behind")
     deadline = time.monotonic() + _LONGEST_END
-    while is_ending(place, run) and time.monotonic() < deadline:
+    while is_ending(run, config.runs_dir) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

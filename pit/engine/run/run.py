@@ -28,7 +28,7 @@ from pit.engine.run.resolved import resolve
 from pit.engine.run.sql_sessions import LazySessions
 from pit.engine.run.task_socket import TaskServices
 from pit.engine.scheduling.checker import StalenessChecker
-from pit.engine.scheduling.executor import Finished, Threads
+from pit.engine.scheduling.executor import Ends, Finished, Threads
 from pit.engine.scheduling.ports import Ports
 from pit.engine.scheduling.scheduler import Scheduler
 from pit.engine.scheduling.tally import Tally
@@ -42,7 +42,8 @@ from pit.engine.staleness.provenance import Provenance
 from pit.engine.staleness.questions import Questions
 from pit.errors import PitError, StubRefused
 from pit.events import TaskEnded
-from pit.model import Order, Outcome, Output, Reason, Record, RunState, TaskState
+from pit.model import Output, Reason, Record, RunState, TaskState
+from pit.order import Order, Outcome
 from pit.project.digest import Digests
 from pit.project.view import frozen_view
 from pit.state import trash
@@ -51,6 +52,7 @@ from pit.state.secrets import memory
 from pit.state.secrets.identities import has_key
 from pit.text import durations
 from pit.work import attempts
+from pit.work.site import Site
 
 if TYPE_CHECKING:
     from pit.engine.run.learning import Learning
@@ -77,7 +79,7 @@ def execute(request: Request, services: Services) -> RunResult:
         secrets = _open_secrets(run)
         plan = _plan(run, frozen, secrets, digests)
         tasks = TaskServices(run, secrets, plan.left_out)
-        orders = Orders(run, frozen.environment, tasks, plan.planner)
+        orders = Orders(run, tasks, plan.planner)
         learning = _learning(run, frozen, plan.planner)
         _skip_unselected(run, secrets)
         tally = _perform(run, frozen, plan, tasks, orders, learning)
@@ -126,12 +128,13 @@ def _open_secrets(run: OpenRun) -> Secrets | None:
 
 
 class _Plan(Record):
-    """What decides about the tasks of a run, and what it asks databases.
+    """What decides about the tasks of a run, their databases, and what it asks these.
 
     `left_out` are the runs in which tasks that this run leaves out have succeeded.
     """
 
     planner: Planner
+    connections: Connections
     questions: Questions
     left_out: Mapping[str, str]
 
@@ -165,7 +168,7 @@ def _plan(run: OpenRun, frozen: Frozen, secrets: Secrets | None, digests: Digest
             planner.done_before(name, earlier)
     if not forced:
         _announce(run)
-    return _Plan(planner=planner, questions=questions, left_out=left_out)
+    return _Plan(planner=planner, connections=connections, questions=questions, left_out=left_out)
 
 
 def _announce(run: OpenRun) -> None:
@@ -206,6 +209,7 @@ def _skip_unselected(run: OpenRun, secrets: Secrets | None) -> None:
             run.warn(
                 f'task "{task.name}" depends on {", ".join(absent)}, not run now',
                 f"Run everything with: pit run {dag.name}",
+                task.name,
             )
 
 
@@ -257,20 +261,21 @@ def _perform(
             recorder.keep_texts(decision.renewed.fingerprint)
         return decision, explain.decision(decision, planner.text)
 
+    def after(order: Order, outcome: Outcome) -> Finished:
+        tasks.saved(order, outcome)
+        return recorder.conclude(order, outcome)
+
     slots, mailbox = run.resolved.slots, run.mailbox
-    with closing(LazySessions(run, orders.variables)) as sessions:
+    site = _site(run, frozen)
+    with closing(LazySessions(run, site, plan.connections.url_of)) as sessions:
         plan.questions.begin(sessions, run.cancel)
-        attempt = _attempt(run, tasks, sessions, learning)
-
-        def perform(order: Order) -> Finished:
-            tasks.keep(order)
-            products.hand_on(order.task)
-            outcome = attempt(order)
-            tasks.saved(order, outcome)
-            return recorder.conclude(order, outcome)
-
+        ends = Ends(
+            before=lambda order: products.hand_on(order.task),
+            perform=_attempt(run, site, tasks, sessions, learning),
+            after=after,
+        )
         with (
-            closing(Threads(perform, mailbox, slots)) as executor,
+            closing(Threads(ends, mailbox, slots)) as executor,
             closing(StalenessChecker(judge, mailbox, slots, planner.recall)) as checker,
         ):
             ports = Ports(
@@ -309,12 +314,33 @@ def _products(
     return recorder, Products(scene, planner, live, known)
 
 
+def _site(run: OpenRun, frozen: Frozen) -> Site:
+    """Where the orders of a run are performed: here."""
+    dag = run.resolved.dag
+    return Site(
+        run.dir.id,
+        dag.name,
+        workspace=run.request.config.root,
+        live=dag.project,
+        project=run.dir.project,
+        data=run.dir.data,
+        logs=run.dir.logs,
+        python=frozen.environment,
+    )
+
+
 def _attempt(
-    run: OpenRun, tasks: TaskServices, sessions: LazySessions, learning: Learning | None
+    run: OpenRun,
+    site: Site,
+    tasks: TaskServices,
+    sessions: LazySessions,
+    learning: Learning | None,
 ) -> Callable[[Order], Outcome]:
     """Who carries out one attempt."""
     tools = attempts.Tools(
+        site=site,
         cancel=run.cancel,
+        connection=tasks.connection,
         guardian=run.guardian,
         sessions=sessions,
         tap=run.services.tap,

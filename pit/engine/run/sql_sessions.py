@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING
 
 from pit.engine.run.lifecycle import OpenRun
 from pit.events import Logged
-from pit.model import Order
+from pit.order import Order
 from pit.work.process import launch
+from pit.work.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from pit.work.sql.sessions import Sessions
 
 
 class LazySessions:
-    """Gives the run's `Sessions` to whoever calls it."""
+    """Gives the run's `Sessions` to whoever calls it.
 
-    def __init__(self, run: OpenRun, env: Mapping[str, str]) -> None:
-        self._run, self._env = run, env
+    `url` gives that of a connection: which file a task has to wait for is to be known before it is
+    asked for.
+    """
+
+    def __init__(self, run: OpenRun, site: Site, url: Callable[[str], str | None]) -> None:
+        self._run, self._site, self._url = run, site, url
         self._made: Sessions | None = None
         self._making = threading.Lock()
 
@@ -34,14 +39,14 @@ class LazySessions:
     def _make(self) -> Sessions:
         from pit.work.sql.sessions import Sessions
 
-        run = self._run
+        site = self._site
         return Sessions(
             spawn=launch.spawn_session,
-            cwd=run.dir.project,
-            env=self._env,
-            stderr=run.dir.logs / ".sql.log",
-            workspace=run.request.config.root,
-            guardian=run.guardian,
+            cwd=site.project,
+            env=site.variables,
+            stderr=site.logs / ".sql.log",
+            workspace=site.workspace,
+            guardian=self._run.guardian,
             waits=self._waits,
         )
 
@@ -55,11 +60,11 @@ class LazySessions:
 
     def reserve(self, order: Order) -> str:
         """Keep an order's database file for it, or say what it has to wait for; never waits."""
-        return self().reserve(order)
+        return self().reserve(order, self._url(order.connection) or "")
 
     def dismiss(self, order: Order) -> None:
         """The order has ended, or need not begin any more."""
-        if order.database:
+        if order.connection:
             self().dismiss(order)
 
     def close(self) -> None:

@@ -13,8 +13,9 @@ from pit.config.dag import graph
 from pit.engine.planning import missing_secrets
 from pit.engine.run.lifecycle import OpenRun
 from pit.errors import PitError, SecretsError
-from pit.events import Event
-from pit.model import Order, Outcome, Reason, Save, Task
+from pit.events import Fact
+from pit.model import Reason, Save, Task
+from pit.order import Order, Outcome
 from pit.work.socket.access import Access
 from pit.work.socket.answers.task_values import RunFacts
 from pit.work.socket.call import Caller
@@ -61,25 +62,28 @@ class TaskServices:
                 self._server = Server(self.access, self.facts, self.masks)
             return self._server
 
-    def _caller(self, task: str, attempt: int) -> Caller:
+    def _caller(self, order: Order) -> Caller:
+        data = self._run.dir.data
         return Caller(
-            run=self._run.dir.id,
-            dag=self._dag.name,
-            task=task,
-            attempt=attempt,
-            data=self._run.dir.data,
+            run=order.run, dag=order.dag, task=order.task, attempt=order.attempt, data=data
         )
 
-    def connection(self, task: str, attempt: int, key: str) -> str:
-        """The URL of a connection that pit.toml names for a task, audited and masked.
-
-        Never waits: before the attempt may use it, `keep` has the audit put on the disk.
-        """
+    def connection(self, order: Order) -> str:
+        """The URL of the connection that an order names, masked, and audited durably."""
         try:
-            return self.access.connection(self._caller(task, attempt), key, durable=False)
+            return self.access.connection(self._caller(order), order.connection)
         finally:
             # Pit has been given it, not the task: what that may have, its `secrets` say.
-            self.access.forget(task, attempt)
+            self.access.forget(order.task, order.attempt)
+
+    def lacks_connection(self, order: Order) -> str:
+        """Why an order cannot have its connection, in a sentence; empty if it can."""
+        try:
+            self.access.check_connection(self._caller(order), order.connection)
+        except SecretsError as error:
+            self.access.forget(order.task, order.attempt)
+            return self.told(error)
+        return ""
 
     def lack(self, task: Task) -> str:
         """What a task's `secrets` name and it would not get, in a sentence; empty if nothing."""
@@ -98,18 +102,13 @@ class TaskServices:
         """The file of a save that succeeded is one that its task hands on."""
         if outcome.reason is None and isinstance(order.work, Save):
             path = self._run.dir.data / order.work.output
-            self.facts.saved(self._caller(order.task, order.attempt), path)
-
-    def keep(self, order: Order) -> None:
-        """The audit of the connection that an order has is on the disk."""
-        if order.database:
-            self._barrier()
+            self.facts.saved(self._caller(order), path)
 
     # Of a store that fails, the thread that asked hears first; the run must hear of it too.
 
-    def _emit(self, event: Event) -> None:
+    def _emit(self, fact: Fact) -> None:
         try:
-            self._run.services.store.emit(event)
+            self._run.services.store.emit(fact)
         except PitError as error:
             self._run.mailbox.put(error)
             raise

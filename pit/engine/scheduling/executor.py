@@ -1,4 +1,8 @@
-"""Where orders are performed: threads of this process that put what came of it into a mailbox."""
+"""Where orders are performed: threads of this process that put what came of it into a mailbox.
+
+An order has three ends: `before` it, `perform`, `after` it. The middle one is the same call
+wherever it happens, and may be sent to another machine; the others stay with the run.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from pit.errors import PitError
-from pit.model import Order, Outcome, Reason, Record, TaskRecord
+from pit.model import Reason, Record, TaskRecord
+from pit.order import Order, Outcome
 from pit.work import attempts
 
 T = TypeVar("T")
@@ -25,14 +30,20 @@ class Finished(Record):
     remark: Reason | None = None
 
 
-Perform = Callable[[Order], Finished]
+class Ends(Record):
+    """What is done for each order: what it needs is handed over `before`, and what it has made is
+    published and recorded `after`."""
+
+    before: Callable[[Order], None]
+    perform: Callable[[Order], Outcome]
+    after: Callable[[Order, Outcome], Finished]
 
 
 class Threads:
     """Performs orders in at most `size` threads of this process, started when needed."""
 
-    def __init__(self, perform: Perform, mailbox: SimpleQueue[Any], size: int) -> None:
-        self._perform, self._mailbox, self._size = perform, mailbox, size
+    def __init__(self, ends: Ends, mailbox: SimpleQueue[Any], size: int) -> None:
+        self._ends, self._mailbox, self._size = ends, mailbox, size
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._open = 0
@@ -74,7 +85,11 @@ class Threads:
             )
             return Finished(order=order, outcome=outcome)
 
-        return answered(lambda: self._perform(order), failed)
+        def finished() -> Finished:
+            self._ends.before(order)
+            return self._ends.after(order, self._ends.perform(order))
+
+        return answered(finished, failed)
 
     def close(self) -> None:
         """End the threads once their work is done."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from pit.engine.scheduling.clock import Clock
 from pit.engine.scheduling.jobs import Job, Refusal
-from pit.engine.scheduling.sinks import Clock
 from pit.events import Event
-from pit.model import Order, Reason, Record
+from pit.model import Reason, Record
+from pit.order import Order
 
 
 class OrderMaker(Protocol):
@@ -66,7 +67,7 @@ class RunLog(Protocol):
         """Pass an event on."""
 
     def barrier(self) -> None:
-        """Wait until all events so far are durable."""
+        """Wait until all facts so far are durable."""
 
     def show_stub(self, job: Job) -> None:
         """A script is shown instead of being executed."""

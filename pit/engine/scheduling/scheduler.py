@@ -25,7 +25,8 @@ from pit.engine.scheduling.tally import Tally, tally
 from pit.engine.scheduling.waiting import Blocked
 from pit.errors import PitError
 from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits, Warned
-from pit.model import Order, Reason, TaskState
+from pit.model import Reason, TaskState
+from pit.order import Order
 from pit.text.naming import tasks_named
 
 
@@ -260,7 +261,7 @@ class Scheduler:
         if warning:
             task = message.order.task
             hint = f"See: pit logs {self._dag}/{task}"
-            self._log.emit(Warned, message=f"{task}: {warning}", hint=hint)
+            self._log.emit(Warned, message=f"{task}: {warning}", hint=hint, task=task)
             remark = remark or Reason.WARNED
         self._end(entry, TaskState.SUCCESS, remark, warning, record=message.record)
 

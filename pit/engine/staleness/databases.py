@@ -53,7 +53,11 @@ class Connections:
 
     def url(self, task: Task) -> str | None:
         """The URL of the database that a task works on, if it has one and the secrets know it."""
-        return url(self._secrets, self._dag.name, connection(self._dag, task))
+        return self.url_of(connection(self._dag, task))
+
+    def url_of(self, name: str | None) -> str | None:
+        """The URL of a connection, for Pit to see which database it is."""
+        return url(self._secrets, self._dag.name, name)
 
     def urls(self, task: Task) -> dict[str, str]:
         """The databases that a task's `secrets` lead to, by key."""

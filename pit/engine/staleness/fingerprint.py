@@ -105,7 +105,7 @@ class Fingerprints:
         """
         around, task = self._around, self._tasks[task.name]
         in_environment = table.uses_environment(task, around.dag.project)
-        env = table.environment_of(task, around.environment)
+        env = table.environment_of(table.of(task), around.environment)
         sources = self._sources(task)
         return Fingerprint(
             version=comparison.VERSION,
@@ -264,7 +264,7 @@ class Fingerprints:
         """What the task finds when it runs, if it runs where the view looks."""
         around = self._around
         own = around.dag.env | task.env
-        used = table.environment_of(task, around.environment)
+        used = table.environment_of(table.of(task), around.environment)
         key = (used is None, own.get("PYTHONPATH"))
         if key not in self._paths:
             self._paths[key] = environment.search_path(

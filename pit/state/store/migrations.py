@@ -16,9 +16,13 @@ runs            one row per run. `seq` is the order of everything: ids are names
 tasks           one row per task of a run, made as `pending` when the run starts, so that what
                 never started is in the history too. `position` is the order in pit.toml.
                 `why` is why a task ran, or since when it is current, or before that what it
-                waits for; a skipped one hands on the products of run `made_by` and saved `saved`
-                seconds.
-attempts        one row per attempt; `state` is running, success, failed or cancelled.
+                waits for, and since when (`waits_since`); a skipped one hands on the products of
+                run `made_by` and saved `saved` seconds.
+attempts        one row per attempt; `state` is running, success, failed or cancelled. `allowed` is
+                how many the task may have (0: not known), `retry_at` when the next one is due.
+progress        how far a task said that it was, the last time that it did, in attempt `attempt`.
+warnings        what somebody should know of a run and what stopped nothing, in the order of
+                `position`; `task` is '' if it is about none.
 outputs         what the run declares to have made, in the order of pit.toml; `extra` holds the
                 keys that Pit does not know.
 environments    the digests a run was executed with: `kind` is pit_toml, uv_lock, pyproject or
@@ -299,6 +303,32 @@ _REVISION = ("INSERT OR IGNORE INTO counters (name, value) VALUES ('revision', 0
 REVISE = "UPDATE counters SET value = value + 1 WHERE name = 'revision'"
 REVISION = "SELECT value FROM counters WHERE name = 'revision'"
 
+_WATCHED = (
+    "ALTER TABLE tasks ADD COLUMN waits_since REAL",
+    "ALTER TABLE attempts ADD COLUMN allowed INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE attempts ADD COLUMN retry_at REAL",
+    """CREATE TABLE progress (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        task TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        at REAL NOT NULL,
+        done REAL NOT NULL,
+        total REAL,
+        message TEXT NOT NULL,
+        PRIMARY KEY (run, task)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE warnings (
+        run INTEGER NOT NULL REFERENCES runs (seq) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        at REAL NOT NULL,
+        task TEXT NOT NULL,
+        message TEXT NOT NULL,
+        hint TEXT NOT NULL,
+        PRIMARY KEY (run, position)
+    ) WITHOUT ROWID""",
+)
+"""What a run told those alone who watched it."""
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _RECORDS,
@@ -307,6 +337,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _WHOLE,
     _MAKINGS,
     _REVISION,
+    _WATCHED,
 )
 VERSION = len(MIGRATIONS)
 _WITH_AUDIT = 3

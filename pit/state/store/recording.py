@@ -1,17 +1,18 @@
-"""What each event writes: a batch of events becomes a few statements over many rows.
+"""What each fact writes: a batch of facts becomes a few statements over many rows.
 
-Within a batch the kinds are written one after the other, not event by event, which costs a
-fraction. That is sound because a run's events come in this order for each task: the run starts,
-the task waits, attempts start, attempts end, the task ends, the run ends. A record dies with the
-attempt's start and is written with the task's end, so in this order too; a skipped task may bring
-the one that it has in today's form. What is written with a batch (`Writer.flush`) comes after it.
+Within a batch the kinds are written one after the other, not fact by fact, which costs a fraction.
+That is sound because a run's facts come in this order for each task: the run starts, the task
+waits, attempts start, attempts end, the task ends, the run ends. Where an attempt could be taken
+for an earlier one, the batch is divided. A record dies with the attempt's start and is written with
+the task's end, so in this order too; a skipped task may bring the one that it has in today's form.
+What is written with a batch (`Writer.flush`) comes after it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,8 +21,9 @@ from pit.events import (
     AttemptEnded,
     AttemptStarted,
     EnvironmentHashed,
-    Event,
+    Fact,
     FoundCurrent,
+    Progressed,
     RunEnded,
     RunStarted,
     SecretRequested,
@@ -29,6 +31,7 @@ from pit.events import (
     TextsKept,
     ValueSet,
     Waits,
+    Warned,
 )
 from pit.model import Reason, RunState, TaskState
 from pit.state.store import standing_table
@@ -44,20 +47,24 @@ _RUN = """
 _PENDING = f"INSERT INTO tasks (run, task, position, state) VALUES ({_SEQ}, ?, ?, ?)"
 _ENVIRONMENT = f"""
     INSERT OR REPLACE INTO environments (run, dag, kind, digest) VALUES ({_SEQ}, ?, ?, ?)"""
-_TASK_WAITS = f"UPDATE tasks SET why = ? WHERE run = {_SEQ} AND task = ?"
+_TASK_WAITS = f"""
+    UPDATE tasks SET why = ?, waits_since = coalesce(waits_since, ?)
+    WHERE run = {_SEQ} AND task = ?"""
 _TASK_RUNS = f"""
-    UPDATE tasks SET state = ?, attempts = ?, started_at = coalesce(started_at, ?), why = ''
+    UPDATE tasks SET state = ?, attempts = ?, started_at = coalesce(started_at, ?), why = '',
+        waits_since = NULL
     WHERE run = {_SEQ} AND task = ?"""
 _ATTEMPT = f"""
-    INSERT INTO attempts (run, task, attempt, state, started_at) VALUES ({_SEQ}, ?, ?, ?, ?)"""
+    INSERT OR REPLACE INTO attempts (run, task, attempt, allowed, state, started_at)
+    VALUES ({_SEQ}, ?, ?, ?, ?, ?)"""
 _ATTEMPT_ENDED = f"""
     UPDATE attempts SET state = ?, reason = ?, error = ?, started_at = ?, ended_at = ?, seconds = ?,
-        exit_code = ?, signal = ?, cpu_seconds = ?, peak_memory = ?
+        exit_code = ?, signal = ?, cpu_seconds = ?, peak_memory = ?, retry_at = ?
     WHERE run = {_SEQ} AND task = ? AND attempt = ?"""
 _TASK_ENDED = f"""
     UPDATE tasks SET state = ?, reason = ?, error = ?, attempts = ?,
         started_at = coalesce(?, started_at), ended_at = ?, seconds = ?,
-        why = ?, made_by = ?, saved = ?
+        why = ?, waits_since = NULL, made_by = ?, saved = ?
     WHERE run = {_SEQ} AND task = ?"""
 _RUN_ENDED = """
     UPDATE runs SET state = ?1, reason = ?2, error = ?3, ended_at = ?4, seconds = ?5, stub = ?6,
@@ -69,8 +76,17 @@ _ATTEMPTS_CUT = f"""
 _OUTPUT = f"""
     INSERT OR REPLACE INTO outputs (run, position, name, type, location, task, extra)
     VALUES ({_SEQ}, ?, ?, ?, ?, ?, ?)"""
+# Of a run that is not known there is nothing to keep.
+_WARNING = """
+    INSERT INTO warnings (run, position, at, task, message, hint)
+    SELECT seq, (SELECT coalesce(max(position), 0) + 1 FROM warnings WHERE run = seq), ?, ?, ?, ?
+    FROM runs WHERE id = ?"""
+_PROGRESS = """
+    INSERT OR REPLACE INTO progress (run, task, attempt, at, done, total, message)
+    SELECT seq, ?, ?, ?, ?, ?, ? FROM runs WHERE id = ?"""
 
-Rows = Sequence[tuple[Any, ...]]
+WAITING = "waiting: "
+"""How the reason of a task begins that waits."""
 
 
 def _optional(value: str | None) -> str | None:
@@ -135,14 +151,15 @@ def _environment_hashed(
 
 
 def _waits(connection: sqlite3.Connection, events: Sequence[Waits]) -> None:
-    rows = [(bounded(f"waiting: {e.why}"), e.run, e.task) for e in events]
+    rows = [(bounded(WAITING + e.why), e.at, e.run, e.task) for e in events]
     connection.executemany(_TASK_WAITS, rows)
 
 
 def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptStarted]) -> None:
     running = TaskState.RUNNING.value
     connection.executemany(_TASK_RUNS, [(running, e.attempt, e.at, e.run, e.task) for e in events])
-    connection.executemany(_ATTEMPT, [(e.run, e.task, e.attempt, running, e.at) for e in events])
+    attempts = [(e.run, e.task, e.attempt, e.attempts, running, e.at) for e in events]
+    connection.executemany(_ATTEMPT, attempts)
     dying = [(e.run, e.task, e.forgets) for e in events if e.forgets is not None]
     records.die(connection, dying)
     publications.outrun(connection, [(e.run, e.task) for e in events])
@@ -159,7 +176,8 @@ def _attempt_ended(connection: sqlite3.Connection, events: Sequence[AttemptEnded
     publications.outrun(connection, [(e.run, e.task) for e in events])
 
 
-def _attempt_state(reason: Reason | None) -> TaskState:
+def attempt_state(reason: Reason | None) -> TaskState:
+    """Where an attempt stands that is over."""
     if reason is None:
         return TaskState.SUCCESS
     return TaskState.CANCELLED if reason is Reason.CANCELLED else TaskState.FAILED
@@ -168,7 +186,7 @@ def _attempt_state(reason: Reason | None) -> TaskState:
 def _attempt_row(event: AttemptEnded) -> tuple[Any, ...]:
     outcome = event.outcome
     return (
-        _attempt_state(outcome.reason).value,
+        attempt_state(outcome.reason).value,
         outcome.reason,
         bounded(outcome.error),
         outcome.started_at,
@@ -178,10 +196,27 @@ def _attempt_row(event: AttemptEnded) -> tuple[Any, ...]:
         outcome.signal,
         outcome.cpu_seconds,
         outcome.peak_memory,
+        retry_at(event),
         event.run,
         event.task,
         event.attempt,
     )
+
+
+def retry_at(event: AttemptEnded) -> float | None:
+    """When the next attempt is due."""
+    return None if event.retry_in is None else event.at + event.retry_in
+
+
+def _progressed(connection: sqlite3.Connection, events: Sequence[Progressed]) -> None:
+    last = {(e.run, e.task): e for e in events}.values()
+    rows = [(e.task, e.attempt, e.at, e.done, e.total, bounded(e.message), e.run) for e in last]
+    connection.executemany(_PROGRESS, rows)
+
+
+def _warned(connection: sqlite3.Connection, events: Sequence[Warned]) -> None:
+    rows = [(e.at, e.task, bounded(e.message), bounded(e.hint), e.run) for e in events]
+    connection.executemany(_WARNING, rows)
 
 
 def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> None:
@@ -220,7 +255,7 @@ def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> No
         for e in events
     ]
     connection.executemany(_RUN_ENDED, rows)
-    cut, running = _attempt_state(Reason.CANCELLED).value, TaskState.RUNNING.value
+    cut, running = attempt_state(Reason.CANCELLED).value, TaskState.RUNNING.value
     open_ones = [(cut, Reason.CANCELLED, e.at, e.run, running) for e in events]
     connection.executemany(_ATTEMPTS_CUT, open_ones)
     outputs = (
@@ -240,8 +275,9 @@ def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> No
 
 
 # In the order in which they are written.
-_WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
+WRITERS: dict[type[Fact], Callable[[sqlite3.Connection, Any], None]] = {
     RunStarted: _run_started,
+    Warned: _warned,
     EnvironmentHashed: _environment_hashed,
     Waits: _waits,
     AttemptStarted: _attempt_started,
@@ -249,22 +285,31 @@ _WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
     TextsKept: _texts_kept,
     SecretRequested: audit.write_requests,
     ValueSet: values.write_values,
+    Progressed: _progressed,
     TaskEnded: _task_ended,
     FoundCurrent: standing_table.found_current,
     RunEnded: _run_ended,
 }
 
 
-def is_recorded(event: Event) -> bool:
-    """Whether the store keeps anything of such an event."""
-    return type(event) in _WRITERS
+def record(connection: sqlite3.Connection, facts: Iterable[Fact]) -> None:
+    """Writes a batch of facts within the caller's transaction."""
+    for kinds in _divided(facts):
+        for kind, write in WRITERS.items():
+            if kind in kinds:
+                write(connection, kinds[kind])
 
 
-def record(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
-    """Writes a batch of events within the caller's transaction."""
-    kinds: defaultdict[type[Event], list[Event]] = defaultdict(list)
-    for event in events:
-        kinds[type(event)].append(event)
-    for kind, write in _WRITERS.items():
-        if kind in kinds:
-            write(connection, kinds[kind])
+def _divided(facts: Iterable[Fact]) -> Iterator[Mapping[type[Fact], list[Fact]]]:
+    """The facts by kind; anew before a wait that may follow an attempt, and after an attempt that
+    was lost, for the next one has its number."""
+    kinds: defaultdict[type[Fact], list[Fact]] = defaultdict(list)
+    for fact in facts:
+        if isinstance(fact, Waits) and AttemptStarted in kinds:
+            yield kinds
+            kinds = defaultdict(list)
+        kinds[type(fact)].append(fact)
+        if isinstance(fact, AttemptEnded) and fact.outcome.lost:
+            yield kinds
+            kinds = defaultdict(list)
+    yield kinds

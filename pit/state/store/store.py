@@ -1,8 +1,8 @@
 """The store: what ran and how it ended, in one SQLite file that survives whatever happens.
 
-Written through events by one `pit run`, read by every command beside it. Its parts, in `tables/`,
-answer questions and take what is no event. The layout and the reasons for it stand in
-`migrations.py`; `recording.py` says what each event writes. The file, its log (`-wal`), its index
+Written through facts by one `pit run`, read by every command beside it. Its parts, in `tables/`,
+answer questions and take what is no fact of a run. The layout and the reasons for it stand in
+`migrations.py`; `recording.py` says what each fact writes. The file, its log (`-wal`), its index
 (`-shm`) and its reserve (`-reserve`) are readable by their owner alone.
 """
 
@@ -12,10 +12,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pit.errors import StoreUnavailable
-from pit.events import Event, RunStarted
+from pit.events import Fact, RunStarted
 from pit.state.store.database import Database, Write, open_for_reading, open_for_writing
 from pit.state.store.migrations import REVISION
-from pit.state.store.recording import is_recorded
 from pit.state.store.reserve import Reserve
 from pit.state.store.tables.audit import Audit
 from pit.state.store.tables.dags import Dags
@@ -28,7 +27,7 @@ from pit.state.store.writer import Writer
 
 
 class Store(AbstractContextManager["Store"]):
-    """An open metadata database; a sink of events where it was opened for writing.
+    """An open metadata database; it takes facts where it was opened for writing.
 
     runs            every run with its tasks and attempts
     dags            each DAG at a glance, how its tasks stand, whose it is
@@ -90,17 +89,21 @@ class Store(AbstractContextManager["Store"]):
         """
         return int(self.database.query(REVISION)[0][0])
 
-    def emit(self, event: Event) -> None:
-        """Takes an event, durable at the latest 50 ms later; a RunStarted is durable on return,
-        or an error is raised and nothing of it is kept.
+    def one_state(self) -> AbstractContextManager[None]:
+        """Reads inside see one state of the history, whatever is written meanwhile."""
+        return self.database.snapshot()
+
+    def emit(self, fact: Fact) -> None:
+        """Takes a fact, durable at the latest 50 ms later, and of progress the last a second
+        later; a RunStarted is durable on return, or an error is raised and nothing of it is kept.
 
         May raise what an earlier commit in the background ran into (DiskFull, StoreUnavailable);
-        the event is queued even so.
+        the fact is queued even so.
         """
-        if isinstance(event, RunStarted):
-            self._sink().add_now(event)
-        elif is_recorded(event):
-            self._sink().add(event)
+        if isinstance(fact, RunStarted):
+            self._sink().add_now(fact)
+        else:
+            self._sink().add(fact)
 
     def barrier(self) -> None:
         """Returns when everything emitted before is durable.

@@ -1,7 +1,8 @@
-"""The writer of a store: events wait in a queue and are committed in groups.
+"""The writer of a store: facts wait in a queue and are committed in groups.
 
 Whoever needs durability now (`flush`) commits the queue in its own thread, without handing it to
 another one. A background thread commits what nobody asked for, at most 50 ms after it was emitted.
+Progress, which tasks tell ten times a second, goes with the next commit, or has one every second.
 """
 
 from __future__ import annotations
@@ -10,56 +11,60 @@ import threading
 from collections import deque
 
 from pit.errors import DiskFull, PitError, on_error
-from pit.events import Event
+from pit.events import Fact, Progressed
 from pit.state.store.database import Database, Write
 from pit.state.store.recording import record
 from pit.state.store.reserve import Reserve
 
 _GROUPING = 0.04
+_PROGRESS = 1.0
 _AFTER_FAILURE = 1.0
 
 
 class Writer:
-    """A queue of events before one database; `add` and `flush` may be called by any thread."""
+    """A queue of facts before one database; `add` and `flush` may be called by any thread."""
 
     def __init__(self, database: Database, reserve: Reserve) -> None:
         self._database = database
         self._reserve = reserve
-        self._queue: deque[Event] = deque()
+        self._queue: deque[Fact] = deque()
         self._flushing = threading.Lock()
-        self._waiting = threading.Event()
+        self._waiting = threading.Event()  # there is something in the queue
+        self._soon = threading.Event()  # and it is not progress alone
         self._stopping = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._alarm: PitError | None = None  # what keeps the queue from being committed
         self._spent: DiskFull | None = None  # why the reserve was needed
 
-    def add(self, event: Event) -> None:
-        """Queues an event; raises, once, what keeps those before it from becoming durable.
+    def add(self, fact: Fact) -> None:
+        """Queues a fact; raises, once, what keeps those before it from becoming durable.
 
-        The event is queued even then.
+        The fact is queued even then.
         """
-        self._queue.append(event)
+        self._queue.append(fact)
         if self._thread is None:
             self._start()
+        if not (self._soon.is_set() or isinstance(fact, Progressed)):
+            self._soon.set()
         if not self._waiting.is_set():
             self._waiting.set()
         self._sound()
 
-    def add_now(self, event: Event) -> None:
-        """Makes an event durable, and all that was added before; if it cannot be, raises and
+    def add_now(self, fact: Fact) -> None:
+        """Makes a fact durable, and all that was added before; if it cannot be, raises and
         keeps nothing of it. Starts no thread.
         """
         with self._flushing:
             self._commit_queue()
-            self._commit([event])
+            self._commit([fact])
             self._database.require_place()
 
     def flush(self, then: Write | None = None) -> None:
         """Returns when all that was added before is durable, and in the same commit what `then`
         writes, which is not tried again.
 
-        Raises DiskFull or StoreUnavailable if it is not: the events stay queued and the next
+        Raises DiskFull or StoreUnavailable if it is not: the facts stay queued and the next
         flush tries again. What went wrong in the background and has passed is nobody's concern.
         Raises DiskFull once, too, when it is durable only thanks to the reserve, because then the
         run had better end; and StoreUnavailable whenever the database is not in its place any
@@ -73,6 +78,7 @@ class Writer:
     def close(self) -> None:
         """Flushes and stops the background thread."""
         self._stopping.set()
+        self._soon.set()
         self._waiting.set()
         if self._thread is not None:
             self._thread.join()
@@ -95,9 +101,11 @@ class Writer:
         pause = _GROUPING
         while not self._stopping.is_set():
             self._waiting.wait()
+            self._soon.wait(_PROGRESS)
             self._stopping.wait(pause)
             # Cleared before the queue is taken: what is added from here on wakes us again.
             self._waiting.clear()
+            self._soon.clear()
             pause = _GROUPING if self._commit_in_background() else _AFTER_FAILURE
 
     def _commit_in_background(self) -> bool:
@@ -106,29 +114,30 @@ class Writer:
                 self._commit_queue()
             except PitError as error:
                 self._alarm = error  # while nobody else can commit, and find that it has passed
+                self._soon.set()
                 self._waiting.set()
                 return False
         return True
 
     def _commit_queue(self, then: Write | None = None) -> None:
-        events = [self._queue.popleft() for _ in range(len(self._queue))]
-        if not events and then is None:
+        facts = [self._queue.popleft() for _ in range(len(self._queue))]
+        if not facts and then is None:
             return
-        with on_error(lambda: self._queue.extendleft(reversed(events))):
-            self._commit(events, then)
+        with on_error(lambda: self._queue.extendleft(reversed(facts))):
+            self._commit(facts, then)
         self._alarm = None
 
-    def _commit(self, events: list[Event], then: Write | None = None) -> None:
+    def _commit(self, facts: list[Fact], then: Write | None = None) -> None:
         try:
-            self._write(events, then)
+            self._write(facts, then)
         except DiskFull as error:
             if not self._reserve.release():
                 raise
-            self._write(events, then)
+            self._write(facts, then)
             self._spent = error
 
-    def _write(self, events: list[Event], then: Write | None) -> None:
+    def _write(self, facts: list[Fact], then: Write | None) -> None:
         with self._database.transaction() as connection:
-            record(connection, events)
+            record(connection, facts)
             if then is not None:
                 then(connection)

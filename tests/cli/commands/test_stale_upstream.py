@@ -65,6 +65,8 @@ def test_all_three_say_it_where_there_is_nothing_to_do(d: Pit) -> None:
         event for event in d.run("run", "d/c", "--json").ok().events if event["event"] == "warning"
     ]
     assert warning["message"] == ALONE
+    (kept,) = d.run("status", "d", "--json").ok().json["warnings"]
+    assert (kept["message"], kept["hint"]) == (ALONE, warning["hint"])
     d.run("run", "d/+c").ok()
     for command in ("run", "plan", "why"):
         assert d.run(command, "d/c").ok().err == ""

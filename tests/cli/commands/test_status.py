@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
 
 import pytest
 
-from pit.events import ValueSet
-from pit.model import RunState
+from pit.events import AttemptEnded, Fact, Progressed, ValueSet, Warned
+from pit.model import Reason, RunState
+from pit.order import Outcome
 from pit.state.store.store import Store
 from tests.builder import Pit
 from tests.cli.commands.test_plan import NO_MOUNT
@@ -117,6 +119,8 @@ def test_json_of_all_and_of_one(sales: Pit, record: Record) -> None:
         "made_by": "",
         "saved": 0.0,
         "values": {},
+        "progress": None,
+        "retry_at": None,
     }
 
 
@@ -204,3 +208,75 @@ def test_a_workspace_on_a_read_only_disk(sales: Pit, record: Record) -> None:
         pytest.skip("mounting is not allowed here")
     assert done.returncode == 0, done.stderr
     assert "sales/load failed" in done.stdout
+
+
+# ---------------------------------------------------------------- what a run told
+
+
+def tell(pit: Pit, *events: Fact) -> None:
+    """More of what a run has told."""
+    with Store.open(pit.root / "pit_metadata.db") as store:
+        for event in events:
+            store.emit(event)
+
+
+def test_the_warnings_of_a_run_are_shown(sales: Pit, record: Record) -> None:
+    first = record(at=time.time() - 4000).id
+    tell(sales, Warned(run=first, at=1, message="the snapshot is big", hint="Use .pitignore"))
+    assert "  warning   the snapshot is big; use .pitignore\n" in sales.run("status", "sales").out
+    found = sales.run("status", "sales", "--json").ok().json
+    assert found["warnings"] == [
+        {"at": 1.0, "task": "", "message": "the snapshot is big", "hint": "Use .pitignore"}
+    ]
+    last = record(RunState.FAILED).id
+    tell(sales, *(Warned(run=last, at=1, message=f"late {n}") for n in range(20)))
+    out = sales.run("status", "sales").ok().out
+    assert "big" not in out
+    assert "late 11\n            … and 8 more (--json has them)\n" in out
+
+
+def test_a_run_of_the_past_is_shown_as_it_was(sales: Pit, record: Record) -> None:
+    first = record(RunState.FAILED, at=time.time() - 4000).id
+    tell(sales, Warned(run=first, at=1, message="the snapshot is big", task="load"))
+    record()
+    out = sales.run("status", "sales", "--run-id", first).ok().out
+    assert f"  run       {first}\n            failed after" in out
+    assert "  warning   the snapshot is big\n" in out
+    assert "load     failed   2.0s" in out
+    assert "Next:" not in out
+    found = sales.run("status", "sales", "--run-id", first[:-8], "--json").ok().json
+    assert found["dag"]["last"]["run"] == first
+    assert [(task["task"], task["state"], task["run"]) for task in found["tasks"]] == [
+        ("extract", "success", first),
+        ("load", "failed", first),
+    ]
+    assert [warning["task"] for warning in found["warnings"]] == ["load"]
+
+
+def test_a_run_of_the_past_is_one_of_the_dag(sales: Pit, record: Record) -> None:
+    run = record().id
+    sales.run("status", "--run-id", run).fails(2, "--run-id needs a DAG")
+    sales.run("status", "sales", "--run-id", "20990101").fails(2, "20990101")
+
+
+def test_of_a_living_run_it_says_how_far_its_tasks_are(sales: Pit, record: Record) -> None:
+    folder = record(ended=False, alive=True)
+    tell(
+        sales,
+        Progressed(
+            run=folder.id, at=1, task="load", attempt=1, done=4, total=10, message="april.csv"
+        ),
+    )
+    assert "40%  4 of 10  april.csv" in sales.run("status", "sales").ok().out
+    load = sales.run("status", "sales", "--json").ok().json["tasks"][1]
+    assert load["progress"] == {
+        "task": "load", "attempt": 1, "at": 1.0, "done": 4.0, "total": 10.0, "message": "april.csv",
+    }  # fmt: skip
+    error = Outcome(started_at=1, ended_at=2, seconds=1, reason=Reason.EXIT, error="exit code 3")
+    at = time.time()
+    tell(
+        sales,
+        AttemptEnded(run=folder.id, at=at, task="load", attempt=1, outcome=error, retry_in=90.5),
+    )
+    assert re.search(r"load +running .*to try again in 1m[23]\ds", sales.run("status", "sales").out)
+    folder.lock.release()

@@ -6,8 +6,10 @@ import io
 import json
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from pit.cli.terminal.console import Console, rows
 from pit.cli.terminal.progress import JsonView, Lines, LiveView, Picture, PlainView, View, view_for
@@ -24,7 +26,9 @@ from pit.events import (
     Waits,
     Warned,
 )
-from pit.model import Outcome, Reason, RunState, TaskState
+from pit.model import Reason, RunState, TaskState
+from pit.order import Outcome
+from pit.views.run import RunView
 from tests.cli.conftest import Terminal
 
 RUN = "20260131_060000.000_sales"
@@ -185,7 +189,13 @@ def test_a_memoryview_is_taken_as_it_is_at_the_time() -> None:
 def progressed(seconds: float, done: float, total: float | None, message: str = "") -> Progressed:
     """The task `load` says how far it is, so many seconds after the start."""
     return Progressed(
-        run=RUN, at=AT + seconds, task="load", done=done, total=total, message=message
+        run=RUN,
+        at=AT + seconds,
+        task="load",
+        attempt=1,
+        done=done,
+        total=total,
+        message=message,
     )
 
 
@@ -221,19 +231,19 @@ def test_what_tasks_log_is_shown_where_it_matters_and_is_not_in_their_output() -
 
 
 def test_the_picture_shows_how_far_a_running_task_is() -> None:
-    picture = Picture()
+    screen = Screen()
     for event in (started("load"), began("load"), progressed(1, 4, 10, "april.csv")):
-        picture.take(event, 100.0)
-    assert "  running     12s  load  40%  4 of 10  april.csv" in shown(picture, 112.0)
-    picture.take(tried("load"), 113.0)
-    picture.take(progressed(2, 5, 10), 113.0)
-    picture.take(began("load", 2, 3), 114.0)
-    assert "  running      1s  load  (attempt 2 of 3)" in shown(picture, 115.0)
+        screen.take(event, 100.0)
+    assert "  running     12s  load  40%  4 of 10  april.csv" in screen.lines(112.0)
+    screen.take(tried("load"), 113.0)
+    screen.take(progressed(2, 5, 10), 113.0)
+    screen.take(began("load", 2, 3), 114.0)
+    assert "  running      1s  load  (attempt 2 of 3)" in screen.lines(115.0)
 
 
 def test_the_live_view_lets_warnings_of_tasks_scroll_by() -> None:
     terminal = Terminal()
-    view = LiveView(Console(terminal, Terminal(), {"NO_COLOR": "1"}))  # type: ignore[arg-type]
+    view = LiveView(Console(terminal, Terminal(), {"NO_COLOR": "1"}), RunView())  # type: ignore[arg-type]
     view.emit(Logged(run=RUN, at=AT, task="load", level="error", message="gone", fields={}))
     view.close()
     assert "load  error: gone" in terminal.text
@@ -263,9 +273,12 @@ class Gone(io.StringIO):
 
 
 @pytest.mark.parametrize("kind", [PlainView, JsonView, LiveView])
-def test_a_reader_that_goes_away_never_disturbs_the_run(kind: type[PlainView]) -> None:
-    view = kind(Console(Gone(), io.StringIO(), {}), verbose=True)
+def test_a_reader_that_goes_away_never_disturbs_the_run(kind: Callable[..., View]) -> None:
+    run = RunView()
+    given = (run,) if kind is LiveView else ()
+    view = kind(Console(Gone(), io.StringIO(), {}), *given, verbose=True)
     for event in STORY:
+        run.apply(event)
         view.emit(event)
     view.output("extract", b"text\n")
     view.close()
@@ -276,7 +289,7 @@ def test_the_view_fits_where_the_output_goes() -> None:
     pipe, _ = piped()
 
     def kind(console: Console, as_json: bool = False) -> type[View]:
-        return type(view_for(console, as_json=as_json, verbose=False))
+        return type(view_for(console, RunView(), as_json=as_json, verbose=False))
 
     assert kind(pipe) is PlainView
     assert kind(terminal) is LiveView
@@ -288,50 +301,64 @@ def test_the_view_fits_where_the_output_goes() -> None:
 # ---------------------------------------------------------------- the live picture
 
 
-def shown(picture: Picture, now: float, rows: int = 12) -> list[str]:
-    """The block as plain text."""
-    return ["".join(text for text, _ in line).rstrip() for line in picture.lines(now, rows)]
+class Screen:
+    """A run and its picture; both hear of events at any time that is wanted."""
+
+    def __init__(self) -> None:
+        self.run = RunView()
+        self.picture = Picture(self.run)
+
+    def take(self, event: Event, at: float) -> None:
+        """Something happens."""
+        event = replace(event, at=at)
+        self.run.apply(event)
+        self.picture.take(event)
+
+    def lines(self, now: float, rows: int = 12) -> list[str]:
+        """The block as plain text."""
+        block = self.picture.lines(now, rows)
+        return ["".join(text for text, _ in line).rstrip() for line in block]
 
 
 def test_the_picture_has_failures_the_last_success_what_waits_and_the_counts() -> None:
-    picture = Picture()
-    picture.take(started("a", "b", "c", "d", "e"), 0.0)
-    picture.take(SetupStep(run=RUN, at=AT, step="environment", message="building"), 0.0)
-    assert shown(picture, 2.0) == ["  environment: building", f"  {NOW}0 of 5 done, 2s"]
+    screen = Screen()
+    screen.take(started("a", "b", "c", "d", "e"), 0.0)
+    screen.take(SetupStep(run=RUN, at=AT, step="environment", message="building"), 0.0)
+    assert screen.lines(2.0) == ["  environment: building", f"  {NOW}0 of 5 done, 2s"]
     for event in (began("a"), began("b"), began("c", 1, 2), began("d")):
-        picture.take(event, 2.0)
-    picture.take(ended("a"), 4.0)
-    picture.take(ended("b", TaskState.FAILED, Reason.EXIT, "exit code 3"), 4.0)
-    picture.take(tried("c", "exit code 1", 30.0), 4.0)
-    assert shown(picture, 5.0) == [
+        screen.take(event, 2.0)
+    screen.take(ended("a"), 4.0)
+    screen.take(ended("b", TaskState.FAILED, Reason.EXIT, "exit code 3"), 4.0)
+    screen.take(tried("c", "exit code 1", 30.0), 4.0)
+    assert screen.lines(5.0) == [
         "  failed     2.0s  b  exit code 3",
         "  success    2.0s  a",
         "  running      3s  d",
         "  waiting     29s  c  to try again; exit code 1",
         f"  {NOW}2 of 5 done, 1 failed, 5s",
     ]
-    picture.take(began("c", 2, 2), 34.0)
-    assert "  running      1s  c  (attempt 2 of 2)" in shown(picture, 35.0)
+    screen.take(began("c", 2, 2), 34.0)
+    assert "  running      1s  c  (attempt 2 of 2)" in screen.lines(35.0)
 
 
 def test_the_picture_has_what_waits_for_another_run() -> None:
-    picture = Picture()
-    picture.take(started("a", "b"), 0.0)
-    picture.take(SetupStep(run=RUN, at=AT, step="snapshot", message="copying"), 0.0)
+    screen = Screen()
+    screen.take(started("a", "b"), 0.0)
+    screen.take(SetupStep(run=RUN, at=AT, step="snapshot", message="copying"), 0.0)
     for at, run in ((1.0, "2"), (4.0, "3")):
-        picture.take(Waits(run=RUN, at=AT, task="a", why=f"run {run} is doing it"), at)
+        screen.take(Waits(run=RUN, at=AT, task="a", why=f"run {run} is doing it"), at)
     waiting = ["  waiting      9s  a  run 3 is doing it", f"  {NOW}0 of 2 done, 10s"]
-    assert shown(picture, 10.0) == waiting
-    picture.take(ended("a", TaskState.SKIPPED, Reason.CURRENT, attempts=0), 11.0)
-    assert shown(picture, 11.0) == [f"  {NOW}1 of 2 done, 1 skipped, 11s"]
+    assert screen.lines(10.0) == waiting
+    screen.take(ended("a", TaskState.SKIPPED, Reason.CURRENT, attempts=0), 11.0)
+    assert screen.lines(11.0) == [f"  {NOW}1 of 2 done, 1 skipped, 11s"]
 
 
 def test_the_picture_says_that_a_run_is_ending() -> None:
-    picture = Picture()
+    screen = Screen()
     said = SetupStep(run=RUN, at=AT, step="ending", message="a has 10 s to end")
     for event in (started("a"), began("a"), said):
-        picture.take(event, 0.0)
-    assert shown(picture, 2.0) == [
+        screen.take(event, 0.0)
+    assert screen.lines(2.0) == [
         "  ending       2s  a",
         "  ending: a has 10 s to end",
         f"  {NOW}0 of 1 done, 2s",
@@ -339,21 +366,23 @@ def test_the_picture_says_that_a_run_is_ending() -> None:
 
 
 def test_the_picture_fits_the_window_and_leaves_out_what_was_not_selected() -> None:
-    picture = Picture()
-    picture.take(started(*(f"t{n}" for n in range(20))), 0.0)
+    screen = Screen()
+    screen.take(started(*(f"t{n}" for n in range(20))), 0.0)
     for n in range(15):
-        picture.take(began(f"t{n}"), 0.0)
-    picture.take(ended("t19", TaskState.SKIPPED, Reason.SINGLE_TASK, attempts=0), 0.0)
-    block = shown(picture, 1.0, rows=3)
+        screen.take(began(f"t{n}"), 0.0)
+    screen.take(ended("t19", TaskState.SKIPPED, Reason.SINGLE_TASK, attempts=0), 0.0)
+    block = screen.lines(1.0, rows=3)
     assert len(block) == 5
     assert block[3:] == ["  … and 12 more", f"  {NOW}0 of 19 done, 1s"]
 
 
 def test_the_live_view_scrolls_lines_above_its_block_and_leaves_nothing_behind() -> None:
     terminal = Terminal()
-    view = LiveView(Console(terminal, Terminal(), {"NO_COLOR": "1"}), verbose=True)  # type: ignore[arg-type]
-    view.emit(started("extract"))
-    view.emit(began("extract"))
+    run = RunView()
+    view = LiveView(Console(terminal, Terminal(), {"NO_COLOR": "1"}), run, verbose=True)  # type: ignore[arg-type]
+    for event in (started("extract"), began("extract")):
+        run.apply(event)
+        view.emit(event)
     deadline = time.monotonic() + 60
     while "running" not in terminal.text and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -375,8 +404,10 @@ def test_a_window_that_became_narrower_leaves_no_ghost_of_the_block() -> None:
     assert rows([79, 40, 0], 39) == 3 + 2 + 1
     terminal = Terminal()
     console = Resized(terminal, Terminal(), {"NO_COLOR": "1"})  # type: ignore[arg-type]
-    view = LiveView(console)
-    view.emit(started("extract"))
+    run, event = RunView(), replace(started("extract"), at=time.time())
+    run.apply(event)
+    view = LiveView(console, run)
+    view.emit(event)
     deadline = time.monotonic() + 60
     while "0 of 1 done" not in terminal.text and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -11,13 +11,14 @@ from pit.cli.terminal.console import Console
 from pit.cli.terminal.summary import Summary, tail
 from pit.events import Event, RunEnded, RunStarted
 from pit.model import Reason, RunState, TaskState
+from pit.views.run import RunView
 from tests.cli.terminal.test_progress import AT, RUN, began, ended
 
 
 def summary(tmp_path: Path, *events: Event, end: RunEnded | None, tasks: tuple[str, ...]) -> str:
     """What the summary of a run writes."""
     out = io.StringIO()
-    sink = Summary(Console(out, io.StringIO(), {}))
+    view = RunView()
     folder = tmp_path / RUN
     begin = RunStarted(
         run=RUN,
@@ -30,9 +31,8 @@ def summary(tmp_path: Path, *events: Event, end: RunEnded | None, tasks: tuple[s
         selection=None,
     )
     for event in (begin, *events, *([end] if end else [])):
-        sink.emit(event)
-    assert out.getvalue() == ""
-    sink.close()
+        view.apply(event)
+    Summary(Console(out, io.StringIO(), {}), view).write()
     return out.getvalue()
 
 
@@ -220,7 +220,7 @@ def failing(tmp_path: Path, project: Path, **logs: str) -> str:
     for name, text in logs.items():
         (folder / f"{name}.log").write_text(text)
     out = io.StringIO()
-    sink = Summary(Console(out, io.StringIO(), {}))
+    view = RunView()
     begin = RunStarted(
         run=RUN,
         at=AT,
@@ -232,8 +232,8 @@ def failing(tmp_path: Path, project: Path, **logs: str) -> str:
     )
     fails = [ended(name, TaskState.FAILED, Reason.EXIT, "exit code 1", 1) for name in logs]
     for event in (begin, *fails, over(RunState.FAILED, reason=Reason.EXIT)):
-        sink.emit(event)
-    sink.close()
+        view.apply(event)
+    Summary(Console(out, io.StringIO(), {}), view).write()
     return out.getvalue()
 
 

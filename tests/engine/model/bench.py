@@ -257,7 +257,7 @@ def agree(planned: Mapping[str, Mapping[str, Any]], due: Outcome, seen: Seen) ->
             assert run == plan, f"{name} runs\n  by the run: {run}\n  by the plan: {plan}"
 
 
-_IN_RUN = re.compile(r" in run \S+( \(\S+ before\))?")
+_IN_RUN = re.compile(r" in run [^\s;]+( \(\S+ before\))?")
 """What a plan says more of the success of a task without targets."""
 
 

@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 import pytest
 
+from pit.state.store.store import Store
+from pit.views.run import RunView
 from tests.builder import Pit
 from tests.work.socket.live import CLIENT
 
@@ -474,3 +476,27 @@ def test_a_link_to_the_secrets_file_does_not_bring_it_into_the_run(pit: Pit, way
     copied = [path for path in (pit.root / "runs").rglob("*") if path.is_file()]
     assert not [path for path in copied if SENTINEL in path.read_text("utf-8", "replace")]
     assert (way == "folder") == any(path.name == "settings.toml" for path in copied)
+
+
+def test_what_a_run_keeps_of_warnings_and_progress_is_masked_as_it_is_shown(shop: Pit) -> None:
+    """The file that the task reads has the secret for its name, so that a warning names it."""
+    told = """
+token = ask("get_secret", key="token")["result"]
+ask("progress", done=1, total=2, message="at " + token)
+open(token).read()
+"""
+    project(shop, "leaky", {"tell": told}, tell='inputs = ["other.csv"]')
+    shop.file(SENTINEL, "x").file("other.csv", "x")
+    shown = shop.run("run", "leaky", "--learn", "--json").ok().events
+    with Store.open_readonly(shop.root / "pit_metadata.db") as store:
+        (run,) = store.runs.latest()
+        kept = RunView.of(store, run.id)
+    said = [event for event in shown if event["event"] in ("warning", "progress")]
+    assert {event["message"] for event in said} == {
+        kept.progress["tell"].message,
+        *(warning.message for warning in kept.warnings),
+    }
+    assert kept.progress["tell"].message == "at ***"
+    assert any("***" in warning.message for warning in kept.warnings)
+    for command in (["status", "leaky"], ["status", "leaky", "--json"]):
+        _assert_nowhere(shop.run(*command).ok().out.encode())

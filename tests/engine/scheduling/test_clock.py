@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pit.engine.scheduling.sinks import Clock
+from pit.engine.scheduling.clock import Clock
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.7])

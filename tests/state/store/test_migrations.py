@@ -14,7 +14,7 @@ from pit.model import TaskState
 from pit.state.store import migrations
 from pit.state.store.store import Store
 from tests.histories import as_before
-from tests.state.story import run_id, started
+from tests.state.story import run_id, started, whole
 
 
 def test_a_new_database_carries_its_name_and_version(tmp_path: Path) -> None:
@@ -201,3 +201,17 @@ def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> 
             states = {row.task: row.state for row in each.runs.tasks(run_id(1))}
             assert states | wanted == states
             assert {row.task: row.state for row in each.runs.attempts(run_id(1))} == wanted
+
+
+def test_a_history_of_before_warnings_and_progress_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "pit.db"
+    with Store.open(path) as store:
+        for event in whole(run_id(1)):
+            store.emit(event)
+    as_before(path)
+    reader = Store.open_readonly(path)
+    with reader, Store.open(path) as store:
+        for each in (reader, store):
+            assert (each.runs.warnings(run_id(1)), each.runs.progress(run_id(1))) == ((), ())
+            assert {row.waits_since for row in each.runs.tasks(run_id(1))} == {None}
+            assert {(r.allowed, r.retry_at) for r in each.runs.attempts(run_id(1))} == {(0, None)}

@@ -1,4 +1,4 @@
-"""The store as a sink and as a memory: what events write and what can be read back."""
+"""The store as a memory: what facts write and what can be read back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 
 from pit.errors import BadArgument, StoreUnavailable, UnknownRun
-from pit.events import AttemptStarted, EnvironmentHashed, Event, TaskEnded, Warned
+from pit.events import (
+    AttemptStarted,
+    EnvironmentHashed,
+    Fact,
+    Progressed,
+    TaskEnded,
+    Waits,
+    Warned,
+)
 from pit.model import Fingerprint, Output, Reason, RunState, TaskRecord, TaskState
 from pit.state.cache.digests import DigestCache
 from pit.state.store.store import Store
@@ -143,13 +151,6 @@ def test_digests_of_a_run_are_kept_by_kind(store: Store) -> None:
         store.emit(EnvironmentHashed(run=one, at=EPOCH, dag="sales", kind=kind, digest=digest))
     store.barrier()
     assert store.runs.environments(one) == {"pit_toml": "bb", "uv_lock": "cc"}
-
-
-def test_events_that_are_for_people_write_nothing(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "pit.db")
-    store.emit(Warned(run="x", at=EPOCH, message="big snapshot"))
-    assert not [t for t in threading.enumerate() if t.name == "store"]
-    store.close()
 
 
 def test_events_become_durable_without_a_barrier(store: Store, tmp_path: Path) -> None:
@@ -311,7 +312,7 @@ def test_the_revision_grows_with_every_kind_of_commit(store: Store) -> None:
     intent = Intent(run=one, at=EPOCH, task="load", project="/w/projects/sales", places={})
     change = SecretChange(at=EPOCH, who="me", what="created")
 
-    def emitted(event: Event) -> None:
+    def emitted(event: Fact) -> None:
         store.emit(event)
         store.barrier()
 
@@ -371,3 +372,85 @@ def test_the_revision_is_the_same_in_another_process_and_when_opened_again(
     with Store.open_readonly(store.path) as reader, Store.open(store.path) as again:
         again.emit(started(run_id(2)))
         assert reader.revision == again.revision == store.revision
+
+
+def commits(path: Path) -> Callable[[], int]:
+    """How often a database has been written to since."""
+    connection = sqlite3.connect(path)
+
+    def version() -> int:
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+    return version
+
+
+def test_progress_is_written_once_a_second_and_the_last_of_it_before_the_attempt_ends(
+    store: Store, tmp_path: Path
+) -> None:
+    one, seen = run_id(1), 0
+    store.emit(started(one))
+    store.emit(AttemptStarted(run=one, at=EPOCH, task="load", attempt=1, attempts=1))
+    store.barrier()
+    version = commits(tmp_path / "pit_metadata.db")
+    last, until = version(), time.monotonic() + 2.5
+    done = 0
+    while time.monotonic() < until:
+        done += 1
+        store.emit(progressed(one, done))
+        time.sleep(0.01)
+        seen, last = seen + (version() != last), version()
+    assert 1 <= seen <= 3
+    (kept,) = store.runs.progress(one)
+    assert 0 < kept.done < done
+    store.emit(task_ended(one, "load"))
+    store.barrier()
+    assert [row.done for row in store.runs.progress(one)] == [done]
+
+
+def test_progress_alone_becomes_durable_and_delays_nothing_else(store: Store) -> None:
+    one = run_id(1)
+    store.emit(started(one))
+    store.emit(progressed(one, 1))
+    deadline = time.monotonic() + 60
+    while not store.runs.progress(one) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [row.done for row in store.runs.progress(one)] == [1]
+    store.emit(progressed(one, 2))
+    began = time.monotonic()
+    store.emit(task_ended(one, "load"))
+    while store.runs.tasks(one)[1].state is TaskState.PENDING and time.monotonic() < began + 60:
+        time.sleep(0.005)
+    assert time.monotonic() - began < 0.8
+
+
+def progressed(run: str, done: float) -> Progressed:
+    """The task `load` says how far it is."""
+    return Progressed(run=run, at=EPOCH, task="load", attempt=1, done=done, message=f"row {done}")
+
+
+def test_what_a_run_warned_of_goes_with_it(store: Store) -> None:
+    one = run_id(1)
+    store.emit(started(one))
+    for message in ("big", "late"):
+        store.emit(Warned(run=one, at=EPOCH, message=message, hint="look", task="load"))
+        store.barrier()
+    store.emit(progressed(one, 1))
+    store.emit(ended(one))
+    store.barrier()
+    assert [(row.message, row.hint, row.task) for row in store.runs.warnings(one)] == [
+        ("big", "look", "load"),
+        ("late", "look", "load"),
+    ]
+    assert store.runs.forget([one]) == 1
+    for table in ("warnings", "progress"):
+        assert store.database.query(f"SELECT * FROM {table}") == []
+
+
+def test_a_run_that_died_waits_for_nothing(store: Store) -> None:
+    one = run_id(1)
+    store.emit(started(one))
+    store.emit(Waits(run=one, at=EPOCH, task="load", why="run 2 is doing it"))
+    store.barrier()
+    assert store.runs.tasks(one)[1].waits_since == EPOCH
+    assert store.runs.interrupt(one, EPOCH + 9)
+    assert store.runs.tasks(one)[1].waits_since is None

@@ -56,8 +56,9 @@ class RunRow(Record, frozen=True):
 class TaskRow(Record, frozen=True):
     """One task of a run; a task that never started has no times and no attempts.
 
-    `why` is why it ran, or since when it is current, or before that what it waits for; a skipped
-    task hands on the products of run `made_by`, which saved `saved` seconds.
+    `why` is why it ran, or since when it is current, or before that what it waits for, since
+    `waits_since`; a skipped task hands on the products of run `made_by`, which saved `saved`
+    seconds.
     """
 
     task: str
@@ -72,6 +73,7 @@ class TaskRow(Record, frozen=True):
     why: str = ""
     made_by: str = ""
     saved: float = 0.0
+    waits_since: float | None = None
 
     @property
     def is_done(self) -> bool:
@@ -95,7 +97,11 @@ class TriedRow(Record, frozen=True):
 
 
 class AttemptRow(Record, frozen=True):
-    """One attempt of a task; `state` is running, success, failed or cancelled."""
+    """One attempt of a task; `state` is running, success, failed or cancelled.
+
+    `allowed` is how many attempts the task may have, 0 if that is not known; `retry_at` is when
+    the next one is due.
+    """
 
     task: str
     attempt: int
@@ -109,6 +115,29 @@ class AttemptRow(Record, frozen=True):
     signal: int | None
     cpu_seconds: float | None
     peak_memory: int | None
+    allowed: int = 0
+    retry_at: float | None = None
+
+
+class ProgressRow(Record, frozen=True):
+    """How far a task said that it was, the last time that it did: `done` of `total`."""
+
+    task: str
+    attempt: int
+    at: float
+    done: float
+    total: float | None
+    message: str
+
+
+class WarningRow(Record, frozen=True):
+    """What somebody should know of a run and what stopped nothing; `task` is empty if it is about
+    none."""
+
+    at: float
+    task: str
+    message: str
+    hint: str
 
 
 _RUN = columns(RunRow)
@@ -143,9 +172,9 @@ _INTERRUPT = (
         seconds = max(0.0, ({_LAST_SIGN}) - started_at) WHERE seq = :seq""",
     """UPDATE attempts SET state = 'failed', reason = 'interrupted', ended_at = :at
         WHERE run = :seq AND state = 'running'""",
-    """UPDATE tasks SET state = 'failed', reason = 'interrupted', ended_at = :at
-        WHERE run = :seq AND state = 'running'""",
-    """UPDATE tasks SET state = 'skipped', reason = 'interrupted'
+    """UPDATE tasks SET state = 'failed', reason = 'interrupted', ended_at = :at,
+        waits_since = NULL WHERE run = :seq AND state = 'running'""",
+    """UPDATE tasks SET state = 'skipped', reason = 'interrupted', waits_since = NULL
         WHERE run = :seq AND state = 'pending'""",
 )
 
@@ -288,6 +317,24 @@ class Runs:
             (run_id,) if task is None else (run_id, task),
         )
         return rows(AttemptRow, found)
+
+    def progress(self, run_id: str) -> tuple[ProgressRow, ...]:
+        """How far the tasks of a run said that they were, of those that did."""
+        found = self._database.query(
+            f"""SELECT {columns(ProgressRow)} FROM progress
+            WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY task""",
+            (run_id,),
+        )
+        return rows(ProgressRow, found)
+
+    def warnings(self, run_id: str) -> tuple[WarningRow, ...]:
+        """What a run has warned of, in that order."""
+        found = self._database.query(
+            f"""SELECT {columns(WarningRow)} FROM warnings
+            WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY position""",
+            (run_id,),
+        )
+        return rows(WarningRow, found)
 
     def environments(self, run_id: str) -> dict[str, str]:
         """The digests a run was executed with, by kind."""

@@ -1,7 +1,7 @@
 """Small facts: values that tasks set for each other, how far they are, and what they log.
 
 A value goes straight to the store and is durable before a dependent starts. Progress and logged
-events go through the run's mailbox, so that every sink hears them from the main thread.
+events go through the run's mailbox, so that they are told by the main thread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 from pit.config.keys.values import NAME
 from pit.errors import Refused, nearest
-from pit.events import Event, Logged, Progressed, ValueSet
+from pit.events import Fact, Logged, Progressed, ValueSet
 from pit.model import Record
 from pit.work.socket.call import Call, Caller, Method
 
@@ -193,7 +193,7 @@ class RunFacts:
         self,
         run: str,
         *,
-        emit: Callable[[Event], None],
+        emit: Callable[[Fact], None],
         mailbox: SimpleQueue[Any],
         store: Store,
         tasks: Collection[str],
@@ -308,6 +308,7 @@ class RunFacts:
             run=self._run,
             at=time.time(),
             task=caller.task,
+            attempt=caller.attempt,
             done=done,
             total=total,
             message=message,
