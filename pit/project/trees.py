@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pit.fs.patterns import reaching
 from pit.fs.reads import Reads
 from pit.model import FileMark
 from pit.project import selection
@@ -50,8 +51,10 @@ class Rules:
         """What is left out if that path is as well."""
         return Excluded(self._project, (*self._paths, path), self._private)
 
-    def is_linked(self, place: str) -> bool:
-        """Whether an ignored file is there after all."""
+    def is_linked(self, place: str, is_folder: bool) -> bool:
+        """Whether something ignored is there after all: named itself, or on the way to it."""
+        if is_folder and any(reaching(pattern)(place) for pattern in self.named):
+            return True
         return is_named(place, self.named)
 
 
@@ -237,7 +240,7 @@ class LiveTree:
             return False
         covered = ignore.covers(f"{place}/") if entry.is_folder or each.is_symlink() else False
         covered = covered or (not each.is_dir(follow_symlinks=False) and ignore.covers(place))
-        return covered and not self.rules.is_linked(place)
+        return covered and not self.rules.is_linked(place, entry.is_folder)
 
 
 def is_outward(real: str, roots: Iterable[str]) -> bool:

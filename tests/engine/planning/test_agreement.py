@@ -201,6 +201,24 @@ def test_a_module_that_is_ignored_is_no_module_to_anybody(pit: Pit) -> None:
     assert ran(pit) == set()
 
 
+@pytest.mark.parametrize("named", ["gen/tool", "gen/*ol", "**/tool", "gen"])
+def test_a_file_below_an_ignored_folder_is_there_if_an_input_names_it(pit: Pit, named: str) -> None:
+    """Whoever names it: what code opens by the name of a file is found by the run and the plan."""
+    pit.project("m").toml(
+        task("reads", "reads.sh", inputs=[named], always=True)
+        + task("opens", "opens.py", inputs=[])
+    )
+    pit.file("gen/tool", "1").file(".pitignore", "gen/\n").file("reads.sh", "true")
+    pit.file("opens.py", 'print(open("gen/tool").read())\n')
+    assert ran(pit) == {"reads", "opens"}
+    assert planned(pit) == {"reads": "run", "opens": "skip"}
+    assert ran(pit) == {"reads"}
+    pit.file("gen/other.txt", "1")
+    assert ran(pit) == {"reads"}
+    pit.file("gen/tool", "2")
+    assert ran(pit) == {"reads", "opens"}
+
+
 def test_a_module_that_is_ignored_and_an_input_is_there(pit: Pit) -> None:
     pit.project("m").toml(
         task("a", "a.py", inputs=["src/gen.py"], targets=["o"])
