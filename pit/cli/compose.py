@@ -62,7 +62,7 @@ _A_FEW = 5
 
 def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
     """Run it with the store, the view and the summary plugged in; then apply retention."""
-    console, config = settings.console, request.config
+    console, config = settings.console, request.target.config
     with ExitStack() as stack:
         unlock(console, config)
         store = Store.open(config.metadata_db)
@@ -112,9 +112,8 @@ def report_interrupted(settings: Settings, config: WorkspaceConfig, store: Store
 
 def tidy(settings: Settings, request: Request, store: Store, finale: Finale) -> None:
     """Remove what `keep_artifacts` and retention no longer want."""
-    keep = request.dag.keep_artifacts
-    keep = request.config.keep_artifacts if keep is None else keep
-    config = request.config
+    config, keep = request.target.config, request.target.dag.declared.keep_artifacts
+    keep = config.keep_artifacts if keep is None else keep
     done = retention.after_run(
         store, config.runs_dir, finale.run, config.retention, keep, time.time()
     )

@@ -10,15 +10,17 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from pit.cli.arguments import chosen
+from pit.cli.arguments import declared, typed
 from pit.cli.complete import complete_target, param_option
 from pit.cli.graph.boxes import Label, boxes
 from pit.cli.graph.rails import rails
 from pit.cli.graph.standings import Standings, standings
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import aim
 from pit.cli.terminal.console import Cell, Column, Console, count, fit, printable
-from pit.config.dag import graph as dependencies
+from pit.config.dag.expanded import ExpandedDag
+from pit.config.dag.graph import Edges, cycle
+from pit.engine.target.select import selected
+from pit.engine.target.target import resolve, without_params
 from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError
 from pit.model import Dag, Record
 from pit.text.naming import tasks_named
@@ -134,17 +136,19 @@ def _picture(
     settings: Settings, target: str, pairs: Sequence[str], instances: bool, bare: bool
 ) -> Picture:
     """The DAG with how its tasks stand, as far as that can be told."""
-    declared, selection = chosen(settings.config(), target)
+    config, asked = settings.config(), typed(target, pairs)
+    written = declared(config, asked)
     dag, known = None, Standings()
     if not bare:
         try:
-            aimed = aim(settings, declared.name, pairs)
-            dag, known = aimed.dag, standings(settings, aimed)
+            whole = resolve(written, replace(asked, selection=""), config, settings.day)
+            dag, known = whole.dag, standings(settings, whole)
         except (PitError, OSError) as error:
             if pairs and isinstance(error, BadParameter):
                 raise
             settings.console.warning(f"how the tasks stand is not shown: {_sentence(error)}")
-    return _drawn(_part(dag or _expanded(declared), selection), known, instances)
+    dag = dag or _without_params(written)
+    return _drawn(dag, _part(dag, asked.selection), known, instances)
 
 
 def _sentence(error: Exception) -> str:
@@ -153,60 +157,57 @@ def _sentence(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _expanded(dag: Dag) -> Dag:
+def _without_params(dag: Dag) -> ExpandedDag:
     """The DAG with its matrices expanded, if their values are there."""
-    from pit.config.matrix import expand
-    from pit.project.selection import WatchedDisk
-
     try:
-        return expand(dag, dag.project, WatchedDisk())
+        return without_params(dag)
     except InvalidConfig:
-        return dag
+        return ExpandedDag.of(dag, dag.tasks)
 
 
-def _part(dag: Dag, selection: str | None) -> Dag:
-    """The DAG with its implied dependencies, or that part of it which has to do with a task."""
-    from pit.engine.planning.select import selected
-
-    whole = dependencies.implied(dag)
+def _part(dag: ExpandedDag, selection: str) -> dict[str, tuple[str, ...]]:
+    """What each task needs, of the whole DAG, or of what has to do with the selected tasks."""
     if not selection:
-        return whole
+        return dict(dag.needs)
     signed = selection.startswith("+") or selection.endswith("+")
     names = selected(dag, selection if signed else f"+{selection}+")
-    tasks = [
-        replace(task, depends_on=tuple(name for name in task.depends_on if name in names))
-        for task in whole.tasks
-        if task.name in names
-    ]
-    return replace(whole, tasks=tuple(tasks))
+    return {
+        name: tuple(each for each in needs if each in names)
+        for name, needs in dag.needs.items()
+        if name in names
+    }
 
 
-def _drawn(dag: Dag, known: Standings, instances: bool) -> Picture:
+def _drawn(dag: ExpandedDag, part: Edges, known: Standings, instances: bool) -> Picture:
     """The picture, with the instances of a matrix as one shape unless asked otherwise."""
-    home = {task.name: task.instance_of or task.name for task in dag.tasks}
-    edges = _gathered(dag, home)
-    if instances or dependencies.cycle(edges):
+    tasks = [dag.tasks[name] for name in part]
+    home = {task.name: task.instance_of or task.name for task in tasks}
+    edges = _gathered(part, home)
+    if instances or cycle(edges):
         home = {name: name for name in home}
-        edges = _gathered(dag, home)
+        edges = _gathered(part, home)
     members: dict[str, list[str]] = {}
     for name, group in home.items():
         members.setdefault(group, []).append(name)
-    runners = {home[task.name]: task.runner or "" for task in dag.tasks}
-    matrices = {task.name for task in dag.tasks if task.matrix}
+    runners = {home[task.name]: task.runner or "" for task in tasks}
+    matrices = {task.name for task in tasks if task.matrix}
     shapes = [_shape(group, runners[group], names, known) for group, names in members.items()]
     shapes = [replace(each, matrix=True) if each.name in matrices else each for each in shapes]
     return Picture(
-        title=dag.name, shapes=tuple(shapes), edges=edges, description=printable(dag.description)
+        title=dag.name,
+        shapes=tuple(shapes),
+        edges=edges,
+        description=printable(dag.declared.description),
     )
 
 
-def _gathered(dag: Dag, home: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def _gathered(part: Edges, home: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """What each shape depends on; what happens within one is left out."""
     found: dict[str, dict[str, None]] = {}
-    for task in dag.tasks:
-        group = home[task.name]
+    for name, needs in part.items():
+        group = home[name]
         sources = found.setdefault(group, {})
-        sources |= dict.fromkeys(home[name] for name in task.depends_on if home[name] != group)
+        sources |= dict.fromkeys(home[each] for each in needs if home[each] != group)
     return {group: tuple(sources) for group, sources in found.items()}
 
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 import click
 from msgspec.structs import replace
 
-from pit.cli.arguments import unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, aim, look, stale_above
+from pit.cli.target import look, stale_above, target_of
 from pit.cli.terminal.console import Cell, Column, ago, count, duration, together
 from pit.cli.terminal.folding import folded
 from pit.config.workspace import discover, no_projects
@@ -21,10 +20,10 @@ from pit.engine.planning.causes import Causes
 from pit.engine.planning.forecast import Forecast, forecast, gaps
 from pit.engine.planning.look import Look
 from pit.engine.planning.missing_secrets import Unmet
-from pit.engine.planning.select import with_downstream
 from pit.engine.staleness.comparison import Change, Kind
 from pit.engine.staleness.outdated import announcement
 from pit.engine.staleness.planner import Action, Decision, Gap
+from pit.engine.target.target import Target
 from pit.errors import BadArgument, InvalidConfig, PitError, RequirementNotMet
 from pit.model import Dag, Overlap, Problem, Record, TaskRecord
 from pit.state.rundir import RunDir
@@ -141,19 +140,14 @@ def show_plan(
 
 def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked) -> PlanView:
     """What a run would do."""
-    found = aim(settings, target, pairs)
-    if asked.failed:
-        wanted = with_downstream(found.dag, unsuccessful(found.config, found.dag))
-        found = replace(found, chosen=tuple(name for name in found.chosen if name in wanted))
-    if asked.concurrency is not None:
-        found = replace(found, dag=replace(found.dag, concurrency=asked.concurrency))
+    found = target_of(settings, target, pairs, failed=asked.failed)
     with Store.open_readonly(found.config.metadata_db) as store:
         seen = look(settings, found, store, force=asked.force)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
-        view = _view(found, seen, store, decisions)
-        stale, hint = stale_above(settings, found, pairs, store, decisions)
+        view = _view(found, asked.concurrency, seen, store, decisions)
+        stale, hint = stale_above(settings, found, store, decisions)
         return replace(view, stale=stale, hint=hint)
 
 
@@ -169,11 +163,17 @@ def current_since(record: Since, now: float) -> str:
     return f"current since run {record.run}, {ago(record.at, now)}"
 
 
-def _view(found: Aim, seen: Look, store: Store, decisions: Sequence[Decision]) -> PlanView:
+def _view(
+    found: Target,
+    concurrency: int | None,
+    seen: Look,
+    store: Store,
+    decisions: Sequence[Decision],
+) -> PlanView:
+    slots = concurrency or found.dag.declared.concurrency
     causes = Causes(
-        found.dag,
+        found,
         decisions,
-        found.params,
         store,
         lambda digest: store.text(digest) or seen.fingerprints.text(digest),
     )
@@ -184,17 +184,18 @@ def _view(found: Aim, seen: Look, store: Store, decisions: Sequence[Decision]) -
 
     lacking = gaps(
         [gap for decision in decisions for gap in decision.gaps],
-        found.dag,
+        found.dag.tasks.values(),
+        found.dag.project,
         found.config.root,
         others,
     )
     return PlanView(
         dag=found.dag.name,
-        selection=found.selection,
+        selection=found.typed.selection,
         params=found.params,
-        concurrency=found.dag.concurrency,
+        concurrency=slots,
         tasks=tuple(_task(decision, causes) for decision in decisions),
-        forecast=forecast(found.dag, decisions, found.dag.concurrency),
+        forecast=forecast(found.dag.needs, decisions, slots),
         gaps=lacking,
         stub=found.config.stub and _is_stub(found),
         meets=tuple(_meets(found, store)),
@@ -202,14 +203,14 @@ def _view(found: Aim, seen: Look, store: Store, decisions: Sequence[Decision]) -
     )
 
 
-def _is_stub(found: Aim) -> bool:
+def _is_stub(found: Target) -> bool:
     """Whether there is SQL to execute and no secrets file."""
-    return found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks())
+    return found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks)
 
 
-def _meets(found: Aim, store: Store) -> Iterator[str]:
+def _meets(found: Target, store: Store) -> Iterator[str]:
     """What a run would meet before its first task, as far as the store knows."""
-    dag = found.dag
+    dag = found.dag.declared
     if not found.config.stub and _is_stub(found):
         yield "there is no secrets file, and stub = false in pit_config.toml"
     if dag.overlap is not Overlap.ALLOW:

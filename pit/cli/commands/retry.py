@@ -22,6 +22,8 @@ from pit.config.project import read_project
 from pit.config.workspace import discover_one
 from pit.engine.locks import owner
 from pit.engine.run.request import Again, Request
+from pit.engine.target.target import resolve
+from pit.engine.target.typed import Typed
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
 from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
 from pit.state.restart import settled_until
@@ -61,15 +63,9 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
         _refuse_if_taken(settings, store, config, lineage, old_code=code == "old")
         again, left_out = _again(store, config, lineage, old_code=code == "old")
     dag = _old_dag(config, run, again) if again.project else discover_one(config, run.dag)
-    request = Request(
-        dag=dag,
-        config=config,
-        only=run.selection,
-        failed=left_out,
-        given=run.params,
-        again=again,
-        pit_version=version(),
-    )
+    typed = Typed(dag=run.dag, selection=run.selection or "", params=run.params, undone=left_out)
+    found = resolve(dag, typed, config, settings.day, frozen=again.project)
+    request = Request(target=found, again=again, pit_version=version())
     conclude(perform(settings, request, as_json))
 
 

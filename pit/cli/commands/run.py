@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
-from pit.cli.arguments import chosen, parameters, split, unsuccessful
+from pit.cli.arguments import declared, typed, unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command
-from pit.errors import Overlapping
-from pit.model import Dag, WorkspaceConfig
+from pit.errors import Overlapping, PitError
 
 if TYPE_CHECKING:
+    from pit.config.dag.expanded import ExpandedDag
     from pit.engine.planning.nothing_to_do import NothingToDo
     from pit.engine.planning.stale_upstream import StaleUpstream
+    from pit.engine.target.target import Target
+    from pit.engine.target.typed import Typed
+    from pit.fs.reads import Reads
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -82,56 +87,61 @@ def run(
     if dry_run:
         from pit.cli.commands.plan import Asked, show_plan
 
-        asked = Asked(force=force, failed=failed, concurrency=concurrency)
-        return show_plan(settings, target, pairs, asked, as_json=as_json)
-    config, given = settings.config(), parameters(pairs)
-    declared = cache(lambda: chosen(config, target)[0])  # read once, and only if need be
-    typed = Typed(target, given, trigger)
-    if not (force or failed or learn) and _idle(settings, config, typed, declared, as_json):
+        options = Asked(force=force, failed=failed, concurrency=concurrency)
+        return show_plan(settings, target, pairs, options, as_json=as_json)
+    asked = _Asked(settings, typed(target, pairs), failed)
+    if not (force or failed or learn) and _idle(settings, asked, trigger, as_json):
         return None
     from pit.cli import compose
     from pit.cli.main import version
     from pit.engine.run.request import Request
 
-    dag, only = declared(), split(target)[1]
     request = Request(
-        dag=dag,
-        config=config,
-        only=only,
-        given=given,
+        target=asked.target,
         concurrency=concurrency,
         trigger=trigger,
         grace=grace,
         force=force,
-        failed=unsuccessful(config, dag) if failed else None,
         learn=learn,
         pit_version=version(),
     )
     try:
         finale = compose.perform(settings, request, as_json)
     except Overlapping as error:
-        if not skip_ok or dag.overlap != "skip":
+        if not skip_ok or asked.target.dag.declared.overlap != "skip":
             raise
         settings.console.note(f"skipped: {error}")
         return None
     compose.conclude(finale)
 
 
-class Typed(NamedTuple):
-    """What the command line says to run; `given` are the parameters as typed."""
+class _Asked:
+    """What is asked for. What that means is worked out once, and only if need be: a stamp answers
+    without."""
 
-    target: str
-    given: Mapping[str, str]
-    trigger: str
+    def __init__(self, settings: Settings, typed: Typed, failed: bool) -> None:
+        self.config, self.typed, self.day = settings.config(), typed, settings.day
+        self._failed = failed
+
+    @cached_property
+    def reads(self) -> Reads:
+        """What has been read for the target."""
+        from pit.fs.reads import Reads
+
+        return Reads()
+
+    @cached_property
+    def target(self) -> Target:
+        """The tasks that are meant, with their parameters; PitError if none are."""
+        from pit.engine.target.target import resolve
+
+        dag, words = declared(self.config, self.typed), self.typed
+        if self._failed:
+            words = replace(words, undone=unsuccessful(self.config, words.dag))
+        return resolve(dag, words, self.config, self.day, reads=self.reads)
 
 
-def _idle(
-    settings: Settings,
-    config: WorkspaceConfig,
-    typed: Typed,
-    declared: Callable[[], Dag],
-    as_json: bool,
-) -> bool:
+def _idle(settings: Settings, asked: _Asked, trigger: str, as_json: bool) -> bool:
     """Whether there was nothing to do, and has been said so."""
     from pit.engine.locks import owner, place
     from pit.engine.planning import stamp
@@ -139,20 +149,17 @@ def _idle(
     from pit.state.store.store import Store
 
     began = time.monotonic()
-    given = typed.given
-    name, selection = split(typed.target)
+    config, name = asked.config, asked.typed.dag
     if not config.metadata_db.exists():
         return False
     with Store.open(config.metadata_db) as store:
         owner.require(config, name, store)
         if store.open_runs():
             return False  # alive or interrupted: the long way says which
-        path = stamp.place(config, name, selection or "", given)
+        path, facts = stamp.place(config, asked.typed), stamp.facts(comparison.VERSION, asked.day)
         found, fresh = stamp.read(path), None
-        if found is None or not stamp.holds(
-            found, stamp.facts(comparison.VERSION), store.mark(name)
-        ):
-            fresh = _look(config, typed, declared, store)
+        if found is None or not stamp.holds(found, facts, store.mark(name)):
+            fresh = _look(asked, facts, store)
             if fresh is None:
                 return False
             found = fresh.stamp
@@ -168,15 +175,17 @@ def _idle(
         row = empty_run.Row(
             dag=name,
             project=found.project,
-            selection=selection,
-            trigger=typed.trigger,
+            selection=asked.typed.selection or None,
+            trigger=trigger,
             parent=os.environ.get("PIT_RUN_ID"),
             params=found.params,
             began=began,
             whole=found.whole,
-            looked_at=() if fresh is None else fresh.chosen,
+            looked_at=() if fresh is None else tuple(task.name for task in asked.target.tasks),
         )
-        events = empty_run.record(row, config.runs_dir, store, lambda: _complete_at(fresh, store))
+        # Where a stamp has answered, nothing is known of the rest of the DAG.
+        dag = None if fresh is None else asked.target.dag
+        events = empty_run.record(row, config.runs_dir, store, lambda: _complete_at(dag, store))
     if events is None:
         return False
     told: Sequence[Any] = events
@@ -200,32 +209,28 @@ def _told_stale(
     return (first, Warned(run=first.run, at=first.at, message=stale.sentence, hint=hint), *rest)
 
 
-def _complete_at(fresh: NothingToDo | None, store: Any) -> float | None:
+def _complete_at(dag: ExpandedDag | None, store: Any) -> float | None:
     """Since when the whole DAG of a selection that was looked at is done, None if it is not."""
-    if fresh is None:
+    if dag is None:
         return None
     from pit.engine.staleness import completion
 
-    name = fresh.dag.name
-    return completion.complete_at(fresh.dag, store.standings(name), store.last_complete(name))
+    return completion.complete_at(dag, store.standings(dag.name), store.last_complete(dag.name))
 
 
-def _look(
-    config: WorkspaceConfig, typed: Typed, declared: Callable[[], Dag], store: Any
-) -> NothingToDo | None:
+def _look(asked: _Asked, facts: dict[str, str], store: Any) -> NothingToDo | None:
     """What a proper look finds, where the last run promises that everything is current."""
-    name, selection = split(typed.target)
-    last = store.last_run(name)
+    last = store.last_run(asked.typed.dag)
     if last is None or last.state != "success" or last.stub:
         return None
     from pit.engine.planning import nothing_to_do
     from pit.work.process import launch
 
     began = time.time_ns()
-    question = nothing_to_do.Question(
-        dag=declared(), config=config, selection=selection, given=typed.given, began=began
-    )
-    return nothing_to_do.answer(question, store, launch.capture)
+    with suppress(PitError, OSError, ValueError):  # a real run meets it again and says it properly
+        asked.reads.facts |= facts
+        return nothing_to_do.answer(asked.target, asked.reads, began, store, launch.capture)
+    return None
 
 
 def _say_idle(

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 from pit.cli.commands.plan import Since, parameters_of, since
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, aim, look, one, stale_above
+from pit.cli.target import look, one, stale_above, target_of
 from pit.cli.terminal.console import ago, count, duration, printable
 from pit.engine.planning import absence
 from pit.engine.planning.causes import Cause, Causes
 from pit.engine.planning.look import Look
-from pit.engine.staleness.comparison import params_key
 from pit.engine.staleness.planner import Action, Decision
+from pit.engine.target.target import Target
 from pit.model import Record, Task
 from pit.state.store.store import Store
 
@@ -53,16 +53,16 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
 
     Nothing is started, and nothing is changed.
     """
-    found = aim(settings, target, pairs)
+    found = target_of(settings, target, pairs)
     task = one(found)
     with Store.open_readonly(found.config.metadata_db) as store:
-        seen = look(settings, found, store, whole=True)
+        seen = look(settings, found.choosing(found.dag.tasks), store)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
         view = _view(found, task, seen, store, decisions)
         if view.action is not Action.SKIP:
-            stale, hint = stale_above(settings, found, pairs, store)
+            stale, hint = stale_above(settings, found, store)
             view = replace(view, stale=stale, hint=hint)
     if as_json:
         settings.console.json(view)
@@ -71,13 +71,12 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
 
 
 def _view(
-    found: Aim, task: Task, seen: Look, store: Store, decisions: Sequence[Decision]
+    found: Target, task: Task, seen: Look, store: Store, decisions: Sequence[Decision]
 ) -> WhyView:
     decision = next(each for each in decisions if each.task == task.name)
     causes = Causes(
-        found.dag,
+        found,
         decisions,
-        found.params,
         store,
         lambda digest: store.text(digest) or seen.fingerprints.text(digest),
         lambda each: _absent(found, each, store),
@@ -95,8 +94,8 @@ def _view(
     )
 
 
-def _absent(found: Aim, task: Task, store: Store) -> tuple[Cause, ...]:
-    return absence.reasons(task, found.dag.name, params_key(task, found.params), store)
+def _absent(found: Target, task: Task, store: Store) -> tuple[Cause, ...]:
+    return absence.reasons(task, found.dag.name, found.key(task), store)
 
 
 # ---------------------------------------------------------------- on the screen

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pit.cli.options import Settings
-from pit.cli.target import Aim, look
+from pit.cli.target import look
 from pit.engine.planning.causes import Causes
 from pit.engine.staleness.comparison import Kind
 from pit.engine.staleness.planner import Action, Decision
+from pit.engine.target.target import Target
 from pit.model import TaskState
 from pit.state.store.store import Store
 from pit.views.graph.picture import Standing
@@ -24,21 +25,20 @@ class Fact(NamedTuple):
 Standings = dict[str, Fact]
 
 
-def standings(settings: Settings, aim: Aim) -> Standings:
+def standings(settings: Settings, target: Target) -> Standings:
     """How each task stands, by name; raises as a look does if that cannot be told."""
-    with Store.open_readonly(aim.config.metadata_db) as store:
-        seen = look(settings, aim, store, whole=True)
+    with Store.open_readonly(target.config.metadata_db) as store:
+        seen = look(settings, target.choosing(target.dag.tasks), store)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
         causes = Causes(
-            aim.dag,
+            target,
             decisions,
-            aim.params,
             store,
             lambda digest: store.text(digest) or seen.fingerprints.text(digest),
         )
-        failed = _failed(store, aim.dag.name)
+        failed = _failed(store, target.dag.name)
         return {each.task: _fact(each, causes, failed) for each in decisions}
 
 

@@ -14,8 +14,9 @@ from pit.engine.planning.missing_secrets import Unmet
 from pit.engine.staleness import databases
 from pit.engine.staleness.fingerprint import Databases, Fingerprints
 from pit.engine.staleness.orphaned import orphaned, rules_of
-from pit.engine.staleness.planner import Decision, Planner, Target
+from pit.engine.staleness.planner import Decision, Planner
 from pit.engine.staleness.questions import Questions, asks
+from pit.engine.target.target import Target
 from pit.fs.reads import Reads
 from pit.model import Task
 from pit.project.digest import Digests
@@ -52,7 +53,7 @@ class Look:
         self._digests = Digests(store.digests(str(project), str(config.runs_dir)))
         self.environment = self._environment(capture)
         self._questions = Questions(self._url, look=True)
-        orphans = orphaned(target.declared, store, self._digests, self.reads)
+        orphans = orphaned(target.dag, store, self._digests, self.reads)
         self.planner = Planner(
             target,
             live_view(project, config.root, rules_of(target, orphans), self._digests, self.reads),
@@ -64,13 +65,15 @@ class Look:
 
     def _environment(self, capture: Capture) -> environment.Environment | None:
         project = self.target.dag.project
-        if not any(table.uses_environment(task, project) for task in self.target.dag.tasks):
+        if not any(
+            table.uses_environment(task, project) for task in self.target.dag.tasks.values()
+        ):
             return None
         cache = self.target.config.cache_dir
         return environment.standing_environment(project, cache, capture, self.reads)
 
     def _url(self, task: Task) -> str | None:
-        dag = self.target.declared
+        dag = self.target.dag.declared
         return databases.url(self._secrets, dag.name, databases.connection(dag, task))
 
     def _urls(self, task: Task) -> Mapping[str, str]:
@@ -88,14 +91,14 @@ class Look:
 
     def unmet(self, decisions: Iterable[Decision]) -> tuple[Unmet, ...]:
         """What the secrets do not give the tasks that would run, or may."""
-        tasks = {task.name: task for task in self.target.dag.tasks}
-        would = [tasks[each.task] for each in decisions if not each.current]
-        return missing_secrets.unmet(self._secrets, self.target.dag, would)
+        dag = self.target.dag
+        would = [dag.tasks[each.task] for each in decisions if not each.current]
+        return missing_secrets.unmet(self._secrets, dag.declared, would)
 
     @contextmanager
     def asking(self) -> Iterator[None]:
         """While it lasts, databases are asked, for reading alone, by a SQL process of its own."""
-        if not any(asks(task) for task in self.target.dag.tasks):
+        if not any(asks(task) for task in self.target.dag.tasks.values()):
             yield
             return
         from pit.work.process import launch

@@ -12,7 +12,6 @@ from pit.config.keys.movement import read_by
 from pit.engine.run.lifecycle import Lifetime
 from pit.engine.run.request import Again
 from pit.engine.staleness.orphaned import orphaned, rules_of
-from pit.engine.staleness.planner import Target
 from pit.errors import SnapshotFailed
 from pit.events import EnvironmentHashed
 from pit.fs.files import remove_tree
@@ -32,18 +31,11 @@ class Ground:
 
     def __init__(self, life: Lifetime, live: Digests) -> None:
         self._life, self._live = life, live
-        self._resolved, self._config = life.resolved, life.request.config
-        self._project = life.resolved.dag.project
+        self._target, self._config = life.target, life.target.config
+        self._project = life.target.dag.project
         self._history = life.services.history
         self.env: environment.Environment | None = None
-        self.target = Target(
-            declared=life.resolved.declared,
-            dag=life.resolved.dag,
-            config=life.request.config,
-            params=life.resolved.params,
-            chosen=frozenset(task.name for task in life.resolved.tasks),
-        )
-        self.rules = rules_of(self.target, frozenset())
+        self.rules = rules_of(self._target, frozenset())
 
     # ------------------------------------------------------------------ what a retry takes over
 
@@ -62,7 +54,7 @@ class Ground:
         if again.data is None:
             return
         # What records say is handed on from that run must stay there as well.
-        recorded = self._history.pointed_at(self._resolved.dag.name)
+        recorded = self._history.pointed_at(self._target.dag.name)
         take = _copy if recorded.get(again.data.parent.name) else _move
         take(again.data, self._life.dir.data, again.run)
 
@@ -94,7 +86,7 @@ class Ground:
         if self.env is None:
             self._make_environment()
         self.snapshot = snapshot.again(
-            [pattern for task in self._resolved.tasks for pattern in read_by(task)],
+            [pattern for task in self._target.tasks for pattern in read_by(task)],
             self._config.root,
             manifest.read(self._life.dir.manifest),
         )
@@ -117,13 +109,11 @@ class Ground:
         hashes = {"pit_toml": hashlib.sha256(toml).hexdigest(), "snapshot": taken_by}
         hashes |= self.env.hashes if self.env is not None else {}
         for kind, digest in hashes.items():
-            self._life.emit(
-                EnvironmentHashed, dag=self._resolved.dag.name, kind=kind, digest=digest
-            )
+            self._life.emit(EnvironmentHashed, dag=self._target.dag.name, kind=kind, digest=digest)
 
     def _make_environment(self) -> None:
         """The project's Python environment, built on first use, when a task needs it."""
-        tasks = self._resolved.tasks
+        tasks = self._target.tasks
         if not any(table.uses_environment(task, self._project) for task in tasks):
             return
         self.env = environment.python_environment(
@@ -140,13 +130,15 @@ class Ground:
 
     def _take_snapshot(self) -> None:
         """The frozen copy that every task runs from."""
-        life, tasks = self._life, self._resolved.tasks
+        life, tasks = self._life, self._target.tasks
         life.step("snapshot", "copying the project")
-        publish.sweep(self._project, [t for task in self._resolved.dag.tasks for t in task.targets])
+        publish.sweep(
+            self._project, [t for task in self._target.dag.tasks.values() for t in task.targets]
+        )
         self.number = self._history.draw(life.dir.id)
         self.taken_at = life.clock.now()
         patterns = {pattern for task in tasks for pattern in read_by(task)}
-        self.rules = rules_of(self.target, self._orphans())
+        self.rules = rules_of(self._target, self._orphans())
         self.snapshot = snapshot.take(
             self._project,
             life.dir.project,
@@ -162,7 +154,7 @@ class Ground:
 
     def _orphans(self) -> frozenset[str]:
         """What tasks that the DAG no longer has have left; no part of the project any more."""
-        orphans = orphaned(self._resolved.declared, self._history, self._live)
+        orphans = orphaned(self._target.dag, self._history, self._live)
         for left in sorted(orphans)[:_NAMED]:
             self._life.warn(f"{left} was made by a task that no longer exists: ignored")
         return orphans

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
 
 from pit.engine.run import lesson
 from pit.engine.run.lesson import Lacks, Seen
-from pit.engine.run.request import Request
 from pit.engine.staleness import comparison
 from pit.engine.staleness.fingerprint import Fingerprints
+from pit.engine.target.target import Target
 from pit.events import Learned, Warned
-from pit.model import Dag, Order, Outcome, Record, Task
+from pit.model import Order, Outcome, Record, Task
 from pit.project.runners import table
 from pit.project.selection import shown
 from pit.state.rundir import RunDir
@@ -36,27 +36,25 @@ class Emit(Protocol):
 
 
 def begun(
-    request: Request,
-    dag: Dag,
-    params: Mapping[str, str],
+    target: Target,
     run: RunDir,
     prefix: str | None,
     fingerprints: Fingerprints,
     emit: Emit,
     capture: strace.Probe,
 ) -> Learning:
-    """Begin to learn in a run of `dag`, whose Python environment is at `prefix`; warns of what
-    cannot be seen."""
+    """Begin to learn in a run whose Python environment is at `prefix`; warns of what cannot be
+    seen."""
     tracer, why = strace.usable(capture, run.root, os.environ)
     if why:
         message = f"{why}: only Python tasks are watched, in what Python itself opens"
         emit(Warned, message=message)
-    config = request.config
+    config = target.config
     ours = (config.runs_dir, config.cache_dir, config.metadata_db, config.secrets_file, prefix)
     left_out = [path for path in ours if path is not None]
-    places = Places(run.project, dag.project, config.root, left_out)
+    places = Places(run.project, target.dag.project, config.root, left_out)
     watcher = Watcher(run.root / FOLDER, tracer)
-    return Learning(request.dag, dag, params, watcher, places, fingerprints, emit)
+    return Learning(target, watcher, places, fingerprints, emit)
 
 
 class _Observed(Record):
@@ -68,20 +66,18 @@ class _Observed(Record):
 
 
 class Learning:
-    """What one run learns; `written` is the DAG as pit.toml has it, `dag` the one that runs."""
+    """What one run learns."""
 
     def __init__(
         self,
-        written: Dag,
-        dag: Dag,
-        params: Mapping[str, str],
+        target: Target,
         watcher: Watcher,
         places: Places,
         fingerprints: Fingerprints,
         emit: Emit,
     ) -> None:
-        self._written, self._params, self._emit = written, params, emit
-        self._tasks = {task.name: task for task in dag.tasks}
+        self._written, self._params, self._emit = target.dag.declared, target.params, emit
+        self._tasks = target.dag.tasks
         self._watcher, self._places = watcher, places
         self._fingerprints = fingerprints
         self._outcomes: dict[str, Outcome] = {}

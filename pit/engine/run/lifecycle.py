@@ -11,10 +11,8 @@ from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any
 
-from pit.config.dag import graph
 from pit.engine.locks import owner, place
 from pit.engine.run.request import Finale, Request, Services
-from pit.engine.run.resolved import Resolved
 from pit.engine.scheduling.sinks import Clock, Telling
 from pit.errors import (
     DiskFull,
@@ -40,8 +38,8 @@ class Lifetime:
     `dir`, `guardian` and `signals` are there once it is open; `stack` is unwound when it closes.
     """
 
-    def __init__(self, request: Request, services: Services, resolved: Resolved) -> None:
-        self.request, self.services, self.resolved = request, services, resolved
+    def __init__(self, request: Request, services: Services) -> None:
+        self.request, self.services, self.target = request, services, request.target
         self.clock = Clock()
         self.masks = Masks()
         self.tell = Telling(services.history, services.sinks, self.masks.hidden)
@@ -56,10 +54,10 @@ class Lifetime:
     @contextmanager
     def place(self) -> Iterator[None]:
         """The run's place among the runs of its DAG, as `overlap` says."""
-        config = self.request.config
+        config, dag = self.target.config, self.target.dag
         prepare(config.runs_dir, config.settings)
-        owner.claim(config, self.request.dag.name, self.services.history)
-        self.dag_lock = place.lock_of(self.request.config.runs_dir, self.request.dag.name)
+        owner.claim(config, dag.name, self.services.history)
+        self.dag_lock = place.lock_of(config.runs_dir, dag.name)
         try:
             self._take_place()
             yield
@@ -67,7 +65,7 @@ class Lifetime:
             self.dag_lock.release()
 
     def _take_place(self) -> None:
-        dag, history = self.resolved.dag, self.services.history
+        dag, history = self.target.dag.declared, self.services.history
         shared = dag.overlap is Overlap.ALLOW
         if self.dag_lock.acquire(shared=shared):
             return
@@ -117,7 +115,7 @@ class Lifetime:
         return self._is_cancellation(error)
 
     def _open(self) -> None:
-        runs_dir, dag = self.request.config.runs_dir, self.request.dag.name
+        runs_dir, dag = self.target.config.runs_dir, self.target.dag.name
         self.stack.callback(self.cancel.close)
         self.dir = RunDir.allocate(runs_dir, dag, self.clock.now())
         self.stack.callback(self.dir.lock.release)
@@ -130,20 +128,20 @@ class Lifetime:
         self.stack.callback(self.signals.restore)
 
     def _tell_start(self) -> None:
-        request, resolved = self.request, self.resolved
+        request, target = self.request, self.target
         self.emit(
             RunStarted,
-            dag=resolved.dag.name,
+            dag=target.dag.name,
             run_dir=str(self.dir.root),
-            project=str(resolved.dag.project),
-            tasks=graph.topological(resolved.dag),
-            params=resolved.params,
-            selection=request.only,
-            whole=resolved.whole,
+            project=str(target.dag.project),
+            tasks=target.dag.order,
+            params=target.params,
+            selection=target.typed.selection or None,
+            whole=target.whole,
             trigger=request.trigger,
             parent=os.environ.get("PIT_RUN_ID"),
             retry_of=request.again.run if request.again else None,
-            concurrency=resolved.slots,
+            concurrency=request.slots,
             pid=os.getpid(),
             pid_started=_start_of_this_process(),
             boot_id=procfs.boot_id(),
@@ -153,10 +151,10 @@ class Lifetime:
 
     def shown_only(self) -> tuple[str, ...]:
         """The tasks whose SQL would be shown and not executed, for want of a secrets file."""
-        if self.request.config.secrets_file is not None:
+        if self.target.config.secrets_file is not None:
             return ()
         done = self.request.again.done if self.request.again else {}
-        tasks = (task for task in self.resolved.tasks if task.name not in done)
+        tasks = (task for task in self.target.tasks if task.name not in done)
         return tuple(task.name for task in tasks if table.of(task).is_sql)
 
     def _stop(self, level: int) -> None:
@@ -189,7 +187,7 @@ class Lifetime:
 
     def time_left(self) -> float | None:
         """Seconds that `dag.timeout` leaves, None without one."""
-        timeout = self.resolved.dag.timeout
+        timeout = self.target.dag.declared.timeout
         if timeout is None:
             return None
         return max(0.0, timeout - (self.clock.monotonic() - self.begun))
@@ -217,7 +215,7 @@ class Lifetime:
     def _tell_failure(self, error: BaseException) -> None:
         cancelled = self._is_cancellation(error)
         reason = Reason.CANCELLED if cancelled else _reason(error)
-        for name in graph.topological(self.resolved.dag):
+        for name in self.target.dag.order:
             if name not in self.tell.ended:
                 begun = name in self.tell.begun
                 state = TaskState.CANCELLED if begun else TaskState.SKIPPED

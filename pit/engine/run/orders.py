@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from pit.config.dag import graph
 from pit.config.keys.runners import TEMPLATE
 from pit.engine.run.lifecycle import Lifetime
 from pit.engine.scheduling import jobs
@@ -52,24 +51,23 @@ class Orders:
         asking: Asking,
         params_of: Callable[[Task], str | None],
     ) -> None:
-        self._request, self._resolved, self._dir = life.request, life.resolved, life.dir
+        self._request, self._target, self._dir = life.request, life.target, life.dir
         self._env, self._asking, self._params_of = env, asking, params_of
-        self._dag = life.resolved.dag
-        self._tasks = {task.name: task for task in self._dag.tasks}
+        self._dag, self._tasks = life.target.dag.declared, life.target.dag.tasks
         started = datetime.fromtimestamp(life.clock.now(), UTC)
         self._started_at = started.isoformat(timespec="seconds")
 
     def jobs(self) -> list[Job]:
         """The jobs of this run in topological order."""
-        made = {task.name: self._job(task) for task in self._resolved.tasks}
-        return jobs.ordered(made, graph.topological(self._dag))
+        made = {task.name: self._job(task) for task in self._target.tasks}
+        return jobs.ordered(made, self._target.dag.order)
 
     def _job(self, task: Task) -> Job:
         again = self._request.again
         stubbed = table.of(task).is_sql and not self._asking.has_secrets
         return Job(
             name=task.name,
-            depends_on=task.depends_on,
+            depends_on=self._target.dag.needs[task.name],
             policy=jobs.policy(task),
             stub=self._script(task) if stubbed else None,
             tracked=comparison.is_tracked(task),
@@ -106,7 +104,7 @@ class Orders:
     def _work(self, task: Task) -> Load | Save | Check | None:
         """What a SQL task does beyond sending its script."""
         if task.load is not None:
-            (source,) = publish.anchored((task.load.source,), self._request.config.root)
+            (source,) = publish.anchored((task.load.source,), self._target.config.root)
             return replace(task.load, source=source)
         if task.type is TaskType.CHECK:
             return Check(
@@ -122,12 +120,12 @@ class Orders:
         if not task.script.endswith(TEMPLATE):
             return None
         log = self._dir.log_file(task.name)
-        wanted = self._resolved.params if task.params is None else task.params
+        wanted = self._target.params if task.params is None else task.params
         declared = {param.name: param.type for param in self._dag.params}
         own = {name: text for name, text in self.variables.items() if name.startswith("PIT_")}
         return Templated(
             rendered=str(log.with_suffix(".sql")),
-            params={name: _typed(declared[name], self._resolved.params[name]) for name in wanted},
+            params={name: _typed(declared[name], self._target.params[name]) for name in wanted},
             dates=tuple(name for name in wanted if declared[name] is ParamType.DATE),
             env=self._overlay(task) | own,
             run={"started_at": self._started_at},
@@ -158,7 +156,7 @@ class Orders:
             cwd=str(self._dir.project),
             env=self._environ(task, runner) | {"PIT_ATTEMPT": str(attempt)},
             marker=os.urandom(8).hex(),
-            targets=publish.anchored(task.targets, self._request.config.root),
+            targets=publish.anchored(task.targets, self._target.config.root),
             secrets=task.secrets,
             timeout=task.timeout,
             grace=self._request.grace,
@@ -169,7 +167,7 @@ class Orders:
 
     def _overlay(self, task: Task) -> dict[str, str]:
         """What this task's variables add to those that it shares with the others."""
-        params = self._resolved.params
+        params = self._target.params
         wanted = params if task.params is None else task.params
         given = {f"PIT_PARAM_{name.upper()}": params[name] for name in wanted}
         own = self._dag.env | task.env
@@ -181,13 +179,13 @@ class Orders:
     def variables(self) -> dict[str, str]:
         """The environment that every task of this run shares."""
         inherited = bundled.with_sdk(environment.base_variables(os.environ))
-        bin_folder = self._request.config.cache_dir / "bin"
+        bin_folder = self._target.config.cache_dir / "bin"
         return bundled.with_command(inherited, bin_folder) | {
             "PIT_RUN_ID": self._dir.id,
             "PIT_DAG_NAME": self._dag.name,
             "PIT_DATA_DIR": str(self._dir.data),
             "PIT_PROJECT_DIR": str(self._dir.project),
-            "PIT_WORKSPACE": str(self._request.config.root),
+            "PIT_WORKSPACE": str(self._target.config.root),
         }
 
     def _environ(self, task: Task, runner: Runner) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """One run, from open to close: `execute` lists its steps, each a method below, in order.
 
-What the steps work with has modules of its own: what is asked for (`resolved`), the run's place,
+What the steps work with has modules of its own: the run's place,
 folder, lock and row (`lifecycle`), environment and snapshot (`freeze`), what each task is told to
 do (`orders`), what is current (`staleness`), when each task starts (`scheduling`), and what appears
 and is recorded (`publish_record`).
@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pit.config.dag import graph, nearby
+from pit.config.dag import nearby
 from pit.engine.locks import owner, place
 from pit.engine.locks.claims import Claims
 from pit.engine.planning import explain, look, missing_secrets, stale_upstream
@@ -23,7 +23,6 @@ from pit.engine.run.lifecycle import Lifetime
 from pit.engine.run.orders import Orders
 from pit.engine.run.publish_record import Recorder
 from pit.engine.run.request import Finale, Request, Services
-from pit.engine.run.resolved import resolve
 from pit.engine.run.sql_sessions import OnDemand
 from pit.engine.run.task_socket import Asking
 from pit.engine.scheduling.executor import Finished, Threads
@@ -33,10 +32,11 @@ from pit.engine.scheduling.tally import Tally
 from pit.engine.staleness import comparison, completion, databases
 from pit.engine.staleness.fingerprint import Databases
 from pit.engine.staleness.outdated import announcement, outdated
-from pit.engine.staleness.planner import Decision, Planner, target_of
+from pit.engine.staleness.planner import Decision, Planner
 from pit.engine.staleness.products import Products, Scene
 from pit.engine.staleness.provenance import Provenance
 from pit.engine.staleness.questions import Questions
+from pit.engine.target.target import Target
 from pit.errors import PitError, StubRefused
 from pit.events import SetupStep, TaskEnded
 from pit.fs.files import remove_tree
@@ -57,9 +57,11 @@ if TYPE_CHECKING:
 
 def execute(request: Request, services: Services) -> Finale:
     """Run a DAG (or one task of it) to its end; raises PitError when it could not be set up."""
-    if request.config.secrets_file is not None or has_key():
+    if request.again is not None:
+        request.again.refuse_others(request.target.dag.tasks)
+    if request.target.config.secrets_file is not None or has_key():
         memory.keep_to_itself()  # before there is a guardian, which is a copy of this process
-    life = Lifetime(request, services, resolve(request))
+    life = Lifetime(request, services)
     with life.place(), life.opened():
         run = _Run(life)
         run.refuse_stub()
@@ -78,9 +80,8 @@ class _Run:
     def __init__(self, life: Lifetime) -> None:
         self.life = life
         self.request, self.services = life.request, life.services
-        self.config, self.dir = life.request.config, life.dir
-        self.dag, self.params = life.resolved.dag, life.resolved.params
-        self.tasks = life.resolved.tasks
+        self.target, self.dag, self.tasks = life.target, life.target.dag, life.target.tasks
+        self.config, self.dir = life.target.config, life.dir
         self.live = Digests(
             self.services.history.digests(str(self.dag.project), str(self.config.runs_dir))
         )
@@ -104,9 +105,10 @@ class _Run:
     def check_requirements(self) -> None:
         """Every DAG in `[dag.requires]` succeeded, and recently enough."""
         history, now = self.services.history, self.life.clock.now()
-        for required in self.dag.requires:
+        requires = self.dag.declared.requires
+        for required in requires:
             owner.require(self.config, required, history)
-        place.check_requirements(self.dag.name, self.dag.requires, history, now)
+        place.check_requirements(self.dag.name, requires, history, now)
 
     def freeze(self) -> None:
         """The Python environment and the snapshot, both of the same moment."""
@@ -124,7 +126,7 @@ class _Run:
         if self.secrets is not None:
             for message in self.secrets.warnings:
                 self.life.warn(message)
-        for lack in missing_secrets.unmet(self.secrets, self.dag, self.tasks):
+        for lack in missing_secrets.unmet(self.secrets, self.dag.declared, self.tasks):
             self.life.warn(str(lack))  # now, for its turn may come hours later
 
     # ------------------------------------------------------------------ 5 what is current
@@ -173,7 +175,7 @@ class _Run:
         )
         databases = Databases(url=self._url, urls=self._urls, ask=self.questions.of)
         return Planner(
-            self.ground.target,
+            self.target,
             view,
             self.services.history,
             databases,
@@ -186,7 +188,9 @@ class _Run:
         """What a task is told to do, or why it cannot: as in make, what it reads must be there."""
         if lacking := self.planner.missing(name):
             names = [gap.input for gap in lacking]
-            near = nearby.meant(name, names[0], self.dag, str(self.config.root))
+            near = nearby.meant(
+                name, names[0], self.dag.tasks.values(), self.dag.project, self.config.root
+            )
             return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(names, near))
         return self.orders.order(name, attempt)
 
@@ -197,7 +201,7 @@ class _Run:
         """
         if not comparison.is_tracked(task) and task.name not in self._recorded:
             return None
-        return comparison.params_key(task, self.params)
+        return self.target.key(task)
 
     def _judge(self, name: str) -> Decision:
         """What is to happen with a tracked task, its dependencies having ended."""
@@ -211,12 +215,12 @@ class _Run:
         self.left_out |= self.planner.leave_out_unselected()
         again = self.request.again
         for name, run in again.done.items() if again is not None else ():
-            if name in self.planner.target.chosen:
+            if name in self.target.chosen:
                 self.planner.done_before(name, run)
 
     def _announce(self) -> None:
         """Say first which tasks are stale for no better reason than a new release of Pit."""
-        stale = outdated(self.dag.name, self.tasks, self.params, self.services.history)
+        stale = outdated(self.target, self.services.history)
         if stale:
             self.life.warn(*announcement(self.dag.name, len(stale)))
 
@@ -226,9 +230,7 @@ class _Run:
 
         self.life.stack.callback(remove_tree, self.dir.root / learning.FOLDER)
         self.learning = learning.begun(
-            self.request,
-            self.dag,
-            self.params,
+            self.target,
             self.dir,
             self.ground.env.prefix if self.ground.env is not None else None,
             self.planner.fingerprints,
@@ -238,7 +240,7 @@ class _Run:
 
     def _url(self, task: Task) -> str | None:
         """The URL of the database that a task works on, if it has one and the secrets know it."""
-        name = databases.connection(self.dag, task)
+        name = databases.connection(self.dag.declared, task)
         return databases.url(self.secrets, self.dag.name, name)
 
     def _urls(self, task: Task) -> Mapping[str, str]:
@@ -274,13 +276,14 @@ class _Run:
         outputs: tuple[Output, ...] = ()
         complete_at = None
         if tally.state is RunState.SUCCESS and not tally.stub:
-            if self.life.resolved.whole:
-                outputs = self.dag.outputs
+            if self.target.whole:
+                outputs = self.dag.declared.outputs
             else:
                 complete_at = self._complete_at()
         error = tally.error
-        if tally.reason is Reason.TIMEOUT and self.dag.timeout is not None:
-            error += f" of {durations.format(self.dag.timeout)}"
+        timeout = self.dag.declared.timeout
+        if tally.reason is Reason.TIMEOUT and timeout is not None:
+            error += f" of {durations.format(timeout)}"
         self.life.end(tally.state, tally.reason, error, tally.stub, outputs, complete_at)
 
     def _complete_at(self) -> float | None:
@@ -301,7 +304,7 @@ class _Run:
             self.asking.saved(order, outcome)
             return self.recorder.conclude(order, outcome)
 
-        slots, mailbox = life.resolved.slots, life.mailbox
+        slots, mailbox = self.request.slots, life.mailbox
         executor = Threads(perform, self._judge, mailbox, slots, self.planner.recall)
         scheduler = Scheduler(
             self.dir.id,
@@ -335,20 +338,18 @@ class _Run:
         return explain.decision(decision, self.planner.text)
 
     def _skip_unselected(self) -> None:
-        chosen = {task.name for task in self.tasks}
-        for task in self.dag.tasks:
-            if task.name not in chosen:
+        chosen = self.target.chosen
+        for name in self.dag.tasks:
+            if name not in chosen:
                 skipped, why = TaskState.SKIPPED, Reason.SINGLE_TASK
-                self.life.emit(TaskEnded, task=task.name, state=skipped, reason=why)
+                self.life.emit(TaskEnded, task=name, state=skipped, reason=why)
         stale = self._stale_upstream()
+        told = frozenset() if stale is None else self.dag.downstream(*stale.tasks)
         if stale is not None:
             self.life.warn(stale.sentence, stale.hint())
         for task in self.tasks:
-            absent = [name for name in task.depends_on if name not in chosen]
-            told = stale is not None and not stale.tasks.isdisjoint(
-                graph.upstream(self.dag, task.name)
-            )
-            if absent and not told:
+            absent = [name for name in self.dag.needs[task.name] if name not in chosen]
+            if absent and task.name not in told:
                 self.life.warn(
                     f'task "{task.name}" depends on {", ".join(absent)}, not run now',
                     f"Run everything with: pit run {self.dag.name}",
@@ -359,25 +360,18 @@ class _Run:
 
         A retry goes on with what an older project had said.
         """
-        request, resolved = self.request, self.life.resolved
+        request = self.request
         if request.again is not None and request.again.project is not None:
             return None
-        selection = stale_upstream.Selection(
-            dag=resolved.declared,
-            chosen=frozenset(task.name for task in self.tasks),
-            typed=request.only or "",
-            given=request.given,
-        )
         force = request.force or request.learn
 
-        def looking(chosen: frozenset[str]) -> look.Look:
+        def looking(target: Target) -> look.Look:
             history, capture = self.services.history, self.life.capture
-            target = target_of(resolved.declared, self.config, self.params, chosen)
-            forced = force and chosen == selection.chosen
+            forced = force and target.chosen == self.target.chosen
             return look.Look(target, self.secrets, history, capture, force=forced)
 
         try:
-            return stale_upstream.looked_for(selection, looking)
+            return stale_upstream.looked_for(self.target, looking)
         except (PitError, OSError):
             return None  # what is not selected stops no run
 
@@ -386,7 +380,7 @@ class _Run:
         assert job.stub is not None
         with TaskLog(str(self.dir.log_file(job.name)), job.name, self.services.tap) as log:
             log.line("[pit] no secrets file: this SQL was not executed")
-            query = self.dag.task(job.name).query
+            query = self.dag.tasks[job.name].query
             log.write(Path(job.stub).read_bytes() if job.stub else query.encode())
 
     def _show_end(self, tasks: Sequence[str]) -> None:

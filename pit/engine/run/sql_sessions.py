@@ -40,7 +40,7 @@ class OnDemand:
             cwd=life.dir.project,
             env=self._env,
             stderr=life.dir.logs / ".sql.log",
-            workspace=life.request.config.root,
+            workspace=life.target.config.root,
             guardian=life.guardian,
             waits=self._waits,
         )

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pit.config.dag import graph
 from pit.engine.planning import missing_secrets
 from pit.engine.run.lifecycle import Lifetime
 from pit.errors import PitError, SecretsError
@@ -33,15 +32,15 @@ class Asking:
         self._life, self._secrets = life, secrets
         self.has_secrets = secrets is not None
         self.masks = life.masks
-        self._dag = dag = life.resolved.dag
+        self._dag = life.target.dag.declared
         self.access = Access(secrets, self._emit, self._barrier, self.masks)
         self.facts = RunFacts(
             life.dir.id,
             emit=self._emit,
             mailbox=life.mailbox,
             store=life.services.history,
-            tasks=[task.name for task in dag.tasks],
-            above=lambda task: graph.above(dag, {task}),
+            tasks=list(life.target.dag.tasks),
+            above=life.target.dag.upstream,
             left_out=left_out,
         )
         self._server: Server | None = None
@@ -67,7 +66,7 @@ class Asking:
         life = self._life
         return Caller(
             run=life.dir.id,
-            dag=life.resolved.dag.name,
+            dag=life.target.dag.name,
             task=task,
             attempt=attempt,
             data=life.dir.data,
