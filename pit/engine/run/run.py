@@ -1,9 +1,9 @@
 """One run, from open to close: `execute` lists its steps, each a method below, in order.
 
-What the steps work with has modules of its own: the run's place,
-folder, lock and row (`lifecycle`), environment and snapshot (`freeze`), what each task is told to
-do (`orders`), what is current (`staleness`), when each task starts (`scheduling`), and what appears
-and is recorded (`publish_record`).
+What the steps work with has modules of its own: the run's place, folder, lock and row
+(`lifecycle`), environment and snapshot (`freeze`), what each task is told to do (`orders`), what is
+current (`staleness`), when each task starts (`scheduling`), and what appears and is recorded
+(`publish_record`). What is asked for has been worked out before (`target`).
 """
 
 from __future__ import annotations
