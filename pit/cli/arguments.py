@@ -11,7 +11,7 @@ from pit.model import Dag, Reason, TaskState, WorkspaceConfig
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import TaskRow
+    from pit.state.store.tables.runs import TaskRow
 
 
 def unsuccessful(config: WorkspaceConfig, dag: str) -> tuple[str, ...]:
@@ -31,8 +31,8 @@ def unsuccessful(config: WorkspaceConfig, dag: str) -> tuple[str, ...]:
 def _undone(store: Store, dag: str) -> Iterator[str]:
     """Back to the last run that was about the whole DAG; those after it were about parts."""
     seen: set[str] = set()
-    for run in store.runs(dag, limit=_RUNS_BACK):
-        tasks = store.tasks(run.id)
+    for run in store.runs.latest(dag, limit=_RUNS_BACK):
+        tasks = store.runs.tasks(run.id)
         mine = [task for task in tasks if task.reason != Reason.SINGLE_TASK]
         yield from (task.task for task in mine if not (is_done(task) or task.task in seen))
         seen |= {task.task for task in mine}

@@ -102,7 +102,7 @@ def _run_ids(dag: str | None, settings: Settings) -> list[str]:
     from pit.state.store.store import Store
 
     with Store.open_readonly(settings.config().metadata_db) as store:
-        return [run.id for run in store.runs(dag=dag, limit=_RUN_IDS)]
+        return [run.id for run in store.runs.latest(dag=dag, limit=_RUN_IDS)]
 
 
 def _offer(

@@ -23,7 +23,7 @@ from pit.project.python import surplus
 from pit.project.python.surplus import Cleared
 from pit.state import recover, retention, trash
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 from pit.work.process import launch
 
 _EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
@@ -76,7 +76,7 @@ def perform(settings: Settings, request: Request, as_json: bool) -> Finale:
             finale = execute(
                 request,
                 Services(
-                    history=store,
+                    store=store,
                     sinks=(sweeping, view, *(() if as_json else (summary, lessons))),
                     tap=view.output if settings.verbose else None,
                     waiting=console.note,

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from pit.cli import past
 from pit.model import Reason, Record, RunState, TaskRecord, TaskState, WorkspaceConfig
 from pit.state.store.store import Store
-from pit.state.store.tables.history import DagSummary, RunRow, TaskRow
-from pit.state.store.tables.standings import StandingRow
+from pit.state.store.tables.dags import DagSummary, StandingRow
+from pit.state.store.tables.runs import RunRow, TaskRow
 
 BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.CANCELLED)
 
@@ -71,7 +71,7 @@ def _states(
 ) -> dict[str, RunState]:
     """Where those runs stand whose attempts are under way as far as the store knows."""
     named = {each.run for each in among if each.state is TaskState.RUNNING}
-    return {run.id: past.state_of(config, run) for run in store.runs_named(named)}
+    return {run.id: past.state_of(config, run) for run in store.runs.named(named)}
 
 
 def _worst(failed: Sequence[Told]) -> RunState:
@@ -86,10 +86,10 @@ def _worst(failed: Sequence[Told]) -> RunState:
 
 def of_tasks(config: WorkspaceConfig, store: Store, summary: DagSummary) -> list[Told]:
     """How the tasks of a DAG stand, in the order of its last run that had something to do."""
-    standings = {each.task: each for each in store.standings(summary.dag)}
+    standings = {each.task: each for each in store.dags.standings(summary.dag)}
     runs = _states(config, store, tuple(standings.values()))
-    worked = store.last_worked(summary.dag)
-    rows = store.tasks(worked.id) if worked is not None else ()
+    worked = store.runs.last_worked(summary.dag)
+    rows = store.runs.tasks(worked.id) if worked is not None else ()
     if worked is None or not rows:
         # They outlive the runs that say what tasks there are.
         found = [

@@ -21,7 +21,7 @@ from pit.errors import BadArgument, InvalidConfig, PitError, UnknownDag, Unknown
 from pit.model import Dag, Reason, Record, RunState, TaskRecord, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow, TaskRow
+from pit.state.store.tables.runs import RunRow, TaskRow
 
 
 def folder(config: WorkspaceConfig, run: RunRow) -> RunDir | None:
@@ -80,19 +80,19 @@ def tasks(store: Store, run: RunRow) -> tuple[TaskRow, ...]:
     Such a run keeps a row for itself alone. Where it was about some tasks, the others were not
     selected.
     """
-    rows = store.tasks(run.id)
+    rows = store.runs.tasks(run.id)
     if rows or run.reason != Reason.CURRENT:
         return rows
-    earlier = store.runs(run.dag, before_seq=run.seq, limit=_EARLIER)
-    before = next((each for each in map(store.tasks, (r.id for r in earlier)) if each), ())
+    earlier = store.runs.latest(run.dag, before_seq=run.seq, limit=_EARLIER)
+    before = next((each for each in map(store.runs.tasks, (r.id for r in earlier)) if each), ())
     if not before:
-        worked = store.last_worked(run.dag)
-        before = store.tasks(worked.id) if worked is not None else ()
+        worked = store.runs.last_worked(run.dag)
+        before = store.runs.tasks(worked.id) if worked is not None else ()
     records = records_for(store, run)
     found = tuple(handed_on(row, records[row.task]) for row in before if row.task in records)
     if run.whole:
         return found
-    looked_at = {each.task for each in store.standings(run.dag) if each.done_seq >= run.seq}
+    looked_at = {each.task for each in store.dags.standings(run.dag) if each.done_seq >= run.seq}
     return tuple(
         row if row.task in looked_at else replace(row, reason=Reason.SINGLE_TASK) for row in found
     )
@@ -103,7 +103,7 @@ _EARLIER = 50
 
 def records_for(store: Store, run: RunRow) -> dict[str, TaskRecord]:
     """The records of a DAG by task, for the parameters of one of its runs."""
-    return {r.task: r for r in store.records(run.dag) if _fits(r.params, run.params)}
+    return {r.task: r for r in store.records.of_dag(run.dag) if _fits(r.params, run.params)}
 
 
 def _fits(params: str, values: dict[str, str]) -> bool:
@@ -226,14 +226,14 @@ def run_of(
 ) -> RunRow:
     """The run that a command means: the one of that id, which must be the DAG's, or the latest."""
     if run_id is not None and store.exists:
-        run = store.run(run_id)
+        run = store.runs.find(run_id)
         if run.dag != dag:
             raise BadArgument(
                 f'run "{run.id}" belongs to DAG "{run.dag}", not "{dag}"',
                 f"List the runs with: {settings.again(f'runs {dag}')}",
             )
         return run
-    latest = store.last_run(dag)
+    latest = store.runs.last_run(dag)
     if latest is not None:
         return latest
     require_known(settings, config, dag)

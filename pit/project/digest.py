@@ -26,7 +26,7 @@ from pit.fs.stat import SECOND, YOUNG, Signature, young_for
 from pit.model import FileMark
 
 if TYPE_CHECKING:
-    from pit.state.store.tables.digests import Seen
+    from pit.state.cache.digests import Seen
 
 _PIECE = 1 << 20
 _LARGE_PIECE = 8 << 20

@@ -13,8 +13,8 @@ from pathlib import Path
 from pit.errors import UnknownRun
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow
-from pit.state.store.tables.intents import Intent
+from pit.state.store.tables.publications import Intent
+from pit.state.store.tables.runs import RunRow
 
 
 def is_alive(row: RunRow, runs_dir: Path) -> bool:
@@ -36,10 +36,10 @@ def recover(
     again under the write lock: a run that ends while we look is never called interrupted. `bury`
     is called for each before that: should we die meanwhile, whoever comes next does it again.
     """
-    dead = [row for row in store.open_runs() if not is_alive(row, runs_dir)]
+    dead = [row for row in store.runs.running() if not is_alive(row, runs_dir)]
     for row in dead:
         bury(row)
-    return tuple(row for row in dead if store.interrupt(row.id, time.time()))
+    return tuple(row for row in dead if store.runs.interrupt(row.id, time.time()))
 
 
 def stranded(store: Store, runs_dir: Path) -> tuple[Intent, ...]:
@@ -47,7 +47,7 @@ def stranded(store: Store, runs_dir: Path) -> tuple[Intent, ...]:
 
     Each is to be finished from its run's folder and then ended (`Store.end_intent`).
     """
-    found = store.intents()
-    rows = store.runs_named({intent.run for intent in found})
+    found = store.publications.pending()
+    rows = store.runs.named({intent.run for intent in found})
     dead = {row.id for row in rows if not is_alive(row, runs_dir)}
     return tuple(intent for intent in found if intent.run in dead)

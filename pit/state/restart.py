@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pit.model import RunState
 
 if TYPE_CHECKING:
-    from pit.state.store.tables.history import RunRow
+    from pit.state.store.tables.runs import RunRow
 
 SETTLING = 120.0
 """Seconds after which the kernel has written what it was given; four times what Linux waits."""

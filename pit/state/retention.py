@@ -23,7 +23,7 @@ from pit.model import Reason, Record, Retention, RunState
 from pit.state import trash
 from pit.state.rundir import PARTS, UNFINISHED, RunDir, dag_of, is_run_id
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 
 DAY = 86400.0
 _GRACE_FOR_ORPHANS = DAY
@@ -144,10 +144,10 @@ def survey(
     wanted = frozenset(dags)
     last = max(retention.runs, retention.snapshots, 1)
     folders = (name for name in _folders(runs_dir) if dag_of(name) in wanted)
-    found = list(store.runs_named(folders))
+    found = list(store.runs.named(folders))
     for dag in wanted:
-        found.extend(store.runs(dag, limit=last))
-        found.extend(store.oldest(dag, now - retention.history_days * DAY))
+        found.extend(store.runs.latest(dag, limit=last))
+        found.extend(store.runs.oldest(dag, now - retention.history_days * DAY))
     return tuple({row.seq: row for row in found}.values())
 
 
@@ -168,7 +168,7 @@ def snapshots(runs_dir: Path) -> tuple[int, int]:
 
 def orphans(store: Store, runs_dir: Path, now: float) -> tuple[Removal, ...]:
     """Folders of no recorded run, nor of a live one, that are older than a day."""
-    known = {row.id for row in store.runs_named(_folders(runs_dir))}
+    known = {row.id for row in store.runs.named(_folders(runs_dir))}
     try:
         strange = [
             path
@@ -188,7 +188,7 @@ def prune_plan(
 ) -> tuple[Removal, ...]:
     """All that may go from a workspace now: only what is there, and of runs that are not alive."""
     at = time.time() if now is None else now
-    of_runs = _plan_present(store, runs_dir, retention, keep, store.dags(), at)
+    of_runs = _plan_present(store, runs_dir, retention, keep, store.dags.names(), at)
     return (*of_runs, *orphans(store, runs_dir, at))
 
 
@@ -202,7 +202,7 @@ def _plan_present(
 ) -> tuple[Removal, ...]:
     named = tuple(dags)
     rows = survey(store, runs_dir, retention, named, now)
-    pointed_at = {run: data for dag in named for run, data in store.pointed_at(dag).items()}
+    pointed_at = {run: data for dag in named for run, data in store.records.pointed_at(dag).items()}
     planned = plan(rows, now, retention, keep, pointed_at)
     present = (_present(each, runs_dir) for each in planned)
     return tuple(removal for removal in present if removal)
@@ -236,12 +236,12 @@ def plan_of(store: Store, runs_dir: Path, rows: Iterable[RunRow]) -> tuple[Remov
 
     One that died while it published keeps its folder until that has been finished.
     """
-    publishing = {intent.run for intent in store.intents()}
+    publishing = {intent.run for intent in store.publications.pending()}
     ended = [row for row in rows if row.id not in publishing]
     pointed_at = {
         run: data
         for dag in {row.dag for row in ended}
-        for run, data in store.pointed_at(dag).items()
+        for run, data in store.records.pointed_at(dag).items()
     }
     planned = (_sparing(Removal(run=row.id, dag=row.dag, whole=True), pointed_at) for row in ended)
     return tuple(each for removal in planned if (each := _present(removal, runs_dir)))
@@ -249,7 +249,7 @@ def plan_of(store: Store, runs_dir: Path, rows: Iterable[RunRow]) -> tuple[Remov
 
 def plan_of_all(store: Store, runs_dir: Path) -> tuple[Removal, ...]:
     """The folders of all runs that have ended, as `plan_of` has them."""
-    return plan_of(store, runs_dir, store.runs_named(_folders(runs_dir)))
+    return plan_of(store, runs_dir, store.runs.named(_folders(runs_dir)))
 
 
 def environments(store: Store, runs_dir: Path, going: Iterable[Removal] = ()) -> frozenset[str]:
@@ -258,7 +258,7 @@ def environments(store: Store, runs_dir: Path, going: Iterable[Removal] = ()) ->
     Only a run that has its snapshot can be executed again; `going` are about to lose theirs.
     """
     gone = {each.run for each in going if each.whole or "project" in each.parts}
-    return store.environments_of(
+    return store.runs.environments_of(
         name
         for name in _folders(runs_dir)
         if name not in gone and (runs_dir / name / "project").is_dir()
@@ -287,7 +287,7 @@ def apply(removals: Iterable[Removal], store: Store, runs_dir: Path, aside: bool
         freed, runs = freed + gone, runs + 1
         if removal.rows:
             forgotten.append(removal.run)
-    store.forget(forgotten)
+    store.runs.forget(forgotten)
     return Pruned(bytes=freed, runs=runs, problems=tuple(problems))
 
 
@@ -346,10 +346,10 @@ def after_run(
     problems: tuple[str, ...] = ()
     full = False
     try:
-        run = store.run(run_id)
+        run = store.runs.find(run_id)
         full = run.reason == Reason.DISK_FULL
         if run.state is RunState.SUCCESS:
-            needs_data = store.pointed_at(folder.dag).get(run_id, False)
+            needs_data = store.records.pointed_at(folder.dag).get(run_id, False)
             trim(folder, (*keep, "data") if needs_data else keep)
     except PitError as error:
         problems = (str(error),)

@@ -56,8 +56,8 @@ def test_a_killed_run_is_interrupted_and_a_living_one_is_not(store: Store, tmp_p
         process.kill()
         process.wait()
         assert [row.id for row in recover(store, runs)] == [name]
-    assert store.run(name).state is RunState.INTERRUPTED
-    assert [(t.task, t.state, t.reason) for t in store.tasks(name)] == [
+    assert store.runs.find(name).state is RunState.INTERRUPTED
+    assert [(t.task, t.state, t.reason) for t in store.runs.tasks(name)] == [
         ("extract", TaskState.FAILED, "interrupted"),
         ("load", TaskState.SKIPPED, "interrupted"),
     ]
@@ -77,7 +77,7 @@ def test_who_dies_while_burying_leaves_it_to_the_next(store: Store, tmp_path: Pa
 
     with pytest.raises(KeyboardInterrupt):
         recover(store, tmp_path / "runs", die)
-    assert store.run(run_id(1)).state is RunState.RUNNING
+    assert store.runs.find(run_id(1)).state is RunState.RUNNING
     buried: list[object] = []
     assert len(recover(store, tmp_path / "runs", buried.append)) == len(buried) == 1
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pit.model import RunState
 from pit.state.restart import SETTLING, settled_until
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 from tests.state.story import EPOCH, row
 
 

@@ -14,7 +14,7 @@ from pit.state import retention
 from pit.state.retention import DAY, Removal
 from pit.state.rundir import PARTS, UNFINISHED, RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 from tests.state import story
 from tests.state.story import EPOCH, ended, run_id, started
 
@@ -168,7 +168,7 @@ def test_pruning_removes_what_was_planned_and_then_nothing_more(
     assert not ancient.root.exists()
     assert not old.root.exists()
     assert [folder.parts() for folder in recent] == [("logs", "data"), PARTS, PARTS]
-    assert {each.id for each in store.runs()} == {old.id, *(folder.id for folder in recent)}
+    assert {each.id for each in store.runs.latest()} == {old.id, *(folder.id for folder in recent)}
     assert retention.prune_plan(store, runs, RULES, lambda _: PARTS, NOW) == ()
 
 
@@ -178,12 +178,12 @@ def test_a_live_run_is_never_touched(store: Store, tmp_path: Path) -> None:
     for days in (9, 8, 7, 6):
         make_run(store, runs, days)
     # Even if the store were wrong about it.
-    store.interrupt(alive.id, NOW)
+    store.runs.interrupt(alive.id, NOW)
     removals = [Removal(run=alive.id, dag="sales", whole=True, rows=True)]
     assert retention.apply(removals, store, runs) == retention.Pruned()
     prune(store, runs)
     assert alive.parts() == PARTS
-    assert store.run(alive.id).state is RunState.INTERRUPTED
+    assert store.runs.find(alive.id).state is RunState.INTERRUPTED
 
 
 def test_history_without_a_folder_is_forgotten_after_a_year(store: Store, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_history_without_a_folder_is_forgotten_after_a_year(store: Store, tmp_pa
     for days in (9, 8, 7):
         make_run(store, runs, days)
     prune(store, runs)
-    assert store.runs_named([folder.id]) == ()
+    assert store.runs.named([folder.id]) == ()
 
 
 def test_folders_of_no_run_go_after_a_day(
@@ -251,7 +251,7 @@ def test_with_nothing_to_keep_the_history_alone_remains(store: Store, tmp_path: 
     folder = make_run(store, runs, 0)
     retention.after_run(store, runs, folder.id, RULES, (), NOW)
     assert not folder.root.exists()
-    assert store.run(folder.id).state is S
+    assert store.runs.find(folder.id).state is S
 
 
 def accept(store: Store, folder: RunDir, *places: str, task: str = "load") -> None:
@@ -269,7 +269,7 @@ def accept(store: Store, folder: RunDir, *places: str, task: str = "load") -> No
         seconds=1.0,
         fingerprint=fingerprint,
     )
-    store.accept(record)
+    store.records.accept(record)
 
 
 def test_products_in_a_runs_data_folder_stay_while_their_record_does(
@@ -287,13 +287,13 @@ def test_products_in_a_runs_data_folder_stay_while_their_record_does(
     assert not old.root.exists()
     # What a record names can be looked up, and its folder is nobody's orphan.
     left = {saved.id, published.id}
-    assert {each.id for each in store.runs_named([saved.id, published.id, old.id])} == left
+    assert {each.id for each in store.runs.named([saved.id, published.id, old.id])} == left
     assert retention.prune_plan(store, runs, RULES, lambda _: PARTS, NOW) == ()
-    store.forget_record("sales", "save")
-    store.forget_record("sales", "publish")
+    store.records.forget("sales", "save")
+    store.records.forget("sales", "publish")
     prune(store, runs)
     assert not saved.root.exists()
-    assert store.runs_named(left) == ()
+    assert store.runs.named(left) == ()
 
 
 @pytest.mark.parametrize("keep", [(), ("logs",)])

@@ -22,7 +22,7 @@ from pit.errors import BadArgument, UnknownTask
 from pit.model import Reason, Record, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow, TaskRow
+from pit.state.store.tables.runs import RunRow, TaskRow
 
 _PIECE = 1 << 18
 _POLL_SECONDS = 0.1
@@ -126,8 +126,8 @@ def _that_tried(settings: Settings, store: Store, last: RunRow, task: str) -> Ru
     row = next((row for row in past.tasks(store, last) if row.task == task), None)
     if row is None or row.reason != Reason.SINGLE_TASK:
         return last
-    tried = {each.task: each.run for each in store.standings(last.dag)}.get(task)
-    run = next(iter(store.runs_named([tried] if tried else [])), last)
+    tried = {each.task: each.run for each in store.dags.standings(last.dag)}.get(task)
+    run = next(iter(store.runs.named([tried] if tried else [])), last)
     if run != last:
         said = f"{task} was not selected in run {last.id}\nthis is its log of run {run.id}"
         settings.console.note(said)
@@ -200,7 +200,7 @@ class _Logs:
         if not rows:
             return {}
         if self._lenders is None:
-            makers = self._store.runs_named({row.made_by for row in rows})
+            makers = self._store.runs.named({row.made_by for row in rows})
             found = {run.id: past.folder(self._config, run) for run in makers}
             self._lenders = {name: place for name, place in found.items() if place is not None}
         lent = {}
@@ -301,7 +301,7 @@ class _Logs:
         self._end()
 
     def _end(self) -> None:
-        run = self._store.run(self._run.id)
+        run = self._store.runs.find(self._run.id)
         state = past.state_of(self._config, run)
         self._console.note(f"run {run.id}: {state}")
 
@@ -314,7 +314,7 @@ def _list(
     limit: int,
     as_json: bool,
 ) -> None:
-    found = store.runs(dag=dag, limit=limit)
+    found = store.runs.latest(dag=dag, limit=limit)
     sizes = {run.id: _logs_size(past.folder(config, run)) for run in found}
     if as_json:
         views = [LogListView(run=past.view(config, run), size=sizes[run.id]) for run in found]

@@ -175,7 +175,7 @@ def _view(
         found,
         decisions,
         store,
-        lambda digest: store.text(digest) or seen.fingerprints.text(digest),
+        lambda digest: store.records.text(digest) or seen.fingerprints.text(digest),
     )
 
     def others() -> list[Dag]:
@@ -216,7 +216,7 @@ def _meets(found: Target, store: Store) -> Iterator[str]:
     if dag.overlap is not Overlap.ALLOW:
         others = [
             run.id
-            for run in store.open_runs(dag.name)
+            for run in store.runs.running(dag.name)
             if RunDir.at(found.config.runs_dir, run.id).is_alive()
         ]
         verdict = "refused" if dag.overlap is Overlap.SKIP else "made to wait"

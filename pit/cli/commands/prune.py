@@ -20,9 +20,10 @@ from pit.model import Record, RunState, WorkspaceConfig
 from pit.project.python import surplus
 from pit.project.python.surplus import Cleared
 from pit.state import recover, retention, trash
+from pit.state.cache.digests import DigestCache
 from pit.state.retention import Pruned, Removal
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow
+from pit.state.store.tables.runs import RunRow
 
 
 class RemovalView(Record):
@@ -164,15 +165,17 @@ def _pruned(
     planned = wanted.plan(config, store)
     removals = tuple(_removal(config, each) for each in planned)
     done = Pruned() if dry_run else retention.apply(planned, store, config.runs_dir)
+    view = _view(removals, done, dry_run)
     if not dry_run:
         trash.empty(config.runs_dir)
-    view = replace(_view(removals, done, dry_run), texts=0 if dry_run else store.sweep())
+        DigestCache(store.database).sweep()
+        view = replace(view, texts=store.records.sweep())
     named = partial(retention.environments, store, config.runs_dir, planned)
     return _with_environments(config, view, named, dry_run)
 
 
 def _ended(config: WorkspaceConfig, store: Store, run_id: str) -> RunRow:
-    run = store.run(run_id)
+    run = store.runs.find(run_id)
     if run.state is RunState.RUNNING and recover.is_alive(run, config.runs_dir):
         raise BadArgument(f"run {run.id} is still running", "Wait until it has ended")
     return run

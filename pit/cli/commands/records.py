@@ -20,6 +20,7 @@ from pit.engine.target.target import Target
 from pit.errors import BadArgument, Overlapping
 from pit.model import Record, TaskRecord
 from pit.project.digest import Digests
+from pit.state.cache.digests import DigestCache
 from pit.state.rundir import prepare
 from pit.state.store.store import Store
 from pit.work.sql import baselines
@@ -98,7 +99,7 @@ def accept(
 def _accept(settings: Settings, found: Target, store: Store, message: str) -> list[AcceptedView]:
     """Of several tasks, those that always run are passed over; one alone is refused."""
     seen = look(settings, found, store)
-    successes = store.last_successes(found.dag.name)
+    successes = store.runs.last_successes(found.dag.name)
     done = []
     with seen.asking():
         stale = {each.task for each in seen.decisions() if not each.current}
@@ -164,7 +165,7 @@ def _known(found: Target, store: Store, all_params: bool) -> dict[str, list[str]
     """
     wanted = {task.name: found.key(task) for task in found.tasks}
     keys: dict[str, list[str]] = {}
-    for record in store.records(found.dag.name):
+    for record in store.records.of_dag(found.dag.name):
         own = record.task in wanted and (all_params or record.params == wanted[record.task])
         left_over = not found.typed.selection and all_params and record.task not in found.dag.tasks
         if own or left_over:
@@ -225,7 +226,7 @@ def _planned(found: Target, unrecorded: bool) -> dict[str, Made]:
     """What would go of each task, as far as the store knows who made it."""
     with Store.open_readonly(found.config.metadata_db) as store:
         known = Provenance(found.dag, found.config.runs_dir, store)
-        digests = Digests(store.digests(str(found.dag.project)))
+        digests = Digests(DigestCache(store.database).load(str(found.dag.project)))
         tasks = found.tasks
         return {t.name: vouch.made(found, t, known, digests, unrecorded) for t in tasks}
 
@@ -251,7 +252,7 @@ def _clean(found: Target, plan: dict[str, Made], store: Store) -> tuple[int, lis
     """Cleans task by task; how many records went, and what could not be done."""
     gone, busy = 0, []
     records: dict[str, list[TaskRecord]] = {}
-    for record in store.records(found.dag.name):
+    for record in store.records.of_dag(found.dag.name):
         records.setdefault(record.task, []).append(record)
     for task in found.tasks:
         try:

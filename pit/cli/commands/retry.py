@@ -29,7 +29,7 @@ from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
 from pit.state.restart import settled_until
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import RunRow, TaskRow
+from pit.state.store.tables.runs import RunRow, TaskRow
 from pit.work.process.procfs import boot_id
 
 _LONGEST_END = 60.0
@@ -55,7 +55,7 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
     """
     config = settings.config()
     with Store.open(config.metadata_db) as store:
-        _await_end(settings, config, store.last_run(target) or store.run(target))
+        _await_end(settings, config, store.runs.last_run(target) or store.runs.find(target))
         report_interrupted(settings, config, store)
         run = _run(store, target)
         owner.require(config, run.dag, store)
@@ -81,7 +81,7 @@ def _await_end(settings: Settings, config: WorkspaceConfig, run: RunRow) -> None
 
 def _run(store: Store, target: str) -> RunRow:
     """The run that is meant; an error for one that is alive or has succeeded."""
-    run = store.last_run(target) or store.run(target)
+    run = store.runs.last_run(target) or store.runs.find(target)
     if run.state is RunState.RUNNING:
         raise BadArgument(f"run {run.id} is still running", "Wait until it has ended")
     if run.state is RunState.SUCCESS:
@@ -97,7 +97,7 @@ def _lineage(store: Store, run: RunRow) -> list[RunRow]:
     found = [run]
     with suppress(UnknownRun):
         while found[-1].retry_of is not None:
-            found.append(store.run(found[-1].retry_of))
+            found.append(store.runs.find(found[-1].retry_of))
     return found
 
 
@@ -127,7 +127,7 @@ def _refuse_if_taken(
 
 def _continuing(store: Store, run: RunRow) -> list[RunRow]:
     """The runs that continue a run, directly or through others, the latest first."""
-    later = [each for each in store.runs(run.dag, limit=_LATER) if each.seq > run.seq]
+    later = [each for each in store.runs.latest(run.dag, limit=_LATER) if each.seq > run.seq]
     known = {run.id}
     found = []
     for each in reversed(later):
@@ -141,7 +141,7 @@ def _again(
     store: Store, config: WorkspaceConfig, lineage: Sequence[RunRow], old_code: bool
 ) -> tuple[Again, tuple[str, ...] | None]:
     """What a retry goes on with, and the tasks that it is about if the run had left some out."""
-    tasks = {row.id: store.tasks(row.id) for row in lineage}
+    tasks = {row.id: store.runs.tasks(row.id) for row in lineage}
     run = lineage[0]
     settled = _settled(store, lineage)
     done = _done(lineage, tasks, settled)
@@ -161,7 +161,7 @@ def _again(
 
 def _settled(store: Store, lineage: Sequence[RunRow]) -> dict[str, float]:
     """By run, the time until which what it wrote has reached the disk."""
-    boot, others = boot_id(), store.runs(limit=_LATER)
+    boot, others = boot_id(), store.runs.latest(limit=_LATER)
     return {run.id: settled_until(run, others, boot) for run in lineage}
 
 
@@ -186,7 +186,7 @@ def _done(
 def _refuse_if_unsettled(store: Store, again: Again, settled: Mapping[str, float]) -> None:
     """Raise SnapshotFailed if the snapshot may have lost files in a restart of the machine."""
     until = settled.get(again.taken_by, math.inf)
-    begun = [attempt.started_at for attempt in store.attempts(again.taken_by)]
+    begun = [attempt.started_at for attempt in store.runs.attempts(again.taken_by)]
     if until != math.inf and min(begun, default=math.inf) > until:
         raise SnapshotFailed(
             f"the machine was restarted since run {again.taken_by} took its snapshot, "
@@ -209,7 +209,7 @@ def _with_snapshot(
     A later run that ended before that has either taken it over already, or has begun one of its
     own, which nothing may be executed from.
     """
-    hashes = [store.environments(run.id) for run in lineage]
+    hashes = [store.runs.environments(run.id) for run in lineage]
     known = next((n for n, kept in enumerate(hashes) if "snapshot" in kept), len(lineage))
     taken_by = hashes[known]["snapshot"] if known < len(lineage) else ""
     whole = _newest(config, reversed(lineage[: known + 1]), "project") if taken_by else None

@@ -154,11 +154,11 @@ def _idle(settings: Settings, asked: _Asked, trigger: str, as_json: bool) -> boo
         return False
     with Store.open(config.metadata_db) as store:
         owner.require(config, name, store)
-        if store.open_runs():
+        if store.runs.running():
             return False  # alive or interrupted: the long way says which
         path, facts = stamp.place(config, asked.typed), stamp.facts(comparison.VERSION, asked.day)
         found, fresh = stamp.read(path), None
-        if found is None or not stamp.holds(found, facts, store.mark(name)):
+        if found is None or not stamp.holds(found, facts, store.records.mark(name)):
             fresh = _look(asked, facts, store)
             if fresh is None:
                 return False
@@ -215,12 +215,14 @@ def _complete_at(dag: ExpandedDag | None, store: Any) -> float | None:
         return None
     from pit.engine.staleness import completion
 
-    return completion.complete_at(dag, store.standings(dag.name), store.last_complete(dag.name))
+    return completion.complete_at(
+        dag, store.dags.standings(dag.name), store.runs.last_complete(dag.name)
+    )
 
 
 def _look(asked: _Asked, facts: dict[str, str], store: Any) -> NothingToDo | None:
     """What a proper look finds, where the last run promises that everything is current."""
-    last = store.last_run(asked.typed.dag)
+    last = store.runs.last_run(asked.typed.dag)
     if last is None or last.state != "success" or last.stub:
         return None
     from pit.engine.planning import nothing_to_do

@@ -17,7 +17,7 @@ from pit.config.dag.outputs import makers
 from pit.config.workspace import discover
 from pit.model import Output, Record, RunState, WorkspaceConfig
 from pit.state.store.store import Store
-from pit.state.store.tables.history import OutputRow
+from pit.state.store.tables.dags import OutputRow
 
 _WIDE = 110
 
@@ -47,7 +47,7 @@ def runs(settings: Settings, dag: str | None, limit: int, state: str | None, as_
     config = settings.config()
     with Store.open_readonly(config.metadata_db) as store:
         found = _found(config, store, dag, limit, state)
-        if dag is not None and store.last_run(dag) is None:
+        if dag is not None and store.runs.last_run(dag) is None:
             past.require_known(settings, config, dag)
     if as_json:
         settings.console.json(found)
@@ -62,9 +62,9 @@ def _found(
 ) -> list[past.RunView]:
     """The runs to show; those that died unrecorded count as interrupted, not as running."""
     wanted = None if state is None else RunState(state)
-    rows = store.runs(dag=dag, limit=limit, state=wanted)
+    rows = store.runs.latest(dag=dag, limit=limit, state=wanted)
     if wanted is RunState.INTERRUPTED:
-        rows = tuple(sorted((*store.open_runs(dag), *rows), key=lambda row: -row.seq))
+        rows = tuple(sorted((*store.runs.running(dag), *rows), key=lambda row: -row.seq))
     views = [past.view(config, row) for row in rows]
     return [view for view in views if wanted in (None, view.state)][:limit]
 
@@ -159,7 +159,7 @@ def _outputs(config: WorkspaceConfig, store: Store) -> list[OutputView]:
     A project that cannot be read just now still shows what its last success declared.
     """
     dags = discover(config).dags
-    rows = store.outputs()
+    rows = store.dags.outputs()
     whole = {row.dag: row for row in rows}
     found = []
     for dag in dags.values():
@@ -183,7 +183,7 @@ def _output_view(
     made_at, run = (None, None) if whole is None else (whole.made_at, whole.run)
     task = among[0] if len(among) == 1 else None
     if among:
-        made = [each for name in among if (each := store.made(dag, name)) is not None]
+        made = [each for name in among if (each := store.dags.last_made(dag, name)) is not None]
         last = max(made, key=lambda each: each.at or 0.0, default=None)
         made_at, run = (None, None) if last is None else (last.at, last.run)
         task = task if last is None else last.task

@@ -38,7 +38,8 @@ from pit.errors import UnknownRun
 from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.history import AttemptRow, DagSummary
+from pit.state.store.tables.dags import DagSummary
+from pit.state.store.tables.runs import AttemptRow
 
 _WIDE = 110
 _SPARKS_NARROW = 10
@@ -162,7 +163,7 @@ def _summaries(
     config: WorkspaceConfig, store: Store, ours: Collection[str]
 ) -> tuple[dict[str, DagSummary], dict[str, str]]:
     """What the store knows of DAGs, by name; the other workspaces to which DAGs of ours belong."""
-    found = {each.dag: each for each in store.summaries()}
+    found = {each.dag: each for each in store.dags.summaries()}
     others = {name: owner.foreign(config, name, store) for name in found if name in ours}
     others = {name: other for name, other in others.items() if other}
     return {name: each for name, each in found.items() if name not in others}, others
@@ -326,7 +327,7 @@ def _one(
         _value_table(settings, tasks)
     if view.last is not None:
         _hints(settings, config, view, tasks)
-    stale = len(store.outdated(name, comparison.VERSION))
+    stale = len(store.records.outdated(name, comparison.VERSION))
     if stale:
         settings.console.warning(*announcement(name, stale))
 
@@ -354,8 +355,8 @@ def _attempts(store: Store, told: Iterable[Told]) -> dict[str, list[AttemptRow]]
     for run, tasks in among.items():
         wanted = set(tasks)
         alone = len(tasks) <= _FEW  # of a run with many tasks only few may be told
-        rows = [row for t in tasks for row in store.attempts(run, t)] if alone else ()
-        for row in rows or store.attempts(run):
+        rows = [row for t in tasks for row in store.runs.attempts(run, t)] if alone else ()
+        for row in rows or store.runs.attempts(run):
             if row.task in wanted:
                 found.setdefault(row.task, []).append(row)
     return found
@@ -369,7 +370,7 @@ def _values(store: Store, told: Iterable[Told]) -> dict[str, dict[str, Any]]:
     makers = {each.row.task: each.row.made_by or each.run for each in told}
     found: dict[str, dict[str, Any]] = {}
     for maker in dict.fromkeys(filter(None, makers.values())):
-        for value in store.values(maker):
+        for value in store.values.of_run(maker):
             if makers.get(value.task) == maker:
                 of_task = found.setdefault(value.task, {})
                 of_task[value.name] = msgspec.json.decode(value.value)

@@ -78,7 +78,7 @@ def _view(
         found,
         decisions,
         store,
-        lambda digest: store.text(digest) or seen.fingerprints.text(digest),
+        lambda digest: store.records.text(digest) or seen.fingerprints.text(digest),
         lambda each: _absent(found, each, store),
     )
     record = decision.record if decision.action is Action.SKIP else None

@@ -36,7 +36,7 @@ def standings(settings: Settings, target: Target) -> Standings:
             target,
             decisions,
             store,
-            lambda digest: store.text(digest) or seen.fingerprints.text(digest),
+            lambda digest: store.records.text(digest) or seen.fingerprints.text(digest),
         )
         failed = _failed(store, target.dag.name)
         return {each.task: _fact(each, causes, failed) for each in decisions}
@@ -59,7 +59,7 @@ def _failed(store: Store, dag: str) -> dict[str, str]:
     """What failed in the latest run, and with which error."""
     return {
         task.task: ", ".join(filter(None, (task.error, f"in run {run.id}")))
-        for run in store.runs(dag, 1)
-        for task in store.tasks(run.id)
+        for run in store.runs.latest(dag, 1)
+        for task in store.runs.tasks(run.id)
         if task.state is TaskState.FAILED
     }

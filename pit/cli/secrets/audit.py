@@ -81,8 +81,8 @@ def audit(
 
 
 def _found(store: Store, wanted: Filter) -> Audited:
-    run = None if wanted.run is None else store.run(wanted.run).id
-    requests = store.requests(
+    run = None if wanted.run is None else store.runs.find(wanted.run).id
+    requests = store.audit.requests(
         run=run,
         dag=wanted.dag,
         task=wanted.task,
@@ -92,7 +92,7 @@ def _found(store: Store, wanted: Filter) -> Audited:
     )
     changes: tuple[SecretChange, ...] = ()
     if run is None and wanted.task is None:
-        changes = store.changes(
+        changes = store.audit.changes(
             scope=wanted.dag, name=wanted.key, since=wanted.since, limit=wanted.limit
         )
     times = [row.at for row in requests] + [row.at for row in changes]

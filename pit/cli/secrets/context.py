@@ -102,7 +102,7 @@ class Context:
             return
         try:
             with Store.open(self.config.metadata_db) as store:
-                store.add_changes(rows)
+                store.audit.add_changes(rows)
         except PitError as error:
             self.settings.console.warning(f"this is not in the audit: {error}", error.hint)
 

@@ -62,7 +62,7 @@ class Claims:
         lock = self._claim_of(task, params)
         if not lock.acquire():
             return False
-        latest = self._store.record(self._dag, task, params)
+        latest = self._store.records.of_task(self._dag, task, params)
         decision = self._planner.decision(task)
         if decision is None or latest != decision.record:
             lock.release()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def claim(config: WorkspaceConfig, dag: str, store: Store) -> None:
     """A run of this workspace has a DAG from here on; StoreUnavailable if it is another's."""
     here = os.path.realpath(config.root)
-    found = store.take(dag, here, lambda other: not _is_foreign(config, dag, other))
+    found = store.dags.take(dag, here, lambda other: not _is_foreign(config, dag, other))
     if found != here:
         raise shared(config, dag, found)
 
@@ -35,7 +35,7 @@ def require(config: WorkspaceConfig, dag: str, store: Store) -> None:
 
 def foreign(config: WorkspaceConfig, dag: str, store: Store) -> str:
     """The other workspace that a DAG belongs to; empty if it is ours, or free."""
-    found = store.owner(dag)
+    found = store.dags.owner(dag)
     return found if found and _is_foreign(config, dag, found) else ""
 
 

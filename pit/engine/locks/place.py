@@ -30,7 +30,7 @@ def check_requirements(dag: str, requires: Mapping[str, float], store: Store, no
     A run of some tasks is a success of its DAG if it left nothing undone in it.
     """
     for name, max_age in requires.items():
-        success = store.last_success(name)
+        success = store.runs.last_success(name)
         if success is None:
             raise RequirementNotMet(
                 f'DAG "{dag}" requires "{name}", which never succeeded as a whole',

@@ -12,7 +12,7 @@ from pit.model import Reason, Task
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import AttemptRow, TaskRow
+    from pit.state.store.tables.runs import AttemptRow, TaskRow
 
 _RUNS = 50
 _OTHERS = 5
@@ -42,7 +42,7 @@ def reasons(task: Task, dag: str, params: str, store: Store) -> tuple[Cause, ...
 
 
 def _forgotten(task: Task, dag: str, store: Store) -> Cause | None:
-    note = next(iter(store.notes(dag, task.name, 1)), None)
+    note = next(iter(store.records.notes(dag, task.name, 1)), None)
     if note is None or note.what != "forgotten":
         return None
     said = f": {note.note}" if note.note else ""
@@ -52,17 +52,17 @@ def _forgotten(task: Task, dag: str, store: Store) -> Cause | None:
 
 
 def _last_attempt(task: Task, dag: str, params: str, store: Store) -> Cause | None:
-    for run in store.runs(dag, _RUNS):
+    for run in store.runs.latest(dag, _RUNS):
         if earlier_key(task, run.params) != params:
             continue
-        attempts = store.attempts(run.id, task.name)
+        attempts = store.runs.attempts(run.id, task.name)
         if attempts:
             return _became(task, run.id, attempts[-1], store)
     return None
 
 
 def _became(task: Task, run: str, last: AttemptRow, store: Store) -> Cause:
-    row = next((row for row in store.tasks(run) if row.task == task.name), None)
+    row = next((row for row in store.runs.tasks(run) if row.task == task.name), None)
     then = [row.why] if row is not None and row.why else []
     return Cause(
         task=task.name,
@@ -89,7 +89,7 @@ def _outcome(row: TaskRow | None, last: AttemptRow) -> str:
 
 
 def _others(task: Task, dag: str, params: str, store: Store) -> Cause | None:
-    found = [r for r in store.records(dag) if r.task == task.name and r.params != params]
+    found = [r for r in store.records.of_dag(dag) if r.task == task.name and r.params != params]
     if not found:
         return None
     latest = sorted(found, key=lambda record: (record.snapshot, record.at), reverse=True)

@@ -22,7 +22,7 @@ from pit.text.naming import tasks_named
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import TaskRow
+    from pit.state.store.tables.runs import TaskRow
 
 _DEEPEST = 40
 _DIFF_LINES = 12
@@ -63,7 +63,7 @@ class Causes:
         self._decisions = {decision.task: decision for decision in decisions}
         self._store = store
         self._text, self._absent = text, absent
-        self._successes = store.last_successes(target.dag.name)
+        self._successes = store.runs.last_successes(target.dag.name)
         self._runs: dict[str, dict[str, TaskRow]] = {}
         self._told: set[str] = set()
 
@@ -209,7 +209,7 @@ class Causes:
 
     def _rows(self, run: str) -> dict[str, TaskRow]:
         if run not in self._runs:
-            self._runs[run] = {row.task: row for row in self._store.tasks(run)}
+            self._runs[run] = {row.task: row for row in self._store.runs.tasks(run)}
         return self._runs[run]
 
     # ------------------------------------------------------------------ words and differences
@@ -249,7 +249,7 @@ class Causes:
             for kind, name in files.items()
             if (data := _read(self._target.dag.project / name)) is not None
         }
-        parts = explain.environment_parts(self._store.environments(record.run), now)
+        parts = explain.environment_parts(self._store.runs.environments(record.run), now)
         return f"{sentence}: {', '.join(parts)}" if parts else sentence, ()
 
 

@@ -23,6 +23,7 @@ from pit.project.digest import Digests
 from pit.project.python import environment
 from pit.project.runners import table
 from pit.project.view import live_view
+from pit.state.cache.digests import DigestCache
 
 if TYPE_CHECKING:
     from pit.state.secrets.secrets import Secrets
@@ -47,10 +48,11 @@ class Look:
         force: bool = False,
         reads: Reads | None = None,
     ) -> None:
-        self.target, self._secrets, self._store = target, secrets, store
+        self.target, self._secrets = target, secrets
         self.reads = Reads() if reads is None else reads
         project, config = target.dag.project, target.config
-        self._digests = Digests(store.digests(str(project), str(config.runs_dir)))
+        self._cache = DigestCache(store.database)
+        self._digests = Digests(self._cache.load(str(project), str(config.runs_dir)))
         self.environment = self._environment(capture)
         self._questions = Questions(self._url, look=True)
         orphans = orphaned(target.dag, store, self._digests, self.reads)
@@ -124,4 +126,4 @@ class Look:
 
     def save(self) -> None:
         """Keep the digests for the next look."""
-        self._store.save_digests(self._digests.changes())
+        self._cache.save(self._digests.changes())

@@ -47,7 +47,7 @@ def answer(
     nanoseconds of Unix time, before anything of it was read.
     """
     config, dag = target.config, target.dag
-    mark, tasks = store.mark(dag.name), target.tasks
+    mark, tasks = store.records.mark(dag.name), target.tasks
     if not all(map(comparison.is_tracked, tasks)):
         return None
     secrets = Secrets.of(config) if config.secrets_file is not None else None

@@ -33,7 +33,7 @@ from pit.project.runners import table
 if TYPE_CHECKING:
     from pit.sql.protocol import Answer
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import LastSuccess
+    from pit.state.store.tables.runs import LastSuccess
 
 
 # ---------------------------------------------------------------- accept
@@ -57,8 +57,8 @@ def accept(
     with _claim(target, task.name, key) as held:
         if not held:
             raise _busy(target.dag.name, task.name)
-        number = store.draw()  # first of all: what is recorded from now on is newer
-        record = _as_it_stands(look, task, store.record(target.dag.name, task.name, key))
+        number = store.snapshots.draw()  # first of all: what is recorded from now on is newer
+        record = _as_it_stands(look, task, store.records.of_task(target.dag.name, task.name, key))
         record = replace(record, snapshot=number)
         if success is not None and not record.run:
             record = replace(record, run=success.run, seconds=success.seconds)
@@ -66,7 +66,7 @@ def accept(
         if texts:
             store.emit(TextsKept(run=record.run, at=record.at, texts=texts))
             store.barrier()
-        store.accept(record, note)
+        store.records.accept(record, note)
     return record
 
 
@@ -150,7 +150,7 @@ def forget(target: Target, task: str, params: Collection[str], store: Store, not
         with _claim(target, task, key) as held:
             if not held:
                 raise _busy(target.dag.name, task)
-            gone += store.forget_record(target.dag.name, task, key, note)
+            gone += store.records.forget(target.dag.name, task, key, note)
     return gone
 
 
@@ -214,13 +214,13 @@ def clean(
                 raise _busy(target.dag.name, task.name)
         gone = 0
         for key in sorted(keys | {target.key(task)}):
-            gone += store.forget_record(target.dag.name, task.name, key, "pit clean")
+            gone += store.records.forget(target.dag.name, task.name, key, "pit clean")
         for place in found.places:
             if not _why_not(target, place):
                 remove_tree(target.dag.project / place)
                 _remove_empty(target.dag.project, task, place)
         for key in sorted(keys | {target.key(task)}):
-            store.drop_making(target.dag.name, task.name, key)
+            store.publications.forget(target.dag.name, task.name, key)
     return gone
 
 

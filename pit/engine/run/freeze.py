@@ -33,7 +33,7 @@ class Ground:
         self._life, self._live = life, live
         self._target, self._config = life.target, life.target.config
         self._project = life.target.dag.project
-        self._history = life.services.history
+        self._store = life.services.store
         self.env: environment.Environment | None = None
         self.rules = rules_of(self._target, frozenset())
 
@@ -54,7 +54,7 @@ class Ground:
         if again.data is None:
             return
         # What records say is handed on from that run must stay there as well.
-        recorded = self._history.pointed_at(self._target.dag.name)
+        recorded = self._store.records.pointed_at(self._target.dag.name)
         take = _copy if recorded.get(again.data.parent.name) else _move
         take(again.data, self._life.dir.data, again.run)
 
@@ -91,7 +91,7 @@ class Ground:
             manifest.read(self._life.dir.manifest),
         )
         self.taken_at = again.taken_at
-        self.number = self._history.drawn(again.taken_by)
+        self.number = self._store.snapshots.drawn(again.taken_by)
 
     def _belong_together(self) -> bool:
         """Whether the environment is the one that the snapshot's files ask for."""
@@ -135,7 +135,7 @@ class Ground:
         publish.sweep(
             self._project, [t for task in self._target.dag.tasks.values() for t in task.targets]
         )
-        self.number = self._history.draw(life.dir.id)
+        self.number = self._store.snapshots.draw(life.dir.id)
         self.taken_at = life.clock.now()
         patterns = {pattern for task in tasks for pattern in read_by(task)}
         self.rules = rules_of(self._target, self._orphans())
@@ -154,7 +154,7 @@ class Ground:
 
     def _orphans(self) -> frozenset[str]:
         """What tasks that the DAG no longer has have left; no part of the project any more."""
-        orphans = orphaned(self._target.dag, self._history, self._live)
+        orphans = orphaned(self._target.dag, self._store, self._live)
         for left in sorted(orphans)[:_NAMED]:
             self._life.warn(f"{left} was made by a task that no longer exists: ignored")
         return orphans

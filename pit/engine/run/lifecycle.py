@@ -42,7 +42,7 @@ class Lifetime:
         self.request, self.services, self.target = request, services, request.target
         self.clock = Clock()
         self.masks = Masks()
-        self.tell = Telling(services.history, services.sinks, self.masks.hidden)
+        self.tell = Telling(services.store, services.sinks, self.masks.hidden)
         self.mailbox: SimpleQueue[Any] = SimpleQueue()
         self.cancel = launch.Cancel()
         self.stack = ExitStack()
@@ -56,7 +56,7 @@ class Lifetime:
         """The run's place among the runs of its DAG, as `overlap` says."""
         config, dag = self.target.config, self.target.dag
         prepare(config.runs_dir, config.settings)
-        owner.claim(config, dag.name, self.services.history)
+        owner.claim(config, dag.name, self.services.store)
         self.dag_lock = place.lock_of(config.runs_dir, dag.name)
         try:
             self._take_place()
@@ -65,16 +65,16 @@ class Lifetime:
             self.dag_lock.release()
 
     def _take_place(self) -> None:
-        dag, history = self.target.dag.declared, self.services.history
+        dag, store = self.target.dag.declared, self.services.store
         shared = dag.overlap is Overlap.ALLOW
         if self.dag_lock.acquire(shared=shared):
             return
-        others = ", ".join(run.id for run in history.open_runs(dag.name))
+        others = ", ".join(run.id for run in store.runs.running(dag.name))
         busy = f'DAG "{dag.name}" is already running ({others or "just starting"})'
         if dag.overlap is Overlap.SKIP:
             raise Overlapping(busy, 'overlap = "skip" in its pit.toml; --skip-ok exits 0 instead')
         parent = os.environ.get("PIT_RUN_ID")
-        if parent and any(run.dag == dag.name for run in history.ancestry(parent)):
+        if parent and any(run.dag == dag.name for run in store.runs.ancestry(parent)):
             raise Overlapping(
                 f"{busy}, and this run was started from within it", "It would wait for itself"
             )

@@ -26,7 +26,7 @@ from pit.project.databases import database_mark
 from pit.project.digest import Digests
 from pit.project.places import unspelled
 from pit.project.snapshot import inputs
-from pit.state.store.tables.intents import Intent
+from pit.state.store.tables.publications import Intent
 from pit.work import attempts
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Recorder:
 
         again = check()  # before anything is written down; and when all is ready to appear
         places = {place: mark.digest for place, mark in products.items()}
-        self._store.add_intent(
+        self._store.publications.add(
             Intent(
                 run=self._scene.run,
                 at=time.time(),

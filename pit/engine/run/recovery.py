@@ -16,8 +16,7 @@ from pit.project import ownership, publish
 from pit.project.digest import Digests
 from pit.project.products import products_below
 from pit.state.rundir import RunDir
-from pit.state.store.tables.intents import Intent
-from pit.state.store.tables.makings import Making
+from pit.state.store.tables.publications import Intent, Making
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
@@ -28,18 +27,18 @@ def finish(intent: Intent, runs_dir: Path, store: Store) -> bool:
     done = False
     with suppress(OSError, PitError):  # then the next run makes the targets anew
         done = _finished(intent, runs_dir, store)
-    store.end_intent(intent.run, intent.task, done)
+    store.publications.end(intent.run, intent.task, done)
     return done
 
 
 def _finished(intent: Intent, runs_dir: Path, store: Store) -> bool:
-    if store.is_outrun(intent.run, intent.task):
+    if store.publications.is_outrun(intent.run, intent.task):
         return False
     root = RunDir.at(runs_dir, intent.run).project
     made = products_below(root, intent.targets, Digests())
     if {place: mark.digest for place, mark in made.items()} != intent.places:
         return False
-    explained = _Earlier(store.makings(intent.dag, intent.task, intent.run))
+    explained = _Earlier(store.publications.makings(intent.dag, intent.task, intent.run))
     project, targets, digests = Path(intent.project), intent.targets, Digests()
 
     def check() -> bool:

@@ -76,7 +76,7 @@ class Request(Record):
 class Services(Record):
     """What the composition root plugs in."""
 
-    history: Store
+    store: Store
     sinks: tuple[Sink, ...] = ()
     tap: Tap | None = None
     waiting: Callable[[str], None] = lambda message: None

@@ -43,6 +43,7 @@ from pit.fs.files import remove_tree
 from pit.model import Order, Output, Reason, RunState, Task, TaskState
 from pit.project.digest import Digests
 from pit.project.view import frozen_view
+from pit.state.cache.digests import DigestCache
 from pit.state.secrets import memory
 from pit.state.secrets.identities import has_key
 from pit.text import durations
@@ -82,9 +83,8 @@ class _Run:
         self.request, self.services = life.request, life.services
         self.target, self.dag, self.tasks = life.target, life.target.dag, life.target.tasks
         self.config, self.dir = life.target.config, life.dir
-        self.live = Digests(
-            self.services.history.digests(str(self.dag.project), str(self.config.runs_dir))
-        )
+        self.cache = DigestCache(self.services.store.database)
+        self.live = Digests(self.cache.load(str(self.dag.project), str(self.config.runs_dir)))
         self.ground = Ground(life, self.live)
         self.secrets: Secrets | None = None
         self.left_out: dict[str, str] = {}
@@ -104,11 +104,11 @@ class _Run:
 
     def check_requirements(self) -> None:
         """Every DAG in `[dag.requires]` succeeded, and recently enough."""
-        history, now = self.services.history, self.life.clock.now()
+        store, now = self.services.store, self.life.clock.now()
         requires = self.dag.declared.requires
         for required in requires:
-            owner.require(self.config, required, history)
-        place.check_requirements(self.dag.name, requires, history, now)
+            owner.require(self.config, required, store)
+        place.check_requirements(self.dag.name, requires, store, now)
 
     def freeze(self) -> None:
         """The Python environment and the snapshot, both of the same moment."""
@@ -149,14 +149,14 @@ class _Run:
             taken_at=self.ground.taken_at,
             number=self.ground.number,
         )
-        history = self.services.history
-        self.claims = Claims(self.dir.id, self.config.runs_dir, self.planner, history)
+        store = self.services.store
+        self.claims = Claims(self.dir.id, self.config.runs_dir, self.planner, store)
         self.recorder = Recorder(
-            scene, self.planner, self.live, history, self.asking.facts, self.questions.missing
+            scene, self.planner, self.live, store, self.asking.facts, self.questions.missing
         )
-        self._recorded = history.recorded(self.dag.name)
+        self._recorded = store.records.tasks(self.dag.name)
         self._tell_earlier()
-        known = Provenance(self.dag, scene.runs, history, scene.run)
+        known = Provenance(self.dag, scene.runs, store, scene.run)
         self.products = Products(scene, self.planner, self.live, known)
         if not forced:
             self._announce()
@@ -177,7 +177,7 @@ class _Run:
         return Planner(
             self.target,
             view,
-            self.services.history,
+            self.services.store,
             databases,
             self.ground.env,
             forced=forced,
@@ -220,7 +220,7 @@ class _Run:
 
     def _announce(self) -> None:
         """Say first which tasks are stale for no better reason than a new release of Pit."""
-        stale = outdated(self.target, self.services.history)
+        stale = outdated(self.target, self.services.store)
         if stale:
             self.life.warn(*announcement(self.dag.name, len(stale)))
 
@@ -272,7 +272,7 @@ class _Run:
         self.life.end_processes()
         if self.learning is not None:
             self.learning.tell()
-        self.services.history.save_digests(self.live.changes())
+        self.cache.save(self.live.changes())
         outputs: tuple[Output, ...] = ()
         complete_at = None
         if tally.state is RunState.SUCCESS and not tally.stub:
@@ -289,9 +289,9 @@ class _Run:
     def _complete_at(self) -> float | None:
         """Since when the whole DAG is done, if this run of some tasks has left nothing undone."""
         self.life.tell.barrier()
-        history = self.services.history
-        before = history.last_complete(self.dag.name)
-        return completion.complete_at(self.dag, history.standings(self.dag.name), before)
+        store = self.services.store
+        before = store.runs.last_complete(self.dag.name)
+        return completion.complete_at(self.dag, store.dags.standings(self.dag.name), before)
 
     def _scheduled(self, jobs: Sequence[Job], tools: attempts.Tools, sessions: OnDemand) -> Tally:
         attempt = attempts.perform if self.learning is None else self.learning.perform
@@ -366,9 +366,9 @@ class _Run:
         force = request.force or request.learn
 
         def looking(target: Target) -> look.Look:
-            history, capture = self.services.history, self.life.capture
+            store, capture = self.services.store, self.life.capture
             forced = force and target.chosen == self.target.chosen
-            return look.Look(target, self.secrets, history, capture, force=forced)
+            return look.Look(target, self.secrets, store, capture, force=forced)
 
         try:
             return stale_upstream.looked_for(self.target, looking)

@@ -38,7 +38,7 @@ class Asking:
             life.dir.id,
             emit=self._emit,
             mailbox=life.mailbox,
-            store=life.services.history,
+            store=life.services.store,
             tasks=list(life.target.dag.tasks),
             above=life.target.dag.upstream,
             left_out=left_out,
@@ -111,14 +111,14 @@ class Asking:
 
     def _emit(self, event: Event) -> None:
         try:
-            self._life.services.history.emit(event)
+            self._life.services.store.emit(event)
         except PitError as error:
             self._life.mailbox.put(error)
             raise
 
     def _barrier(self) -> None:
         try:
-            self._life.services.history.barrier()
+            self._life.services.store.barrier()
         except PitError as error:
             self._life.mailbox.put(error)
             raise

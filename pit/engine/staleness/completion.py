@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from pit.config.dag.expanded import ExpandedDag
 
 if TYPE_CHECKING:
-    from pit.state.store.tables.history import RunRow
-    from pit.state.store.tables.standings import StandingRow
+    from pit.state.store.tables.dags import StandingRow
+    from pit.state.store.tables.runs import RunRow
 
 
 def complete_at(

@@ -11,7 +11,7 @@ from pit.model import Reason, Task, TaskState
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import TriedRow
+    from pit.state.store.tables.runs import TriedRow
 
 FIRST, FAILED, FORGOTTEN = "first", "failed", "forgotten"
 """It has never been tried; it failed the last time; somebody dropped its record."""
@@ -30,7 +30,7 @@ class Earlier:
 
     @cached_property
     def _runs(self) -> Sequence[TriedRow]:
-        return self._store.tried(self._dag)
+        return self._store.runs.tried(self._dag)
 
     def became(self, task: Task, params: str) -> str:
         """What became of a task when it was last tried with parameters of this text.
@@ -54,5 +54,5 @@ class Earlier:
             return reason if reason is not None and reason in _ENDS else FAILED
         if reason is not None and reason in _UNRECORDED:
             return reason
-        note = next(iter(self._store.notes(self._dag, task, 1)), None)
+        note = next(iter(self._store.records.notes(self._dag, task, 1)), None)
         return FORGOTTEN if note is not None and note.what == FORGOTTEN else ""

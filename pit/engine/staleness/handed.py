@@ -52,7 +52,7 @@ def made(task: str, makings: Makings, data: Path, digests: Digests) -> dict[str,
 
 def values_of(run: str, task: str, store: Store) -> dict[str, FileMark]:
     """The values that a task has set in an earlier run."""
-    return _values({row.name: row.value for row in store.values(run, task)})
+    return _values({row.name: row.value for row in store.values.of_run(run, task)})
 
 
 def _values(texts: Mapping[str, str]) -> dict[str, FileMark]:

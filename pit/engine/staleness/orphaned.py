@@ -29,8 +29,10 @@ def orphaned(
 ) -> frozenset[str]:
     """The places in the project that hold what a task made which the DAG no longer has."""
     reads = Reads() if reads is None else reads
-    gone = store.recorded(dag.name) - dag.tasks.keys()
-    left = [record for record in store.records(dag.name) if record.task in gone] if gone else ()
+    gone = store.records.tasks(dag.name) - dag.tasks.keys()
+    left = (
+        [record for record in store.records.of_dag(dag.name) if record.task in gone] if gone else ()
+    )
     return frozenset(
         place
         for record in left

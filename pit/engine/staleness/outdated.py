@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def outdated(target: Target, store: Store) -> tuple[str, ...]:
     """The chosen tasks that are stale because their records are of another version."""
-    found = set(store.outdated(target.dag.name, comparison.VERSION))
+    found = set(store.records.outdated(target.dag.name, comparison.VERSION))
     return tuple(
         task.name
         for task in (target.tasks if found else ())

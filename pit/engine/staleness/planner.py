@@ -30,7 +30,7 @@ from pit.project.view import ProjectView
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import LastSuccess
+    from pit.state.store.tables.runs import LastSuccess
 
 _MANY = 256
 """How many records are fetched at once."""
@@ -188,21 +188,21 @@ class Planner:
     def recall(self, names: Sequence[str]) -> None:
         """Fetch the records of tasks that are decided next, which is much faster together."""
         wanted = {name: self.target.key(self._tasks[name]) for name in names}
-        found = self._store.records_for(self._dag.name, wanted)
+        found = self._store.records.of_tasks(self._dag.name, wanted)
         self._recalled |= {name: found.get(name) for name in names}
 
     def _record(self, task: str, params: str) -> TaskRecord | None:
         """The record of a task, the one that was just recalled if it was."""
         if task in self._recalled:
             return self._recalled.pop(task)
-        return self._store.record(self._dag.name, task, params)
+        return self._store.records.of_task(self._dag.name, task, params)
 
     def text(self, digest: str) -> bytes | None:
         """A source by its digest, if it was kept or met."""
-        return self.fingerprints.text(digest) or self._store.text(digest)
+        return self.fingerprints.text(digest) or self._store.records.text(digest)
 
     def _successes(self) -> Mapping[str, LastSuccess]:
-        return self._store.last_successes(self._dag.name)
+        return self._store.runs.last_successes(self._dag.name)
 
     def standing(self, task: Task, record: TaskRecord) -> dict[str, FileMark]:
         """What is still there of what a recorded success has made and handed on."""

@@ -23,11 +23,11 @@ from pit.project import selection
 from pit.project.digest import Digests
 from pit.project.products import products_below
 from pit.state.rundir import RunDir
-from pit.state.store.tables.makings import Making
+from pit.state.store.tables.publications import Making
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
-    from pit.state.store.tables.history import LastSuccess
+    from pit.state.store.tables.runs import LastSuccess
 
 Digested = Mapping[str, Collection[str]]
 """The digests of what was made, by place."""
@@ -45,13 +45,13 @@ class Provenance:
 
     def made_by(self, task: str) -> Sequence[Making]:
         """What one task is known to have made, whatever its parameters were."""
-        return self._store.makings(self._dag.name, task, self._run)
+        return self._store.publications.makings(self._dag.name, task, self._run)
 
     @cached_property
     def abandoned(self) -> Digested:
         """What tasks have made that make it no more."""
         found: defaultdict[str, set[str]] = defaultdict(set)
-        for making in self._store.makings(self._dag.name, None, self._run):
+        for making in self._store.publications.makings(self._dag.name, None, self._run):
             task = self._dag.tasks.get(making.task)
             for place, made in making.places.items():
                 if task is None or not makes(task, place):
@@ -72,7 +72,7 @@ class Provenance:
 
     @cached_property
     def _last_successes(self) -> Mapping[str, LastSuccess]:
-        return self._store.last_successes(self._dag.name)
+        return self._store.runs.last_successes(self._dag.name)
 
 
 class Traced:

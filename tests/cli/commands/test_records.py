@@ -32,7 +32,7 @@ def planned(pit: Pit, *args: str) -> dict[str, str]:
 def notes(pit: Pit) -> list[tuple[str, str, str]]:
     """The history of the records, the latest first."""
     with Store.open(pit.root / "pit_metadata.db") as store:
-        return [(note.task, note.what, note.note) for note in store.notes("sales")]
+        return [(note.task, note.what, note.note) for note in store.records.notes("sales")]
 
 
 # ---------------------------------------------------------------- accept

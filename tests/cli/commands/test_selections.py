@@ -77,7 +77,7 @@ def tasks(d: Pit, *facts: str) -> list[tuple[Any, ...]]:
 def last_run(d: Pit) -> str:
     """The id of the last run."""
     with Store.open(d.root / "pit_metadata.db") as store:
-        last = store.last_run("d")
+        last = store.runs.last_run("d")
     assert last is not None
     return last.id
 
@@ -137,7 +137,7 @@ def test_a_selection_that_had_nothing_to_do_counts_for_what_it_looked_at(d: Pit)
     d.run("run", "d").ok()
     d.run("run", "d/b", "--force").ok()
     with Store.open(d.root / "pit_metadata.db") as store:
-        store.forget([run.id for run in store.runs("d")][1:])
+        store.runs.forget([run.id for run in store.runs.latest("d")][1:])
     d.run("run", "mart").fails(21)
     d.run("run", "d/c").ok()  # it is current: b made the same again
     d.run("run", "mart").ok()
@@ -150,7 +150,7 @@ def test_success_is_as_old_as_the_oldest_task(d: Pit) -> None:
     breaks(d, False)
     d.run("run", "d/b,c").ok()
     with Store.open(d.root / "pit_metadata.db") as store:
-        last = store.last_success("d")
+        last = store.runs.last_success("d")
     assert last is not None
     assert last.complete_at is not None
     assert last.ended_at is not None
@@ -237,7 +237,7 @@ def test_a_task_is_shown_by_its_own_last_attempt_after_its_run_was_forgotten(d: 
     failed = last_run(d)
     d.run("run", "d/a", "--force").ok()
     with Store.open(d.root / "pit_metadata.db") as store:
-        store.forget([failed])
+        store.runs.forget([failed])
     assert ("b", failed, "failed", "exit") in tasks(d, "task", "run", "state", "reason")
     assert state(d) == "failed"
 
@@ -323,7 +323,7 @@ def test_outputs_say_which_run_did_the_work(d: Pit) -> None:
     d.run("run", "d/a", "--force").ok()
     assert outputs(d) == made | {"first": ("a", last_run(d))}
     with Store.open(d.root / "pit_metadata.db") as store:
-        assert store.forget([run.id for run in store.runs("d")][:-1])
+        assert store.runs.forget([run.id for run in store.runs.latest("d")][:-1])
     assert outputs(d)["last"] == ("c", first)
     assert "never" not in d.run("outputs").ok().out
 

@@ -62,11 +62,11 @@ def test_what_was_accepted_meanwhile_is_newer_too(shifted: Pit) -> None:
 
 def test_a_run_that_began_earlier_may_take_the_later_snapshot(pit: Pit) -> None:
     with Store.open(pit.root / "pit_metadata.db") as store:
-        first, second = store.draw(), store.draw()
+        first, second = store.snapshots.draw(), store.snapshots.draw()
     assert 0 < first < second
     with Store.open(pit.root / "pit_metadata.db") as store:
-        assert store.drawn("nobody") == 0
-        assert store.draw() > second
+        assert store.snapshots.drawn("nobody") == 0
+        assert store.snapshots.draw() > second
 
 
 def test_a_dead_run_is_outrun_whatever_the_clock_says(shifted: Pit) -> None:
@@ -75,8 +75,8 @@ def test_a_dead_run_is_outrun_whatever_the_clock_says(shifted: Pit) -> None:
         dead = strand(shifted, store, {"o.txt": "older\n"}, {"o.txt": "older\n"})
         assert dead.lock.acquire()  # it is not dead yet
         shifted.run("run", "m", SHIFT="-7200").ok()
-        assert store.is_outrun(dead.id, "a")
-        assert not store.is_outrun(dead.id, "slow")
+        assert store.publications.is_outrun(dead.id, "a")
+        assert not store.publications.is_outrun(dead.id, "slow")
         dead.lock.release()
     shifted.file("a.sh", "exit 1\n").run("run", "m").fails(1)
     assert (shifted.folder / "o.txt").read_text() == "newer\n"

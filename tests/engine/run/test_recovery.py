@@ -8,7 +8,7 @@ from pit.events import RunStarted
 from pit.project.digest import digest_bytes
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.intents import Intent
+from pit.state.store.tables.publications import Intent
 from tests.builder import Pit
 
 
@@ -29,7 +29,7 @@ def strand(pit: Pit, store: Store, made: dict[str, str], places: dict[str, str])
         params={},
     )
     store.emit(started)
-    store.add_intent(
+    store.publications.add(
         Intent(
             run=run.id,
             at=at,
@@ -54,7 +54,7 @@ def test_an_intent_of_a_dead_run_is_finished(pit: Pit) -> None:
     assert (pit.folder / "o.txt").read_text() == "new\n"
     assert (pit.folder / "d/x").read_text() == "deep\n"
     with Store.open(pit.root / "pit_metadata.db") as store:
-        assert store.intents() == ()
+        assert store.publications.pending() == ()
 
 
 def test_what_is_not_as_intended_is_left_alone(pit: Pit) -> None:

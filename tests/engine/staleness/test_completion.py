@@ -9,8 +9,8 @@ import pytest
 from pit.config.dag.expanded import ExpandedDag
 from pit.engine.staleness.completion import complete_at
 from pit.model import Dag, Task
-from pit.state.store.tables.history import RunRow
-from pit.state.store.tables.standings import StandingRow
+from pit.state.store.tables.dags import StandingRow
+from pit.state.store.tables.runs import RunRow
 from tests.state.story import row
 
 DECLARED = Dag(

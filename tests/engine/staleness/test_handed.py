@@ -196,5 +196,5 @@ def test_another_database_behind_a_secret_is_noticed(pit: Pit) -> None:
     (why,) = rows(pit, "select why from tasks order by run desc limit 1")
     assert "the database w is a different one" in why[0]
     with Store.open(pit.root / "pit_metadata.db") as store:
-        (record,) = store.records("m")
+        (record,) = store.records.of_dag("m")
     assert record.fingerprint.databases == {"w": "postgres db.example.com:5432/other u"}

@@ -18,9 +18,9 @@ def aged(pit: Pit) -> Pit:
     with Store.open(pit.root / "pit_metadata.db") as store:
         old = [
             replace(record, fingerprint=replace(record.fingerprint, version=comparison.VERSION - 1))
-            for record in store.records("m")
+            for record in store.records.of_dag("m")
         ]
-        assert store.renew(old) == 2
+        assert store.records.renew(old) == 2
     return pit
 
 

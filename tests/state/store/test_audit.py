@@ -37,7 +37,7 @@ def test_a_request_is_kept_with_all_that_tells_who_asked(store: Store) -> None:
     store.emit(asked("other", Verdict.REFUSED, at=EPOCH + 3))
     store.emit(asked("none", Verdict.UNKNOWN, at=EPOCH + 4, task="load"))
     store.barrier()
-    rows = store.requests()
+    rows = store.audit.requests()
     assert [(r.task, r.attempt, r.key, str(r.verdict), r.count) for r in rows] == [
         ("load", 1, "none", "unknown", 1),
         ("extract", 1, "other", "refused", 1),
@@ -59,12 +59,12 @@ def test_requests_are_found_by_what_one_knows(store: Store) -> None:
     store.emit(asked("db", run=run_id(2, "stock"), dag="stock", at=EPOCH + 5))
     store.emit(asked("ftp", Verdict.UNKNOWN, at=EPOCH + 9))
     store.barrier()
-    assert [r.dag for r in store.requests(key="db")] == ["stock", "sales"]
-    assert [r.key for r in store.requests(dag="sales")] == ["ftp", "db"]
-    assert [r.key for r in store.requests(run=run_id(1))] == ["ftp", "db"]
-    assert [r.key for r in store.requests(since=EPOCH + 6)] == ["ftp"]
-    assert [r.key for r in store.requests(task="load")] == []
-    assert [r.key for r in store.requests(limit=1)] == ["ftp"]
+    assert [r.dag for r in store.audit.requests(key="db")] == ["stock", "sales"]
+    assert [r.key for r in store.audit.requests(dag="sales")] == ["ftp", "db"]
+    assert [r.key for r in store.audit.requests(run=run_id(1))] == ["ftp", "db"]
+    assert [r.key for r in store.audit.requests(since=EPOCH + 6)] == ["ftp"]
+    assert [r.key for r in store.audit.requests(task="load")] == []
+    assert [r.key for r in store.audit.requests(limit=1)] == ["ftp"]
     store.close()
 
 
@@ -72,7 +72,7 @@ def test_a_name_that_is_no_name_is_kept_in_short(store: Store) -> None:
     store.emit(asked("x" * 100_000, Verdict.UNKNOWN))
     store.emit(asked("\udcff", Verdict.UNKNOWN, at=EPOCH + 1))
     store.barrier()
-    assert [len(row.key) for row in store.requests()] == [1, 500]
+    assert [len(row.key) for row in store.audit.requests()] == [1, 500]
     store.close()
 
 
@@ -81,12 +81,14 @@ def test_requests_and_values_go_with_their_run(store: Store) -> None:
     store.emit(ValueSet(run=run_id(1), at=EPOCH, task="extract", name="rows", value="1"))
     store.emit(ended(run_id(1)))
     store.barrier()
-    store.add_changes([SecretChange(at=EPOCH, who="me", what="created", scope="global", name="db")])
-    store.forget([run_id(1)])
-    assert store.requests() == ()
-    assert store.values(run_id(1)) == ()
-    assert store._database.query("SELECT * FROM task_values") == []
-    assert [change.who for change in store.changes()] == ["me"]
+    store.audit.add_changes(
+        [SecretChange(at=EPOCH, who="me", what="created", scope="global", name="db")]
+    )
+    store.runs.forget([run_id(1)])
+    assert store.audit.requests() == ()
+    assert store.values.of_run(run_id(1)) == ()
+    assert store.database.query("SELECT * FROM task_values") == []
+    assert [change.who for change in store.audit.changes()] == ["me"]
     store.close()
 
 
@@ -110,11 +112,11 @@ def test_the_last_value_stands_and_those_of_earlier_attempts_do_not(store: Store
     put("rows", "2", 2)
     put("rows", "3", 2)
     store.barrier()
-    assert {row.name: row.value for row in store.values(run_id(1))} == {
+    assert {row.name: row.value for row in store.values.of_run(run_id(1))} == {
         "rows": "3",
         "always": '"é\\u0000"',
     }
-    assert store.values(run_id(1), "load") == ()
+    assert store.values.of_run(run_id(1), "load") == ()
     store.close()
 
 
@@ -122,7 +124,7 @@ def test_a_long_value_stays_whole(store: Store) -> None:
     value = '"' + "x" * 64_000 + '"'
     store.emit(ValueSet(run=run_id(1), at=EPOCH, task="extract", name="long", value=value))
     store.barrier()
-    assert store.values(run_id(1))[0].value == value
+    assert store.values.of_run(run_id(1))[0].value == value
     store.close()
 
 
@@ -133,10 +135,10 @@ def test_changes_are_found_by_scope_and_name(store: Store) -> None:
             [("created", "global", "a"), ("updated", "sales", "a"), ("deleted", "global", "b")]
         )
     ]
-    store.add_changes(rows)
-    assert store.changes() == tuple(reversed(rows))
-    assert store.changes(scope="global", name="a") == (rows[0],)
-    assert store.changes(since=EPOCH + 1, limit=1) == (rows[2],)
+    store.audit.add_changes(rows)
+    assert store.audit.changes() == tuple(reversed(rows))
+    assert store.audit.changes(scope="global", name="a") == (rows[0],)
+    assert store.audit.changes(since=EPOCH + 1, limit=1) == (rows[2],)
     store.close()
 
 
@@ -159,7 +161,7 @@ def legacy(path: Path) -> None:
 
 def check_imported(store: Store) -> None:
     """What is to be found of the predecessor's audit."""
-    (row,) = store.requests()
+    (row,) = store.audit.requests()
     assert (row.run, row.task, row.attempt, row.key) == (
         "20260301_120000.000_claims",
         "",
@@ -167,7 +169,7 @@ def check_imported(store: Store) -> None:
         "db",
     )
     assert (row.count, row.last_at - row.at, str(row.verdict)) == (2, 4.0, "granted")
-    changes = [(c.what, c.scope, c.name) for c in store.changes()]
+    changes = [(c.what, c.scope, c.name) for c in store.audit.changes()]
     assert changes == [
         ("deleted", "claims", "old"),
         ("created", "global", "db"),

@@ -17,6 +17,7 @@ import pytest
 
 from pit.errors import DiskFull, PitError, StoreUnavailable
 from pit.model import Reason, RunState, TaskState
+from pit.state.cache.digests import DigestCache
 from pit.state.store import database
 from pit.state.store.reserve import RESERVE, Reserve
 from pit.state.store.store import Store
@@ -58,10 +59,10 @@ def test_many_processes_write_at_once(tmp_path: Path, many: int) -> None:
     assert codes == [0] * many
     assert is_sound(path)
     with Store.open(path) as store:
-        rows = store.runs(limit=None)
+        rows = store.runs.latest(limit=None)
         assert [row.seq for row in rows] == list(range(many, 0, -1))
         assert {row.state for row in rows} == {RunState.SUCCESS}
-        assert {len(store.attempts(row.id)) for row in rows} == {TASKS}
+        assert {len(store.runs.attempts(row.id)) for row in rows} == {TASKS}
 
 
 def test_kill_9_of_a_writer_loses_nothing_that_was_durable(tmp_path: Path) -> None:
@@ -77,11 +78,11 @@ def test_kill_9_of_a_writer_loses_nothing_that_was_durable(tmp_path: Path) -> No
         durable = [line for line in told.splitlines(keepends=True) if line.endswith("\n")]
         with Store.open(path) as store:
             name = run_id(number)
-            assert store.run(name).state is RunState.RUNNING
-            done = {t.task for t in store.tasks(name) if t.state is TaskState.SUCCESS}
+            assert store.runs.find(name).state is RunState.RUNNING
+            done = {t.task for t in store.runs.tasks(name) if t.state is TaskState.SUCCESS}
             assert done >= {line.strip() for line in durable}
             assert len(done) - len(durable) <= 1
-            assert store.interrupt(name, time.time())
+            assert store.runs.interrupt(name, time.time())
     assert is_sound(path)
 
 
@@ -95,7 +96,7 @@ def test_readers_never_wait_for_a_writer(tmp_path: Path) -> None:
     blocker.execute("UPDATE runs SET state = 'failed'")
     reader = Store.open_readonly(path)
     # As long as this waits, the writer holds its lock.
-    assert reader.summaries()[0].last.state is RunState.SUCCESS
+    assert reader.dags.summaries()[0].last.state is RunState.SUCCESS
     reader.close()
     blocker.execute("ROLLBACK")
     blocker.close()
@@ -111,7 +112,7 @@ def test_a_writer_waits_for_another_and_then_goes_on(tmp_path: Path) -> None:
         store.emit(started(run_id(1)))
         timer.join()
         blocker.close()
-        assert store.run(run_id(1)).seq == 1
+        assert store.runs.find(run_id(1)).seq == 1
 
 
 def test_a_lost_race_for_a_place_is_tried_again() -> None:
@@ -143,7 +144,7 @@ def test_a_writer_outlasts_what_sqlite_itself_gives_up(tmp_path: Path) -> None:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
             store.emit(started(run_id(1)))
-        assert store.run(run_id(1)).seq == 1
+        assert store.runs.find(run_id(1)).seq == 1
 
 
 def test_a_writer_that_waited_too_long_says_why_and_keeps_its_events(
@@ -162,7 +163,7 @@ def test_a_writer_that_waited_too_long_says_why_and_keeps_its_events(
         blocker.execute("ROLLBACK")
         blocker.close()
         store.barrier()
-        assert store.run(run_id(1)).state is RunState.SUCCESS
+        assert store.runs.find(run_id(1)).state is RunState.SUCCESS
 
 
 def test_what_kept_events_back_and_has_passed_is_no_alarm(
@@ -181,7 +182,7 @@ def test_what_kept_events_back_and_has_passed_is_no_alarm(
         blocker.execute("ROLLBACK")
         blocker.close()
         store.barrier()
-        assert store.run(run_id(1)).state is RunState.SUCCESS
+        assert store.runs.find(run_id(1)).state is RunState.SUCCESS
         store.emit(started(run_id(2)))
         store.barrier()
 
@@ -302,8 +303,8 @@ def test_a_run_ends_properly_on_a_disk_that_a_task_keeps_full() -> None:
         filler.communicate()
         assert os.statvfs(disk).f_bavail * 4096 < RESERVE
         reader = Store.open_readonly(path)
-        assert reader.run(run_id(1)).reason == Reason.DISK_FULL
-        assert len(reader.attempts(run_id(1))) == 100
+        assert reader.runs.find(run_id(1)).reason == Reason.DISK_FULL
+        assert len(reader.runs.attempts(run_id(1))) == 100
         reader.close()
         assert is_sound(path)
 
@@ -323,7 +324,7 @@ def test_the_reserve_is_spent_when_even_the_log_is_full_and_comes_back() -> None
         store.close()
         filler.unlink()
         with Store.open(path) as again:
-            assert again.run(run_id(1)).reason == Reason.DISK_FULL
+            assert again.runs.find(run_id(1)).reason == Reason.DISK_FULL
             assert Reserve(path).path.stat().st_size == RESERVE
         assert is_sound(path)
 
@@ -341,7 +342,7 @@ def test_a_disk_without_any_room_is_named_and_the_store_recovers() -> None:
             store.barrier()
         filler.unlink()
         _flush_after_alarm(store)
-        assert all(task.state is TaskState.SUCCESS for task in store.tasks(run_id(1)))
+        assert all(task.state is TaskState.SUCCESS for task in store.runs.tasks(run_id(1)))
         store.close()
         assert is_sound(path)
 
@@ -388,11 +389,11 @@ def test_history_is_read_from_a_read_only_disk(ending: str) -> None:
         process.communicate()
         make_read_only(disk)
         reader = Store.open_readonly(path)
-        done = [t for t in reader.tasks(run_id(1)) if t.state is TaskState.SUCCESS]
+        done = [t for t in reader.runs.tasks(run_id(1)) if t.state is TaskState.SUCCESS]
         assert len(done) >= 4
-        assert reader.summaries()[0].dag == "sales"
-        reader.save_digests({"/w/a": (1, 1, 1, 1, 1, "d")})
-        assert reader.digests() == {}
+        assert reader.dags.summaries()[0].dag == "sales"
+        DigestCache(reader.database).save({"/w/a": (1, 1, 1, 1, 1, "d")})
+        assert DigestCache(reader.database).load() == {}
         reader.close()
         with pytest.raises(StoreUnavailable) as caught:
             Store.open(path)
@@ -410,7 +411,7 @@ def test_a_log_without_its_index_is_read_through_a_private_copy() -> None:
         (disk / "pit.db-shm").unlink()
         make_read_only(disk)
         reader = Store.open_readonly(path)
-        assert reader.run(run_id(1)).state is RunState.RUNNING
+        assert reader.runs.find(run_id(1)).state is RunState.RUNNING
         reader.close()
         assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("pit-*/copy.db"))
 
@@ -457,9 +458,9 @@ def test_a_damaged_database_is_named(tmp_path: Path, opening: object) -> None:
 
 def _ask_everything(store: Store) -> None:
     with store:
-        store.summaries()
-        store.runs(limit=None)
-        store.tasks(run_id(1))
+        store.dags.summaries()
+        store.runs.latest(limit=None)
+        store.runs.tasks(run_id(1))
 
 
 def test_a_truncated_database_is_named(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def run(store: Store, number: int, dag: str = "sales", **end: object) -> str:
 
 def test_the_order_is_that_of_recording_not_of_clocks(store: Store) -> None:
     late, early = run(store, 500), run(store, 100)
-    assert [row.id for row in store.runs("sales")] == [early, late]
-    last = store.last_run("sales")
+    assert [row.id for row in store.runs.latest("sales")] == [early, late]
+    last = store.runs.last_run("sales")
     assert last is not None
     assert last.id == early
 
@@ -43,12 +43,12 @@ def test_listings_can_be_filtered_and_continued(store: Store) -> None:
         state = RunState.FAILED if number % 2 else RunState.SUCCESS
         run(store, number, "a" if number < 6 else "b", state=state)
     store.barrier()
-    first = store.runs(limit=4)
-    then = store.runs(limit=4, before_seq=first[-1].seq)
+    first = store.runs.latest(limit=4)
+    then = store.runs.latest(limit=4, before_seq=first[-1].seq)
     assert [row.seq for row in (*first, *then)] == list(range(10, 2, -1))
-    assert [row.seq for row in store.runs("a", state=RunState.FAILED)] == [6, 4, 2]
-    assert len(store.runs(limit=None)) == 10
-    assert store.dags() == ("a", "b")
+    assert [row.seq for row in store.runs.latest("a", state=RunState.FAILED)] == [6, 4, 2]
+    assert len(store.runs.latest(limit=None)) == 10
+    assert store.dags.names() == ("a", "b")
 
 
 def test_a_summary_tells_the_last_run_and_the_recent_ones(store: Store) -> None:
@@ -59,7 +59,7 @@ def test_a_summary_tells_the_last_run_and_the_recent_ones(store: Store) -> None:
     running = run(store, 31)
     run(store, 1, "other", state=RunState.CANCELLED)
     store.barrier()
-    other, sales = store.summaries()
+    other, sales = store.dags.summaries()
     assert (other.dag, other.success_rate, len(other.recent)) == ("other", 0.0, 1)
     assert (sales.dag, sales.last.id, sales.last.state) == ("sales", running, RunState.RUNNING)
     assert [each.seconds for each in sales.recent] == [float(n) for n in range(5, 25)]
@@ -68,16 +68,16 @@ def test_a_summary_tells_the_last_run_and_the_recent_ones(store: Store) -> None:
 
 def test_a_dag_without_a_finished_run_has_no_rate(store: Store) -> None:
     run(store, 1)
-    assert store.summaries()[0].success_rate is None
+    assert store.dags.summaries()[0].success_rate is None
 
 
 def test_the_last_success_is_no_stub(store: Store) -> None:
-    assert store.last_success("sales") is None
+    assert store.runs.last_success("sales") is None
     real = run(store, 1, state=RunState.SUCCESS)
     run(store, 2, state=RunState.SUCCESS, stub=True)
     run(store, 3, state=RunState.FAILED)
     store.barrier()
-    found = store.last_success("sales")
+    found = store.runs.last_success("sales")
     assert found is not None
     assert found.id == real
 
@@ -90,7 +90,7 @@ def test_outputs_are_those_of_the_last_success_of_each_dag(store: Store) -> None
     run(store, 4, state=RunState.SUCCESS, stub=True, outputs=(Output(name="stub"),))
     run(store, 5, "other", state=RunState.SUCCESS, outputs=(Output(name="b"), Output(name="a")))
     store.barrier()
-    found = [(row.dag, row.run, row.name) for row in store.outputs()]
+    found = [(row.dag, row.run, row.name) for row in store.dags.outputs()]
     other = run_id(5, "other")
     assert found == [("other", other, "b"), ("other", other, "a"), ("sales", last, "new")]
 
@@ -100,13 +100,13 @@ def test_ancestry_leads_up_through_the_parents(store: Store) -> None:
     store.emit(started(top, "top"))
     store.emit(started(middle, "middle", parent=top))
     store.emit(started(low, "low", parent=middle))
-    assert [row.dag for row in store.ancestry(low)] == ["low", "middle", "top"]
-    assert store.ancestry(run_id(4)) == ()
+    assert [row.dag for row in store.runs.ancestry(low)] == ["low", "middle", "top"]
+    assert store.runs.ancestry(run_id(4)) == ()
 
 
 def test_ancestry_of_a_loop_ends(store: Store) -> None:
     store.emit(started(run_id(1), parent=run_id(1)))
-    assert store.ancestry(run_id(1))
+    assert store.runs.ancestry(run_id(1))
 
 
 def test_interrupting_ends_what_ran_and_skips_what_waited(store: Store) -> None:
@@ -117,33 +117,33 @@ def test_interrupting_ends_what_ran_and_skips_what_waited(store: Store) -> None:
     store.emit(task_ended(one, "done"))
     store.emit(AttemptStarted(run=one, at=EPOCH + 10, task="running", attempt=1, attempts=1))
     store.barrier()
-    assert [row.id for row in store.open_runs()] == [one]
-    assert store.interrupt(one, EPOCH + 86400)
-    row = store.run(one)
+    assert [row.id for row in store.runs.running()] == [one]
+    assert store.runs.interrupt(one, EPOCH + 86400)
+    row = store.runs.find(one)
     assert (row.state, row.reason, row.ended_at) == (
         RunState.INTERRUPTED,
         "interrupted",
         EPOCH + 86400,
     )
     assert row.seconds == 10.0
-    assert [(t.task, t.state, t.reason) for t in store.tasks(one)] == [
+    assert [(t.task, t.state, t.reason) for t in store.runs.tasks(one)] == [
         ("done", TaskState.SUCCESS, None),
         ("running", TaskState.FAILED, "interrupted"),
         ("waiting", TaskState.SKIPPED, "interrupted"),
     ]
-    (attempt,) = store.attempts(one, "running")
+    (attempt,) = store.runs.attempts(one, "running")
     assert (attempt.state, attempt.reason) == (TaskState.FAILED, "interrupted")
-    assert store.open_runs() == ()
-    assert not store.interrupt(one, EPOCH + 90000)
-    assert store.run(one) == row
+    assert store.runs.running() == ()
+    assert not store.runs.interrupt(one, EPOCH + 90000)
+    assert store.runs.find(one) == row
 
 
 def test_a_finished_run_cannot_be_interrupted(store: Store) -> None:
     one = run(store, 1, state=RunState.SUCCESS)
     store.barrier()
-    assert not store.interrupt(one, EPOCH)
-    assert not store.interrupt(run_id(2), EPOCH)
-    assert store.run(one).state is RunState.SUCCESS
+    assert not store.runs.interrupt(one, EPOCH)
+    assert not store.runs.interrupt(run_id(2), EPOCH)
+    assert store.runs.find(one).state is RunState.SUCCESS
 
 
 def test_forgetting_takes_all_rows_of_a_run_but_never_a_running_one(store: Store) -> None:
@@ -151,13 +151,13 @@ def test_forgetting_takes_all_rows_of_a_run_but_never_a_running_one(store: Store
     for event in whole(gone, outputs=(Output(name="o"),)):
         store.emit(event)
     store.emit(started(alive))
-    assert store.forget([gone, alive, run_id(3)]) == 1
-    assert [row.id for row in store.runs()] == [alive]
+    assert store.runs.forget([gone, alive, run_id(3)]) == 1
+    assert [row.id for row in store.runs.latest()] == [alive]
     for table in ("tasks", "attempts", "outputs"):
-        left = store._database.query(f"SELECT DISTINCT run FROM {table}")
+        left = store.database.query(f"SELECT DISTINCT run FROM {table}")
         assert left in ([], [(2,)]), table
     store.emit(started(run_id(3)))
-    assert store.run(run_id(3)).seq == 3
+    assert store.runs.find(run_id(3)).seq == 3
 
 
 MANY = 100_000
@@ -175,32 +175,32 @@ INSERT_MANY = """
 
 def test_a_hundred_thousand_runs_make_no_difference(store: Store) -> None:
     """Bounds are generous: each question takes well under a millisecond, or 3 for all summaries."""
-    with store._database.transaction() as connection:
+    with store.database.transaction() as connection:
         connection.execute(INSERT_MANY, (MANY,))
     questions = {
-        "summaries": lambda: store.summaries(),
-        "outputs": lambda: store.outputs(),
-        "runs": lambda: store.runs(limit=50),
-        "runs of a dag in a state": lambda: store.runs("dag07", state=RunState.FAILED),
-        "none in a state": lambda: store.runs("dag07", state=RunState.CANCELLED),
-        "continued": lambda: store.runs("dag07", before_seq=MANY // 2),
-        "open": lambda: store.open_runs(),
-        "prefix": lambda: store.run("20260101_000050.007"),
-        "completion": lambda: store.run_ids("20260101_00005"),
-        "last success of stubs": lambda: store.last_success("dag03"),
-        "last success": lambda: store.last_success("dag05"),
-        "last success of old": lambda: store.last_success("dag07"),
-        "last complete of old": lambda: store.last_complete("dag07"),
-        "last that worked": lambda: store.last_worked("dag07"),
-        "standings": lambda: store.standings("dag07"),
-        "made": lambda: store.made("dag07", "t"),
-        "old": lambda: store.oldest("dag07", 1000.0),
+        "summaries": lambda: store.dags.summaries(),
+        "outputs": lambda: store.dags.outputs(),
+        "runs": lambda: store.runs.latest(limit=50),
+        "runs of a dag in a state": lambda: store.runs.latest("dag07", state=RunState.FAILED),
+        "none in a state": lambda: store.runs.latest("dag07", state=RunState.CANCELLED),
+        "continued": lambda: store.runs.latest("dag07", before_seq=MANY // 2),
+        "open": lambda: store.runs.running(),
+        "prefix": lambda: store.runs.find("20260101_000050.007"),
+        "completion": lambda: store.runs.ids("20260101_00005"),
+        "last success of stubs": lambda: store.runs.last_success("dag03"),
+        "last success": lambda: store.runs.last_success("dag05"),
+        "last success of old": lambda: store.runs.last_success("dag07"),
+        "last complete of old": lambda: store.runs.last_complete("dag07"),
+        "last that worked": lambda: store.runs.last_worked("dag07"),
+        "standings": lambda: store.dags.standings("dag07"),
+        "made": lambda: store.dags.last_made("dag07", "t"),
+        "old": lambda: store.runs.oldest("dag07", 1000.0),
     }
     for name, ask in questions.items():
         fastest = min(_timed(ask) for _ in range(3))
         assert fastest < 0.05, f"{name} took {fastest:.3f} s of the processor"
-    assert len(store.summaries()) == 50
-    assert store.last_success("dag03") is None
+    assert len(store.dags.summaries()) == 50
+    assert store.runs.last_success("dag03") is None
 
 
 def _timed(ask: object) -> float:

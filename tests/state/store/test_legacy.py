@@ -77,7 +77,7 @@ def path(tmp_path: Path) -> Path:
 
 def check(store: Store) -> None:
     """Everything that is to be found after the import."""
-    rows = store.runs(limit=None)
+    rows = store.runs.latest(limit=None)
     assert [(row.dag, row.state, row.reason) for row in rows] == [
         ("odd dag", RunState.FAILED, None),
         ("claims", RunState.INTERRUPTED, "interrupted"),
@@ -90,30 +90,32 @@ def check(store: Store) -> None:
     assert (failed.error, failed.trigger) == ("task failed", "cron")
     assert (success.started_at, success.seconds) == (1772362800.0, 90.0)
     assert success.run_dir == "/w/runs/20260301_120000.000_claims"
-    extract, load = store.tasks(success.id)
+    extract, load = store.runs.tasks(success.id)
     assert (extract.task, extract.seconds) == ("extract", 60.0)
     assert (load.task, load.attempts, load.error) == ("load", 2, "")
-    (broken,) = store.tasks(failed.id)
+    (broken,) = store.runs.tasks(failed.id)
     assert (broken.state, broken.error) == (TaskState.FAILED, "exit status 3")
-    (left,) = store.tasks(running.id)
+    (left,) = store.runs.tasks(running.id)
     assert (left.state, left.reason) == (TaskState.FAILED, "interrupted")
-    assert [(o.name, o.location) for o in store.outputs()] == [("staging", "warehouse.staging")]
-    assert store.environments(success.id) == {"uv_lock": "abc"}
-    assert store.open_runs() == ()
+    assert [(o.name, o.location) for o in store.dags.outputs()] == [
+        ("staging", "warehouse.staging")
+    ]
+    assert store.runs.environments(success.id) == {"uv_lock": "abc"}
+    assert store.runs.running() == ()
 
 
 def test_its_history_is_imported_and_its_tables_kept(path: Path) -> None:
     with Store.open(path) as store:
         check(store)
         store.emit(started(run_id(1), "claims"))
-        assert store.run(run_id(1)).seq == 5
+        assert store.runs.find(run_id(1)).seq == 5
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     connection = sqlite3.connect(path)
     for table, count in (("runs", 4), ("task_instances", 4), ("secret_audit", 1)):
         assert connection.execute(f"SELECT count(*) FROM go_{table}").fetchone() == (count,)
     connection.close()
     with Store.open(path) as again:
-        assert len(again.runs(limit=None)) == 5
+        assert len(again.runs.latest(limit=None)) == 5
 
 
 def test_it_can_be_looked_at_without_being_changed(path: Path) -> None:
@@ -132,5 +134,5 @@ def test_its_first_layout_lacked_some_tables(path: Path) -> None:
     )
     connection.close()
     with Store.open(path) as store:
-        assert len(store.runs(limit=None)) == 4
-        assert store.outputs() == ()
+        assert len(store.runs.latest(limit=None)) == 4
+        assert store.dags.outputs() == ()

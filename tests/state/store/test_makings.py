@@ -11,7 +11,7 @@ from pit.events import AttemptStarted
 from pit.model import TaskState
 from pit.state.store import migrations
 from pit.state.store.store import Store
-from pit.state.store.tables.intents import Intent
+from pit.state.store.tables.publications import Intent
 from tests.histories import as_before
 from tests.state.store.test_records import record
 from tests.state.story import EPOCH, run_id, started, task_ended
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def publish(store: Store, run: str, *places: str, task: str = "load", params: str = "") -> None:
     """Say that a task of a run is about to publish these places."""
-    store.add_intent(
+    store.publications.add(
         Intent(
             run=run,
             at=EPOCH,
@@ -46,7 +46,7 @@ def end(store: Store, run: str, state: TaskState = TaskState.SUCCESS) -> None:
 
 def known(store: Store, besides: str = "") -> list[tuple[str, list[str]]]:
     """The parameters and places of what `load` is known to have made."""
-    made = store.makings("sales", "load", besides)
+    made = store.publications.makings("sales", "load", besides)
     return sorted((each.params, sorted(each.places)) for each in made)
 
 
@@ -71,7 +71,7 @@ def test_every_value_of_the_parameters_has_its_own(store: Store, runs: list[str]
         publish(store, run, place, params=place)
         end(store, run)
     assert known(store) == [("a", ["a"]), ("b", ["b"]), ("c", ["c"])]
-    store.drop_making("sales", "load", "b")
+    store.publications.forget("sales", "load", "b")
     assert known(store) == [("a", ["a"]), ("c", ["c"])]
 
 
@@ -111,9 +111,9 @@ def test_it_outlives_the_record_and_the_run(store: Store, runs: list[str]) -> No
         AttemptStarted(run=runs[1], at=EPOCH, task="load", attempt=1, attempts=1, forgets="")
     )
     store.barrier()
-    store.forget_record("sales", "load")
-    store.interrupt(runs[0], EPOCH)
-    store.forget([runs[0]])
+    store.records.forget("sales", "load")
+    store.runs.interrupt(runs[0], EPOCH)
+    store.runs.forget([runs[0]])
     assert known(store) == [("", ["a"])]
 
 
@@ -122,9 +122,9 @@ def test_records_of_an_older_layout_say_what_was_made(
 ) -> None:
     path = tmp_path / "pit.db"
     with Store.open(path) as store:
-        store.accept(record("load"))
+        store.records.accept(record("load"))
         before = sorted(known(store))
     as_before(path)
     with Store.open(path) as store:
         assert known(store) == before
-        assert store._database.query("PRAGMA user_version") == [(migrations.VERSION,)]
+        assert store.database.query("PRAGMA user_version") == [(migrations.VERSION,)]

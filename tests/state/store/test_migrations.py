@@ -71,7 +71,7 @@ def test_opening_a_new_database_many_times_at_once_makes_it_once(tmp_path: Path)
         thread.join()
     assert troubles == []
     with Store.open(path) as store:
-        assert len(store.runs()) == 8
+        assert len(store.runs.latest()) == 8
 
 
 def test_a_migration_that_fails_changes_nothing(
@@ -87,7 +87,7 @@ def test_a_migration_that_fails_changes_nothing(
         Store.open(path)
     monkeypatch.undo()
     with Store.open(path) as store:
-        assert store.run(run_id(1)).seq == 1
+        assert store.runs.find(run_id(1)).seq == 1
 
 
 def test_an_older_layout_is_migrated_and_readable_without_being_changed(
@@ -101,13 +101,13 @@ def test_an_older_layout_is_migrated_and_readable_without_being_changed(
     monkeypatch.setattr(migrations, "VERSION", len(later))
     before = path.read_bytes()
     reader = Store.open_readonly(path)
-    assert reader.run(run_id(1)).dag == "sales"
-    assert reader._database.query("SELECT * FROM leases") == []
+    assert reader.runs.find(run_id(1)).dag == "sales"
+    assert reader.database.query("SELECT * FROM leases") == []
     reader.close()
     assert path.read_bytes() == before
     with Store.open(path) as store:
-        assert store.run(run_id(1)).dag == "sales"
-        assert store._database.query("PRAGMA user_version") == [(len(later),)]
+        assert store.runs.find(run_id(1)).dag == "sales"
+        assert store.database.query("PRAGMA user_version") == [(len(later),)]
 
 
 def test_a_database_without_records_gets_them_and_keeps_its_history(
@@ -132,10 +132,10 @@ def test_a_database_without_records_gets_them_and_keeps_its_history(
     for opening in (Store.open_readonly, Store.open):
         store = opening(path)
         assert store is not None
-        (task,) = store.tasks(run_id(1))
+        (task,) = store.runs.tasks(run_id(1))
         assert (task.task, task.why, task.made_by, task.saved) == ("load", "", "", 0.0)
-        assert store.records("sales") == ()
-        assert store.intents() == ()
+        assert store.records.of_dag("sales") == ()
+        assert store.publications.pending() == ()
         store.close()
 
 
@@ -144,7 +144,7 @@ def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> 
     with Store.open(path) as store:
         store.emit(started(run_id(1)))
         store.barrier()
-        with store._database.transaction() as connection:
+        with store.database.transaction() as connection:
             for task, reason in (("a", "cancelled"), ("b", "exit"), ("c", "timeout")):
                 values = (task, "failed", reason)
                 connection.execute(

@@ -13,7 +13,7 @@ from pit.events import AttemptStarted, Event, FoundCurrent, TaskEnded
 from pit.model import Reason, RunState, TaskState
 from pit.state.store import migrations
 from pit.state.store.store import Store
-from pit.state.store.tables.standings import StandingRow
+from pit.state.store.tables.dags import StandingRow
 from tests.state.story import EPOCH, attempted, ended, run_id, started, task_ended, whole
 
 
@@ -46,7 +46,7 @@ def skipped(run: str, task: str, reason: Reason, made_by: str = "") -> TaskEnded
 
 def standing(store: Store, task: str) -> StandingRow:
     """How one task stands."""
-    return next(row for row in store.standings("sales") if row.task == task)
+    return next(row for row in store.dags.standings("sales") if row.task == task)
 
 
 def test_a_run_of_other_tasks_leaves_it_as_it_was(store: Store) -> None:
@@ -59,11 +59,11 @@ def test_a_run_of_other_tasks_leaves_it_as_it_was(store: Store) -> None:
     tell(store, [started(two, selection="extract", whole=False), *others, ended(two)])
     assert standing(store, "load") == before
     assert standing(store, "extract").run == two
-    assert store.last_success("sales") is None
-    (summary,) = store.summaries()
+    assert store.runs.last_success("sales") is None
+    (summary,) = store.dags.summaries()
     assert [row.task for row in summary.failing] == ["load"]
     assert (summary.success_rate, len(summary.recent)) == (0.0, 1)
-    assert store.forget([one]) == 1
+    assert store.runs.forget([one]) == 1
     assert standing(store, "load") == before
 
 
@@ -71,11 +71,11 @@ def test_a_failure_keeps_what_was_made_before(store: Store) -> None:
     one, two = run_id(1), run_id(2)
     tell(store, whole(one))
     tell(store, [started(two), *tried(two, "load", Reason.EXIT, EPOCH + 50)])
-    found = store.made("sales", "load")
+    found = store.dags.last_made("sales", "load")
     assert found is not None
     assert (found.run, found.at) == (one, EPOCH + 2)
     assert standing(store, "load").run == two
-    assert store.made("sales", "nothing") is None
+    assert store.dags.last_made("sales", "nothing") is None
 
 
 def test_what_was_superseded_made_nothing(store: Store) -> None:
@@ -83,7 +83,7 @@ def test_what_was_superseded_made_nothing(store: Store) -> None:
     tell(store, whole(one))
     late = task_ended(two, "load", TaskState.SUCCESS, Reason.SUPERSEDED, at=EPOCH + 60)
     tell(store, [started(two), *attempted(two, "load", at=EPOCH + 50), late])
-    found = store.made("sales", "load")
+    found = store.dags.last_made("sales", "load")
     assert found is not None
     assert found.run == one
 
@@ -94,7 +94,7 @@ def test_of_a_matrix_the_last_instance_counts(store: Store) -> None:
     tell(store, [started(one, tasks=names)])
     for at, name in enumerate(names):
         tell(store, tried(one, name, at=EPOCH + at))
-    found = store.made("sales", "load")
+    found = store.dags.last_made("sales", "load")
     assert found is not None
     assert found.task == "load:b"
 
@@ -152,7 +152,7 @@ def test_an_interruption_is_one_of_the_tasks_too(store: Store) -> None:
     one = run_id(1)
     tell(store, [started(one, tasks=("extract", "load"))])
     tell(store, [AttemptStarted(run=one, at=EPOCH, task="extract", attempt=1, attempts=1)])
-    assert store.interrupt(one, EPOCH + 9)
+    assert store.runs.interrupt(one, EPOCH + 9)
     assert (standing(store, "extract").state, standing(store, "extract").reason) == (
         TaskState.FAILED,
         "interrupted",
@@ -178,8 +178,8 @@ def test_a_run_says_since_when_all_is_done(
     facts = {"complete_at": end.pop("complete_at", None)}
     last = ended(one, **end)  # type: ignore[arg-type]
     tell(store, [started(one, **start), replace(last, **facts)])
-    assert store.run(one).complete_at == at
-    found = store.last_success("sales")
+    assert store.runs.find(one).complete_at == at
+    found = store.runs.last_success("sales")
     assert (found is None) == (at is None)
 
 
@@ -188,7 +188,7 @@ def test_the_freshest_success_counts_not_the_last_run(store: Store) -> None:
     tell(store, [started(one), ended(one, at=EPOCH + 100)])
     some = started(two, selection="load", whole=False)
     tell(store, [some, replace(ended(two, at=EPOCH + 200), complete_at=EPOCH + 50)])
-    fresh, last = store.last_success("sales"), store.last_complete("sales")
+    fresh, last = store.runs.last_success("sales"), store.runs.last_complete("sales")
     assert fresh is not None
     assert last is not None
     assert (fresh.id, last.id) == (one, two)
@@ -227,11 +227,11 @@ def test_an_earlier_layout_tells_what_it_knows(
         store = opening(path)
         assert store is not None
         with store:
-            assert [run.whole for run in store.runs("sales")] == [False, True, False, True]
-            success = store.last_success("sales")
+            assert [run.whole for run in store.runs.latest("sales")] == [False, True, False, True]
+            success = store.runs.last_success("sales")
             assert success is not None
             assert success.id == run_id(1)
-            assert [(s.task, s.run, s.state, s.made_by) for s in store.standings("sales")] == [
+            assert [(s.task, s.run, s.state, s.made_by) for s in store.dags.standings("sales")] == [
                 ("extract", run_id(4), "success", run_id(4)),
                 ("load", run_id(3), "failed", run_id(2)),
             ]

@@ -15,6 +15,7 @@ import pytest
 from pit.errors import BadArgument, StoreUnavailable, UnknownRun
 from pit.events import AttemptStarted, EnvironmentHashed, TaskEnded, Warned
 from pit.model import Output, Reason, RunState, TaskState
+from pit.state.cache.digests import DigestCache
 from pit.state.store.store import Store
 from tests.state.story import EPOCH, attempted, ended, run_id, started, task_ended, whole
 
@@ -50,14 +51,14 @@ def test_a_run_is_recorded_at_once_with_all_its_tasks_pending(store: Store) -> N
             pit_version="1.2.3",
         )
     )
-    row = store.run(one)
+    row = store.runs.find(one)
     assert (row.seq, row.id, row.dag, row.state) == (1, one, "sales", RunState.RUNNING)
     assert (row.started_at, row.ended_at, row.seconds) == (EPOCH, None, None)
     assert (row.params, row.selection, row.trigger) == ({"date": "2026-01-31"}, "load", "cron")
     assert (row.parent, row.retry_of) == (run_id(0, "outer"), run_id(9))
     assert (row.pid, row.pid_started, row.boot_id) == (4711, 12.5, "b00t")
     assert (row.concurrency, row.pit_version, row.stub) == (3, "1.2.3", False)
-    tasks = store.tasks(one)
+    tasks = store.runs.tasks(one)
     assert [(task.task, task.state, task.attempts) for task in tasks] == [
         ("extract", TaskState.PENDING, 0),
         ("load", TaskState.PENDING, 0),
@@ -71,17 +72,17 @@ def test_a_whole_run_can_be_read_back(store: Store) -> None:
         Output(name="claims"),
     )
     tell(store, whole(one, outputs=outputs))
-    row = store.run(one)
+    row = store.runs.find(one)
     assert (row.state, row.reason, row.error) == (RunState.SUCCESS, None, "")
     assert (row.ended_at, row.seconds) == (EPOCH + 5, 5.0)
-    extract, load = store.tasks(one)
+    extract, load = store.runs.tasks(one)
     assert (extract.task, extract.state, extract.attempts) == ("extract", TaskState.SUCCESS, 1)
     assert (extract.started_at, extract.ended_at, extract.seconds) == (EPOCH, EPOCH + 2, 2.0)
     assert load.position == 1
-    (attempt,) = store.attempts(one, "load")
+    (attempt,) = store.runs.attempts(one, "load")
     assert (attempt.state, attempt.exit_code, attempt.signal) == (TaskState.SUCCESS, 0, None)
     assert (attempt.cpu_seconds, attempt.peak_memory) == (0.5, 1 << 20)
-    assert [(o.name, o.location, o.extra) for o in store.outputs()] == [
+    assert [(o.name, o.location, o.extra) for o in store.dags.outputs()] == [
         ("claims", "db.claims", {"owner": "ops", "n": 3}),
         ("claims", "", {}),
     ]
@@ -96,12 +97,12 @@ def test_failures_keep_their_reason_and_each_attempt(store: Store) -> None:
     store.emit(task_ended(one, "load", TaskState.UPSTREAM_FAILED, Reason.UPSTREAM_FAILED))
     store.emit(ended(one, RunState.FAILED, reason=Reason.EXIT))
     store.barrier()
-    assert [(a.attempt, a.state, a.reason, a.exit_code) for a in store.attempts(one)] == [
+    assert [(a.attempt, a.state, a.reason, a.exit_code) for a in store.runs.attempts(one)] == [
         (1, TaskState.FAILED, "exit", 3),
         (2, TaskState.FAILED, "exit", 3),
     ]
-    assert [task.reason for task in store.tasks(one)] == ["exit", "upstream_failed"]
-    assert store.run(one).reason == Reason.EXIT
+    assert [task.reason for task in store.runs.tasks(one)] == ["exit", "upstream_failed"]
+    assert store.runs.find(one).reason == Reason.EXIT
 
 
 def test_an_attempt_under_way_shows_as_running(store: Store) -> None:
@@ -109,7 +110,7 @@ def test_an_attempt_under_way_shows_as_running(store: Store) -> None:
     store.emit(started(one))
     store.emit(AttemptStarted(run=one, at=EPOCH + 1, task="extract", attempt=2, attempts=3))
     store.barrier()
-    task = store.tasks(one)[0]
+    task = store.runs.tasks(one)[0]
     assert (task.state, task.attempts, task.started_at) == (TaskState.RUNNING, 2, EPOCH + 1)
 
 
@@ -122,7 +123,7 @@ def test_a_task_that_never_started_has_no_times(store: Store) -> None:
         )
     )
     store.barrier()
-    load = store.tasks(one)[1]
+    load = store.runs.tasks(one)[1]
     assert (load.state, load.reason, load.attempts, load.started_at) == (
         TaskState.SKIPPED,
         "single_task",
@@ -137,7 +138,7 @@ def test_digests_of_a_run_are_kept_by_kind(store: Store) -> None:
     for kind, digest in (("uv_lock", "aa"), ("pit_toml", "bb"), ("uv_lock", "cc")):
         store.emit(EnvironmentHashed(run=one, at=EPOCH, dag="sales", kind=kind, digest=digest))
     store.barrier()
-    assert store.environments(one) == {"pit_toml": "bb", "uv_lock": "cc"}
+    assert store.runs.environments(one) == {"pit_toml": "bb", "uv_lock": "cc"}
 
 
 def test_events_that_are_for_people_write_nothing(tmp_path: Path) -> None:
@@ -153,9 +154,9 @@ def test_events_become_durable_without_a_barrier(store: Store, tmp_path: Path) -
     store.emit(ended(one))
     reader = Store.open_readonly(tmp_path / "pit_metadata.db")
     deadline = time.monotonic() + 60
-    while reader.run(one).state is RunState.RUNNING and time.monotonic() < deadline:
+    while reader.runs.find(one).state is RunState.RUNNING and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert reader.run(one).state is RunState.SUCCESS
+    assert reader.runs.find(one).state is RunState.SUCCESS
     reader.close()
 
 
@@ -165,7 +166,7 @@ def test_closing_makes_everything_durable(tmp_path: Path) -> None:
     store.emit(ended(run_id(1)))
     store.close()
     with Store.open(tmp_path / "pit.db") as again:
-        assert again.run(run_id(1)).state is RunState.SUCCESS
+        assert again.runs.find(run_id(1)).state is RunState.SUCCESS
 
 
 def test_many_threads_may_emit_at_once(store: Store) -> None:
@@ -184,8 +185,8 @@ def test_many_threads_may_emit_at_once(store: Store) -> None:
     for thread in threads:
         thread.join()
     store.barrier()
-    assert all(task.state is TaskState.SUCCESS for task in store.tasks(one))
-    assert len(store.attempts(one)) == 200
+    assert all(task.state is TaskState.SUCCESS for task in store.runs.tasks(one))
+    assert len(store.runs.attempts(one)) == 200
 
 
 def test_text_that_is_no_text_is_taken_too(store: Store) -> None:
@@ -194,16 +195,16 @@ def test_text_that_is_no_text_is_taken_too(store: Store) -> None:
     store.emit(started(one, params={"file": "caf\udce9"}, run_dir="/w/\udcff"))
     store.emit(TaskEnded(run=one, at=EPOCH, task="extract", state=TaskState.FAILED, error=error))
     store.barrier()
-    kept = store.tasks(one)[0].error
+    kept = store.runs.tasks(one)[0].error
     assert kept.startswith("cannot open 'caf?.csv'")
     assert len(kept) < 21_000
-    assert store.run(one).params == {"file": "caf?"}
+    assert store.runs.find(one).params == {"file": "caf?"}
 
 
 def test_dates_of_toml_in_an_output_are_kept_as_text(store: Store) -> None:
     outputs = (Output(name="o", extra={"since": date(2026, 1, 31), "tags": ["a", "ü"]}),)
     tell(store, whole(run_id(1), outputs=outputs))
-    assert store.outputs()[0].extra == {"since": "2026-01-31", "tags": ["a", "ü"]}
+    assert store.dags.outputs()[0].extra == {"since": "2026-01-31", "tags": ["a", "ü"]}
 
 
 def test_a_run_id_is_never_used_twice(store: Store) -> None:
@@ -211,21 +212,21 @@ def test_a_run_id_is_never_used_twice(store: Store) -> None:
     with pytest.raises(StoreUnavailable, match="UNIQUE"):
         store.emit(started(run_id(1), tasks=()))
     tell(store, iter([ended(run_id(1))]))
-    assert len(store.tasks(run_id(1))) == 2
-    assert store.run(run_id(1)).state is RunState.SUCCESS
+    assert len(store.runs.tasks(run_id(1))) == 2
+    assert store.runs.find(run_id(1)).state is RunState.SUCCESS
 
 
 def test_runs_are_found_by_a_unique_beginning(store: Store) -> None:
     for number in (1, 2, 1001):
         store.emit(started(run_id(number)))
-    assert store.run("20260201_000001").id == run_id(1001)
+    assert store.runs.find("20260201_000001").id == run_id(1001)
     with pytest.raises(BadArgument, match="more than one run") as caught:
-        store.run("20260201_000000")
+        store.runs.find("20260201_000000")
     assert run_id(1) in caught.value.hint
     for missing in ("", "2025", "%", run_id(5)):
         with pytest.raises((UnknownRun, BadArgument)):
-            store.run(missing)
-    assert store.run_ids("20260201_000000", limit=5) == (run_id(2), run_id(1))
+            store.runs.find(missing)
+    assert store.runs.ids("20260201_000000", limit=5) == (run_id(2), run_id(1))
 
 
 def test_files_are_private(store: Store, tmp_path: Path) -> None:
@@ -256,12 +257,12 @@ def test_a_store_that_is_not_there_reads_as_an_empty_one(tmp_path: Path) -> None
     path = tmp_path / "pit.db"
     with Store.open_readonly(path) as store:
         assert not store.exists
-        assert (store.path, store.dags(), store.last_run("sales")) == (path, (), None)
+        assert (store.path, store.dags.names(), store.runs.last_run("sales")) == (path, (), None)
         with pytest.raises(UnknownRun):
-            store.run(run_id(1))
+            store.runs.find(run_id(1))
         with pytest.raises(StoreUnavailable):
-            store.take("sales", "/w", lambda other: True)
-        store.save_digests({"/w/a": (1, 1, 1, 1, 1, "d")})
+            store.dags.take("sales", "/w", lambda other: True)
+        DigestCache(store.database).save({"/w/a": (1, 1, 1, 1, 1, "d")})
     assert not path.exists()
 
 
@@ -272,7 +273,7 @@ def test_an_empty_file_is_no_database_yet(tmp_path: Path) -> None:
         assert not reader.exists
     with Store.open(path) as store:
         store.emit(started(run_id(1)))
-        assert store.run(run_id(1)).seq == 1
+        assert store.runs.find(run_id(1)).seq == 1
 
 
 def test_paths_with_odd_characters_work(tmp_path: Path) -> None:
@@ -280,7 +281,7 @@ def test_paths_with_odd_characters_work(tmp_path: Path) -> None:
     with Store.open(path) as store:
         store.emit(started(run_id(1)))
     reader = Store.open_readonly(path)
-    assert reader.run(run_id(1)).dag == "sales"
+    assert reader.runs.find(run_id(1)).dag == "sales"
     reader.close()
 
 

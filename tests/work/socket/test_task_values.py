@@ -126,7 +126,7 @@ def test_the_values_of_a_failed_attempt_are_forgotten(make: Make, store: Store) 
             run.set_value(caller("extract", attempt), name, value)
     assert run.values("extract") == {"rows": "2"}
     store.barrier()
-    assert [(v.name, v.value) for v in store.values("r2", "extract")] == [("rows", "2")]
+    assert [(v.name, v.value) for v in store.values.of_run("r2", "extract")] == [("rows", "2")]
 
 
 def test_a_skipped_task_hands_on_the_values_of_the_run_that_made_it(

@@ -297,7 +297,7 @@ class RunFacts:
         if tasks and len(here) == len(tasks):
             return here
         left_out = {task: run for task, run in self._left_out.items() if task in tasks}
-        handed = self._store.handed_values(self._run, name, left_out)
+        handed = self._store.values.handed(self._run, name, left_out)
         return {task: text for task, text in handed.items() if task in tasks} | here
 
     # ------------------------------------------------------------------ progress and events
