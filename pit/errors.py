@@ -369,3 +369,10 @@ class MissingExtra(SdkError):
             f"pip install 'pit-orchestrator[{extra}]'",
         )
         self.extra = extra
+
+
+def first_sentence(error: PitError | OSError) -> str:
+    """What a failure says first, where one line of a list is all the room that it has."""
+    if isinstance(error, InvalidConfig):
+        return error.problems[0].sentence
+    return str(error).partition("\n")[0]

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from pit.model import Outcome, Output, Reason, Record, RunState, TaskRecord, TaskState, Verdict
+from pit.model import Output, Reason, Record, RunState, TaskRecord, TaskState, Verdict
+from pit.order import Outcome
 
 
 class Event(Record, tag_field="event", tag=str.lower):

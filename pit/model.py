@@ -199,19 +199,6 @@ class Check(Record):
     severity: Severity = Severity.ERROR
 
 
-class Templated(Record):
-    """What a template has in scope, and where its rendered text is kept.
-
-    `params` have the types that pit.toml declares; those named in `dates` are dates, as text.
-    """
-
-    rendered: str
-    params: dict[str, str | int | float | bool] = {}
-    dates: tuple[str, ...] = ()
-    env: dict[str, str] = {}
-    run: dict[str, str | int] = {}
-
-
 class Task(Record):
     """One `[[tasks]]` entry, complete: defaults applied, implied dependencies not yet added.
 
@@ -410,62 +397,6 @@ class Verdict(StrEnum):
     GRANTED = "granted"
     REFUSED = "refused"
     UNKNOWN = "unknown"
-
-
-class Outcome(Record):
-    """How one attempt ended; `reason` is None exactly when it succeeded.
-
-    `lost`: it died with something it shared (a SQL process), through no fault of its own.
-    `warning` is what a success found that somebody should know.
-    """
-
-    started_at: float
-    ended_at: float
-    seconds: float
-    reason: Reason | None = None
-    error: str = ""
-    exit_code: int | None = None
-    signal: int | None = None
-    retryable: bool = True
-    lost: bool = False
-    warning: str = ""
-    cpu_seconds: float | None = None
-    peak_memory: int | None = None
-
-
-class Order(Record):
-    """All that a worker must know to perform one attempt: small, picklable, nothing open.
-
-    `argv` is set for a process, `sql` (the script's path) for a SQL task, `work` for what it does
-    beyond sending it; `database` is the URL of the one that the task uses, if any; `retry_any` says
-    that every failure of its SQL is worth another attempt, not the transient ones alone.
-    `template` is set where its script has to be rendered; `tables` are those that it promises to
-    write, `max_change` the share by which their numbers of rows may change.
-    `secrets` are the only ones that it may read, None for all that its DAG may.
-    `log` is appended to. `targets` are prepared before the attempt and must exist after it.
-    """
-
-    run: str
-    dag: str
-    task: str
-    attempt: int
-    attempts: int
-    log: str
-    cwd: str
-    env: dict[str, str]
-    marker: str
-    argv: tuple[str, ...] = ()
-    sql: str = ""
-    work: Load | Save | Check | None = None
-    template: Templated | None = None
-    tables: tuple[str, ...] = ()
-    max_change: float | None = None
-    database: str = ""
-    retry_any: bool = False
-    targets: tuple[str, ...] = ()
-    secrets: tuple[str, ...] | None = None
-    timeout: float | None = None
-    grace: float = 10.0
 
 
 # ---------------------------------------------------------------- what makes a task current

@@ -43,6 +43,16 @@ class Result(msgspec.Struct, frozen=True):
         """Standard output as one JSON document per line."""
         return [json.loads(line) for line in self.out.splitlines() if line.strip()]
 
+    @property
+    def executed(self) -> set[str]:
+        """The tasks that `pit run --json` executed; the others were skipped."""
+        return {each["task"] for each in self.events if each["event"] == "attempt_started"}
+
+    @property
+    def planned(self) -> dict[str, str]:
+        """What `pit plan --json` says is to be done with each task: run, skip or defer."""
+        return {each["task"]: each["action"] for each in self.json["tasks"]}
+
 
 class Pit:
     """A workspace under construction and the real `pit` command that runs in it."""

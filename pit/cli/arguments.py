@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pit.engine.target.typed import Typed
-from pit.errors import BadArgument, UnknownDag
+from pit.errors import BadArgument, UnknownDag, UnknownRun
 from pit.model import Dag, Reason, TaskState, WorkspaceConfig
 
 if TYPE_CHECKING:
+    from pit.cli.options import Settings
     from pit.state.store.store import Store
-    from pit.state.store.tables.runs import TaskRow
+    from pit.state.store.tables.runs import RunRow, TaskRow
 
 
 def unsuccessful(config: WorkspaceConfig, dag: str) -> tuple[str, ...]:
@@ -84,3 +85,36 @@ def _parameters(pairs: Sequence[str]) -> dict[str, str]:
             raise BadArgument(f'parameter "{name}" is given twice')
         given[name] = value
     return given
+
+
+def require_known(config: WorkspaceConfig, name: str) -> None:
+    """Raise unless the workspace has the DAG; its project may be broken."""
+    from pit.config.workspace import discover
+
+    found = discover(config)
+    if name in found.broken or name in found.dags:
+        return
+    if not found.projects:
+        found.dag(name)
+    raise UnknownDag(name, sorted(found.dags))
+
+
+def run_of(settings: Settings, store: Store, dag: str, run_id: str | None) -> RunRow:
+    """The run that a command means: the one of that id, which must be the DAG's, or the latest."""
+    if run_id is not None and store.exists:
+        run = store.runs.find(run_id)
+        if run.dag != dag:
+            raise BadArgument(
+                f'run "{run.id}" belongs to DAG "{run.dag}", not "{dag}"',
+                f"List the runs with: {settings.again(f'runs {dag}')}",
+            )
+        return run
+    latest = store.runs.last_run(dag)
+    if latest is not None:
+        return latest
+    require_known(settings.config(), dag)
+    if run_id is not None:
+        raise UnknownRun(run_id, dag)
+    raise BadArgument(
+        f'DAG "{dag}" has not run yet', f"Run it with: {settings.again(f'run {dag}')}"
+    )

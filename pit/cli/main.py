@@ -14,6 +14,7 @@ import click
 from pit.cli.options import Given, global_options, workspace_root
 from pit.cli.terminal.console import Console
 from pit.errors import InvalidConfig, PitError, RunNotSuccessful, UsageError, nearest
+from pit.version import VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,20 +189,10 @@ class Program(Lazy):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
-def version() -> str:
-    """Pit's version, from the installed distribution."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("pit-orchestrator")
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
-
-
 def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     given = ctx.find_object(Given)
     if value and given is not None and not ctx.resilient_parsing:
-        given.console.out(f"pit {version()}")
+        given.console.out(f"pit {VERSION}")
         ctx.exit()
 
 
@@ -209,7 +200,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> No
 @click.pass_obj
 def _version(given: Given) -> None:
     """Show the version, as --version does."""
-    given.console.out(f"pit {version()}")
+    given.console.out(f"pit {VERSION}")
 
 
 @click.command("help", add_help_option=False)
@@ -370,7 +361,7 @@ def _saved(path: Path, trace: str) -> bool:
     if not (path.parent.is_dir() or (path.parent.parent / "projects").is_dir()):
         return False
     stamp = time.strftime("%Y-%m-%d %H:%M:%S %z")
-    head = f"{stamp}  pit {version()}  Python {platform.python_version()}  {platform.platform()}"
+    head = f"{stamp}  pit {VERSION}  Python {platform.python_version()}  {platform.platform()}"
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW

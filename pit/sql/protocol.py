@@ -25,7 +25,8 @@ import msgspec
 from msgspec import field
 
 import pit.model as model
-from pit.model import Expect, Record, Templated
+from pit.model import Expect, Record
+from pit.order import Templated
 from pit.sql.connection.urls import Database
 from pit.sql.driver import Failure
 
@@ -43,9 +44,13 @@ class Run(Record, frozen=True, tag_field="op", tag="run"):
 
 
 class Template(Record, frozen=True):
-    """What a template has in scope; `root` is the only folder that it may include from."""
+    """What a template has in scope; `root` is the only folder that it may include from.
+
+    `rendered` is the file in which its text is kept.
+    """
 
     root: str
+    rendered: str
     scope: Templated
 
 

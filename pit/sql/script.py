@@ -146,7 +146,7 @@ class Execution:
         self._renderer = Renderer(template, of_kind(self._database.kind))
         text = self._renderer.render(self._script, self._text)
         self._renderer = None
-        kept = Path(template.scope.rendered)
+        kept = Path(template.rendered)
         try:
             kept.write_text(text, "utf-8")
             kept.chmod(0o600)

@@ -1,1 +1,1 @@
-"""What is kept: the store, run folders, secrets, and how long all that stays."""
+"""What is kept: the store, caches, run folders, secrets, and how long all that stays."""

@@ -10,21 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pit.errors import UnknownRun
-from pit.state.rundir import RunDir
+from pit.state.liveness import is_alive
 from pit.state.store.store import Store
 from pit.state.store.tables.publications import Intent
 from pit.state.store.tables.runs import RunRow
-
-
-def is_alive(row: RunRow, runs_dir: Path) -> bool:
-    """Whether the lock of a recorded run is held, where it is now or where it was made."""
-    try:
-        here = RunDir.at(runs_dir, row.id)
-        made = RunDir.at(Path(row.run_dir).parent, row.id)
-    except UnknownRun:
-        return False
-    return here.is_alive() or made.is_alive()
 
 
 def recover(
@@ -45,7 +34,7 @@ def recover(
 def stranded(store: Store, runs_dir: Path) -> tuple[Intent, ...]:
     """What dead runs were publishing when they died, in the order of the runs.
 
-    Each is to be finished from its run's folder and then ended (`Store.end_intent`).
+    Each is to be finished from its run's folder and then ended (`store.publications.end`).
     """
     found = store.publications.pending()
     rows = store.runs.named({intent.run for intent in found})

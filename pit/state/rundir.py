@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from pit.errors import UnknownRun, on_error
+from pit.errors import PitError, UnknownRun, on_error
 from pit.fs.files import failure, make_folder, remove_tree
 from pit.fs.locks import Lock, held
 
@@ -38,19 +38,40 @@ def prepare(runs_dir: Path, settings: Path) -> None:
 
     `settings` is the file in which `runs_dir` says where it is.
     """
-    hint = f"Set runs_dir in {settings} to a folder that can be made and written"
     try:
         make_folder(runs_dir)
-        if not runs_dir.is_dir():
-            is_link = os.path.islink(runs_dir)
-            what = (
-                "it is a link that does not lead to a folder" if is_link else "it is not a folder"
-            )
-            raise NotADirectoryError(errno.ENOTDIR, what)
-        if not os.access(runs_dir, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(_denied(runs_dir)))
+        _check(runs_dir)
     except OSError as error:
-        raise failure(error, f"runs_dir, {runs_dir}, cannot be used", hint) from error
+        raise _unusable(error, runs_dir, settings) from error
+
+
+def foresee(runs_dir: Path, settings: Path) -> None:
+    """Raises as `prepare` would, as far as a look can tell: nothing is made."""
+    try:
+        nearest = next(each for each in (runs_dir, *runs_dir.parents) if os.path.lexists(each))
+        _check(nearest)
+    except OSError as error:
+        raise _unusable(error, runs_dir, settings) from error
+
+
+def _check(folder: Path) -> None:
+    """OSError if nothing can be made in a folder."""
+    if not folder.is_dir():
+        is_link = folder.is_symlink()
+        what = "it is a link that does not lead to a folder" if is_link else "it is not a folder"
+        raise NotADirectoryError(errno.ENOTDIR, what, folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        denied = _denied(folder)
+        raise OSError(denied, os.strerror(denied), folder)
+
+
+def _unusable(error: OSError, runs_dir: Path, settings: Path) -> PitError:
+    what = f"runs_dir, {runs_dir}, cannot be used"
+    if error.filename is not None and Path(error.filename) != runs_dir:
+        what += f" ({error.filename})"
+    return failure(
+        error, what, f"Set runs_dir in {settings} to a folder that can be made and written"
+    )
 
 
 def _denied(folder: Path) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pit.events import AttemptEnded, AttemptStarted, RunEnded, RunStarted, TaskEnded
-from pit.model import Outcome, Output, Reason, RunState, TaskState
+from pit.model import Output, Reason, RunState, TaskState
+from pit.order import Outcome
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
 from tests.builder import Pit

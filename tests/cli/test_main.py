@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -44,7 +45,7 @@ def test_each_command_of_a_group_is_what_its_list_says(name: str) -> None:
 
 
 def test_the_version_is_that_of_the_distribution(pit: Pit) -> None:
-    assert pit.run("--version").ok().out == f"pit {main.version()}\n"
+    assert pit.run("--version").ok().out == f"pit {metadata.version('pit-orchestrator')}\n"
 
 
 def test_an_unknown_command_gets_a_suggestion(pit: Pit) -> None:
@@ -247,6 +248,20 @@ def test_commands_that_run_nothing_load_nothing_heavy(
     )
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_a_run_loads_the_dispatcher_of_doit_and_not_its_command_line(sales: Pit) -> None:
+    program = "import sys; from pit.cli.main import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", program, "run", "sales"],
+        env=sales.env | {"PIT_WORKSPACE": str(sales.root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"doit.control", "doit.task"} <= loaded
+    assert loaded.isdisjoint({"doit.doit_cmd", "doit.plugin", "doit.api", "importlib.metadata"})
 
 
 def test_help_loads_next_to_nothing(pit: Pit) -> None:

@@ -137,14 +137,21 @@ def test_turns_come_in_order_and_never_too_many_at_once() -> None:
 def test_who_is_interrupted_while_waiting_gives_the_place_back() -> None:
     """By a signal whose handler raises, as that of Ctrl-C does."""
     turns, main = Turns(1), threading.get_ident()
+    raised = threading.Event()
 
     def interrupt() -> None:
         while not turns._waiting:
             pass
-        signal.pthread_kill(main, signal.SIGUSR1)
+        while (
+            not raised.is_set()
+        ):  # one that comes just before the wait begins is heard at the next
+            signal.pthread_kill(main, signal.SIGUSR1)
+            raised.wait(0.1)
 
     def handler(*_: object) -> None:
-        raise InterruptedError
+        if not raised.is_set():
+            raised.set()
+            raise InterruptedError
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:

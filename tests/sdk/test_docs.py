@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pit import sdk
+from pit.version import VERSION
 from tests.docs.pages import DOCS, ROOT, blocks, code, first_cells, sections
 from tests.docs.test_commands import check
 
@@ -79,10 +80,9 @@ def test_javascript_in_the_pages_calls_what_there_is() -> None:
 
 
 def test_the_sdks_have_the_version_of_pit() -> None:
-    projects = (ROOT / "pyproject.toml", ROOT / "sdk" / "python" / "pyproject.toml")
-    versions = {tomllib.loads(path.read_text())["project"]["version"] for path in projects}
+    python = tomllib.loads((ROOT / "sdk" / "python" / "pyproject.toml").read_text())
     node = json.loads((ROOT / "sdk" / "node" / "pit-sdk" / "package.json").read_text())
-    assert versions == {node["version"]}
+    assert VERSION == python["project"]["version"] == node["version"]
 
 
 def test_the_example_works_as_it_stands(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from pit.events import AttemptEnded, AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
-from pit.model import Outcome, Output, Reason, Record, RunState, TaskState
+from pit.model import Output, Reason, Record, RunState, TaskState
+from pit.order import Outcome
 
 Row = TypeVar("Row", bound=Record)
 

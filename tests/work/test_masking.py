@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pit.events import AttemptEnded, Logged, TaskEnded, Warned
-from pit.model import Outcome, Reason, TaskState
+from pit.model import Reason, TaskState
+from pit.order import Outcome
 from pit.work.masking import Masks
 from pit.work.process import launch
 from pit.work.task_log import TaskLog

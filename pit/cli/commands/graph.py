@@ -14,18 +14,19 @@ from pit.cli.arguments import declared, typed
 from pit.cli.complete import complete_target, param_option
 from pit.cli.graph.boxes import Label, boxes
 from pit.cli.graph.rails import rails
-from pit.cli.graph.standings import Standings, standings
 from pit.cli.options import Settings, command, json_option
-from pit.cli.terminal.console import Cell, Column, Console, count, fit, printable
+from pit.cli.target import look
+from pit.cli.terminal.console import Cell, Column, Console, count, fit
 from pit.config.dag.expanded import ExpandedDag
-from pit.config.dag.graph import Edges, cycle
-from pit.engine.target.select import selected
-from pit.engine.target.target import resolve, without_params
-from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError
-from pit.model import Dag, Record
+from pit.engine.target.target import Target, resolve, without_params
+from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError, first_sentence
+from pit.model import Dag
+from pit.state.store.store import Store
 from pit.text.naming import tasks_named
 from pit.views.graph.layout import ordered, reduced
-from pit.views.graph.picture import Picture, Shape, Standing, dot, mermaid
+from pit.views.graph.picture import Picture, Shape, Standing, dot, graph_view, mermaid
+from pit.views.graph.shapes import part_of, picture_of
+from pit.views.graph.standings import Standings, standings
 
 _MOST_BOXES = 40
 _PAGE = 100
@@ -47,26 +48,6 @@ _SIGNS: Mapping[Standing | None, tuple[str, str, str]] = {
     None: ("○", "o", ""),
 }
 """Of each standing: its sign, its sign in ASCII, its colour."""
-
-
-class TaskView(Record):
-    """One task in `pit graph --json`; `standing` is null where it is not known, `instances` for
-    what is no matrix, or one without values so far."""
-
-    task: str
-    depends_on: tuple[str, ...]
-    runner: str
-    standing: Standing | None
-    why: str
-    instances: int | None
-
-
-class GraphView(Record):
-    """The shape of `pit graph --json`."""
-
-    dag: str
-    description: str
-    tasks: tuple[TaskView, ...]
 
 
 @command("graph", short_help="Draw a DAG: on the terminal, as SVG, Mermaid, DOT.")
@@ -109,7 +90,7 @@ def graph(
     """
     picture = _picture(settings, target, pairs, instances, bare)
     if as_json:
-        return settings.console.json(_view(picture))
+        return settings.console.json(graph_view(picture))
     form = form or _form(output)
     if output is None and form == "text":
         return _show(settings.console, picture, compact)
@@ -138,23 +119,28 @@ def _picture(
     """The DAG with how its tasks stand, as far as that can be told."""
     config, asked = settings.config(), typed(target, pairs)
     written = declared(config, asked)
-    dag, known = None, Standings()
+    known: Standings = {}
+    dag = None
     if not bare:
         try:
             whole = resolve(written, replace(asked, selection=""), config, settings.day)
-            dag, known = whole.dag, standings(settings, whole)
+            dag, known = whole.dag, _standings(settings, whole)
         except (PitError, OSError) as error:
             if pairs and isinstance(error, BadParameter):
                 raise
-            settings.console.warning(f"how the tasks stand is not shown: {_sentence(error)}")
+            settings.console.warning(f"how the tasks stand is not shown: {first_sentence(error)}")
     dag = dag or _without_params(written)
-    return _drawn(dag, _part(dag, asked.selection), known, instances)
+    return picture_of(dag, part_of(dag, asked.selection), known, instances)
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, InvalidConfig):
-        return error.problems[0].sentence
-    return str(error).partition("\n")[0]
+def _standings(settings: Settings, target: Target) -> Standings:
+    """How each task stands, by name; raises as a look does if that cannot be told."""
+    with Store.open_readonly(target.config.metadata_db) as store:
+        seen = look(settings, target, store)
+        with seen.asking():
+            decisions = seen.decisions()
+        seen.save()
+        return standings(seen, decisions, store)
 
 
 def _without_params(dag: Dag) -> ExpandedDag:
@@ -163,87 +149,6 @@ def _without_params(dag: Dag) -> ExpandedDag:
         return without_params(dag)
     except InvalidConfig:
         return ExpandedDag.of(dag, dag.tasks)
-
-
-def _part(dag: ExpandedDag, selection: str) -> dict[str, tuple[str, ...]]:
-    """What each task needs, of the whole DAG, or of what has to do with the selected tasks."""
-    if not selection:
-        return dict(dag.needs)
-    signed = selection.startswith("+") or selection.endswith("+")
-    names = selected(dag, selection if signed else f"+{selection}+")
-    return {
-        name: tuple(each for each in needs if each in names)
-        for name, needs in dag.needs.items()
-        if name in names
-    }
-
-
-def _drawn(dag: ExpandedDag, part: Edges, known: Standings, instances: bool) -> Picture:
-    """The picture, with the instances of a matrix as one shape unless asked otherwise."""
-    tasks = [dag.tasks[name] for name in part]
-    home = {task.name: task.instance_of or task.name for task in tasks}
-    edges = _gathered(part, home)
-    if instances or cycle(edges):
-        home = {name: name for name in home}
-        edges = _gathered(part, home)
-    members: dict[str, list[str]] = {}
-    for name, group in home.items():
-        members.setdefault(group, []).append(name)
-    runners = {home[task.name]: task.runner or "" for task in tasks}
-    matrices = {task.name for task in tasks if task.matrix}
-    shapes = [_shape(group, runners[group], names, known) for group, names in members.items()]
-    shapes = [replace(each, matrix=True) if each.name in matrices else each for each in shapes]
-    return Picture(
-        title=dag.name,
-        shapes=tuple(shapes),
-        edges=edges,
-        description=printable(dag.declared.description),
-    )
-
-
-def _gathered(part: Edges, home: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """What each shape depends on; what happens within one is left out."""
-    found: dict[str, dict[str, None]] = {}
-    for name, needs in part.items():
-        group = home[name]
-        sources = found.setdefault(group, {})
-        sources |= dict.fromkeys(home[each] for each in needs if home[each] != group)
-    return {group: tuple(sources) for group, sources in found.items()}
-
-
-def _shape(name: str, runner: str, members: Sequence[str], known: Standings) -> Shape:
-    """One task, or all instances of one; these stand as the worst of them does."""
-    standing, word, why = None, "", ""
-    facts = [known[member] for member in members if member in known]
-    if facts:
-        standing = min((fact.standing for fact in facts), key=list(Standing).index)
-        same = [fact for fact in facts if fact.standing is standing]
-        word = standing if len(same) == len(facts) else f"{len(same)} of {len(facts)} {standing}"
-        why = same[0].why
-    return Shape(
-        name=name,
-        runner=runner,
-        standing=standing,
-        word=word,
-        why=printable(why),
-        matrix=members[0] != name,
-        instances=len(members) if members[0] != name else 0,
-    )
-
-
-def _view(picture: Picture) -> GraphView:
-    tasks = [
-        TaskView(
-            task=shape.name,
-            depends_on=picture.edges[shape.name],
-            runner=shape.runner,
-            standing=shape.standing,
-            why=shape.why,
-            instances=shape.instances or None,
-        )
-        for shape in picture.shapes
-    ]
-    return GraphView(dag=picture.title, description=picture.description, tasks=tuple(tasks))
 
 
 # ---------------------------------------------------------------- as text

@@ -2,79 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
-from msgspec.structs import replace
 
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
 from pit.cli.target import look, stale_above, target_of
-from pit.cli.terminal.console import Cell, Column, ago, count, duration, together
+from pit.cli.terminal.console import Cell, Column, count, duration, together
 from pit.cli.terminal.folding import folded
-from pit.config.workspace import discover, no_projects
-from pit.engine.locks import place
-from pit.engine.planning.causes import Causes
-from pit.engine.planning.forecast import Forecast, forecast, gaps
-from pit.engine.planning.look import Look
-from pit.engine.planning.missing_secrets import Unmet
-from pit.engine.staleness.comparison import Change, Kind
+from pit.config.workspace import no_projects
+from pit.engine.staleness.comparison import Kind
 from pit.engine.staleness.outdated import announcement
-from pit.engine.staleness.planner import Action, Decision, Gap
-from pit.engine.target.target import Target
-from pit.errors import BadArgument, InvalidConfig, PitError, RequirementNotMet
-from pit.model import Dag, Overlap, Problem, Record, TaskRecord
-from pit.state.rundir import RunDir
+from pit.engine.staleness.planner import Action, Gap
+from pit.errors import BadArgument, PitError, first_sentence
+from pit.model import Record
 from pit.state.store.store import Store
 from pit.text.naming import tasks_named
+from pit.views.plan import PlansView, PlanView, TaskPlan, Untold, plan_view
 
 _LINES = 50
 _STYLES = {Action.RUN: "cyan", Action.DEFER: "yellow", Action.SKIP: "dim"}
-
-
-class Since(Record):
-    """Since when a task is current; `note` is what somebody said who accepted it by hand."""
-
-    run: str
-    at: float
-    seconds: float
-    note: str
-
-
-class TaskPlan(Record):
-    """What a run would do with one task; `seconds` is null if it has never succeeded."""
-
-    task: str
-    action: Action
-    why: str
-    changes: tuple[Change, ...]
-    after: tuple[str, ...]
-    seconds: float | None
-    since: Since | None
-
-
-class PlanView(Record):
-    """The shape of `pit plan --json`; `stub` if SQL tasks would be shown and not executed.
-
-    `meets` says what a run would meet before its first task: a requirement that is not met, or
-    another run of the DAG. `unmet` is what the secrets do not give its tasks. `stale` says what a
-    selection leaves stale above it, and `hint` what to type instead; both are empty if nothing is.
-    """
-
-    dag: str
-    selection: str
-    params: dict[str, str]
-    concurrency: int
-    tasks: tuple[TaskPlan, ...]
-    forecast: Forecast
-    gaps: tuple[Gap, ...]
-    stub: bool
-    meets: tuple[str, ...] = ()
-    unmet: tuple[Unmet, ...] = ()
-    stale: str = ""
-    hint: str = ""
 
 
 class CannotRun(PitError):
@@ -146,104 +95,8 @@ def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
-        view = _view(found, asked.concurrency, seen, store, decisions)
-        stale, hint = stale_above(settings, found, store, decisions)
-        return replace(view, stale=stale, hint=hint)
-
-
-def since(record: TaskRecord) -> Since:
-    """Since when the task of a record is current."""
-    return Since(run=record.run, at=record.at, seconds=record.seconds, note=record.note)
-
-
-def current_since(record: Since, now: float) -> str:
-    """The same in words."""
-    if record.note:
-        return f'accepted {ago(record.at, now)}: "{record.note}"'
-    return f"current since run {record.run}, {ago(record.at, now)}"
-
-
-def _view(
-    found: Target,
-    concurrency: int | None,
-    seen: Look,
-    store: Store,
-    decisions: Sequence[Decision],
-) -> PlanView:
-    slots = concurrency or found.dag.declared.concurrency
-    causes = Causes(
-        found,
-        decisions,
-        store,
-        lambda digest: store.records.text(digest) or seen.fingerprints.text(digest),
-    )
-
-    def others() -> list[Dag]:
-        dags = discover(found.config).dags.values()
-        return [dag for dag in dags if dag.name != found.dag.name]
-
-    lacking = gaps(
-        [gap for decision in decisions for gap in decision.gaps],
-        found.dag.tasks.values(),
-        found.dag.project,
-        found.config.root,
-        others,
-    )
-    return PlanView(
-        dag=found.dag.name,
-        selection=found.typed.selection,
-        params=found.params,
-        concurrency=slots,
-        tasks=tuple(_task(decision, causes) for decision in decisions),
-        forecast=forecast(found.dag.needs, decisions, slots),
-        gaps=lacking,
-        stub=found.config.stub and _is_stub(found),
-        meets=tuple(_meets(found, store)),
-        unmet=seen.unmet(decisions),
-    )
-
-
-def _is_stub(found: Target) -> bool:
-    """Whether there is SQL to execute and no secrets file."""
-    return found.config.secrets_file is None and any(t.runner == "sql" for t in found.tasks)
-
-
-def _meets(found: Target, store: Store) -> Iterator[str]:
-    """What a run would meet before its first task, as far as the store knows."""
-    dag = found.dag.declared
-    if not found.config.stub and _is_stub(found):
-        yield "there is no secrets file, and stub = false in pit_config.toml"
-    if dag.overlap is not Overlap.ALLOW:
-        others = [
-            run.id
-            for run in store.runs.running(dag.name)
-            if RunDir.at(found.config.runs_dir, run.id).is_alive()
-        ]
-        verdict = "refused" if dag.overlap is Overlap.SKIP else "made to wait"
-        if others:
-            running = f"{', '.join(others)} is running"
-            yield f'{running}: with overlap = "{dag.overlap}" a run is {verdict}'
-    for name, age in dag.requires.items():
-        try:
-            place.check_requirements(dag.name, {name: age}, store, time.time())
-        except RequirementNotMet as error:
-            yield str(error)
-
-
-def _task(decision: Decision, causes: Causes) -> TaskPlan:
-    if decision.action is Action.SKIP and decision.record is not None:
-        why, known = current_since(since(decision.record), time.time()), since(decision.record)
-    else:
-        why, known = causes.brief(decision.task), None
-    return TaskPlan(
-        task=decision.task,
-        action=decision.action,
-        why=why,
-        changes=decision.changes,
-        after=decision.after,
-        seconds=decision.seconds,
-        since=known,
-    )
+        stale = stale_above(settings, found, store, decisions)
+        return plan_view(seen, decisions, store, asked.concurrency, stale)
 
 
 # ---------------------------------------------------------------- on the screen
@@ -374,21 +227,6 @@ def _meant(gap: Gap) -> str:
 # ---------------------------------------------------------------- every DAG
 
 
-class Untold(Record):
-    """A DAG of which it cannot be said what a run would do, such as for want of a parameter."""
-
-    dag: str
-    why: str
-
-
-class PlansView(Record):
-    """The shape of `pit plan --json` without a DAG."""
-
-    dags: tuple[PlanView, ...]
-    untold: tuple[Untold, ...]
-    problems: tuple[Problem, ...]
-
-
 def show_plans(settings: Settings, asked: Asked, *, as_json: bool) -> None:
     """Write what runs of all DAGs would do; one that cannot be told stops no other."""
     workspace = settings.workspace()
@@ -399,7 +237,7 @@ def show_plans(settings: Settings, asked: Asked, *, as_json: bool) -> None:
         try:
             plans.append(planned(settings, name, (), asked))
         except (PitError, OSError) as error:
-            untold.append(Untold(dag=name, why=_sentence(error)))
+            untold.append(Untold(dag=name, why=first_sentence(error)))
     if as_json:
         view = PlansView(dags=tuple(plans), untold=tuple(untold), problems=workspace.problems)
         return settings.console.json(view)
@@ -425,9 +263,3 @@ def _line(plan: PlanView) -> tuple[Cell, Cell, str]:
         told, style = "nothing to do", "dim"
     sure = plan.forecast.at_least
     return Cell(plan.dag, "bold"), Cell(told, style), duration(sure) if sure else ""
-
-
-def _sentence(error: PitError | OSError) -> str:
-    if isinstance(error, InvalidConfig):
-        return error.problems[0].sentence
-    return str(error).partition("\n")[0]

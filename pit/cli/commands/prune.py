@@ -16,49 +16,22 @@ from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import Column, count, size
 from pit.config.workspace import discover
 from pit.errors import BadArgument, DiskFull, PitError, UnknownRun
-from pit.model import Record, RunState, WorkspaceConfig
+from pit.model import RunState, WorkspaceConfig
 from pit.project.python import surplus
 from pit.project.python.surplus import Cleared
-from pit.state import recover, retention, trash
-from pit.state.cache.digests import DigestCache
+from pit.state import liveness, retention, trash
 from pit.state.retention import Pruned, Removal
 from pit.state.store.store import Store
 from pit.state.store.tables.runs import RunRow
-
-
-class RemovalView(Record):
-    """What goes of one run: parts of its folder, or the whole of it, and its history."""
-
-    run: str
-    dag: str
-    parts: tuple[str, ...]
-    whole: bool
-    history: bool
-    bytes: int
-
-
-class EnvironmentView(Record):
-    """A Python environment that goes; `project` is empty where it is not known."""
-
-    environment: str
-    project: str
-    why: str
-    bytes: int
-
-
-class PruneView(Record):
-    """The shape of `pit prune --json`; `bytes` are those freed, or to be freed.
-
-    `texts` are the sources kept for comparison that nothing needed any more.
-    """
-
-    dry_run: bool
-    removals: tuple[RemovalView, ...]
-    runs: int
-    bytes: int
-    problems: tuple[str, ...]
-    texts: int = 0
-    environments: tuple[EnvironmentView, ...] = ()
+from pit.views.prune import (
+    PruneView,
+    RemovalView,
+    RemovedEnvironment,
+    both,
+    done_view,
+    planned_view,
+    with_environments,
+)
 
 
 class NotPruned(PitError):
@@ -100,7 +73,7 @@ def prune(
         made = _make_room(config, wanted)
         if not made.bytes:
             raise
-        view = _both(made, _prune(settings, config, wanted, dry_run))
+        view = both(made, _prune(settings, config, wanted, dry_run))
     _say(settings, view, as_json)
     if view.problems:
         raise NotPruned("\n".join(view.problems), "The rest has been removed.")
@@ -127,31 +100,22 @@ def _make_room(config: WorkspaceConfig, wanted: Wanted) -> PruneView:
     trash.empty(config.runs_dir)
     with Store.open_readonly(config.metadata_db) as store:
         if not store.exists:
-            return _view((), Pruned(), False)
-        planned = tuple(replace(each, rows=False) for each in wanted.plan(config, store))
-        removals = tuple(_removal(config, each) for each in planned)
-        return _view(removals, retention.apply(planned, store, config.runs_dir), False)
-
-
-def _both(first: PruneView, then: PruneView) -> PruneView:
-    """Two removals as one."""
-    return replace(
-        then,
-        removals=(*first.removals, *then.removals),
-        runs=first.runs + then.runs,
-        bytes=first.bytes + then.bytes,
-        problems=(*first.problems, *then.problems),
-    )
+            return done_view(planned_view((), config.runs_dir), Pruned())
+        removals = tuple(replace(each, rows=False) for each in wanted.plan(config, store))
+        planned = planned_view(removals, config.runs_dir)
+        return done_view(planned, retention.apply(removals, store, config.runs_dir))
 
 
 def _prune(settings: Settings, config: WorkspaceConfig, wanted: Wanted, dry_run: bool) -> PruneView:
     """What goes, and unless this is a dry run has gone."""
     with _store(config, dry_run) as store:
-        if not store.exists:
-            if wanted.run_ids:
-                raise UnknownRun(wanted.run_ids[0])
-            return _with_environments(config, _view((), Pruned(), dry_run), frozenset, dry_run)
-        return _pruned(settings, config, store, wanted, dry_run)
+        if store.exists:
+            return _pruned(settings, config, store, wanted, dry_run)
+        if wanted.run_ids:
+            raise UnknownRun(wanted.run_ids[0])
+        view = planned_view((), config.runs_dir)
+        view = view if dry_run else done_view(view, Pruned())
+        return _with_environments(config, view, frozenset)
 
 
 def _pruned(
@@ -162,49 +126,31 @@ def _pruned(
         from pit.cli.compose import report_interrupted
 
         report_interrupted(settings, config, store)
-    planned = wanted.plan(config, store)
-    removals = tuple(_removal(config, each) for each in planned)
-    done = Pruned() if dry_run else retention.apply(planned, store, config.runs_dir)
-    view = _view(removals, done, dry_run)
+    removals = wanted.plan(config, store)
+    view = planned_view(removals, config.runs_dir)
     if not dry_run:
+        done = retention.apply(removals, store, config.runs_dir)
         trash.empty(config.runs_dir)
-        DigestCache(store.database).sweep()
-        view = replace(view, texts=store.records.sweep())
-    named = partial(retention.environments, store, config.runs_dir, planned)
-    return _with_environments(config, view, named, dry_run)
+        view = done_view(view, done, store.records.sweep())
+    return _with_environments(
+        config, view, partial(retention.environments, store, config.runs_dir, removals)
+    )
 
 
 def _ended(config: WorkspaceConfig, store: Store, run_id: str) -> RunRow:
     run = store.runs.find(run_id)
-    if run.state is RunState.RUNNING and recover.is_alive(run, config.runs_dir):
+    if run.state is RunState.RUNNING and liveness.is_alive(run, config.runs_dir):
         raise BadArgument(f"run {run.id} is still running", "Wait until it has ended")
     return run
 
 
 def _with_environments(
-    config: WorkspaceConfig,
-    view: PruneView,
-    named: Callable[[], Collection[str]],
-    dry_run: bool,
+    config: WorkspaceConfig, view: PruneView, named: Callable[[], Collection[str]]
 ) -> PruneView:
     """With the Python environments that nothing needs any more."""
     found = surplus.surplus(config.cache_dir, named, config.retention.days, time.time())
-    cleared = Cleared() if dry_run else surplus.remove(found)
-    freed = sum(each.bytes for each in found) if dry_run else cleared.bytes
-    return replace(
-        view,
-        environments=tuple(
-            EnvironmentView(
-                environment=each.prefix.name,
-                project=each.project,
-                why=each.why,
-                bytes=each.bytes,
-            )
-            for each in (found if dry_run else cleared.removed)
-        ),
-        bytes=view.bytes + freed,
-        problems=(*view.problems, *cleared.problems),
-    )
+    cleared = Cleared(removed=found) if view.dry_run else surplus.remove(found)
+    return with_environments(view, cleared)
 
 
 def _store(config: WorkspaceConfig, dry_run: bool) -> Store:
@@ -222,27 +168,6 @@ def _keep(config: WorkspaceConfig) -> Callable[[str], Sequence[str]]:
         return config.keep_artifacts if own is None else own
 
     return keep
-
-
-def _removal(config: WorkspaceConfig, removal: Removal) -> RemovalView:
-    return RemovalView(
-        run=removal.run,
-        dag=removal.dag,
-        parts=removal.parts,
-        whole=removal.whole,
-        history=removal.rows,
-        bytes=retention.size(removal, config.runs_dir),
-    )
-
-
-def _view(removals: tuple[RemovalView, ...], done: Pruned, dry_run: bool) -> PruneView:
-    return PruneView(
-        dry_run=dry_run,
-        removals=removals,
-        runs=len(removals) if dry_run else done.runs,
-        bytes=sum(each.bytes for each in removals) if dry_run else done.bytes,
-        problems=done.problems,
-    )
 
 
 def _say(settings: Settings, view: PruneView, as_json: bool) -> None:
@@ -282,7 +207,7 @@ _HEAVY = 1_000_000_000
 """Bytes from which on it is worth a word that snapshots stay."""
 
 
-def _environment_row(view: EnvironmentView) -> tuple[str, ...]:
+def _environment_row(view: RemovedEnvironment) -> tuple[str, ...]:
     name = os.path.basename(view.project) or "-"
     return view.environment, name, view.why, size(view.bytes)
 

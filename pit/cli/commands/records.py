@@ -18,46 +18,15 @@ from pit.engine.staleness import comparison
 from pit.engine.staleness.provenance import Provenance
 from pit.engine.target.target import Target
 from pit.errors import BadArgument, Overlapping
-from pit.model import Record, TaskRecord
+from pit.model import TaskRecord
 from pit.project.digest import Digests
 from pit.state.cache.digests import DigestCache
 from pit.state.rundir import prepare
 from pit.state.store.store import Store
+from pit.views.records import AcceptedView, AcceptView, CleanView, ForgetView
 from pit.work.sql import baselines
 
 _LINES = 20
-
-
-class AcceptedView(Record):
-    """One task in `pit accept --json`; `accepted` is false if it was current already."""
-
-    task: str
-    accepted: bool
-
-
-class AcceptView(Record):
-    """The shape of `pit accept --json`."""
-
-    dag: str
-    note: str
-    tasks: tuple[AcceptedView, ...]
-
-
-class ForgetView(Record):
-    """The shape of `pit forget --json`: how many records of each task went."""
-
-    dag: str
-    forgotten: dict[str, int]
-
-
-class CleanView(Record):
-    """The shape of `pit clean --json`."""
-
-    dag: str
-    dry_run: bool
-    forgotten: int
-    bytes: int
-    tasks: tuple[Made, ...]
 
 
 # ---------------------------------------------------------------- accept

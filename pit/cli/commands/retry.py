@@ -15,12 +15,11 @@ from msgspec.structs import replace
 from pit.cli.arguments import is_done
 from pit.cli.complete import complete_target
 from pit.cli.compose import conclude, perform, report_interrupted
-from pit.cli.main import version
 from pit.cli.options import Settings, command
-from pit.cli.past import folder, is_ending
 from pit.config.project import read_project
 from pit.config.workspace import discover_one
 from pit.engine.locks import owner
+from pit.engine.locks.ending import is_ending
 from pit.engine.run.request import Again, Request
 from pit.engine.target.target import resolve
 from pit.engine.target.typed import Typed
@@ -30,6 +29,7 @@ from pit.state.restart import settled_until
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
 from pit.state.store.tables.runs import RunRow, TaskRow
+from pit.version import VERSION
 from pit.work.process.procfs import boot_id
 
 _LONGEST_END = 60.0
@@ -65,17 +65,17 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
     dag = _old_dag(config, run, again) if again.project else discover_one(config, run.dag)
     typed = Typed(dag=run.dag, selection=run.selection or "", params=run.params, undone=left_out)
     found = resolve(dag, typed, config, settings.day, frozen=again.project)
-    request = Request(target=found, again=again, pit_version=version())
+    request = Request(target=found, again=again, pit_version=VERSION)
     conclude(perform(settings, request, as_json))
 
 
 def _await_end(settings: Settings, config: WorkspaceConfig, run: RunRow) -> None:
     """A run whose Pit was killed lives until its guardian has ended what was left of it."""
-    if run.state is not RunState.RUNNING or not is_ending(place := folder(config, run), run):
+    if run.state is not RunState.RUNNING or not is_ending(run, config.runs_dir):
         return
     settings.console.note(f"waiting for the end of what run {run.id} has left behind")
     deadline = time.monotonic() + _LONGEST_END
-    while is_ending(place, run) and time.monotonic() < deadline:
+    while is_ending(run, config.runs_dir) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

@@ -19,6 +19,7 @@ from pit.cli.arguments import declared, typed, unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command
 from pit.errors import Overlapping, PitError
+from pit.version import VERSION
 
 if TYPE_CHECKING:
     from pit.config.dag.expanded import ExpandedDag
@@ -93,7 +94,6 @@ def run(
     if not (force or failed or learn) and _idle(settings, asked, trigger, as_json):
         return None
     from pit.cli import compose
-    from pit.cli.main import version
     from pit.engine.run.request import Request
 
     request = Request(
@@ -103,7 +103,7 @@ def run(
         grace=grace,
         force=force,
         learn=learn,
-        pit_version=version(),
+        pit_version=VERSION,
     )
     try:
         finale = compose.perform(settings, request, as_json)

@@ -12,15 +12,21 @@ import click
 
 from pit.cli.complete import complete_connection, complete_dag
 from pit.cli.options import Settings, command
-from pit.cli.scope import scope_of
+from pit.cli.terminal.console import Cell, Column
 from pit.errors import BadArgument, NoSecrets, QueryFailed
 from pit.model import Reason
 
 if TYPE_CHECKING:
+    from pit.model import WorkspaceConfig
     from pit.sql import protocol
+    from pit.state.secrets.secrets import Secrets
+    from pit.views.connections import ConnectionView
 
 _ROWS = 40
 """Rows of a table that are shown unless --limit says otherwise."""
+
+_TRY_SECONDS = 20.0
+"""How long a connection may take with --check, unless --timeout says otherwise."""
 
 _IN_MEMORY = ":memory:"
 """A DuckDB for one query, such as one that reads a file; it needs no secret."""
@@ -71,10 +77,7 @@ def sql(
         names = [name for name in (connection, query, *others) if name is not None]
         if as_csv or parquet or limit is not None:
             raise BadArgument("--check takes only --json, --dag and --timeout")
-        from pit.cli.commands.connections import check_connections
-
-        check_connections(settings, names, dag, seconds, as_json=as_json)
-        return
+        return _check(settings, names, dag, seconds, as_json=as_json)
     if connection is None:
         raise BadArgument("which connection?", 'pit sql CONNECTION "select …", or pit sql --check')
     if others:
@@ -132,18 +135,27 @@ def _text(query: str | None) -> str:
 def connection_url(settings: Settings, name: str, dag: str | None) -> str:
     """The URL of a connection, for a person; that it was read stands in the audit."""
     from pit.cli.secrets.context import Context
-    from pit.cli.unlock import unlock
-    from pit.state.secrets.secrets import Secrets
+    from pit.views.connections import scope_of
 
     config = settings.config()
-    unlock(settings.console, config)
-    secrets = Secrets.of(config)
-    if secrets is None:
-        raise NoSecrets(name)
+    secrets = _secrets(settings, config, name)
     scope = scope_of(secrets, name, dag)
     url = secrets.connection_url(scope, name)
     Context(settings, config).record([("read", scope, name)], secrets.path, "pit sql")
     return url
+
+
+def _secrets(settings: Settings, config: WorkspaceConfig, name: str) -> Secrets:
+    """The secrets of the workspace; NoSecrets, which says for the want of what, if there are
+    none."""
+    from pit.cli.unlock import unlock
+    from pit.state.secrets.secrets import Secrets
+
+    unlock(settings.console, config)
+    secrets = Secrets.of(config)
+    if secrets is None:
+        raise NoSecrets(name)
+    return secrets
 
 
 class _Sending:
@@ -205,3 +217,59 @@ class _Sending:
         if isinstance(done.answer, int):
             rows = f"{done.answer:,} row{'' if done.answer == 1 else 's'}"
             self._console.note(f"{rows} changed")
+
+
+# ---------------------------------------------------------------- --check
+
+
+def _check(
+    settings: Settings,
+    names: Sequence[str],
+    dag: str | None,
+    seconds: float | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Try the connections that are named, else all that the DAGs of the workspace name."""
+    from pit.cli.secrets.context import Context
+    from pit.views.connections import tried_connections, wanted_connections
+
+    config = settings.config()
+    secrets = _secrets(settings, config, names[0] if names else "connections")
+    wanted = wanted_connections(settings.workspace(), secrets, names, dag)
+    found = tried_connections(settings.root, secrets, wanted, seconds or _TRY_SECONDS)
+    read = [("read", one.scope, one.connection) for one in found if one.database]
+    Context(settings, config).record(read, secrets.path, "pit sql --check")
+    if as_json:
+        settings.console.json(found)
+    elif not found:
+        settings.console.out("No DAG names a connection.")
+    else:
+        _show_connections(settings, found)
+    if not all(one.ok for one in found):
+        raise click.exceptions.Exit(1)
+
+
+def _show_connections(settings: Settings, found: Sequence[ConnectionView]) -> None:
+    console = settings.console
+    columns = (
+        Column("CONNECTION"),
+        Column("DAGS"),
+        Column("SERVER"),
+        Column("ANSWERS IN", right=True),
+        Column("DRIVER", flexible=True),
+    )
+    rows = []
+    for one in found:
+        latency = f"{1000 * one.latency:.1f} ms" if one.latency else "-"
+        state = Cell(one.server or ("ok" if one.ok else "failed"), "green" if one.ok else "red")
+        dags = ", ".join(one.dags) or one.scope
+        rows.append([Cell(one.connection), Cell(dags), state, Cell(latency), Cell(one.driver)])
+    console.table(columns, rows)
+    for one in found:
+        if one.remark:
+            console.out(f"\n{one.connection} ({one.database}): {one.remark}")
+        if one.error:
+            console.out()
+            where = f" ({one.database})" if one.database else ""
+            console.error(f"{one.connection}{where}: {one.error}", one.hint)

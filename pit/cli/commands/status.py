@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import click
 import msgspec
 
-from pit.cli import dag_standing, past
 from pit.cli.complete import complete_dag
-from pit.cli.dag_standing import DagStanding, Told
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.console import (
     STATE_STYLES,
     Cell,
     Column,
-    ago,
     cells,
     count,
     duration,
-    moment,
-    printable,
     size,
     together,
-    until,
 )
 from pit.cli.terminal.folding import folded
-from pit.config.keys import cron
+from pit.cli.terminal.states import run_took, shown_state, took
 from pit.config.workspace import discover, no_projects
 from pit.engine.locks import owner
 from pit.engine.staleness import comparison
 from pit.engine.staleness.outdated import announcement
-from pit.errors import UnknownRun
-from pit.model import Dag, Problem, Record, RunState, TaskState, WorkspaceConfig
+from pit.errors import InvalidConfig, PitError, UnknownRun
+from pit.model import Dag, RunState, TaskState, WorkspaceConfig
 from pit.state.rundir import RunDir
 from pit.state.store.store import Store
-from pit.state.store.tables.dags import DagSummary
-from pit.state.store.tables.runs import AttemptRow
+from pit.text.control import printable
+from pit.text.times import ago, moment, until
+from pit.views import dag_standing, reasons
+from pit.views.dag_standing import DagStanding
+from pit.views.runs import RunView, run_view
+from pit.views.status import DagView, StatusView, TaskView, dag_status_view, known_dags, status_view
 
 _WIDE = 110
 _SPARKS_NARROW = 10
@@ -57,62 +55,6 @@ _WORST_FIRST = (
 )
 _IN_FULL = 3
 _ALWAYS = "always runs"
-
-
-class DagView(Record):
-    """One DAG in `pit status --json`; `recent` are the seconds of its last finished whole runs.
-
-    `state` is that of the DAG: a success of some tasks hides no failure of another. It is null for
-    a DAG that has not run as a whole.
-    """
-
-    dag: str
-    valid: bool
-    state: RunState | None
-    last: past.RunView | None
-    success_rate: float | None
-    recent: tuple[float, ...]
-    schedules: tuple[str, ...]
-    next_fire: float | None
-
-
-class StatusView(Record):
-    """The shape of `pit status --json`."""
-
-    dags: tuple[DagView, ...]
-    problems: tuple[Problem, ...]
-
-
-class TaskView(Record):
-    """One task in `pit status DAG --json`, with what its attempts used.
-
-    `why` is why it ran, or since when it is current; then `made_by` is the run whose products it
-    hands on, and `saved` are the seconds that this saved. `values` are the small facts that it set,
-    or hands on. `run` is the one of which this is told, empty if there is none.
-    """
-
-    task: str
-    run: str
-    state: TaskState
-    reason: str | None
-    error: str
-    attempts: int
-    started_at: float | None
-    seconds: float | None
-    cpu_seconds: float | None
-    peak_memory: int | None
-    exit_code: int | None
-    why: str
-    made_by: str
-    saved: float
-    values: dict[str, Any]
-
-
-class DagStatusView(Record):
-    """The shape of `pit status DAG --json`."""
-
-    dag: DagView
-    tasks: tuple[TaskView, ...]
 
 
 @command("status", short_help="Show how each DAG stands, or one with its tasks.")
@@ -137,64 +79,21 @@ def status(settings: Settings, dag: str | None, as_json: bool) -> None:
 
 def _all(settings: Settings, config: WorkspaceConfig, store: Store, as_json: bool) -> None:
     workspace = discover(config)
-    summaries, others = _summaries(config, store, {*workspace.dags, *workspace.broken})
-    if not workspace.projects and not summaries:
+    known = known_dags(config, store, {*workspace.dags, *workspace.broken})
+    if not workspace.projects and not known.summaries:
         raise no_projects(config.root)
-    names = sorted({*workspace.dags, *summaries})
-    standings = _standings(config, store, summaries)
-    views = [
-        _dag_view(config, n, workspace.dags.get(n), summaries.get(n), standings.get(n))
-        for n in names
-    ]
+    view = status_view(workspace, known)
     if as_json:
-        settings.console.json(StatusView(dags=tuple(views), problems=workspace.problems))
+        settings.console.json(view)
         return
-    if views:
-        _table(settings, views)
-    remarks = list(_remarks(settings, config, views, standings, workspace.problems))
-    remarks += [str(owner.shared(config, name, other)) for name, other in others.items()]
+    if view.dags:
+        _table(settings, view.dags)
+    remarks = list(_remarks(settings, config, view, known.standings))
+    remarks += [str(owner.shared(config, name, other)) for name, other in known.others.items()]
     if remarks:
         settings.console.out()
     for remark in remarks:
         settings.console.prose(remark, "  ")
-
-
-def _summaries(
-    config: WorkspaceConfig, store: Store, ours: Collection[str]
-) -> tuple[dict[str, DagSummary], dict[str, str]]:
-    """What the store knows of DAGs, by name; the other workspaces to which DAGs of ours belong."""
-    found = {each.dag: each for each in store.dags.summaries()}
-    others = {name: owner.foreign(config, name, store) for name in found if name in ours}
-    others = {name: other for name, other in others.items() if other}
-    return {name: each for name, each in found.items() if name not in others}, others
-
-
-def _standings(
-    config: WorkspaceConfig, store: Store, summaries: Mapping[str, DagSummary]
-) -> dict[str, DagStanding]:
-    return {name: dag_standing.of_dag(config, store, each) for name, each in summaries.items()}
-
-
-def _dag_view(
-    config: WorkspaceConfig,
-    name: str,
-    dag: Dag | None,
-    summary: DagSummary | None,
-    standing: DagStanding | None,
-) -> DagView:
-    schedules = dag.schedules if dag else ()
-    return DagView(
-        dag=name,
-        valid=dag is not None,
-        state=standing.state if standing else None,
-        last=past.view(config, summary.last) if summary else None,
-        success_rate=summary.success_rate if summary else None,
-        recent=tuple(run.seconds for run in summary.recent) if summary else (),
-        schedules=schedules,
-        next_fire=cron.next_fire(schedules, dag.timezone, time.time())
-        if dag and schedules
-        else None,
-    )
 
 
 def _table(settings: Settings, views: Iterable[DagView]) -> None:
@@ -218,7 +117,7 @@ def _table(settings: Settings, views: Iterable[DagView]) -> None:
                 Cell(view.dag, "bold"),
                 "never" if last is None else _when(last.started_at, now, wide),
                 "" if last is None else _state(view, last),
-                "" if last is None else _took(last, now),
+                "" if last is None else run_took(last, now),
                 "" if view.success_rate is None else f"{view.success_rate:.0%}",
                 console.sparkline(bars),
                 _next(view, now),
@@ -227,11 +126,11 @@ def _table(settings: Settings, views: Iterable[DagView]) -> None:
     console.table(columns, rows)
 
 
-def _state(view: DagView, last: past.RunView) -> Cell:
+def _state(view: DagView, last: RunView) -> Cell:
     """The state of a DAG in its colour; a run of some tasks alone is no success of it."""
     if view.state is None:
         return Cell("in part", "yellow")
-    return past.shown_state(last) if view.state is last.state else _painted(view.state)
+    return shown_state(last) if view.state is last.state else _painted(view.state)
 
 
 def _painted(state: RunState) -> Cell:
@@ -240,10 +139,6 @@ def _painted(state: RunState) -> Cell:
 
 def _when(at: float, now: float, wide: bool) -> str:
     return f"{moment(at)}  {ago(at, now):>8}" if wide else ago(at, now)
-
-
-def _took(run: past.RunView, now: float) -> str:
-    return past.took(run.seconds, run.started_at, now, run.state is RunState.RUNNING)
 
 
 def _next(view: DagView, now: float) -> Cell:
@@ -255,20 +150,19 @@ def _next(view: DagView, now: float) -> Cell:
 def _remarks(
     settings: Settings,
     config: WorkspaceConfig,
-    views: Iterable[DagView],
+    view: StatusView,
     standings: Mapping[str, DagStanding],
-    problems: Iterable[Problem],
 ) -> Iterator[str]:
     """What needs attention, each with the command that tells more."""
-    bad = [each for view in views if (each := standings.get(view.dag)) and _is_bad(each)]
+    bad = [each for one in view.dags if (each := standings.get(one.dag)) and _is_bad(each)]
     for standing in bad[:_REMARKS]:
         yield from _failures(settings, config, standing)
     if len(bad) > _REMARKS:
         yield f"… and {len(bad) - _REMARKS} more; see: {settings.again('runs --state failed')}"
-    stubs = [view.dag for view in views if view.last and view.last.stub]
+    stubs = [one.dag for one in view.dags if one.last and one.last.stub]
     if stubs:
         yield f"Stub runs executed no SQL, for want of a secrets file: {', '.join(stubs)}"
-    paths = list(dict.fromkeys(problem.path for problem in problems))
+    paths = list(dict.fromkeys(problem.path for problem in view.problems))
     if paths:
         have = "has problems" if len(paths) == 1 else "have problems"
         yield f"{', '.join(paths)} {have}; see: {settings.again('validate')}"
@@ -280,10 +174,10 @@ def _is_bad(standing: DagStanding) -> bool:
 
 def _failures(settings: Settings, config: WorkspaceConfig, standing: DagStanding) -> Iterator[str]:
     """What a run of a DAG as a whole came to, and which tasks failed the last time."""
-    run, failed = past.view(config, standing.blamed), standing.failed
+    run, failed = run_view(config, standing.blamed), standing.failed
     of_run = any(told.run == run.run for told in failed)
     if run.state is RunState.CANCELLED or (run.state in dag_standing.BAD and not of_run):
-        text = past.why(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
+        text = reasons.sentence(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
         told = f"{run.state}: {text}" if text else run.state
         if run.run != standing.last and not failed:
             told += f" in run {run.run}, and has not been finished since"
@@ -293,7 +187,7 @@ def _failures(settings: Settings, config: WorkspaceConfig, standing: DagStanding
         task = failed[0].row
         others = f" (and {count(len(failed) - 1, 'other task')})" if len(failed) > 1 else ""
         target = f"{run.dag}/{task.task}"
-        told = f"{target} {task.state}: {past.why(task.reason, task.error)}{others}"
+        told = f"{target} {task.state}: {reasons.sentence(task.reason, task.error)}{others}"
         see = f"logs {target}" if task.started_at else f"status {run.dag}"
         yield f"{told}; see: {settings.again(see)}"
 
@@ -304,100 +198,40 @@ def _failures(settings: Settings, config: WorkspaceConfig, standing: DagStanding
 def _one(
     settings: Settings, config: WorkspaceConfig, store: Store, name: str, as_json: bool
 ) -> None:
-    summaries, others = _summaries(config, store, {name})
-    dag, problem = past.declared(settings, config, name)
-    if dag is None and name not in summaries:
+    known = known_dags(config, store, {name})
+    dag, problem = _declared(settings, config, name)
+    if dag is None and name not in known.summaries:
         discover(config).dag(name)
-    summary = summaries.get(name)
-    standing = _standings(config, store, summaries).get(name)
-    view = _dag_view(config, name, dag, summary, standing)
-    tasks = _task_views(config, store, summary)
+    view = dag_status_view(config, store, name, dag, known)
     if as_json:
-        settings.console.json(DagStatusView(dag=view, tasks=tuple(tasks)))
+        settings.console.json(view)
         return
-    _head(settings, dag, view, problem)
-    if name in others:
-        error = owner.shared(config, name, others[name])
+    _head(settings, dag, view.dag, problem)
+    if name in known.others:
+        error = owner.shared(config, name, known.others[name])
         settings.console.warning(str(error), error.hint)
-    if view.last is None:
+    last = view.dag.last
+    if last is None:
         settings.console.out(f"\nIt has not run yet. Run it with: {settings.again(f'run {name}')}")
-    elif tasks:
+    elif view.tasks:
         settings.console.out()
-        _task_table(settings, tasks, view.last.run)
-        _value_table(settings, tasks)
-    if view.last is not None:
-        _hints(settings, config, view, tasks)
+        _task_table(settings, view.tasks, last.run)
+        _value_table(settings, view.tasks)
+    if last is not None:
+        _hints(settings, config, view.dag, view.tasks)
     stale = len(store.records.outdated(name, comparison.VERSION))
     if stale:
         settings.console.warning(*announcement(name, stale))
 
 
-def _task_views(
-    config: WorkspaceConfig, store: Store, summary: DagSummary | None
-) -> list[TaskView]:
-    if summary is None:
-        return []
-    told = dag_standing.of_tasks(config, store, summary)
-    attempts, values = _attempts(store, told), _values(store, told)
-    return [
-        _task_view(each, attempts.get(each.row.task, []), values.get(each.row.task, {}))
-        for each in told
-    ]
-
-
-def _attempts(store: Store, told: Iterable[Told]) -> dict[str, list[AttemptRow]]:
-    """The attempts of tasks in the runs that told of them."""
-    among: dict[str, list[str]] = {}
-    for each in told:
-        if each.row.attempts or each.row.state is TaskState.RUNNING:
-            among.setdefault(each.run, []).append(each.row.task)
-    found: dict[str, list[AttemptRow]] = {}
-    for run, tasks in among.items():
-        wanted = set(tasks)
-        alone = len(tasks) <= _FEW  # of a run with many tasks only few may be told
-        rows = [row for t in tasks for row in store.runs.attempts(run, t)] if alone else ()
-        for row in rows or store.runs.attempts(run):
-            if row.task in wanted:
-                found.setdefault(row.task, []).append(row)
-    return found
-
-
-_FEW = 20
-
-
-def _values(store: Store, told: Iterable[Told]) -> dict[str, dict[str, Any]]:
-    """The small facts of tasks, those that skipped ones hand on among them."""
-    makers = {each.row.task: each.row.made_by or each.run for each in told}
-    found: dict[str, dict[str, Any]] = {}
-    for maker in dict.fromkeys(filter(None, makers.values())):
-        for value in store.values.of_run(maker):
-            if makers.get(value.task) == maker:
-                of_task = found.setdefault(value.task, {})
-                of_task[value.name] = msgspec.json.decode(value.value)
-    return found
-
-
-def _task_view(told: Told, attempts: list[AttemptRow], values: dict[str, Any]) -> TaskView:
-    row = told.row
-    cpu = [attempt.cpu_seconds for attempt in attempts if attempt.cpu_seconds is not None]
-    peaks = [attempt.peak_memory for attempt in attempts if attempt.peak_memory is not None]
-    return TaskView(
-        task=row.task,
-        run=told.run,
-        state=row.state,
-        reason=row.reason,
-        error=row.error,
-        attempts=max(row.attempts, len(attempts)),
-        started_at=row.started_at or (attempts[0].started_at if attempts else None),
-        seconds=row.seconds,
-        cpu_seconds=sum(cpu) if cpu else None,
-        peak_memory=max(peaks, default=None),
-        exit_code=attempts[-1].exit_code if attempts else None,
-        why=past.task_why(row, row.reason),
-        made_by=row.made_by,
-        saved=row.saved,
-        values=values,
-    )
+def _declared(settings: Settings, config: WorkspaceConfig, name: str) -> tuple[Dag | None, str]:
+    """The DAG of that name, or None and the reason why its project does not give it."""
+    try:
+        return discover(config).dag(name), ""
+    except InvalidConfig as error:
+        return None, f"its pit.toml has {error}; see: {settings.again('validate')}"
+    except PitError as error:
+        return None, str(error)
 
 
 def _head(settings: Settings, dag: Dag | None, view: DagView, problem: str) -> None:
@@ -439,10 +273,10 @@ def _schedule(dag: Dag, next_fire: float | None, now: float) -> str:
     return f"{' and '.join(dag.schedules)}{zone}{fire}"
 
 
-def _last_run(settings: Settings, run: past.RunView, now: float) -> None:
+def _last_run(settings: Settings, run: RunView, now: float) -> None:
     out, paint = settings.console.out, settings.console.paint
-    cell = past.shown_state(run)
-    seconds = _took(run, now)
+    cell = shown_state(run)
+    seconds = run_took(run, now)
     since = f"{moment(run.started_at)} ({ago(run.started_at, now)})"
     preposition = "for" if run.state is RunState.RUNNING and not run.ending else "after"
     out(f"  {'last run':<9} {run.run}")
@@ -452,7 +286,7 @@ def _last_run(settings: Settings, run: past.RunView, now: float) -> None:
     if run.params:
         pairs = " ".join(f"{name}={value}" for name, value in run.params.items())
         out(f"  {'':<9} with {pairs}")
-    text = past.why(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
+    text = reasons.sentence(run.reason, run.error).removeprefix(run.state).removeprefix(": ")
     if text and text != "exit":
         if run.state is RunState.FAILED and not run.reason:
             text = f"because of {text}"  # the names of tasks
@@ -511,7 +345,7 @@ def _row(name: str, tasks: Sequence[TaskView], now: float, always: str, last: st
     """One line, for one task or for several of which the same is to be said; `always` is why one
     ran that keeps no reason."""
     first = tasks[0]
-    took = past.took(first.seconds, first.started_at, now, first.state is TaskState.RUNNING)
+    span = took(first.seconds, first.started_at, now, first.state is TaskState.RUNNING)
     known = [task.seconds for task in tasks if task.seconds is not None]
     cpu = [task.cpu_seconds for task in tasks if task.cpu_seconds is not None]
     peaks = [task.peak_memory for task in tasks if task.peak_memory is not None]
@@ -519,7 +353,7 @@ def _row(name: str, tasks: Sequence[TaskView], now: float, always: str, last: st
     return [
         Cell(name),
         Cell(first.state, STATE_STYLES[first.state]),
-        Cell(took if len(tasks) == 1 or not took else together(known)),
+        Cell(span if len(tasks) == 1 or not span else together(known)),
         Cell(duration(sum(cpu)) if cpu else ""),
         Cell(size(max(peaks)) if peaks else ""),
         Cell(str(tries) if tries > 1 else ""),
@@ -595,7 +429,7 @@ def _hints(
 
 
 def _step(
-    settings: Settings, config: WorkspaceConfig, run: past.RunView, failed: Sequence[TaskView]
+    settings: Settings, config: WorkspaceConfig, run: RunView, failed: Sequence[TaskView]
 ) -> str:
     """The log to read, if one of those that failed has something to say there."""
     from pit.cli.terminal.summary import own_words  # a run's own screen, which few look at here

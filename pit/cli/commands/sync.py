@@ -17,12 +17,13 @@ import msgspec
 from pit.cli.complete import complete_dag
 from pit.cli.options import Settings, command, json_option
 from pit.cli.terminal.block import Block, Pieces
-from pit.cli.terminal.console import Cell, Column, Console, count, duration, printable
+from pit.cli.terminal.console import Cell, Column, Console, count, duration
 from pit.config.workspace import PROJECTS, Workspace, no_projects
 from pit.errors import EnvironmentFailed, RunNotSuccessful
-from pit.model import Record
 from pit.project.python import environments
-from pit.project.python.environments import Project, Site, State, SyncReport
+from pit.project.python.environments import Builder, Project, State, SyncReport
+from pit.text.control import printable
+from pit.views.sync import sync_view
 from pit.work.process import launch
 from pit.work.process.guardian import Guardian
 
@@ -47,28 +48,6 @@ _TOLD = {
 }
 
 
-class EnvironmentView(Record):
-    """One project in `pit sync --json`; `why` is why its environment was, or is to be, built."""
-
-    project: str
-    state: State
-    why: str
-    seconds: float
-    path: str | None
-    python: str | None
-    digest: str | None
-    error: str
-    hint: str
-    log: str
-
-
-class SyncView(Record):
-    """The shape of `pit sync --json`; `ready` says that nothing is left to build."""
-
-    ready: bool
-    projects: tuple[EnvironmentView, ...]
-
-
 @command("sync", short_help="Build the projects' Python environments.")
 @click.argument("dags", metavar="[DAG]...", nargs=-1, shell_complete=complete_dag)
 @click.option("--check", is_flag=True, help="Build nothing; exit 1 if something is stale.")
@@ -83,12 +62,12 @@ def sync(settings: Settings, dags: tuple[str, ...], check: bool, as_json: bool) 
     projects = chosen(settings.workspace(), dags)
     cache = settings.config().cache_dir
     if check:
-        site = Site(cache_dir=cache, capture=launch.capture)
-        _conclude(settings, [environments.checked(each, site) for each in projects], as_json)
+        builder = Builder(cache_dir=cache, capture=launch.capture)
+        _conclude(settings, [environments.checked(each, builder) for each in projects], as_json)
         return
     with _stoppable() as (capture, cancel):
-        site = Site(cache_dir=cache, capture=capture, cancelled=lambda: cancel.level > 0)
-        reports = _watched(settings.console, projects, site, as_json)
+        builder = Builder(cache_dir=cache, capture=capture, cancelled=lambda: cancel.level > 0)
+        reports = _watched(settings.console, projects, builder, as_json)
     order = [each.name for each in projects]
     _conclude(settings, sorted(reports, key=lambda each: order.index(each.name)), as_json)
 
@@ -137,27 +116,27 @@ def _stoppable() -> Iterator[tuple[Callable[..., tuple[int, bytes]], launch.Canc
 
 
 def _watched(
-    console: Console, projects: Sequence[Project], site: Site, as_json: bool
+    console: Console, projects: Sequence[Project], builder: Builder, as_json: bool
 ) -> list[SyncReport]:
     """Bring them up to date, and show how it goes."""
     if as_json:
-        return list(environments.synced(projects, site))
+        return list(environments.synced(projects, builder))
     if not console.is_terminal:
-        return _told(console, projects, site)
+        return _told(console, projects, builder)
     board = _Board(projects)
     with Block(console, board.lines):
         reports = []
-        for report in environments.synced(projects, _telling(site, board.tell)):
+        for report in environments.synced(projects, _telling(builder, board.tell)):
             board.end(report)
             reports.append(report)
     return reports
 
 
-def _telling(site: Site, tell: Callable[[str, str], None]) -> Site:
-    return msgspec.structs.replace(site, tell=tell)
+def _telling(builder: Builder, tell: Callable[[str, str], None]) -> Builder:
+    return msgspec.structs.replace(builder, tell=tell)
 
 
-def _told(console: Console, projects: Sequence[Project], site: Site) -> list[SyncReport]:
+def _told(console: Console, projects: Sequence[Project], builder: Builder) -> list[SyncReport]:
     """One line for what begins and one for what ends."""
     room = max(len(each.name) for each in projects)
     lock = threading.Lock()
@@ -167,7 +146,7 @@ def _told(console: Console, projects: Sequence[Project], site: Site) -> list[Syn
             console.out(f"{time.strftime('%H:%M:%S')}  {name:<{room}}  {printable(message)}")
 
     reports = []
-    for report in environments.synced(projects, _telling(site, tell)):
+    for report in environments.synced(projects, _telling(builder, tell)):
         took = f"  {duration(report.seconds)}" if report.state is State.BUILT else ""
         about = "  ".join(filter(None, (f"{report.state}{took}", told(report))))
         tell(report.name, about)
@@ -234,30 +213,13 @@ def _conclude(settings: Settings, reports: Sequence[SyncReport], as_json: bool) 
     failed = [each for each in reports if each.state is State.FAILED]
     stale = [each for each in reports if each.state is State.STALE]
     if as_json:
-        views = tuple(_view(each) for each in reports)
-        settings.console.json(SyncView(ready=not (failed or stale), projects=views))
+        settings.console.json(sync_view(reports))
     else:
         _say(settings, reports, failed, stale)
     if failed:
         raise RunNotSuccessful("some environments could not be built", EnvironmentFailed.exit_code)
     if stale:
         raise RunNotSuccessful("some environments are stale", _EXIT_STALE)
-
-
-def _view(report: SyncReport) -> EnvironmentView:
-    made = report.environment
-    return EnvironmentView(
-        project=report.name,
-        state=report.state,
-        why=report.why,
-        seconds=report.seconds,
-        path=made.prefix if made else None,
-        python=made.python if made else None,
-        digest=made.digest if made else None,
-        error=report.error,
-        hint=report.hint,
-        log=report.log,
-    )
 
 
 def _say(

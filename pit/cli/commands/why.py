@@ -8,40 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 from msgspec.structs import replace
 
-from pit.cli.commands.plan import Since, parameters_of, since
+from pit.cli.commands.plan import parameters_of
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
 from pit.cli.target import look, one, stale_above, target_of
-from pit.cli.terminal.console import ago, count, duration, printable
-from pit.engine.planning import absence
-from pit.engine.planning.causes import Cause, Causes
-from pit.engine.planning.look import Look
-from pit.engine.staleness.planner import Action, Decision
-from pit.engine.target.target import Target
-from pit.model import Record, Task
+from pit.cli.terminal.console import count, duration
+from pit.engine.planning.causes import Cause
+from pit.engine.staleness.planner import Action
 from pit.state.store.store import Store
+from pit.text.control import printable
+from pit.text.times import ago
+from pit.views.plan import Since
+from pit.views.why import WhyView, why_view
 
 _CAUSES = 6
-
-
-class WhyView(Record):
-    """The shape of `pit why --json`.
-
-    `since` is null unless the task is current; then `then` says why it ran the last time. `causes`
-    say why it would run now, or may. `stale` says what a run of this task alone would leave stale
-    above it, and `hint` what to type instead; both are empty if nothing is.
-    """
-
-    dag: str
-    task: str
-    params: dict[str, str]
-    action: Action
-    since: Since | None
-    seconds: float | None
-    causes: tuple[Cause, ...]
-    then: tuple[Cause, ...]
-    stale: str = ""
-    hint: str = ""
 
 
 @command("why", short_help="Explain why a task would run, or would not.")
@@ -60,7 +40,7 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
-        view = _view(found, task, seen, store, decisions)
+        view = why_view(seen, decisions, store, task.name)
         if view.action is not Action.SKIP:
             stale, hint = stale_above(settings, found, store)
             view = replace(view, stale=stale, hint=hint)
@@ -68,34 +48,6 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
         settings.console.json(view)
     else:
         _Screen(settings).show(view)
-
-
-def _view(
-    found: Target, task: Task, seen: Look, store: Store, decisions: Sequence[Decision]
-) -> WhyView:
-    decision = next(each for each in decisions if each.task == task.name)
-    causes = Causes(
-        found,
-        decisions,
-        store,
-        lambda digest: store.records.text(digest) or seen.fingerprints.text(digest),
-        lambda each: _absent(found, each, store),
-    )
-    record = decision.record if decision.action is Action.SKIP else None
-    return WhyView(
-        dag=found.dag.name,
-        task=task.name,
-        params=found.params,
-        action=decision.action,
-        since=since(record) if record is not None else None,
-        seconds=decision.seconds,
-        causes=causes.of(task.name),
-        then=causes.in_run(task.name, record.run) if record is not None else (),
-    )
-
-
-def _absent(found: Target, task: Task, store: Store) -> tuple[Cause, ...]:
-    return absence.reasons(task, found.dag.name, found.key(task), store)
 
 
 # ---------------------------------------------------------------- on the screen

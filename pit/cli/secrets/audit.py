@@ -9,33 +9,17 @@ from datetime import datetime
 import click
 
 from pit.cli.options import Settings, command, json_option
-from pit.cli.terminal.console import Cell, Column, moment
+from pit.cli.terminal.console import Cell, Column
 from pit.errors import BadArgument
-from pit.model import Record, Verdict
+from pit.model import Verdict
 from pit.state.store.store import Store
 from pit.state.store.tables.audit import RequestRow, SecretChange
 from pit.text import durations
+from pit.text.times import moment
+from pit.views.secrets import AuditFilter, AuditView, audit_view
 
 _STYLES = {Verdict.REFUSED: "red", Verdict.UNKNOWN: "yellow", Verdict.GRANTED: ""}
 _DAYS = re.compile(r"(\d+)d")
-
-
-class Audited(Record):
-    """The shape of `pit secrets audit --json`: in each list the latest first."""
-
-    requests: tuple[RequestRow, ...] = ()
-    changes: tuple[SecretChange, ...] = ()
-
-
-class Filter(Record):
-    """What to show: None means whatever it is. `limit` holds for both lists together."""
-
-    dag: str | None
-    key: str | None
-    run: str | None
-    task: str | None
-    since: float | None
-    limit: int
 
 
 @command("audit", short_help="Show who asked for what, and who changed it.")
@@ -70,8 +54,8 @@ def audit(
     began = None if since is None else _since(since, time.time())
     config = settings.config()
     with Store.open_readonly(config.metadata_db) as store:
-        wanted = Filter(dag=dag, key=key, run=run, task=task, since=began, limit=limit)
-        found = _found(store, wanted) if store.exists else Audited()
+        wanted = AuditFilter(dag=dag, key=key, run=run, task=task, since=began, limit=limit)
+        found = audit_view(store, wanted) if store.exists else AuditView()
     if as_json:
         settings.console.json(found)
     elif found.requests or found.changes:
@@ -80,31 +64,7 @@ def audit(
         settings.console.note("nothing in the audit")
 
 
-def _found(store: Store, wanted: Filter) -> Audited:
-    run = None if wanted.run is None else store.runs.find(wanted.run).id
-    requests = store.audit.requests(
-        run=run,
-        dag=wanted.dag,
-        task=wanted.task,
-        key=wanted.key,
-        since=wanted.since,
-        limit=wanted.limit,
-    )
-    changes: tuple[SecretChange, ...] = ()
-    if run is None and wanted.task is None:
-        changes = store.audit.changes(
-            scope=wanted.dag, name=wanted.key, since=wanted.since, limit=wanted.limit
-        )
-    times = [row.at for row in requests] + [row.at for row in changes]
-    times.sort(reverse=True)
-    oldest = times[: wanted.limit][-1] if times else 0.0
-    return Audited(
-        requests=tuple(each for each in requests if each.at >= oldest),
-        changes=tuple(each for each in changes if each.at >= oldest),
-    )
-
-
-def _show(settings: Settings, found: Audited) -> None:
+def _show(settings: Settings, found: AuditView) -> None:
     rows = [(each.at, _request(each)) for each in found.requests]
     rows += [(each.at, _change(each)) for each in found.changes]
     rows.sort(key=lambda row: -row[0])

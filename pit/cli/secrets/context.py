@@ -81,7 +81,7 @@ class Context:
 
     def warn(self, content: Content) -> None:
         """Say what is dangerous about a secrets file."""
-        from pit.cli.secrets.exposure import exposed
+        from pit.views.validation.exposure import exposed
 
         listed = recipients.file_for(self.config, content.path)
         for message in (*content.warnings, *exposed(content, listed)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from pit.cli.secrets import typed
 from pit.cli.secrets.context import Context, apply, structured
 from pit.cli.terminal.console import Column, count
 from pit.errors import BadArgument, SecretNotFound, UnknownDag
-from pit.model import Record
 from pit.state.secrets import recipients
 from pit.state.secrets.edit import Edit
-from pit.state.secrets.secretfile import ACL, GLOBAL, Place, Secret, Structure
+from pit.state.secrets.secretfile import ACL, GLOBAL, Place, Secret
 from pit.state.secrets.secrets import Secrets
+from pit.views.secrets import RecipientView, SecretView, secret_views
 
 # What is no secret by itself, and may well be typed on the command line.
 _OPEN_FIELDS = frozenset({"host", "port", "user", "database", "schema", "driver", "path"})
@@ -227,20 +227,6 @@ def get(settings: Settings, scope: str, key: str, field: str | None, as_json: bo
         settings.console.out(value)
 
 
-class Listed(Record):
-    """One secret by name: the shape of `pit secrets list --json`.
-
-    `fields` are the names of a structured one; `only` the DAGs that may have it, None for all
-    whom its scope allows.
-    """
-
-    scope: str
-    name: str
-    kind: str
-    fields: tuple[str, ...] = ()
-    only: tuple[str, ...] | None = None
-
-
 @command("list", short_help="List names, never values.")
 @click.argument("scope", required=False)
 @click.option("--recipients", "people", is_flag=True, help="List who can read the file instead.")
@@ -251,7 +237,7 @@ def list_secrets(settings: Settings, scope: str | None, people: bool, as_json: b
     if people:
         return _list_recipients(settings, context, as_json)
     content = context.read()
-    listed = list(_listed(structured(content.path, content.plain), scope))
+    listed = list(secret_views(structured(content.path, content.plain), scope))
     if as_json:
         settings.console.json(listed)
     elif not listed:
@@ -263,21 +249,7 @@ def list_secrets(settings: Settings, scope: str | None, people: bool, as_json: b
     return None
 
 
-def _listed(found: Structure, scope: str | None) -> Iterator[Listed]:
-    for of, entries in found.scopes.items():
-        if scope is not None and of != scope:
-            continue
-        for name, value in entries.items():
-            yield Listed(
-                scope=of,
-                name=name,
-                kind="structured" if isinstance(value, dict) else "plain",
-                fields=tuple(value) if isinstance(value, dict) else (),
-                only=found.acl.get(name) if of == GLOBAL else None,
-            )
-
-
-def _row(listed: Listed) -> tuple[str, str, str, str]:
+def _row(listed: SecretView) -> tuple[str, str, str, str]:
     kind = ", ".join(listed.fields) or listed.kind
     if listed.scope != GLOBAL:
         return listed.scope, listed.name, kind, listed.scope
@@ -289,7 +261,7 @@ def _list_recipients(settings: Settings, context: Context, as_json: bool) -> Non
     path = recipients.file_for(context.config, context.path)
     found = recipients.read(path)
     if as_json:
-        settings.console.json([{"key": each.key, "name": each.comment} for each in found])
+        settings.console.json([RecipientView(key=each.key, name=each.comment) for each in found])
     elif not found:
         settings.console.out(f"There are no recipients in {path}.")
     else:

@@ -14,12 +14,13 @@ import click
 from pit.cli.options import Settings, command
 from pit.cli.secrets.context import Context
 from pit.cli.secrets.keys import now
-from pit.cli.terminal.console import count, printable
+from pit.cli.terminal.console import count
 from pit.errors import BadArgument, CannotDecrypt, CannotEncrypt, PitError
 from pit.fs import replace
 from pit.state.secrets import age, identities, recipients
 from pit.state.secrets.identities import Identity
 from pit.state.secrets.secretfile import Content, Place, opens, read_raw, sealed
+from pit.text.control import printable
 
 _LONGEST_KEY_FILE = 1 << 16
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from pit.text.control import CONTROL, printable
 from pit.text.sizes import size as size
 
 if TYPE_CHECKING:
@@ -48,13 +48,9 @@ STATE_STYLES: Mapping[str, str] = {
 _MARGIN = 2
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARKS_ASCII = "_.:-=+*#"
-_CONTROL = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
 _COLOUR = r"\x1b\[[0-9;:]*m"
-_COMMAND = re.compile(f"(?!{_COLOUR})(?:{_CONTROL.pattern})")
-"""What a line may not hold: all of `_CONTROL` but colours."""
+_COMMAND = re.compile(f"(?!{_COLOUR})(?:{CONTROL.pattern})")
+"""What a line may not hold: all of `CONTROL` but colours."""
 _COMMAND_BYTES = re.compile(
     rb"(?!\x1b\[[0-9;:]*m)(?:(?:\x1b\[|\xc2\x9b)[0-?]*[ -/]*[@-~]"
     rb"|(?:\x1b\]|\xc2\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"
@@ -309,39 +305,12 @@ def together(seconds: Sequence[float]) -> str:
     return f"{duration(sum(seconds))}{' in all' if len(seconds) > 1 else ''}"
 
 
-def moment(at: float) -> str:
-    """A time in the machine's time zone: `2026-11-24 06:00:12`."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
-
-
-def ago(at: float, now: float) -> str:
-    """How long ago a time was, in one unit: `5m ago`."""
-    return "just now" if now - at < 1 else f"{_rough(now - at)} ago"
-
-
-def until(at: float, now: float) -> str:
-    """How far ahead a time is, in one unit: `in 3h`."""
-    return "now" if at - now < 1 else f"in {_rough(at - now)}"
-
-
 def count(number: int, noun: str) -> str:
     """A number with its noun: `1 task`, `12,000 tasks`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _rough(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)}{unit}"
-    return f"{int(seconds)}s"
-
-
 # ---------------------------------------------------------------- text and its width
-
-
-def printable(text: str) -> str:
-    """Text without escape sequences and control characters, so that it cannot move the cursor."""
-    return text if text.isascii() and text.isprintable() else _CONTROL.sub("", text)
 
 
 def harmless(text: str) -> str:

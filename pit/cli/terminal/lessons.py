@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from pit.cli.terminal.console import Console, printable
+from pit.cli.terminal.console import Console
 from pit.events import Event, Learned
+from pit.text.control import printable
 
 _WIDTH = 96
 

@@ -27,7 +27,6 @@ from pit.cli.terminal.console import (
     erased,
     fit,
     harmless,
-    printable,
     rows,
 )
 from pit.events import (
@@ -44,6 +43,8 @@ from pit.events import (
     Warned,
 )
 from pit.model import Reason, TaskState
+from pit.text.control import printable
+from pit.views import reasons
 
 _FRAME_SECONDS = 0.1
 _PROGRESS_SECONDS = 10.0
@@ -204,7 +205,7 @@ def sentence(event: Event, room: int = 0) -> str:
         case AttemptStarted():
             return f"{event.task:<{room}}  started{_which(event.attempt, event.attempts)}"
         case AttemptEnded(retry_in=float() as delay):
-            why = told(event.outcome.reason, event.outcome.error)
+            why = reasons.sentence(event.outcome.reason, event.outcome.error)
             what = f"attempt {event.attempt} failed: {why}; next in {duration(delay)}"
             return f"{event.task:<{room}}  {what}"
         case TaskEnded(reason=Reason.SINGLE_TASK | Reason.CURRENT):
@@ -225,7 +226,7 @@ def sentence(event: Event, room: int = 0) -> str:
             stub = f" as a stub: {NO_SQL}" if event.stub else ""
             return f"run {event.run} started{stub}: {_extent(event)}"
         case RunEnded():
-            why = "" if event.reason is Reason.EXIT else told(event.reason, event.error)
+            why = "" if event.reason is Reason.EXIT else reasons.sentence(event.reason, event.error)
             why = why.removeprefix(event.state).removeprefix(": ")
             return f"run {event.run} {event.state}{f': {why}' if why else ''}"
     return ""
@@ -263,37 +264,7 @@ def ending(event: TaskEnded) -> str:
     parts: list[str] = [event.state]
     if event.attempts:
         parts.append(duration(event.seconds))
-    return "  ".join(filter(None, (*parts, reasoned(event.reason, event.error, event.why))))
-
-
-def told(reason: Reason | None, error: str) -> str:
-    """Why something ended as it did: the reason's word, and the error where it says more."""
-    first = printable(error.strip().partition("\n")[0])
-    if not reason or (first and reason in _TOLD_BY_ERROR) or first == reason:
-        return first
-    word = _WORDS.get(reason, reason)
-    return f"{word}: {first}" if first else word
-
-
-def reasoned(reason: Reason | None, error: str, why: str) -> str:
-    """Why a task ended as it did; of one that did as it should, why it ran or needed not to."""
-    if why and reason in (None, Reason.CURRENT):
-        return printable(why)
-    return told(reason, error)
-
-
-_TOLD_BY_ERROR = (
-    Reason.EXIT,
-    Reason.SIGNAL,
-    Reason.CANCELLED,
-    Reason.SQL_ERROR,
-    Reason.UPSTREAM_FAILED,
-)
-"""Reasons that say nothing which the error does not say better."""
-
-
-_WORDS = {Reason.SINGLE_TASK: "not selected"}
-"""Reasons whose words say little to people."""
+    return "  ".join(filter(None, (*parts, reasons.of_task(event.reason, event.error, event.why))))
 
 
 def _which(attempt: int, attempts: int) -> str:
@@ -473,7 +444,7 @@ class Picture:
                 self._running.pop(event.task, None)
                 self._standing.pop(event.task, None)
                 if event.retry_in is not None:
-                    why = told(event.outcome.reason, event.outcome.error)
+                    why = reasons.sentence(event.outcome.reason, event.outcome.error)
                     self._retrying[event.task] = (now + event.retry_in, why)
             case TaskEnded():
                 self._end(event)
@@ -500,7 +471,7 @@ class Picture:
                 STATE_STYLES[task.state],
                 duration(task.seconds) if task.attempts else "-",
                 task.task,
-                reasoned(task.reason, task.error, task.why),
+                reasons.of_task(task.reason, task.error, task.why),
             )
             for task in ended
         ]

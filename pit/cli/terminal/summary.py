@@ -15,15 +15,16 @@ from pit.cli.terminal.console import (
     count,
     duration,
     fit,
-    printable,
     together,
 )
 from pit.cli.terminal.folding import folded
-from pit.cli.terminal.progress import NO_SQL, reasoned, told
+from pit.cli.terminal.progress import NO_SQL
 from pit.events import AttemptStarted, Event, RunEnded, RunStarted, TaskEnded
 from pit.model import Reason, RunState, TaskState
 from pit.state.rundir import RunDir
+from pit.text.control import printable
 from pit.text.naming import tasks_named
+from pit.views import reasons
 
 UNREACHED = "cannot connect to "
 """How an error begins that says why a database does not answer."""
@@ -114,7 +115,7 @@ class Summary:
         dag = self._console.paint(started.dag, "bold")
         stub = self._console.paint(" (stub)", "yellow") if ended.stub else ""
         self._console.out(f"{dag}  {state}{stub}  {duration(ended.seconds)}  {ended.run}")
-        why = told(ended.reason, ended.error)
+        why = reasons.sentence(ended.reason, ended.error)
         told_below = failed and ended.reason in (None, Reason.EXIT)
         if why and not told_below and why != ended.state:
             self._console.out(f"  {why}")
@@ -161,7 +162,7 @@ class Summary:
     def _why(self, task: TaskEnded) -> str:
         of = self._of.get(task.task, 1)
         again = f"attempt {task.attempts} of {of}" if task.attempts > 1 else ""
-        told_why = reasoned(task.reason, task.error, task.why)
+        told_why = reasons.of_task(task.reason, task.error, task.why)
         if not told_why and self._tracks:
             told_why = ALWAYS
         return "  ".join(filter(None, (told_why, again)))
@@ -203,7 +204,7 @@ class Summary:
                 self._console.prose(f"  The same in {len(alike)} more: {tasks_named(alike)}", "  ")
             self._advise(started, task, lines)
             if not lines:
-                self._console.prose(f"  {told(task.reason, task.error)}", "  ")
+                self._console.prose(f"  {reasons.sentence(task.reason, task.error)}", "  ")
                 if task.attempts:
                     self._console.out("  It wrote nothing to its log.")
 

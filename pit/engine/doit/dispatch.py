@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from doit.control import ExecNode, TaskControl
-from doit.task import Task as DoitTask
-
+from pit.engine.doit.dispatcher import ExecNode, TaskControl
+from pit.engine.doit.dispatcher import Task as DoitTask
 from pit.model import Record
 
 Ending = Literal["done", "failed", "skipped"]

@@ -16,11 +16,11 @@ from pit.engine.planning import explain
 from pit.engine.staleness import comparison
 from pit.engine.staleness.comparison import Change, Kind
 from pit.engine.staleness.planner import Action, Decision
-from pit.engine.target.target import Target
 from pit.model import Record, Task, TaskRecord
 from pit.text.naming import tasks_named
 
 if TYPE_CHECKING:
+    from pit.engine.planning.look import Look
     from pit.state.store.store import Store
     from pit.state.store.tables.runs import TaskRow
 
@@ -48,22 +48,20 @@ class Cause(Record):
 
 
 class Causes:
-    """The chains behind the decisions of one DAG."""
+    """The chains behind the decisions of a look; `absent` says why a task has no record."""
 
     def __init__(
         self,
-        target: Target,
+        look: Look,
         decisions: Iterable[Decision],
         store: Store,
-        text: Callable[[str], bytes | None],
         absent: Callable[[Task], tuple[Cause, ...]] = lambda task: (),
     ) -> None:
-        self._target = target
-        self._tasks, self._needs = target.dag.tasks, target.dag.needs
+        self._target = look.target
+        self._tasks, self._needs = look.target.dag.tasks, look.target.dag.needs
         self._decisions = {decision.task: decision for decision in decisions}
-        self._store = store
-        self._text, self._absent = text, absent
-        self._successes = store.runs.last_successes(target.dag.name)
+        self._fingerprints, self._store, self._absent = look.fingerprints, store, absent
+        self._successes = store.runs.last_successes(look.target.dag.name)
         self._runs: dict[str, dict[str, TaskRow]] = {}
         self._told: set[str] = set()
 
@@ -230,6 +228,10 @@ class Causes:
             was = f" ({change.was} before)" if change.was else ""
             return f"{change.subject} ran in run {change.now}{was}", ()
         return explain.sentence(change), ()
+
+    def _text(self, digest: str) -> bytes | None:
+        """A source by its digest, as a record kept it or as this look has read it."""
+        return self._store.records.text(digest) or self._fingerprints.text(digest)
 
     def _source_diff(self, change: Change) -> tuple[str, ...]:
         old, new = self._text(change.was), self._text(change.now)

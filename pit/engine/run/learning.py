@@ -8,17 +8,21 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from pit.engine.run import lesson
 from pit.engine.run.lesson import Lacks, Seen
 from pit.engine.staleness import comparison
 from pit.engine.staleness.fingerprint import Fingerprints
 from pit.engine.target.target import Target
 from pit.events import Learned, Warned
-from pit.model import Order, Outcome, Record, Task
+from pit.model import Record, Task
+from pit.order import Order, Outcome
 from pit.project.runners import table
 from pit.project.selection import shown
 from pit.state.rundir import RunDir
 from pit.work import attempts
+from pit.work.site import Invocation
 from pit.work.trace import strace
 from pit.work.trace.watch import Opened, Places, Watcher
 
@@ -84,11 +88,12 @@ class Learning:
 
     def perform(self, order: Order, tools: attempts.Tools) -> Outcome:
         """Carry out one attempt, watched as far as its kind allows."""
-        python = table.of(self._tasks[order.task]).is_python
-        watched = order if not order.argv else self._watcher.watched(order, python)
-        outcome = attempts.perform(watched, tools)
+        outcome = attempts.perform(order, replace(tools, watch=self._watched))
         self._outcomes[order.task] = outcome
         return outcome
+
+    def _watched(self, order: Order, program: Invocation) -> Invocation:
+        return self._watcher.watched(order, program, table.named(order.runner).is_python)
 
     # ------------------------------------------------------------------ what was learned
 

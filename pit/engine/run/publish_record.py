@@ -20,7 +20,8 @@ from pit.engine.staleness.provenance import Provenance, Traced
 from pit.errors import PitError
 from pit.events import TextsKept
 from pit.fs.patterns import is_pattern
-from pit.model import FileMark, Fingerprint, Order, Outcome, Reason, Task, TaskRecord, TaskType
+from pit.model import FileMark, Fingerprint, Reason, Task, TaskRecord, TaskType
+from pit.order import Order, Outcome
 from pit.project import ownership, publish
 from pit.project.databases import database_mark
 from pit.project.digest import Digests
@@ -84,7 +85,7 @@ class Recorder:
         if comparison.is_tracked(task) and self._decision(task.name).superseded:
             self._planner.ended(task.name, self._scene.run, products, beside)
             return Finished(order=order, outcome=outcome, remark=Reason.SUPERSEDED)
-        self._publish(order, task, products)
+        self._publish(task, products)
         self._planner.ended(task.name, self._scene.run, products, beside)
         found = task.type is TaskType.CHECK and outcome.warning  # which a check says every time
         if not comparison.is_tracked(task) or found:
@@ -127,16 +128,17 @@ class Recorder:
         except OSError:
             return False
 
-    def _publish(self, order: Order, task: Task, products: Mapping[str, FileMark]) -> None:
+    def _publish(self, task: Task, products: Mapping[str, FileMark]) -> None:
         if not task.targets:
             return
         scene, made = self._scene, self._provenance.of(task)
+        targets = publish.anchored(task.targets, scene.workspace)
 
         def check() -> bool:
             return ownership.check(
                 scene.project,
                 scene.root,
-                order.targets,
+                targets,
                 products,
                 made,
                 self._live,
@@ -153,11 +155,11 @@ class Recorder:
                 task=task.name,
                 project=str(self._scene.project),
                 places=places,
-                targets=order.targets,
+                targets=targets,
                 params=self._target.key(task),
             )
         )
-        publish.publish(scene.root, scene.project, order.targets, check if again else None)
+        publish.publish(scene.root, scene.project, targets, check if again else None)
         publish.withdraw(scene.project, task.targets, self._outdated(task, products, made))
 
     @cached_property

@@ -25,7 +25,7 @@ from pit.engine.run.publish_record import Recorder
 from pit.engine.run.request import Finale, Request, Services
 from pit.engine.run.sql_sessions import OnDemand
 from pit.engine.run.task_socket import Asking
-from pit.engine.scheduling.executor import Finished, Threads
+from pit.engine.scheduling.executor import Ends, Finished, Threads
 from pit.engine.scheduling.jobs import Job, Refusal
 from pit.engine.scheduling.scheduler import Scheduler
 from pit.engine.scheduling.tally import Tally
@@ -40,7 +40,8 @@ from pit.engine.target.target import Target
 from pit.errors import PitError, StubRefused
 from pit.events import SetupStep, TaskEnded
 from pit.fs.files import remove_tree
-from pit.model import Order, Output, Reason, RunState, Task, TaskState
+from pit.model import Output, Reason, RunState, Task, TaskState
+from pit.order import Order, Outcome
 from pit.project.digest import Digests
 from pit.project.view import frozen_view
 from pit.state.cache.digests import DigestCache
@@ -49,6 +50,7 @@ from pit.state.secrets.identities import has_key
 from pit.text import durations
 from pit.work import attempts
 from pit.work.process import launch
+from pit.work.site import Site
 from pit.work.task_log import TaskLog
 
 if TYPE_CHECKING:
@@ -134,7 +136,7 @@ class _Run:
     def track(self) -> None:
         """Get ready to tell what is current; what this run leaves out is as it last was."""
         self.asking = Asking(self.life, self.secrets, self.left_out)
-        self.orders = Orders(self.life, self.ground.env, self.asking, self._params_of)
+        self.orders = Orders(self.life, self.asking, self._params_of)
         self.questions = Questions(self._url)
         forced = "--learn" if self.request.learn else "--force" if self.request.force else ""
         self.planner = self._planner(forced)
@@ -240,8 +242,11 @@ class _Run:
 
     def _url(self, task: Task) -> str | None:
         """The URL of the database that a task works on, if it has one and the secrets know it."""
-        name = databases.connection(self.dag.declared, task)
-        return databases.url(self.secrets, self.dag.name, name)
+        return self._url_of(databases.connection(self.dag.declared, task))
+
+    def _url_of(self, connection: str | None) -> str | None:
+        """The URL of a connection, for Pit to see which database it is."""
+        return databases.url(self.secrets, self.dag.name, connection)
 
     def _urls(self, task: Task) -> Mapping[str, str]:
         """The databases that a task's `secrets` lead to, by key."""
@@ -258,10 +263,13 @@ class _Run:
     def drive(self, jobs: Sequence[Job]) -> None:
         """Perform the jobs and record how the run ended."""
         self._skip_unselected()
-        with closing(OnDemand(self.life, self.orders.variables)) as sessions:
+        site = self._site()
+        with closing(OnDemand(self.life, site, self._url_of)) as sessions:
             self.questions.begin(sessions, self.life.cancel)
             tools = attempts.Tools(
+                site=site,
                 cancel=self.life.cancel,
+                connection=self.asking.connection,
                 guardian=self.life.guardian,
                 sessions=sessions,
                 tap=self.services.tap,
@@ -286,6 +294,19 @@ class _Run:
             error += f" of {durations.format(timeout)}"
         self.life.end(tally.state, tally.reason, error, tally.stub, outputs, complete_at)
 
+    def _site(self) -> Site:
+        """Where the orders of this run are performed: here."""
+        return Site(
+            self.dir.id,
+            self.dag.name,
+            workspace=self.config.root,
+            live=self.dag.project,
+            project=self.dir.project,
+            data=self.dir.data,
+            logs=self.dir.logs,
+            python=self.ground.env,
+        )
+
     def _complete_at(self) -> float | None:
         """Since when the whole DAG is done, if this run of some tasks has left nothing undone."""
         self.life.tell.barrier()
@@ -294,18 +315,15 @@ class _Run:
         return completion.complete_at(self.dag, store.dags.standings(self.dag.name), before)
 
     def _scheduled(self, jobs: Sequence[Job], tools: attempts.Tools, sessions: OnDemand) -> Tally:
-        attempt = attempts.perform if self.learning is None else self.learning.perform
+        perform = attempts.perform if self.learning is None else self.learning.perform
         life = self.life
-
-        def perform(order: Order) -> Finished:
-            self.asking.keep(order)
-            self.products.hand_on(order.task)
-            outcome = attempt(order, tools)
-            self.asking.saved(order, outcome)
-            return self.recorder.conclude(order, outcome)
-
+        ends = Ends(
+            before=lambda order: self.products.hand_on(order.task),
+            perform=lambda order: perform(order, tools),
+            after=self._conclude,
+        )
         slots, mailbox = self.request.slots, life.mailbox
-        executor = Threads(perform, self._judge, mailbox, slots, self.planner.recall)
+        executor = Threads(ends, self._judge, mailbox, slots, self.planner.recall)
         scheduler = Scheduler(
             self.dir.id,
             self.dag.name,
@@ -332,6 +350,11 @@ class _Run:
             return scheduler.run()
         finally:
             executor.close()
+
+    def _conclude(self, order: Order, outcome: Outcome) -> Finished:
+        """What follows an attempt: what it has saved is handed on, what it has made recorded."""
+        self.asking.saved(order, outcome)
+        return self.recorder.conclude(order, outcome)
 
     def _explained(self, decision: Decision) -> str:
         """Why a task runs, with what the sources say that were kept."""
@@ -396,8 +419,9 @@ class _Run:
 
     def _show_wait(self, order: Order, what: str) -> None:
         """The log says what an attempt waits for before it begins."""
+        path = str(self.dir.log_file(order.task))
         with (
             suppress(OSError),  # a full disk: the attempt itself meets it
-            TaskLog(order.log, order.task, self.services.tap, self.life.masks) as log,
+            TaskLog(path, order.task, self.services.tap, self.life.masks) as log,
         ):
             log.line(f"waiting for {what}")

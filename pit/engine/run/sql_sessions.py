@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING
 
 from pit.engine.run.lifecycle import Lifetime
 from pit.events import Logged
-from pit.model import Order
+from pit.order import Order
 from pit.work.process import launch
+from pit.work.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from pit.work.sql.sessions import Sessions
 
 
 class OnDemand:
-    """Gives the run's `Sessions` to whoever calls it."""
+    """Gives the run's `Sessions` to whoever calls it.
 
-    def __init__(self, life: Lifetime, env: Mapping[str, str]) -> None:
-        self._life, self._env = life, env
+    `url` gives that of a connection: which file a task has to wait for is to be known before it is
+    asked for.
+    """
+
+    def __init__(self, life: Lifetime, site: Site, url: Callable[[str], str | None]) -> None:
+        self._life, self._site, self._url = life, site, url
         self._made: Sessions | None = None
         self._making = threading.Lock()
 
@@ -34,14 +39,14 @@ class OnDemand:
     def _make(self) -> Sessions:
         from pit.work.sql.sessions import Sessions
 
-        life = self._life
+        site = self._site
         return Sessions(
             spawn=launch.spawn_session,
-            cwd=life.dir.project,
-            env=self._env,
-            stderr=life.dir.logs / ".sql.log",
-            workspace=life.target.config.root,
-            guardian=life.guardian,
+            cwd=site.project,
+            env=site.variables,
+            stderr=site.logs / ".sql.log",
+            workspace=site.workspace,
+            guardian=self._life.guardian,
             waits=self._waits,
         )
 
@@ -55,11 +60,11 @@ class OnDemand:
 
     def reserve(self, order: Order) -> str:
         """Keep an order's database file for it, or say what it has to wait for; never waits."""
-        return self().reserve(order)
+        return self().reserve(order, self._url(order.connection) or "")
 
     def dismiss(self, order: Order) -> None:
         """The order has ended, or need not begin any more."""
-        if order.database:
+        if order.connection:
             self().dismiss(order)
 
     def close(self) -> None:

@@ -13,7 +13,8 @@ from pit.engine.planning import missing_secrets
 from pit.engine.run.lifecycle import Lifetime
 from pit.errors import PitError, SecretsError
 from pit.events import Event
-from pit.model import Order, Outcome, Reason, Save, Task
+from pit.model import Reason, Save, Task
+from pit.order import Order, Outcome
 from pit.work.socket.access import Access
 from pit.work.socket.answers.task_values import RunFacts
 from pit.work.socket.call import Caller
@@ -62,26 +63,28 @@ class Asking:
                 self._server = Server(self.access, self.facts, self.masks)
             return self._server
 
-    def _caller(self, task: str, attempt: int) -> Caller:
-        life = self._life
+    def _caller(self, order: Order) -> Caller:
+        data = self._life.dir.data
         return Caller(
-            run=life.dir.id,
-            dag=life.target.dag.name,
-            task=task,
-            attempt=attempt,
-            data=life.dir.data,
+            run=order.run, dag=order.dag, task=order.task, attempt=order.attempt, data=data
         )
 
-    def connection(self, task: str, attempt: int, key: str) -> str:
-        """The URL of a connection that pit.toml names for a task, audited and masked.
-
-        Never waits: before the attempt may use it, `keep` has the audit put on the disk.
-        """
+    def connection(self, order: Order) -> str:
+        """The URL of the connection that an order names, masked, and audited durably."""
         try:
-            return self.access.connection(self._caller(task, attempt), key, durable=False)
+            return self.access.connection(self._caller(order), order.connection)
         finally:
             # Pit has been given it, not the task: what that may have, its `secrets` say.
-            self.access.forget(task, attempt)
+            self.access.forget(order.task, order.attempt)
+
+    def lacks_connection(self, order: Order) -> str:
+        """Why an order cannot have its connection, in a sentence; empty if it can."""
+        try:
+            self.access.check_connection(self._caller(order), order.connection)
+        except SecretsError as error:
+            self.access.forget(order.task, order.attempt)
+            return self.told(error)
+        return ""
 
     def lack(self, task: Task) -> str:
         """What a task's `secrets` name and it would not get, in a sentence; empty if nothing."""
@@ -100,12 +103,7 @@ class Asking:
         """The file of a save that succeeded is one that its task hands on."""
         if outcome.reason is None and isinstance(order.work, Save):
             path = self._life.dir.data / order.work.output
-            self.facts.saved(self._caller(order.task, order.attempt), path)
-
-    def keep(self, order: Order) -> None:
-        """The audit of the connection that an order has is on the disk."""
-        if order.database:
-            self._barrier()
+            self.facts.saved(self._caller(order), path)
 
     # Of a store that fails, the thread that asked hears first; the run must hear of it too.
 

@@ -28,7 +28,8 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from pit.model import Outcome, Reason, Record, TaskState
+from pit.model import Reason, Record, TaskState
+from pit.order import Outcome
 
 LOST_LIMIT = 3
 """How often an attempt may be lost to someone else's fault before it counts as failed."""

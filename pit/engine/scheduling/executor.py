@@ -1,7 +1,9 @@
 """Where work is done: threads of this process that put what they made of it into a mailbox.
 
-An attempt is performed by `Perform`, the same call wherever it happens; looking whether a task is
-current is done beside it, by `checker`, so that reading big inputs never holds up the run.
+An order has three ends: `before` it, `perform`, `after` it. The middle one is the same call
+wherever it happens, and may be sent to another machine; the others stay with the run. Looking
+whether a task is current is done beside it, by `checker`, so that reading big inputs never holds
+up the run.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Any, Protocol, TypeVar
 from pit.engine.scheduling.checker import Judging
 from pit.engine.staleness.planner import Decision
 from pit.errors import PitError
-from pit.model import Order, Outcome, Reason, Record, TaskRecord
+from pit.model import Reason, Record, TaskRecord
+from pit.order import Order, Outcome
 from pit.work import attempts
 
 T = TypeVar("T")
@@ -46,7 +49,13 @@ class Broken(Record):
     reason: Reason = Reason.INTERNAL
 
 
-Perform = Callable[[Order], Finished]
+class Ends(Record):
+    """What is done for each order: what it needs is handed over `before`, and what it has made is
+    published and recorded `after`."""
+
+    before: Callable[[Order], None]
+    perform: Callable[[Order], Outcome]
+    after: Callable[[Order, Outcome], Finished]
 
 
 class Executor(Protocol):
@@ -67,13 +76,13 @@ class Threads:
 
     def __init__(
         self,
-        perform: Perform,
+        ends: Ends,
         judge: Callable[[str], Decision],
         mailbox: SimpleQueue[Any],
         size: int,
         recall: Callable[[Sequence[str]], None] = lambda tasks: None,
     ) -> None:
-        self._perform, self._judge = perform, judge
+        self._ends, self._judge = ends, judge
         self._recall = recall
         self._judging = Judging(self._judged, mailbox, size, self._recalled)
         self._mailbox = mailbox
@@ -127,7 +136,11 @@ class Threads:
             )
             return Finished(order=order, outcome=outcome)
 
-        return _answered(lambda: self._perform(order), failed)
+        def finished() -> Finished:
+            self._ends.before(order)
+            return self._ends.after(order, self._ends.perform(order))
+
+        return _answered(finished, failed)
 
     def _judged(self, task: str) -> Judged | Broken:
         # An unreadable input fails the task that declares it, not the run.

@@ -27,7 +27,8 @@ from pit.engine.scheduling.waiting import Blocked
 from pit.engine.staleness.planner import Decision
 from pit.errors import PitError
 from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits, Warned
-from pit.model import Order, Reason, TaskState
+from pit.model import Reason, TaskState
+from pit.order import Order
 from pit.text.naming import tasks_named
 
 

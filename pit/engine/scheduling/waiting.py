@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from pit.engine.scheduling.phases import Entry
-from pit.model import Order
+from pit.order import Order
 
 _LOOK_AGAIN = 0.2
 """Seconds between two looks at what another run uses."""
@@ -33,7 +33,7 @@ class Place:
 
 
 class Blocked:
-    """All that are blocked, in order for each database.
+    """All that are blocked, in order for each connection.
 
     `reserve` keeps an order's database for it, or says what it has to wait for; "" is free.
     """
@@ -49,22 +49,22 @@ class Blocked:
 
     def place(self, entry: Entry, order: Order, now: float) -> Place | None:
         """The place in the line where an order has to wait; None if it may begin."""
-        if not order.database:
+        if not order.connection:
             return None
-        line = self._lines.get(order.database)
+        line = self._lines.get(order.connection)
         obstacle = line[0].obstacle if line else self._reserve(order)
         if not obstacle:
             return None
         place = Place(entry, order, now, obstacle)
         if not self._lines:
             self._next_look = now + _LOOK_AGAIN
-        self._lines.setdefault(order.database, deque()).append(place)
+        self._lines.setdefault(order.connection, deque()).append(place)
         self._first_late = min(self._first_late, place.until)
         return place
 
     def is_first(self, place: Place) -> bool:
         """Whether nobody waits longer for the same."""
-        return self._lines[place.order.database][0] is place
+        return self._lines[place.order.connection][0] is place
 
     def free(self, now: float) -> Iterator[Place]:
         """Those who wait no more, one after the other, if it is time for a look.
@@ -73,8 +73,8 @@ class Blocked:
         """
         if now < self._next_look:
             return
-        for database in list(self._lines):
-            while (line := self._lines.get(database)) and self._is_free(line[0]):
+        for connection in list(self._lines):
+            while (line := self._lines.get(connection)) and self._is_free(line[0]):
                 yield self._leave(line[0])
         self._next_look = now + _LOOK_AGAIN  # who stopped before may look on at once
 
@@ -91,10 +91,10 @@ class Blocked:
         return found
 
     def _leave(self, place: Place) -> Place:
-        line = self._lines[place.order.database]
+        line = self._lines[place.order.connection]
         line.remove(place)
         if not line:
-            del self._lines[place.order.database]
+            del self._lines[place.order.connection]
         return place
 
     def _all(self) -> list[Place]:

@@ -100,7 +100,7 @@ class Fingerprints:
         input alone: what is named here is what pit.toml names.
         """
         in_environment = table.uses_environment(task, self._dag.project)
-        env = table.environment_of(task, self._environment)
+        env = table.environment_of(table.of(task), self._environment)
         sources = self._sources(task)
         return Fingerprint(
             version=comparison.VERSION,
@@ -277,7 +277,7 @@ class Fingerprints:
     def _way(self, task: Task) -> Way:
         """What the task finds when it runs, if it runs where the view looks."""
         own = self._dag.env | task.env
-        used = table.environment_of(task, self._environment)
+        used = table.environment_of(table.of(task), self._environment)
         key = (used is None, own.get("PYTHONPATH"))
         if key not in self._paths:
             self._paths[key] = search_path(

@@ -60,7 +60,7 @@ class SyncReport(Record):
     log: str = ""
 
 
-class Site(Record):
+class Builder(Record):
     """Where environments are, and with what they are made."""
 
     cache_dir: Path
@@ -69,10 +69,10 @@ class Site(Record):
     cancelled: Callable[[], bool] = lambda: False
 
 
-def checked(project: Project, site: Site) -> SyncReport:
+def checked(project: Project, builder: Builder) -> SyncReport:
     """How a project's environment stands; nothing is built and nothing is locked."""
     began = time.monotonic()
-    found = environment.standing(project.folder, site.cache_dir, site.capture)
+    found = environment.standing(project.folder, builder.cache_dir, builder.capture)
     return SyncReport(
         name=project.name,
         state=State.STALE if found.environment is None else _state(found.environment),
@@ -82,35 +82,34 @@ def checked(project: Project, site: Site) -> SyncReport:
     )
 
 
-def synced(projects: Sequence[Project], site: Site) -> Iterator[SyncReport]:
+def synced(projects: Sequence[Project], builder: Builder) -> Iterator[SyncReport]:
     """Bring environments up to date, four at a time; each report comes when it is known.
 
-    `site.tell` is called with a project's name and what is being done, from several threads.
+    `builder.tell` is called with a project's name and what is being done, from several threads.
     """
-    uv.executable()  # asks sysconfig, whose first answer must not be asked for by two threads
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="sync") as pool:
-        for done in as_completed([pool.submit(_synced, each, site) for each in projects]):
+        for done in as_completed([pool.submit(_synced, each, builder) for each in projects]):
             yield done.result()
 
 
-def _synced(project: Project, site: Site) -> SyncReport:
+def _synced(project: Project, builder: Builder) -> SyncReport:
     began = time.monotonic()
-    transcript = _Transcript(site.capture)
-    log = site.cache_dir / "envs" / f"{project.name}.log"
+    transcript = _Transcript(builder.capture)
+    log = builder.cache_dir / "envs" / f"{project.name}.log"
     why = ""
     try:
-        if site.cancelled():
+        if builder.cancelled():
             return SyncReport(name=project.name, state=State.CANCELLED)
-        why = environment.standing(project.folder, site.cache_dir, transcript, anew=True).why
+        why = environment.standing(project.folder, builder.cache_dir, transcript, anew=True).why
         found = environment.python_environment(
             project.folder,
-            site.cache_dir,
+            builder.cache_dir,
             transcript,
-            lambda message: site.tell(project.name, message),
-            site.cancelled,
+            lambda message: builder.tell(project.name, message),
+            builder.cancelled,
         )
     except (PitError, OSError) as error:
-        if site.cancelled():
+        if builder.cancelled():
             return SyncReport(name=project.name, state=State.CANCELLED, why=why)
         return SyncReport(
             name=project.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -26,9 +27,17 @@ class Capture(Protocol):
     ) -> tuple[int, bytes]: ...
 
 
-@cache
 def executable() -> str:
     """Where uv is: the one that Pit was installed with, else the first on the path."""
+    with _finding:  # it asks sysconfig, whose first answer two threads must not ask for at once
+        return _executable()
+
+
+_finding = threading.Lock()
+
+
+@cache
+def _executable() -> str:
     import uv
 
     try:

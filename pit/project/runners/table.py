@@ -21,9 +21,14 @@ _BY_NAME: dict[str, Runner] = {
 }
 
 
+def name_of(task: Task) -> str:
+    """The name of the runner that pit.toml names, else of the one of the script's extension."""
+    return task.runner or runners.implied_by(task.script) or ""
+
+
 def of(task: Task) -> Runner:
-    """The runner that pit.toml names, else the one of the script's extension."""
-    return named(task.runner or runners.implied_by(task.script) or "")
+    """The runner of a task."""
+    return named(name_of(task))
 
 
 @lru_cache(maxsize=1024)
@@ -32,9 +37,9 @@ def named(name: str) -> Runner:
     return _BY_NAME.get(name) or Command(name)
 
 
-def environment_of(task: Task, made: Environment | None) -> Environment | None:
-    """The environment that a task runs in, where `made` is that of its project."""
-    runs_in_it = made is not None and of(task).uses_environment(made.prefix is not None)
+def environment_of(runner: Runner, made: Environment | None) -> Environment | None:
+    """The environment that its tasks run in, where `made` is that of their project."""
+    runs_in_it = made is not None and runner.uses_environment(made.prefix is not None)
     return made if runs_in_it else None
 
 

@@ -22,6 +22,9 @@ from pit.fs.files import MAKE_ROOM, close_to_others, create_file, failure, make_
 from pit.state.store import migrations
 from pit.state.store.reserve import has_room
 
+Write = Callable[[sqlite3.Connection], None]
+"""Writes something within the transaction of a connection."""
+
 PATIENCE = 60.0
 _BUSY_TIMEOUT = 1.0
 _SIDE_FILES = ("-wal", "-shm")
@@ -99,8 +102,15 @@ class Database:
     `exists` is whether there is a database at `path`; if not, this is an empty one in memory.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, exists: bool = True) -> None:
-        self.path, self.exists = path, exists
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        *,
+        exists: bool = True,
+        writable: bool = False,
+    ) -> None:
+        self.path, self.exists, self.writable = path, exists, writable
         self._connection = connection
         self._turn = threading.RLock()
         self._places: dict[str, tuple[int, int]] = {}
@@ -130,12 +140,19 @@ class Database:
                 self._places[place] = (found.st_dev, found.st_ino)
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A durable unit of work: committed at its end, rolled back if anything is raised."""
+    def transaction(self, revised: bool = True) -> Iterator[sqlite3.Connection]:
+        """A durable unit of work: committed at its end, rolled back if anything is raised.
+
+        One that changes anything makes the store's revision grow, unless it is not `revised`: what
+        it writes is not history.
+        """
         with self._turn, explaining(self.path):
             patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+            before = self._connection.total_changes
             with on_error(self._roll_back):
                 yield self._connection
+                if revised and self._connection.total_changes != before:
+                    self._connection.execute(migrations.REVISE)
                 self._connection.execute("COMMIT")
 
     @contextmanager
@@ -190,7 +207,7 @@ def open_for_writing(path: Path) -> Database:
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
         with on_error(connection.close):
             _prepare(connection, path)
-    database = Database(path, connection)
+    database = Database(path, connection, writable=True)
     database.note_place()
     return database
 

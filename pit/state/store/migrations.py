@@ -50,16 +50,19 @@ sources         the files of code that a record covers (msgpack, file to digest)
                 them all: the instances of one script share a row.
 texts           the text of those files, by digest, compressed with zlib. `at` is when it was last
                 kept, to the day: what no record needs goes, unless a run under way may need it.
-digests         the digest cache: absolute path, and the stat that the file had.
+digests         a cache, no history: absolute path, and the stat that the file had. It may be
+                emptied at any time: see pit/state/cache/digests.py.
 makings         what tasks are known to have published, also after their records have died:
                 `places` as in intents, or the fingerprint of a record that is older than this
                 table. `run` is '' for the last success, else names a run that was cut short or
                 was not alone.
 notes           what people did to records, and why.
-owners          the workspace that a DAG belongs to, by its real path: see owners.py.
+owners          the workspace that a DAG belongs to, by its real path: see dags.py.
 counters        numbers that only grow: `snapshot` is the last one drawn. Each run has that of its
                 snapshot, and each record that of the snapshot it is of: see snapshots.py. An
-                intent is `outrun` once another run of the DAG has been at its task.
+                intent is `outrun` once another run of the DAG has been at its task. `revision`
+                is one more after each commit that changed anything but the cache of digests, a
+                migration among them.
 secret_changes  what people did to secrets files: `who` is the user of the operating system, `scope`
                 and `name` say which entry, `file` where. Kept for ever: they are few.
 """
@@ -292,6 +295,10 @@ _MAKINGS = (
         SELECT dag, task, params, fingerprint FROM records""",
 )
 
+_REVISION = ("INSERT OR IGNORE INTO counters (name, value) VALUES ('revision', 0)",)
+REVISE = "UPDATE counters SET value = value + 1 WHERE name = 'revision'"
+REVISION = "SELECT value FROM counters WHERE name = 'revision'"
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST,
     _RECORDS,
@@ -299,10 +306,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_CANCELLED, *_OWNERS),
     _WHOLE,
     _MAKINGS,
+    _REVISION,
 )
 VERSION = len(MIGRATIONS)
 _WITH_AUDIT = 3
 _WITH_STANDINGS = 5
+_WITH_REVISION = 7
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
@@ -352,5 +361,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         legacy.import_audit(connection)
     if version < _WITH_STANDINGS <= len(MIGRATIONS):
         standing_table.fill(connection)
+    if len(MIGRATIONS) >= _WITH_REVISION:
+        connection.execute(REVISE)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -2,9 +2,9 @@
 
 Within a batch the kinds are written one after the other, not event by event, which costs a
 fraction. That is sound because a run's events come in this order for each task: the run starts,
-the task waits, attempts start, attempts end, its products are about to be published, the task ends,
-the run ends. A record dies with the attempt's start and is written with the task's end, so in this
-order too; a skipped task may bring the one that it has in today's form.
+the task waits, attempts start, attempts end, the task ends, the run ends. A record dies with the
+attempt's start and is written with the task's end, so in this order too; a skipped task may bring
+the one that it has in today's form. What is written with a batch (`Writer.flush`) comes after it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,8 @@ from pit.events import (
 )
 from pit.model import Reason, RunState, TaskState
 from pit.state.store import standing_table
-from pit.state.store.tables import audit, intents, records
-from pit.state.store.tables.intents import Intent
-
-LONGEST_TEXT = 20_000
+from pit.state.store.tables import audit, publications, records, values
+from pit.state.store.text import bounded
 
 _SEQ = "(SELECT seq FROM runs WHERE id = ?)"
 
@@ -75,20 +73,8 @@ _OUTPUT = f"""
 Rows = Sequence[tuple[Any, ...]]
 
 
-def text(value: str) -> str:
-    """A text as the database takes it: bounded, and without halves of characters.
-
-    File names and program output that are not UTF-8 arrive with surrogates, which SQLite refuses.
-    """
-    if len(value) > LONGEST_TEXT:
-        value = f"{value[: LONGEST_TEXT // 2]} … {value[-LONGEST_TEXT // 2 :]}"
-    if value.isascii():
-        return value
-    return value.encode("utf-8", "replace").decode("utf-8")
-
-
 def _optional(value: str | None) -> str | None:
-    return None if value is None else text(value)
+    return None if value is None else bounded(value)
 
 
 def _json(value: dict[str, Any]) -> str:
@@ -101,9 +87,9 @@ def _json(value: dict[str, Any]) -> str:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return text(value)
+        return bounded(value)
     if isinstance(value, dict):
-        return {text(key): _clean(each) for key, each in value.items()}
+        return {bounded(key): _clean(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_clean(each) for each in value]
     return value
@@ -112,7 +98,7 @@ def _clean(value: Any) -> Any:
 def _run_started(connection: sqlite3.Connection, events: Sequence[RunStarted]) -> None:
     connection.executemany(_RUN, [_run_row(event) for event in events])
     pending = (
-        (event.run, text(task), position, TaskState.PENDING.value)
+        (event.run, bounded(task), position, TaskState.PENDING.value)
         for event in events
         for position, task in enumerate(event.tasks)
     )
@@ -125,11 +111,11 @@ def _run_row(event: RunStarted) -> tuple[Any, ...]:
         event.dag,
         RunState.RUNNING.value,
         event.at,
-        text(event.run_dir),
-        text(event.project),
+        bounded(event.run_dir),
+        bounded(event.project),
         _optional(event.selection),
         int(event.whole),
-        text(event.trigger),
+        bounded(event.trigger),
         event.parent,
         event.retry_of,
         _json(event.params),
@@ -149,7 +135,7 @@ def _environment_hashed(
 
 
 def _waits(connection: sqlite3.Connection, events: Sequence[Waits]) -> None:
-    rows = [(text(f"waiting: {e.why}"), e.run, e.task) for e in events]
+    rows = [(bounded(f"waiting: {e.why}"), e.run, e.task) for e in events]
     connection.executemany(_TASK_WAITS, rows)
 
 
@@ -159,7 +145,7 @@ def _attempt_started(connection: sqlite3.Connection, events: Sequence[AttemptSta
     connection.executemany(_ATTEMPT, [(e.run, e.task, e.attempt, running, e.at) for e in events])
     dying = [(e.run, e.task, e.forgets) for e in events if e.forgets is not None]
     records.die(connection, dying)
-    intents.outrun(connection, [(e.run, e.task) for e in events])
+    publications.outrun(connection, [(e.run, e.task) for e in events])
     standing_table.started(connection, events)
 
 
@@ -170,7 +156,7 @@ def _texts_kept(connection: sqlite3.Connection, events: Sequence[TextsKept]) -> 
 
 def _attempt_ended(connection: sqlite3.Connection, events: Sequence[AttemptEnded]) -> None:
     connection.executemany(_ATTEMPT_ENDED, [_attempt_row(event) for event in events])
-    intents.outrun(connection, [(e.run, e.task) for e in events])
+    publications.outrun(connection, [(e.run, e.task) for e in events])
 
 
 def _attempt_state(reason: Reason | None) -> TaskState:
@@ -184,7 +170,7 @@ def _attempt_row(event: AttemptEnded) -> tuple[Any, ...]:
     return (
         _attempt_state(outcome.reason).value,
         outcome.reason,
-        text(outcome.error),
+        bounded(outcome.error),
         outcome.started_at,
         outcome.ended_at,
         outcome.seconds,
@@ -203,12 +189,12 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
         (
             event.state,
             event.reason,
-            text(event.error),
+            bounded(event.error),
             event.attempts,
             event.started_at,
             event.at,
             event.seconds,
-            text(event.why),
+            bounded(event.why),
             event.made_by,
             event.saved,
             event.run,
@@ -217,18 +203,20 @@ def _task_ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> 
         for event in events
     ]
     connection.executemany(_TASK_ENDED, rows)
-    standing_table.ended(connection, events, text)
+    standing_table.ended(connection, events)
     brought = [(e.record, e.state is TaskState.SUCCESS) for e in events if e.record is not None]
     records.write(connection, [record for record, succeeded in brought if succeeded])
     records.renew(connection, [record for record, succeeded in brought if not succeeded])
     # Only what was attempted can have been published.
     succeeded = TaskState.SUCCESS
-    intents.end(connection, [(e.run, e.task, e.state is succeeded) for e in events if e.attempts])
+    publications.end(
+        connection, [(e.run, e.task, e.state is succeeded) for e in events if e.attempts]
+    )
 
 
 def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> None:
     rows = [
-        (e.state, e.reason, text(e.error), e.at, e.seconds, int(e.stub), e.run, e.complete_at)
+        (e.state, e.reason, bounded(e.error), e.at, e.seconds, int(e.stub), e.run, e.complete_at)
         for e in events
     ]
     connection.executemany(_RUN_ENDED, rows)
@@ -236,7 +224,15 @@ def _run_ended(connection: sqlite3.Connection, events: Sequence[RunEnded]) -> No
     open_ones = [(cut, Reason.CANCELLED, e.at, e.run, running) for e in events]
     connection.executemany(_ATTEMPTS_CUT, open_ones)
     outputs = (
-        (e.run, place, text(o.name), text(o.type), text(o.location), o.task, _json(o.extra))
+        (
+            e.run,
+            place,
+            bounded(o.name),
+            bounded(o.type),
+            bounded(o.location),
+            o.task,
+            _json(o.extra),
+        )
         for e in events
         for place, o in enumerate(e.outputs)
     )
@@ -252,8 +248,7 @@ _WRITERS: dict[type[Event], Callable[[sqlite3.Connection, Any], None]] = {
     AttemptEnded: _attempt_ended,
     TextsKept: _texts_kept,
     SecretRequested: audit.write_requests,
-    ValueSet: audit.write_values,
-    Intent: intents.write,
+    ValueSet: values.write_values,
     TaskEnded: _task_ended,
     FoundCurrent: standing_table.found_current,
     RunEnded: _run_ended,

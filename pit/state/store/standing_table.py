@@ -15,10 +15,11 @@ left_…              what became of it in a later run that was to do it and did
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pit.model import Reason, TaskState
+from pit.state.store.text import bounded
 
 if TYPE_CHECKING:
     from pit.events import AttemptStarted, FoundCurrent, TaskEnded
@@ -99,20 +100,17 @@ def started(connection: sqlite3.Connection, events: Iterable[AttemptStarted]) ->
     connection.executemany(_STARTED, [(e.run, e.task, e.attempt, e.at) for e in events])
 
 
-def ended(
-    connection: sqlite3.Connection, events: Sequence[TaskEnded], text: Callable[[str], str]
-) -> None:
+def ended(connection: sqlite3.Connection, events: Sequence[TaskEnded]) -> None:
     """Tasks have reached their final states: tried, found current, or not come to.
 
     A task that could not even begin an attempt, such as for want of an input, was tried as well.
-    `text` makes any text one that can be kept.
     """
     tried = [e for e in events if e.attempts or e.state is TaskState.FAILED]
     connection.executemany(
         _ENDED,
         [
             (
-                e.run, e.task, e.state, e.reason, text(e.error), text(e.why), e.attempts,
+                e.run, e.task, e.state, e.reason, bounded(e.error), bounded(e.why), e.attempts,
                 e.started_at, e.at, e.seconds,
             )
             for e in tried
@@ -125,7 +123,9 @@ def ended(
     done = [*((e, "") for e in good), *((e, e.made_by) for e in current)]
     connection.executemany(_DONE, [(e.run, e.task, e.at, made_by) for e, made_by in done])
     left = [e for e in events if _is_left(e)]
-    connection.executemany(_LEFT, [(e.run, e.task, e.state, e.reason, text(e.error)) for e in left])
+    connection.executemany(
+        _LEFT, [(e.run, e.task, e.state, e.reason, bounded(e.error)) for e in left]
+    )
 
 
 def _is_left(event: TaskEnded) -> bool:

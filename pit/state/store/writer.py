@@ -11,7 +11,7 @@ from collections import deque
 
 from pit.errors import DiskFull, PitError, on_error
 from pit.events import Event
-from pit.state.store.database import Database
+from pit.state.store.database import Database, Write
 from pit.state.store.recording import record
 from pit.state.store.reserve import Reserve
 
@@ -55,8 +55,9 @@ class Writer:
             self._commit([event])
             self._database.require_place()
 
-    def flush(self) -> None:
-        """Returns when all that was added before is durable.
+    def flush(self, then: Write | None = None) -> None:
+        """Returns when all that was added before is durable, and in the same commit what `then`
+        writes, which is not tried again.
 
         Raises DiskFull or StoreUnavailable if it is not: the events stay queued and the next
         flush tries again. What went wrong in the background and has passed is nobody's concern.
@@ -65,7 +66,7 @@ class Writer:
         more, because then nobody will ever read it.
         """
         with self._flushing:
-            self._commit_queue()
+            self._commit_queue(then)
             self._database.require_place()
         self._sound()
 
@@ -109,23 +110,25 @@ class Writer:
                 return False
         return True
 
-    def _commit_queue(self) -> None:
+    def _commit_queue(self, then: Write | None = None) -> None:
         events = [self._queue.popleft() for _ in range(len(self._queue))]
-        if not events:
+        if not events and then is None:
             return
         with on_error(lambda: self._queue.extendleft(reversed(events))):
-            self._commit(events)
+            self._commit(events, then)
         self._alarm = None
 
-    def _commit(self, events: list[Event]) -> None:
+    def _commit(self, events: list[Event], then: Write | None = None) -> None:
         try:
-            self._write(events)
+            self._write(events, then)
         except DiskFull as error:
             if not self._reserve.release():
                 raise
-            self._write(events)
+            self._write(events, then)
             self._spent = error
 
-    def _write(self, events: list[Event]) -> None:
+    def _write(self, events: list[Event], then: Write | None) -> None:
         with self._database.transaction() as connection:
             record(connection, events)
+            if then is not None:
+                then(connection)

@@ -1,4 +1,4 @@
-"""A picture of a DAG for other programs: what is drawn, and its text in Mermaid and in DOT."""
+"""A picture of a DAG for other programs: what is drawn, in JSON, in Mermaid and in DOT."""
 
 from __future__ import annotations
 
@@ -66,6 +66,45 @@ class Picture(Record):
     shapes: tuple[Shape, ...]
     edges: dict[str, tuple[str, ...]]
     description: str = ""
+
+
+# ---------------------------------------------------------------- JSON
+
+
+class GraphTask(Record):
+    """One task in `pit graph --json`; `standing` is null where it is not known, `instances` for
+    what is no matrix, or one without values so far."""
+
+    task: str
+    depends_on: tuple[str, ...]
+    runner: str
+    standing: Standing | None
+    why: str
+    instances: int | None
+
+
+class GraphView(Record):
+    """The shape of `pit graph --json`."""
+
+    dag: str
+    description: str
+    tasks: tuple[GraphTask, ...]
+
+
+def graph_view(picture: Picture) -> GraphView:
+    """The picture as a record."""
+    tasks = [
+        GraphTask(
+            task=shape.name,
+            depends_on=picture.edges[shape.name],
+            runner=shape.runner,
+            standing=shape.standing,
+            why=shape.why,
+            instances=shape.instances or None,
+        )
+        for shape in picture.shapes
+    ]
+    return GraphView(dag=picture.title, description=picture.description, tasks=tuple(tasks))
 
 
 # ---------------------------------------------------------------- Mermaid

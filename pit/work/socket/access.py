@@ -58,11 +58,10 @@ class Access:
         self._granted: dict[_Attempt, dict[str, _Grant]] = {}
         self._asked: dict[_Attempt, set[str]] = {}
 
-    def secret(self, caller: Caller, key: str, *, durable: bool = True) -> Secret:
+    def secret(self, caller: Caller, key: str) -> Secret:
         """A secret for a task: audited durably and masked before it is returned.
 
-        If not `durable`, whoever asks sees to a barrier before the value leaves. Raises
-        SecretNotFound, SecretRefused or NoSecrets, each of which is audited as well.
+        Raises SecretNotFound, SecretRefused or NoSecrets, each of which is audited as well.
         """
         known = self.granted_before(caller, key)
         if known is not None:
@@ -76,7 +75,7 @@ class Access:
             if isinstance(error, SecretNotFound) and (near := _meant(caller, key, secrets)):
                 error.hint = f'Did you mean "{near}"?'
             raise
-        self._grant(caller, key, value, durable)
+        self._grant(caller, key, value)
         with self._lock:
             grants = self._granted.setdefault((caller.task, caller.attempt), {})
             grants.setdefault(key, _Grant(caller, key, value))
@@ -103,14 +102,32 @@ class Access:
         if repeats:
             self.record(grant.caller, grant.key, Verdict.GRANTED, repeats)
 
-    def connection(self, caller: Caller, key: str, *, durable: bool = True) -> str:
+    def connection(self, caller: Caller, key: str) -> str:
         """The database URL that a secret holds or that its fields make; raises as `secret` does."""
-        value = self.secret(caller, key, durable=durable)
+        value = self.secret(caller, key)
         assert self._secrets is not None
         url = self._secrets.connection_url(caller.dag, key)
+        self._mask_url(value, url)
+        return url
+
+    def check_connection(self, caller: Caller, key: str) -> None:
+        """See that `connection` would give it, and mask it: Pit may tell of it from now on.
+
+        It is not in the audit as long as nobody has it; what is wrong with it is. Raises as
+        `connection` does.
+        """
+        secrets = self._known_to(caller, key)
+        try:
+            value, url = secrets.resolve(caller.dag, key), secrets.connection_url(caller.dag, key)
+        except SecretsError:
+            self.connection(caller, key)  # which has it in the audit, and raises the same
+            raise
+        self._masks.add(value)
+        self._mask_url(value, url)
+
+    def _mask_url(self, value: Secret, url: str) -> None:
         if isinstance(value, dict) and any(parts(value)):
             self._masks.add(url)  # for it holds what is secret
-        return url
 
     def record(self, caller: Caller, key: str, verdict: Verdict, count: int = 1) -> None:
         """Put a request into the audit; who asks for a value in place of a name leaves no trace."""
@@ -155,11 +172,10 @@ class Access:
                 "Add it to the task's secrets in pit.toml",
             )
 
-    def _grant(self, caller: Caller, key: str, value: Secret, durable: bool) -> None:
+    def _grant(self, caller: Caller, key: str, value: Secret) -> None:
         self._masks.add(value)
         self.record(caller, key, Verdict.GRANTED)
-        if durable:
-            self._barrier()
+        self._barrier()
 
     def _listed(self, caller: Caller, key: str) -> str:
         """The key as the audit lists it: guesses without end must not fill the disk."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pit.model import Order
+from pit.order import Order
 from pit.work.masking import Masks
 from pit.work.socket import peers, refusal, socket_folder
 from pit.work.socket.access import Access

@@ -11,9 +11,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pit.model import Check, Load, Order, Reason, Save
+from pit.model import Check, Load, Reason, Save
+from pit.order import Order
+from pit.project import publish
 from pit.sql import protocol
 from pit.sql.connection.urls import Database
+from pit.work.site import Site
 from pit.work.sql import baselines
 
 _KEPT_BACK = frozenset(("PIT_SOCKET", "PIT_MARKER"))
@@ -27,54 +30,55 @@ class NoScript(Exception):
         self.reason = reason
 
 
-def request_of(order: Order, database: Database, started: float) -> protocol.Work:
+def request_of(order: Order, site: Site, database: Database, started: float) -> protocol.Work:
     """The request, still without a number; `started` is when the attempt began, in Unix seconds.
 
     Raises NoScript.
     """
-    script = name_of(order)
+    script, variables = name_of(order), site.variables_of(order)
     facts: dict[str, Any] = {
         "id": 0,
         "script": script,
         "database": database,
-        "variables": variables_of(order.env),
-        "template": _template(order, started),
+        "variables": for_sql(variables),
+        "template": _template(order, site, variables, started),
     }
+    path = site.project / order.script
     match order.work:
         case Check(query=query, keep=keep, expect=expect):
-            facts["text"] = query or _read(Path(order.cwd, order.sql), script)
-            place = Path(order.env["PIT_DATA_DIR"], keep)
-            return protocol.Check(expect=expect, keep=str(place), kept=_told(order, place), **facts)
+            facts["text"] = query or _read(path, script)
+            place = site.data / keep
+            return protocol.Check(expect=expect, keep=str(place), kept=_told(site, place), **facts)
         case Load() as load:
-            return _load(order, load, database)
+            return _load(order, site, load, database)
         case Save(output=output, query=query):
-            facts["text"] = query or _read(Path(order.cwd, order.sql), script)
-            return protocol.Save(path=str(Path(order.env["PIT_DATA_DIR"], output)), **facts)
+            facts["text"] = query or _read(path, script)
+            return protocol.Save(path=str(site.data / output), **facts)
     bounded = order.max_change is not None
-    base = baselines.path_of(order.env["PIT_WORKSPACE"], order.dag, order.task) if bounded else ""
+    base = baselines.path_of(site.workspace, order.dag, order.task) if bounded else ""
     watch = protocol.Watch(tables=order.tables, max_change=order.max_change, base=str(base))
-    return protocol.Run(text=_read(Path(order.cwd, order.sql), script), watch=watch, **facts)
+    return protocol.Run(text=_read(path, script), watch=watch, **facts)
 
 
-def _load(order: Order, load: Load, database: Database) -> protocol.Load:
+def _load(order: Order, site: Site, load: Load, database: Database) -> protocol.Load:
     """A source is looked for in the data folder first, then in the project."""
-    data = order.env["PIT_DATA_DIR"]
-    aside = Path(data, f"{Path(order.log).stem or 'load'}.rejects.parquet")
+    (source,) = publish.anchored((load.source,), site.workspace)
+    aside = site.data / f"{Path(order.log).stem}.rejects.parquet"
     return protocol.Load(
         id=0,
         script=name_of(order),
         database=database,
-        work=load,
-        roots=(data, order.cwd),
+        work=replace(load, source=source),
+        roots=(str(site.data), str(site.project)),
         aside=str(aside),
-        kept=_told(order, aside),
+        kept=_told(site, aside),
         max_change=order.max_change,
     )
 
 
-def _told(order: Order, file: Path) -> str:
+def _told(site: Site, file: Path) -> str:
     """How a file is called to people: by its path from the workspace, if it lies there."""
-    root = order.env["PIT_WORKSPACE"]
+    root = site.workspace
     return str(file.relative_to(root) if file.is_relative_to(root) else file)
 
 
@@ -82,10 +86,7 @@ def name_of(order: Order) -> str:
     """The script's path within the project, for messages."""
     if isinstance(order.work, Load):
         return "load"
-    if not order.sql:
-        return "query"
-    path = Path(order.sql)
-    return str(path.relative_to(order.cwd)) if path.is_relative_to(order.cwd) else str(path)
+    return str(Path(order.script)) if order.script else "query"
 
 
 def _read(path: Path, name: str) -> str:
@@ -106,7 +107,9 @@ def _read(path: Path, name: str) -> str:
         raise NoScript(Reason.SQL_ERROR, sentence) from None
 
 
-def _template(order: Order, started: float) -> protocol.Template | None:
+def _template(
+    order: Order, site: Site, variables: Mapping[str, str], started: float
+) -> protocol.Template | None:
     """What a template has in scope; None for a script that is sent as it is."""
     if order.template is None:
         return None
@@ -118,11 +121,19 @@ def _template(order: Order, started: float) -> protocol.Template | None:
         "attempts": order.attempts,
         "attempt_started_at": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
     }
-    env = order.template.env | {"PIT_ATTEMPT": str(order.attempt)}
-    return protocol.Template(root=order.cwd, scope=replace(order.template, run=run, env=env))
+    env = {
+        name: value
+        for name, value in variables.items()
+        if name.startswith("PIT_") or name in order.env
+    }
+    return protocol.Template(
+        root=str(site.project),
+        rendered=str(site.log(order).with_suffix(".sql")),
+        scope=replace(order.template, run=run, env=env),
+    )
 
 
-def variables_of(env: Mapping[str, str]) -> dict[str, str]:
+def for_sql(env: Mapping[str, str]) -> dict[str, str]:
     """What a script may ask for: Pit's variables under their names in lower case.
 
     So `PIT_PARAM_DATE` is `getvariable('pit_param_date')`.

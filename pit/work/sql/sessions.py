@@ -21,13 +21,15 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from pit.errors import ConnectorFailed, InvalidConnection, Refused
-from pit.model import Check, Load, Order, Outcome, Reason, Record, Save, Severity
+from pit.model import Check, Load, Reason, Record, Save, Severity
+from pit.order import Order, Outcome
 from pit.sql import protocol
 from pit.sql.connection.urls import Database, parse
 from pit.sql.driver import CANCELLED, CHECK_FAILED, DISK_FULL, MAX_CHANGE, WAITING, Failure
 from pit.sql.server import command
 from pit.work.process.guardian import Guardian
 from pit.work.process.launch import Cancel
+from pit.work.site import Site
 from pit.work.sql import hardened
 from pit.work.sql.client import Child, Gone, SqlProcess, Talk, remaining
 from pit.work.sql.filelock import FileLocks
@@ -89,24 +91,42 @@ class Sessions(AbstractContextManager["Sessions"]):
         self._places: dict[str, tuple[str, bool]] = {}
 
     def perform(
-        self, order: Order, log: Log, cancel: Cancel, timeout: float | None = None
+        self,
+        order: Order,
+        site: Site,
+        url: str,
+        log: Log,
+        cancel: Cancel,
+        timeout: float | None = None,
     ) -> Outcome:
-        """Execute the order's script on its database; `log` takes lines, without their newline."""
-        return _Attempt(self, order, log, cancel, timeout).perform()
+        """Execute the order's script on the database with this URL.
 
-    def move(self, order: Order, work: Load | Save, url: str, log: Log, cancel: Cancel) -> int:
+        `log` takes lines, without their newline.
+        """
+        return _Attempt(self, order, site, url, log, cancel, timeout).perform()
+
+    def move(
+        self,
+        order: Order,
+        site: Site,
+        work: Load | Save,
+        url: str,
+        log: Log,
+        cancel: Cancel,
+        own: str = "",
+    ) -> int:
         """Load or save for a task that is running; how many rows. Raises ConnectorFailed.
 
-        `url` is the database's; a file that the task has for itself cannot be used as well.
+        `url` is the database's; a file that the task has for itself, with the URL `own`, cannot be
+        used as well.
         """
         database = self.resolve(url)
-        if database.kind == "duckdb" and order.database and not database.in_memory:
-            own = self.resolve(order.database).path
-            if own == database.path:
-                hint = "Leave out its connection, or use the file directly"
-                raise Refused("the task has this database file for itself", hint)
-        asked = replace(order, work=work, sql="", database=url)
-        attempt = _Attempt(self, asked, log, cancel, None)
+        is_file = database.kind == "duckdb" and not database.in_memory
+        if is_file and own and self.resolve(own).path == database.path:
+            hint = "Leave out its connection, or use the file directly"
+            raise Refused("the task has this database file for itself", hint)
+        asked = replace(order, work=work, script="")
+        attempt = _Attempt(self, asked, site, url, log, cancel, None)
         outcome = attempt.perform()
         if outcome.reason is not None:
             # Whoever asked knows what he asked for, and no script of his is meant.
@@ -127,13 +147,13 @@ class Sessions(AbstractContextManager["Sessions"]):
         with self._turn(database, True, who, lambda secs: not cancel.wait(secs), log) as entered:
             yield entered
 
-    def reserve(self, order: Order) -> str:
+    def reserve(self, order: Order, url: str) -> str:
         """Keep an order's DuckDB file for it before it begins, or say what it has to wait for.
 
         Never waits; "" once there is nothing to wait for. `dismiss` follows in any case.
         """
         who = who_of(order)
-        path, reading = self._places.setdefault(who, self._file(order))
+        path, reading = self._places.setdefault(who, self._file(url))
         holder = self._files.reserve(path, who, reading) if path else ""
         return f"{path}: in use by {holder}" if holder else ""
 
@@ -144,10 +164,10 @@ class Sessions(AbstractContextManager["Sessions"]):
         if path:
             self._files.dismiss(path, who, reading)
 
-    def _file(self, order: Order) -> tuple[str, bool]:
-        """The DuckDB file of an order, "" for none, and whether it is only read."""
+    def _file(self, url: str) -> tuple[str, bool]:
+        """The DuckDB file that a URL names, "" for none, and whether it is only read."""
         with suppress(InvalidConnection, ValueError):  # its attempt says so
-            database = parse(order.database, self._workspace)
+            database = parse(url, self._workspace)
             if database.kind == "duckdb" and not database.in_memory:
                 return database.path, database.only_reads
         return "", False
@@ -318,9 +338,17 @@ class _Attempt:
     """One script on its way: its messages, its limits, its end."""
 
     def __init__(
-        self, sessions: Sessions, order: Order, log: Log, cancel: Cancel, timeout: float | None
+        self,
+        sessions: Sessions,
+        order: Order,
+        site: Site,
+        url: str,
+        log: Log,
+        cancel: Cancel,
+        timeout: float | None,
     ) -> None:
         self._sessions, self._order, self._cancel = sessions, order, cancel
+        self._site, self._url = site, url
         self._log = log
         self._started, self._begun = time.time(), time.monotonic()
         self._timeout = timeout
@@ -357,8 +385,8 @@ class _Attempt:
         )
 
     def _whole(self) -> _End:
-        database = self._sessions.resolve(self._order.database)
-        request = request_of(self._order, database, self._started)
+        database = self._sessions.resolve(self._url)
+        request = request_of(self._order, self._site, database, self._started)
         who = who_of(self._order)
         with self._sessions.sharing(database, who, self._pause, self._write) as entered:
             if not entered:

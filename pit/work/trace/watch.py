@@ -16,9 +16,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from pit.model import Order, Record
+from pit.model import Record
+from pit.order import Order
 from pit.project import selection
 from pit.project.selection import lies_in
+from pit.work.site import Invocation
 from pit.work.trace import audit_hook, strace
 
 _SYSTEM = (
@@ -48,34 +50,33 @@ class Watcher:
 
     def __init__(self, folder: Path, tracer: tuple[str, ...] = ()) -> None:
         self._folder, self._tracer = folder, tracer
-        self._last: dict[str, tuple[Order, str]] = {}
+        self._last: dict[str, tuple[Path, str, str]] = {}
 
-    def watched(self, order: Order, python: bool) -> Order:
-        """The order as it has to be carried out so that its attempt is watched."""
+    def watched(self, order: Order, program: Invocation, python: bool) -> Invocation:
+        """The program as it has to be started so that the order's attempt is watched."""
         place = self._folder / order.marker
         self._last.pop(order.task, None)
-        if self._tracer and _can_start(order):
-            by, new = "strace", replace(order, argv=self._traced(order, place))
+        if self._tracer and _can_start(program):
+            by, new = "strace", replace(program, argv=self._traced(program, place))
         elif python:
-            by, new = "python", replace(order, env=_hooked(order, place))
+            by, new = "python", replace(program, env=_hooked(program, place))
         else:
-            return order
+            return program
         place.mkdir(mode=0o700, parents=True)
         if by == "python":
             shutil.copyfile(audit_hook.__file__, place / "sitecustomize.py")
-        self._last[order.task] = order, by
+        self._last[order.task] = place / audit_hook.RECORDS, by, program.cwd
         return new
 
-    def _traced(self, order: Order, place: Path) -> tuple[str, ...]:
-        return (*self._tracer, str(place / audit_hook.RECORDS), *order.argv)
+    def _traced(self, program: Invocation, place: Path) -> tuple[str, ...]:
+        return (*self._tracer, str(place / audit_hook.RECORDS), *program.argv)
 
     def opened(self, task: str) -> Opened | None:
         """What the task's last attempt opened; None if it was not watched."""
         if task not in self._last:
             return None
-        order, by = self._last[task]
-        records = self._folder / order.marker / audit_hook.RECORDS
-        found = strace.read(records, order.cwd) if by == "strace" else _noted(records)
+        records, by, cwd = self._last[task]
+        found = strace.read(records, cwd) if by == "strace" else _noted(records)
         kinds: dict[str, str] = {}
         for kind, path in found:
             before = kinds.get(path, "")
@@ -84,15 +85,16 @@ class Watcher:
         return Opened(by=by, kinds=kinds)
 
 
-def _can_start(order: Order) -> bool:
+def _can_start(program: Invocation) -> bool:
     """Whether the program is there; if not, Pit itself says so best."""
-    path = os.path.join(order.cwd, order.argv[0]) if "/" in order.argv[0] else order.argv[0]
-    return shutil.which(path, path=order.env.get("PATH", os.defpath)) is not None
+    name = program.argv[0]
+    path = os.path.join(program.cwd, name) if "/" in name else name
+    return shutil.which(path, path=program.env.get("PATH", os.defpath)) is not None
 
 
-def _hooked(order: Order, place: Path) -> dict[str, str]:
-    paths = (str(place), *filter(None, (order.env.get("PYTHONPATH"),)))
-    return order.env | {"PYTHONPATH": os.pathsep.join(paths)}
+def _hooked(program: Invocation, place: Path) -> dict[str, str]:
+    paths = (str(place), *filter(None, (program.env.get("PYTHONPATH"),)))
+    return program.env | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _noted(records: Path) -> Iterator[tuple[str, str]]:

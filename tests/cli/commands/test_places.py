@@ -50,6 +50,20 @@ def test_a_folder_of_runs_that_cannot_be_used_is_named_with_its_setting(
     pit.run("run", "d").ok()
 
 
+@pytest.mark.parametrize("spoil", [under_a_file, a_file, a_link_to_nothing])
+def test_a_folder_of_runs_that_cannot_be_used_is_foretold(
+    pit: Pit, spoil: Callable[[Path], None]
+) -> None:
+    pit.project("d").toml(TASK).file("a.sh", "true")
+    assert "warning" not in pit.run("validate").ok().out
+    assert not (pit.root / "runs").exists(), "it only looks"
+    spoil(pit.root)
+    told = pit.run("validate").ok()
+    assert "warning: runs_dir, " in told.out + told.err
+    assert f"Set runs_dir in {pit.root}/pit_config.toml to a folder" in told.out + told.err
+    assert "1 warning" in told.out
+
+
 def test_a_folder_of_runs_by_a_link_is_used(pit: Pit, tmp_path: Path) -> None:
     pit.project("d").toml(TASK).file("a.sh", "true")
     (tmp_path / "there").mkdir()

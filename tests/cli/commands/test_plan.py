@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.builder import Pit, Result
+from tests.builder import Pit
 
 CHAIN = """
 [[tasks]]
@@ -37,11 +37,6 @@ def chain(pit: Pit) -> Pit:
     return pit.file("report.sh", "sleep 0.1; wc -l < out/clean.csv > out/report.txt\n")
 
 
-def actions(planned: Result) -> dict[str, str]:
-    """What is to be done with each task."""
-    return {task["task"]: task["action"] for task in planned.json["tasks"]}
-
-
 def test_before_the_first_run_everything_would_run_and_nothing_does(chain: Pit) -> None:
     planned = chain.run("plan", "sales").ok()
     assert planned.out.splitlines() == [
@@ -57,7 +52,7 @@ def test_before_the_first_run_everything_would_run_and_nothing_does(chain: Pit) 
 
 def test_after_a_run_and_after_an_edit(chain: Pit) -> None:
     chain.run("run", "sales").ok()
-    assert actions(chain.run("plan", "sales", "--json").ok()) == {
+    assert chain.run("plan", "sales", "--json").ok().planned == {
         "clean": "skip",
         "report": "skip",
         "mail": "run",
@@ -69,8 +64,8 @@ def test_after_a_run_and_after_an_edit(chain: Pit) -> None:
     assert "Critical path: clean → report → mail" in planned
     assert re.search(r"Takes about \d+ms, or \d+ms if all that is deferred has to run", planned)
     assert chain.run("run", "sales", "--dry-run").ok().out == planned
-    assert actions(chain.run("plan", "sales/report", "--json").ok()) == {"report": "skip"}
-    assert actions(chain.run("plan", "sales/report", "--force", "--json").ok()) == {"report": "run"}
+    assert chain.run("plan", "sales/report", "--json").ok().planned == {"report": "skip"}
+    assert chain.run("plan", "sales/report", "--force", "--json").ok().planned == {"report": "run"}
     assert len(chain.runs()) == 1
 
 
@@ -78,7 +73,7 @@ def test_a_target_that_will_be_made_anew_defers_what_reads_it(chain: Pit) -> Non
     chain.run("run", "sales").ok()
     (chain.folder / "out/clean.csv").unlink()
     planned = chain.run("plan", "sales", "--json").ok()
-    assert actions(planned) == {"clean": "run", "report": "defer", "mail": "run"}
+    assert planned.planned == {"clean": "run", "report": "defer", "mail": "run"}
     assert planned.json["tasks"][0]["changes"][0]["kind"] == "product"
 
 
@@ -101,15 +96,15 @@ def test_a_missing_input_fails_the_plan(chain: Pit) -> None:
 def test_a_task_may_be_named_by_what_it_makes_and_by_its_values(chain: Pit) -> None:
     planned = chain.run("plan", "sales/out/report.txt", "--json")
     planned.fails(1, "Run first: pit run sales/clean")
-    assert actions(planned) == {"report": "run"}
-    found = actions(chain.run("plan", "sales/+out/report.txt", "--json").ok())
+    assert planned.planned == {"report": "run"}
+    found = chain.run("plan", "sales/+out/report.txt", "--json").ok().planned
     assert list(found) == ["clean", "report"]
     chain.run("plan", "sales/out/nothing.txt").fails(2, 'task "out/nothing.txt" not found')
     chain.project("odd").toml(
         '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\ntargets = ["out/{city} {n}.txt"]\n'
         '[tasks.matrix]\ncity = ["Zürich", "Bern"]\nn = ["1:2"]\n'
     ).file("a.sh", "")
-    found = actions(chain.run("plan", "odd/a:Zürich:1:2", "--json").ok())
+    found = chain.run("plan", "odd/a:Zürich:1:2", "--json").ok().planned
     assert list(found) == ["a:Z%C3%BCrich:1%3A2"]
 
 
@@ -221,7 +216,7 @@ def test_concurrency_and_what_failed_can_be_planned(chain: Pit) -> None:
     planned = chain.run(
         "run", "sales", "--dry-run", "--failed", "--concurrency", "7", "--json"
     ).ok()
-    assert list(actions(planned)) == ["report", "mail"]
+    assert list(planned.planned) == ["report", "mail"]
     assert planned.json["concurrency"] == 7
     assert (
         chain.run("plan", "sales", "--failed", "--json").ok().json["tasks"] == planned.json["tasks"]

@@ -12,7 +12,7 @@ import pytest
 from pit.engine.locks.claims import claimed
 from pit.state.store.store import Store
 from tests.builder import Pit
-from tests.cli.commands.test_plan import CHAIN, actions
+from tests.cli.commands.test_plan import CHAIN
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def chain(pit: Pit) -> Pit:
 
 def planned(pit: Pit, *args: str) -> dict[str, str]:
     """What a run would do with each task."""
-    return actions(pit.run("plan", *(args or ("sales",)), "--json").ok())
+    return pit.run("plan", *(args or ("sales",)), "--json").ok().planned
 
 
 def notes(pit: Pit) -> list[tuple[str, str, str]]:

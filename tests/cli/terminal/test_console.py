@@ -53,16 +53,6 @@ def test_a_size_at_a_glance(number: int, text: str) -> None:
     assert console.size(number) == text
 
 
-def test_times_are_told_in_one_unit() -> None:
-    assert console.ago(100, 100.5) == "just now"
-    assert console.ago(100, 145) == "45s ago"
-    assert console.ago(0, 7300) == "2h ago"
-    assert console.ago(0, 86400 * 40) == "40d ago"
-    assert console.ago(200, 100) == "just now"  # the clock was set back
-    assert console.until(3700, 0) == "in 1h"
-    assert console.until(0, 10) == "now"
-
-
 def test_a_number_has_its_noun() -> None:
     assert console.count(1, "task") == "1 task"
     assert console.count(12000, "task") == "12,000 tasks"
@@ -73,12 +63,6 @@ def test_widths_count_cells_and_not_characters() -> None:
     assert console.cells("e\u0301") == 1
     assert console.fit("日本語", 5) == "日本…"
     assert console.fit("abc", 3) == "abc"
-
-
-def test_control_characters_cannot_move_the_cursor() -> None:
-    assert console.printable("\x1b[2Jred\x1b[31m\x07\r") == "red"
-    assert console.printable("\x1b]0;title\x07text") == "text"
-    assert console.printable("ünïcode") == "ünïcode"
 
 
 def test_a_table_is_aligned_and_has_no_trailing_space() -> None:

@@ -24,7 +24,8 @@ from pit.events import (
     Waits,
     Warned,
 )
-from pit.model import Outcome, Reason, RunState, TaskState
+from pit.model import Reason, RunState, TaskState
+from pit.order import Outcome
 from tests.cli.conftest import Terminal
 
 RUN = "20260131_060000.000_sales"

@@ -34,15 +34,13 @@ def task(name: str, script: str, **keys: object) -> str:
 
 def planned(pit: Pit, target: str = "m") -> dict[str, str]:
     """What the plan says, by task."""
-    found = pit.run("plan", target, "--json").json
-    return {each["task"]: each["action"] for each in found["tasks"]}
+    return pit.run("plan", target, "--json").planned
 
 
 def ran(pit: Pit, target: str = "m") -> set[str]:
     """The tasks that a run has executed, which the plan before it must have foretold."""
     plan = planned(pit, target)
-    events = pit.run("run", target, "--json").events
-    done = {each["task"] for each in events if each["event"] == "attempt_started"}
+    done = pit.run("run", target, "--json").executed
     sure = {name for name, action in plan.items() if action == "run"}
     skipped = {name for name, action in plan.items() if action == "skip"}
     assert sure <= done, plan
@@ -480,9 +478,7 @@ def test_a_database_that_a_task_has_made_is_seen_by_the_next(pit: Pit) -> None:
     pit.run("run", "m").ok()
     pit.run("run", "m").ok()
     pit.file("seed", "two")
-    events = pit.run("run", "m", "--json").events
-    done = {each["task"] for each in events if each["event"] == "attempt_started"}
-    assert done == {"mk", "second"}
+    assert pit.run("run", "m", "--json").executed == {"mk", "second"}
 
 
 def test_what_lies_in_a_folder_that_is_an_input_is_coming(pit: Pit) -> None:

@@ -30,7 +30,8 @@ from pit.engine.scheduling.attempt import (
     Taken,
     step,
 )
-from pit.model import Outcome, Reason, TaskState
+from pit.model import Reason, TaskState
+from pit.order import Outcome
 
 
 def outcome(reason: Reason | None = None, *, retryable: bool = True, lost: bool = False) -> Outcome:

@@ -21,7 +21,8 @@ from pit.engine.scheduling.attempt import (
 )
 from pit.engine.scheduling.jobs import Job
 from pit.engine.scheduling.phases import Phases
-from pit.model import Outcome, Reason
+from pit.model import Reason
+from pit.order import Outcome
 
 BADLY = Outcome(started_at=1.0, ended_at=2.0, seconds=1.0, reason=Reason.EXIT, retryable=True)
 SIGNALS: list[Signal] = [

@@ -18,7 +18,8 @@ from pit.engine.scheduling.sinks import Clock
 from pit.engine.scheduling.tally import Tally
 from pit.errors import StoreUnavailable
 from pit.events import AttemptEnded, AttemptStarted, Event, TaskEnded, Waits
-from pit.model import Order, Outcome, Reason, RunState, TaskState
+from pit.model import Reason, RunState, TaskState
+from pit.order import Order, Outcome
 
 Script = dict[str, list[tuple[Reason | None, float]]]
 """What each attempt of a task does: its reason (None: success) and how many seconds it takes."""
@@ -106,18 +107,17 @@ class World(Clock):
             task=task,
             attempt=attempt,
             attempts=9,
-            log="",
-            cwd="",
-            env={},
             marker="",
-            database=self.databases.get(task, ""),
+            log="",
+            runner="bash",
+            connection=self.databases.get(task, ""),
             timeout=60.0 if task.startswith("hasty") else None,
         )
 
     def reserve(self, order: Order) -> str:
         self.asked += 1
-        if self.time < self.used.get(order.database, 0.0):
-            return f"{order.database}: in use by run 2"
+        if self.time < self.used.get(order.connection, 0.0):
+            return f"{order.connection}: in use by run 2"
         self.kept.add(order.task)
         return ""
 
@@ -125,7 +125,7 @@ class World(Clock):
         self.kept.discard(order.task)
 
     def submit(self, order: Order) -> None:
-        assert not order.database or order.task in self.kept
+        assert not order.connection or order.task in self.kept
         seconds = self.script[order.task][order.attempt - 1][1]
         self.open.append((self.time + seconds, order))
         self.busiest = max(self.busiest, len(self.open))

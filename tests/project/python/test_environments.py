@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pit.project.python import environment, environments
-from pit.project.python.environments import AT_ONCE, Project, Site, State, SyncReport
+from pit.project.python.environments import AT_ONCE, Builder, Project, State, SyncReport
 
 PYPROJECT = '[project]\nname = "{name}"\nversion = "1"\nrequires-python = ">=3.11"\n'
 
@@ -70,36 +70,36 @@ def test_several_are_built_at_once_but_not_too_many(tmp_path: Path) -> None:
     uv = Uv(tmp_path)
     projects = workspace(tmp_path, *(f"p{number}" for number in range(3 * AT_ONCE)))
     said: list[tuple[str, str]] = []
-    site = Site(
+    builder = Builder(
         cache_dir=tmp_path / ".pit", capture=uv, tell=lambda name, text: said.append((name, text))
     )
-    reports = list(environments.synced(projects, site))
+    reports = list(environments.synced(projects, builder))
     assert {report.state for report in reports} == {State.BUILT}
     assert 2 <= uv.most <= AT_ONCE
     assert {name for name, _ in said} == {project.name for project in projects}
-    again = list(environments.synced(projects, site))
+    again = list(environments.synced(projects, builder))
     assert {report.state for report in again} == {State.CURRENT}
 
 
 def test_a_failure_is_told_in_full_in_a_log(tmp_path: Path) -> None:
     uv = Uv(tmp_path, "bad")
     projects = workspace(tmp_path, "good", "bad")
-    site = Site(cache_dir=tmp_path / ".pit", capture=uv)
-    found = by_name(list(environments.synced(projects, site)))
+    builder = Builder(cache_dir=tmp_path / ".pit", capture=uv)
+    found = by_name(list(environments.synced(projects, builder)))
     assert (found["good"].state, found["bad"].state) == (State.BUILT, State.FAILED)
     assert "could not be built (uv ended with exit code 2)" in found["bad"].error
     log = Path(found["bad"].log).read_bytes()
     assert b" sync --frozen" in log
     assert b"first\n\nno wheels here \xff\n[exit code 2]\n" in log
     uv.failing = ()
-    assert next(environments.synced(projects[1:], site)).state is State.BUILT
+    assert next(environments.synced(projects[1:], builder)).state is State.BUILT
     assert not Path(found["bad"].log).exists()
 
 
 def test_what_has_not_begun_when_it_is_cancelled_does_not_begin(tmp_path: Path) -> None:
     uv = Uv(tmp_path)
-    site = Site(cache_dir=tmp_path / ".pit", capture=uv, cancelled=lambda: True)
-    (report,) = environments.synced(workspace(tmp_path, "late"), site)
+    builder = Builder(cache_dir=tmp_path / ".pit", capture=uv, cancelled=lambda: True)
+    (report,) = environments.synced(workspace(tmp_path, "late"), builder)
     assert report.state is State.CANCELLED
     assert not (tmp_path / "late/uv.lock").exists()
 
@@ -108,19 +108,19 @@ def test_a_check_tells_what_has_changed_and_writes_nothing_of_the_project(tmp_pa
     uv = Uv(tmp_path)
     uv.several.set()
     (project,) = workspace(tmp_path, "one")
-    site = Site(cache_dir=tmp_path / ".pit", capture=uv)
+    builder = Builder(cache_dir=tmp_path / ".pit", capture=uv)
     pyproject, lock = project.folder / "pyproject.toml", project.folder / "uv.lock"
 
     def why() -> str:
-        return environments.checked(project, site).why
+        return environments.checked(project, builder).why
 
     assert why() == "there is no uv.lock"
     assert not lock.exists()
     lock.touch()
     assert why() == "it has not been built yet"
-    (report,) = environments.synced([project], site)
+    (report,) = environments.synced([project], builder)
     assert report.why == "it has not been built yet"
-    assert environments.checked(project, site).state is State.CURRENT
+    assert environments.checked(project, builder).state is State.CURRENT
     text = pyproject.read_text()
     pyproject.write_text(text + "# more\n")
     lock.write_text("# more\n")
@@ -129,7 +129,7 @@ def test_a_check_tells_what_has_changed_and_writes_nothing_of_the_project(tmp_pa
     assert why() == "uv.lock changed"
     lock.write_text("")
     assert report.environment is not None
-    assert environments.checked(project, site).state is State.CURRENT
+    assert environments.checked(project, builder).state is State.CURRENT
     Path(report.environment.python).unlink()
     assert why() == "its interpreter is gone"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pit.model import Templated
+from pit.order import Templated
 from pit.sql.driver import CANCELLED, Failure, SqlFailure
 from pit.sql.protocol import Template
 from pit.sql.text import dialect
@@ -16,7 +16,7 @@ from pit.sql.text.templates import Renderer
 
 
 def renderer(root: Path, kind: dialect.Dialect = dialect.DUCKDB, **scope: Any) -> Renderer:
-    return Renderer(Template(root=str(root), scope=Templated(rendered="", **scope)), kind)
+    return Renderer(Template(root=str(root), rendered="", scope=Templated(**scope)), kind)
 
 
 def render(root: Path, text: str, kind: dialect.Dialect = dialect.DUCKDB, **scope: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,42 @@ def test_a_database_without_records_gets_them_and_keeps_its_history(
         store.close()
 
 
+def test_a_store_without_a_revision_gets_one_that_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pit.db"
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:6])
+    monkeypatch.setattr(migrations, "VERSION", 6)
+    with closing(sqlite3.connect(path)) as connection:
+        migrations.migrate(connection)
+        connection.execute(
+            "INSERT INTO runs (id, dag, state, started_at, run_dir) "
+            "VALUES (?, 'sales', 'success', 1, '/r')",
+            (run_id(1),),
+        )
+        connection.commit()
+    monkeypatch.undo()
+    with Store.open_readonly(path) as reader, Store.open(path) as store:
+        assert reader.revision == store.revision
+        assert store.runs.find(run_id(1)).seq == 1
+        before = store.revision
+        store.emit(started(run_id(2)))
+        assert store.revision > before
+
+
+def test_a_later_migration_makes_the_revision_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pit.db"
+    with Store.open(path) as store:
+        before = store.revision
+    later = (*migrations.MIGRATIONS, ("CREATE TABLE leases (name TEXT)",))
+    monkeypatch.setattr(migrations, "MIGRATIONS", later)
+    monkeypatch.setattr(migrations, "VERSION", len(later))
+    with Store.open(path) as store:
+        assert store.revision > before
+
+
 def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> None:
     path = tmp_path / "pit.db"
     with Store.open(path) as store:
@@ -161,6 +198,6 @@ def test_what_was_cancelled_in_an_earlier_layout_is_shown_so(tmp_path: Path) -> 
     reader = Store.open_readonly(path)
     with reader, Store.open(path) as store:
         for each in (reader, store):
-            states = {row.task: row.state for row in each.tasks(run_id(1))}
+            states = {row.task: row.state for row in each.runs.tasks(run_id(1))}
             assert states | wanted == states
-            assert {row.task: row.state for row in each.attempts(run_id(1))} == wanted
+            assert {row.task: row.state for row in each.runs.attempts(run_id(1))} == wanted

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from pit.errors import BadArgument, StoreUnavailable, UnknownRun
-from pit.events import AttemptStarted, EnvironmentHashed, TaskEnded, Warned
-from pit.model import Output, Reason, RunState, TaskState
+from pit.events import AttemptStarted, EnvironmentHashed, Event, TaskEnded, Warned
+from pit.model import Fingerprint, Output, Reason, RunState, TaskRecord, TaskState
 from pit.state.cache.digests import DigestCache
 from pit.state.store.store import Store
+from pit.state.store.tables.audit import SecretChange
+from pit.state.store.tables.publications import Intent
 from tests.state.story import EPOCH, attempted, ended, run_id, started, task_ended, whole
 
 
@@ -293,3 +297,77 @@ def test_the_layout_is_what_a_person_with_sqlite3_expects(store: Store) -> None:
         ).fetchall()
     connection.close()
     assert rows == [("sales", "extract", "success"), ("sales", "load", "success")]
+
+
+# ---------------------------------------------------------------- revision
+
+
+def test_the_revision_grows_with_every_kind_of_commit(store: Store) -> None:
+    one, two = run_id(1), run_id(2)
+    record = TaskRecord(
+        dag="sales", task="load", params="", run=one, at=EPOCH, seconds=1.0,
+        fingerprint=Fingerprint(version=1),
+    )  # fmt: skip
+    intent = Intent(run=one, at=EPOCH, task="load", project="/w/projects/sales", places={})
+    change = SecretChange(at=EPOCH, who="me", what="created")
+
+    def emitted(event: Event) -> None:
+        store.emit(event)
+        store.barrier()
+
+    commits: list[tuple[str, Callable[[], object]]] = [
+        ("a run starts", lambda: store.emit(started(one))),
+        ("an event", lambda: emitted(task_ended(one, "load"))),
+        ("a number is drawn", lambda: store.snapshots.draw(one)),
+        ("about to publish", lambda: store.publications.add(intent)),
+        ("a publication ends", lambda: store.publications.end(one, "load", True)),
+        ("a publication is forgotten", lambda: store.publications.forget("sales", "load", "")),
+        ("a record is accepted", lambda: store.records.accept(record, "fine")),
+        ("a record is renewed", lambda: store.records.renew([record])),
+        ("a record is forgotten", lambda: store.records.forget("sales", "load")),
+        ("a secret is changed", lambda: store.audit.add_changes([change])),
+        ("a DAG is taken", lambda: store.dags.take("sales", "/w", lambda other: True)),
+        ("a run is interrupted", lambda: store.runs.interrupt(one, EPOCH + 9)),
+        ("a run is forgotten", lambda: store.runs.forget([one])),
+        ("another run starts", lambda: store.emit(started(two))),
+    ]
+    before = store.revision
+    for what, commit in commits:
+        commit()
+        after = store.revision
+        assert after > before, what
+        before = after
+
+
+def test_what_changes_nothing_leaves_the_revision(store: Store) -> None:
+    store.emit(started(run_id(1)))
+    store.dags.take("sales", "/w", lambda other: True)
+    before = store.revision
+    assert not store.runs.interrupt(run_id(9), EPOCH)
+    assert store.runs.forget([run_id(9)]) == 0
+    assert store.records.forget("sales", "load") == 0
+    assert store.records.sweep() == 0
+    assert store.dags.take("sales", "/v", lambda other: False) == "/w"
+    store.barrier()
+    assert store.revision == before
+
+
+def test_a_commit_that_fails_leaves_the_revision(store: Store) -> None:
+    store.emit(started(run_id(1)))
+    before = store.revision
+    with pytest.raises(StoreUnavailable):
+        store.emit(started(run_id(1)))
+    assert store.revision == before
+
+
+def test_the_revision_is_the_same_in_another_process_and_when_opened_again(
+    store: Store,
+) -> None:
+    store.emit(started(run_id(1)))
+    told = "import sys; from pathlib import Path; from pit.state.store.store import Store; "
+    told += "print(Store.open_readonly(Path(sys.argv[1])).revision)"
+    call = [sys.executable, "-c", told, str(store.path)]
+    assert int(subprocess.check_output(call)) == store.revision
+    with Store.open_readonly(store.path) as reader, Store.open(store.path) as again:
+        again.emit(started(run_id(2)))
+        assert reader.revision == again.revision == store.revision

@@ -14,7 +14,7 @@ import msgspec
 
 from pit.errors import PitError
 from pit.events import SecretRequested
-from pit.model import Order
+from pit.order import Order
 from pit.state.secrets.secrets import Secrets
 from pit.work.masking import Masks
 from pit.work.process import launch
@@ -140,7 +140,7 @@ class LiveServer:
     def order(self, task: str, attempt: int, **facts: Any) -> Order:
         """An order as far as a listener looks at it."""
         given: dict[str, Any] = {"run": "r1", "dag": "shop", "marker": f"m-{task}-{attempt}"}
-        given |= {"attempts": 1, "log": "", "cwd": str(self.root), "env": {}} | facts
+        given |= {"attempts": 1, "log": "log", "runner": "python"} | facts
         return Order(task=task, attempt=attempt, **given)
 
     def run(

@@ -17,8 +17,10 @@ import pytest
 
 from pit.errors import ConnectorFailed, StoreUnavailable
 from pit.model import Record
-from pit.work import attempts, bundled
+from pit.project.python import environment
+from pit.work import attempts
 from pit.work.process import launch
+from pit.work.site import Site
 from pit.work.socket import methods, socket_folder
 from pit.work.socket.call import Call, Method
 from pit.work.socket.connection import Connection
@@ -439,15 +441,19 @@ def test_without_a_socket_nothing_that_is_told_is_lost_in_silence(
     live: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket_folder, "_bases", lambda: iter(()))
-    code = "from pit import sdk\nsdk.set_value('rows', 1)"
-    order = live.order(
-        "ask",
-        1,
-        argv=[sys.executable, "-c", code],
-        env=live.env() | {"PYTHONPATH": bundled.PYTHON},
-        log=str(tmp_path / "log"),
+    (tmp_path / "ask.py").write_text("from pit import sdk\nsdk.set_value('rows', 1)")
+    site = Site(
+        "r1",
+        "shop",
+        workspace=tmp_path,
+        live=tmp_path,
+        project=tmp_path,
+        data=live.data,
+        logs=tmp_path,
+        python=environment.standing_environment(tmp_path, tmp_path, launch.capture),
     )
-    tools = attempts.Tools(cancel=launch.Cancel(), server=lambda: live.server)
+    order = live.order("ask", 1, script="ask.py")
+    tools = attempts.Tools(site=site, cancel=launch.Cancel(), server=lambda: live.server)
     outcome = attempts.perform(order, tools)
     log = (tmp_path / "log").read_text()
     assert outcome.exit_code == 1

@@ -16,13 +16,17 @@ import duckdb
 import pytest
 from msgspec.structs import replace
 
-from pit.model import Order, Outcome, Reason
+from pit.model import Reason
+from pit.order import Order, Outcome
 from pit.work.process import launch, procfs
+from pit.work.site import Site
 from pit.work.sql.filelock import FileLocks
-from pit.work.sql.orders import variables_of
+from pit.work.sql.orders import for_sql
 from pit.work.sql.sessions import Sessions
 
 LONG = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range % 7 = b.range % 13"
+
+LAKE = "duckdb://w.duckdb"
 
 
 class Bench:
@@ -43,6 +47,15 @@ class Bench:
             stderr=self.stderr,
             workspace=root,
         )
+        self.site = Site(
+            "r",
+            "d",
+            workspace=root,
+            live=self.project,
+            project=self.project,
+            data=root / "data",
+            logs=root,
+        )
         self._pool = ThreadPoolExecutor(8)
 
     def _spawn(self, *args: object, **kwargs: object) -> launch.Child:
@@ -50,9 +63,7 @@ class Bench:
         self.pids.append(child.pid)
         return child
 
-    def order(
-        self, text: str | bytes, task: str = "t", url: str = "duckdb://w.duckdb", grace: float = 5.0
-    ) -> Order:
+    def order(self, text: str | bytes, task: str = "t", grace: float = 5.0) -> Order:
         script = self.project / f"{task}.sql"
         script.write_bytes(text if isinstance(text, bytes) else text.encode())
         return Order(
@@ -61,21 +72,23 @@ class Bench:
             task=task,
             attempt=1,
             attempts=1,
-            log="",
-            cwd=str(self.project),
-            env={"PIT_RUN_ID": "r", "PIT_PARAM_DATE": "2026-01-31", "HOME": "/"},
             marker="",
-            sql=str(script),
-            database=url,
+            log=f"{task}.log",
+            runner="sql",
+            script=script.name,
+            env={"PIT_PARAM_DATE": "2026-01-31", "HOME": "/"},
             grace=grace,
         )
 
-    def start(self, order: Order, timeout: float | None = None) -> Future[Outcome]:
+    def start(self, order: Order, timeout: float | None = None, url: str = LAKE) -> Future[Outcome]:
         log = self.logs.setdefault(order.task, [])
-        return self._pool.submit(self.sessions.perform, order, log.append, self.cancel, timeout)
+        perform = self.sessions.perform
+        return self._pool.submit(perform, order, self.site, url, log.append, self.cancel, timeout)
 
-    def run(self, text: str | bytes, timeout: float | None = None, **kwargs: str) -> Outcome:
-        return self.start(self.order(text, **kwargs), timeout).result(60)
+    def run(
+        self, text: str | bytes, timeout: float | None = None, task: str = "t", url: str = LAKE
+    ) -> Outcome:
+        return self.start(self.order(text, task), timeout, url).result(60)
 
     def log(self, task: str = "t") -> str:
         return "\n".join(self.logs.get(task, []))
@@ -171,7 +184,7 @@ def test_scripts_that_cannot_be_read(bench: Bench) -> None:
     assert latin.error == "t.sql:2: the script is not UTF-8 text (byte 0xe9)"
     assert not latin.retryable
     order = bench.order("SELECT 1")
-    os.unlink(order.sql)
+    os.unlink(bench.project / order.script)
     missing = bench.start(order).result(60)
     assert missing.reason is Reason.NOT_FOUND
     assert missing.error == "t.sql cannot be read: no such file or directory"
@@ -304,7 +317,7 @@ def test_a_full_disk_under_the_log_ends_the_script(bench: Bench) -> None:
     def full(_text: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    outcome = bench.sessions.perform(bench.order(LONG), full, bench.cancel, None)
+    outcome = bench.sessions.perform(bench.order(LONG), bench.site, LAKE, full, bench.cancel, None)
     assert outcome.reason is Reason.DISK_FULL
     assert not outcome.retryable
     assert bench.run("SELECT 1").reason is None
@@ -330,8 +343,8 @@ def test_two_scripts_that_attach_each_others_database(bench: Bench) -> None:
     )
     a, b = bench.root / "a.duckdb", bench.root / "b.duckdb"
     starts = [
-        bench.start(bench.order(text.format(b, "x"), "x", str(a)), 25),
-        bench.start(bench.order(text.format(a, "y"), "y", str(b)), 25),
+        bench.start(bench.order(text.format(b, "x"), "x"), 25, str(a)),
+        bench.start(bench.order(text.format(a, "y"), "y"), 25, str(b)),
     ]
     assert [start.result(60).error for start in starts] == ["", ""]
 
@@ -342,21 +355,15 @@ def test_many_statements_with_much_to_log(bench: Bench) -> None:
     assert bench.log().count("first 20 of 30 rows") == 300
 
 
-def test_a_process_that_cannot_be_started(tmp_path: Path) -> None:
+def test_a_process_that_cannot_be_started(bench: Bench, tmp_path: Path) -> None:
     def spawn(*_args: object, **_kwargs: object) -> launch.Child:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    (tmp_path / "x.sql").write_text("SELECT 1")
-    cancel = launch.Cancel()
     with Sessions(
         spawn=spawn, cwd=tmp_path, env={}, stderr=tmp_path / "err", workspace=tmp_path
     ) as sessions:
-        order = Order(
-            run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd=str(tmp_path), env={},
-            marker="", sql="x.sql", database=":memory:",
-        )  # fmt: skip
-        outcome = sessions.perform(order, print, cancel)
-    cancel.close()
+        order = bench.order("SELECT 1")
+        outcome = sessions.perform(order, bench.site, LAKE, print, bench.cancel)
     assert outcome.reason is Reason.INTERNAL
     assert "could not be started" in outcome.error
 
@@ -375,7 +382,7 @@ def test_databases_in_use_share_the_machine(bench: Bench) -> None:
     own = "duckdb://other.duckdb?memory_limit=300MiB&threads=1"
     assert limits("third", own) == ["300.0", "MiB", "1"]
     alone = float(limits("fourth", "w.duckdb")[0])
-    held.append(bench.start(bench.order(LONG, task="fifth", url="other.duckdb")))
+    held.append(bench.start(bench.order(LONG, task="fifth"), url="other.duckdb"))
     bench.until("SELECT count", task="fifth")
     size, _, threads = limits("sixth", "w.duckdb")  # on the file that was open before
     assert (threads, float(size) < alone) == (half, True)
@@ -465,7 +472,7 @@ def test_variables_are_pits_own() -> None:
         "HOME": "/",
         "PIT_PARAM_BAD": "a\udcff",
     }
-    assert variables_of(env) == {
+    assert for_sql(env) == {
         "pit_run_id": "r",
         "pit_param_date": "d",
         "pit_param_bad": "a\ufffd",

@@ -12,10 +12,13 @@ import pytest
 
 from pit.engine.run import lesson
 from pit.engine.run.lesson import Seen
-from pit.model import Order
+from pit.order import Order
 from pit.work.process import launch
+from pit.work.site import Invocation
 from pit.work.trace import strace
 from pit.work.trace.watch import Places, Watcher
+
+ORDER = Order(run="r", dag="d", task="t", attempt=1, attempts=1, marker="m1", log="", runner="")
 
 
 def tracer(folder: Path) -> tuple[str, ...]:
@@ -38,12 +41,10 @@ class Task:
         self, *argv: str, traced: tuple[str, ...] = (), code: int = 0, **env: str
     ) -> dict[str, str]:
         """What the command opened below its folder."""
-        order = Order(
-            run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd=str(self.root),
-            env={"PATH": os.environ["PATH"], "PIT_MARKER": "m1"} | env, marker="m1", argv=argv,
-        )  # fmt: skip
+        own = {"PATH": os.environ["PATH"], "PIT_MARKER": "m1"} | env
+        program = Invocation(argv=argv, env=own, cwd=str(self.root))
         watcher = Watcher(self.records, traced)
-        watched = watcher.watched(order, python=True)
+        watched = watcher.watched(ORDER, program, python=True)
         done = launch.run(
             watched.argv, cwd=watched.cwd, env=watched.env, output=lambda piece: None,
             timeout=60, grace=10, cancel=launch.Cancel(), guardian=None, marker="m1",
@@ -160,11 +161,9 @@ def test_an_error_in_the_users_sitecustomize_is_said_as_without_the_hook(task: T
         argv, env={"PYTHONPATH": str(task.root)}, capture_output=True, check=True
     )
     assert b"no_such_module" in plain.stderr
-    order = Order(
-        run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd=str(task.root),
-        env={"PYTHONPATH": str(task.root)}, marker="m1", argv=tuple(argv),
-    )  # fmt: skip
-    watched = Watcher(task.records).watched(order, python=True)
+    own = {"PYTHONPATH": str(task.root)}
+    program = Invocation(argv=tuple(argv), env=own, cwd=str(task.root))
+    watched = Watcher(task.records).watched(ORDER, program, python=True)
     env = watched.env | {"PIT_MARKER": "m1"}
     done = subprocess.run(argv, env=env, capture_output=True, check=True)
     assert done.stderr.splitlines()[-1] == plain.stderr.splitlines()[-1]
@@ -179,12 +178,10 @@ def test_the_hook_is_silent_in_the_tasks_of_a_run_that_the_task_starts(task: Tas
 
 
 def test_other_tasks_are_not_watched_without_strace(task: Task) -> None:
-    order = Order(
-        run="r", dag="d", task="t", attempt=1, attempts=1, log="", cwd=str(task.root),
-        env={}, marker="m1", argv=(shutil.which("true") or "true",),
-    )  # fmt: skip
+    argv = (shutil.which("true") or "true",)
+    program = Invocation(argv=argv, env={}, cwd=str(task.root))
     watcher = Watcher(task.records)
-    assert watcher.watched(order, python=False) is order
+    assert watcher.watched(ORDER, program, python=False) is program
     assert watcher.opened("t") is None
 
 

@@ -1,1 +1,1 @@
-"""The tables of the metadata database, each with its queries."""
+"""The parts of the store, each with its tables and the queries on them."""

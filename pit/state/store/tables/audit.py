@@ -1,6 +1,6 @@
-"""Who asked for which secret, who changed the secrets file, and the small facts that tasks set.
+"""Who asked for which secret, and who changed the secrets file: names and times, never a value.
 
-Names and times, never a secret's value. Requests go with the history of their run, changes stay.
+Requests go with the history of their run, changes stay.
 """
 
 from __future__ import annotations
@@ -8,18 +8,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from pit.events import SecretRequested, ValueSet
+from pit.events import SecretRequested
 from pit.model import Record, Verdict
 from pit.state.store.database import Database
-from pit.state.store.tables.records import unbroken
+from pit.state.store.text import unbroken
 
 _REQUEST = """
     INSERT INTO secret_requests (run, task, attempt, "key", verdict, at, last_at, count)
     VALUES ((SELECT seq FROM runs WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?6, ?7)
     ON CONFLICT DO UPDATE SET count = count + excluded.count, last_at = excluded.last_at"""
-_VALUE = """
-    INSERT OR REPLACE INTO task_values (run, task, name, attempt, value, at)
-    VALUES ((SELECT seq FROM runs WHERE id = ?), ?, ?, ?, ?, ?)"""
 _CHANGE = """
     INSERT INTO secret_changes (at, who, what, scope, name, file, note)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
@@ -57,13 +54,85 @@ class SecretChange(Record, frozen=True):
     note: str = ""
 
 
-class ValueRow(Record, frozen=True):
-    """A small fact that a task set in a run; `value` is JSON text."""
+class Audit:
+    """The part of a store that knows who has done what with secrets."""
 
-    task: str
-    name: str
-    value: str
-    at: float
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def requests(
+        self,
+        *,
+        run: str | None = None,
+        dag: str | None = None,
+        task: str | None = None,
+        key: str | None = None,
+        since: float | None = None,
+        limit: int | None = 50,
+    ) -> tuple[RequestRow, ...]:
+        """Who asked for which secret, the latest first; `limit` None means all."""
+        given = {
+            "runs.id = ?": run,
+            "runs.dag = ?": dag,
+            "asked.task = ?": task,
+            'asked."key" = ?': key,
+            "asked.last_at >= ?": since,
+        }
+        where, values = _where(given)
+        found = self._database.query(
+            f"""SELECT runs.id, dag, task, attempt, "key", verdict, at, last_at, count
+            FROM secret_requests AS asked JOIN runs ON runs.seq = asked.run {where}
+            ORDER BY at DESC LIMIT ?""",
+            (*values, -1 if limit is None else limit),
+        )
+        return tuple(
+            RequestRow(
+                run=run_id,
+                dag=of,
+                task=by,
+                attempt=attempt,
+                key=name,
+                verdict=Verdict(verdict),
+                at=at,
+                last_at=last_at,
+                count=count,
+            )
+            for run_id, of, by, attempt, name, verdict, at, last_at, count in found
+        )
+
+    def changes(
+        self,
+        *,
+        scope: str | None = None,
+        name: str | None = None,
+        since: float | None = None,
+        limit: int | None = 50,
+    ) -> tuple[SecretChange, ...]:
+        """What people did to secrets, the latest first; `limit` None means all."""
+        where, values = _where({"scope = ?": scope, "name = ?": name, "at >= ?": since})
+        found = self._database.query(
+            f"""SELECT at, who, what, scope, name, file, note FROM secret_changes {where}
+            ORDER BY seq DESC LIMIT ?""",
+            (*values, -1 if limit is None else limit),
+        )
+        return tuple(
+            SecretChange(at=at, who=who, what=what, scope=of, name=entry, file=file, note=note)
+            for at, who, what, of, entry, file, note in found
+        )
+
+    def add_changes(self, changes: Sequence[SecretChange]) -> None:
+        """Keeps what a person did to a secrets file, durably."""
+        rows = [
+            (c.at, unbroken(c.who), c.what, *map(unbroken, (c.scope, c.name, c.file, c.note)))
+            for c in changes
+        ]
+        with self._database.transaction() as connection:
+            connection.executemany(_CHANGE, rows)
+
+
+def _where(given: Mapping[str, object]) -> tuple[str, tuple[object, ...]]:
+    wanted = {test: value for test, value in given.items() if value is not None}
+    return (f"WHERE {' AND '.join(wanted)}" if wanted else "", tuple(wanted.values()))
 
 
 def write_requests(connection: sqlite3.Connection, events: Sequence[SecretRequested]) -> None:
@@ -75,122 +144,3 @@ def write_requests(connection: sqlite3.Connection, events: Sequence[SecretReques
 def _key(key: str) -> str:
     # Whoever asks chooses the text.
     return unbroken(key if len(key) <= _LONGEST_KEY else f"{key[: _LONGEST_KEY - 2]} …")
-
-
-def write_values(connection: sqlite3.Connection, events: Sequence[ValueSet]) -> None:
-    """Keeps small facts whole, the later in place of the earlier, within the transaction."""
-    rows = [(e.run, e.task, unbroken(e.name), e.attempt, unbroken(e.value), e.at) for e in events]
-    connection.executemany(_VALUE, rows)
-
-
-def write_changes(database: Database, changes: Sequence[SecretChange]) -> None:
-    """Keeps what a person did, durably."""
-    rows = [
-        (c.at, unbroken(c.who), c.what, *map(unbroken, (c.scope, c.name, c.file, c.note)))
-        for c in changes
-    ]
-    with database.transaction() as connection:
-        connection.executemany(_CHANGE, rows)
-
-
-def requests(
-    database: Database,
-    *,
-    run: str | None = None,
-    dag: str | None = None,
-    task: str | None = None,
-    key: str | None = None,
-    since: float | None = None,
-    limit: int | None = 50,
-) -> tuple[RequestRow, ...]:
-    """Requests for secrets, the latest first; `limit` None means all."""
-    given = {
-        "runs.id = ?": run,
-        "runs.dag = ?": dag,
-        "asked.task = ?": task,
-        'asked."key" = ?': key,
-        "asked.last_at >= ?": since,
-    }
-    where, values = _where(given)
-    found = database.query(
-        f"""SELECT runs.id, dag, task, attempt, "key", verdict, at, last_at, count
-        FROM secret_requests AS asked JOIN runs ON runs.seq = asked.run {where}
-        ORDER BY at DESC LIMIT ?""",
-        (*values, -1 if limit is None else limit),
-    )
-    return tuple(
-        RequestRow(
-            run=run_id,
-            dag=of,
-            task=by,
-            attempt=attempt,
-            key=name,
-            verdict=Verdict(verdict),
-            at=at,
-            last_at=last_at,
-            count=count,
-        )
-        for run_id, of, by, attempt, name, verdict, at, last_at, count in found
-    )
-
-
-def changes(
-    database: Database,
-    *,
-    scope: str | None = None,
-    name: str | None = None,
-    since: float | None = None,
-    limit: int | None = 50,
-) -> tuple[SecretChange, ...]:
-    """What people did to secrets, the latest first; `limit` None means all."""
-    where, values = _where({"scope = ?": scope, "name = ?": name, "at >= ?": since})
-    found = database.query(
-        f"""SELECT at, who, what, scope, name, file, note FROM secret_changes {where}
-        ORDER BY seq DESC LIMIT ?""",
-        (*values, -1 if limit is None else limit),
-    )
-    return tuple(
-        SecretChange(at=at, who=who, what=what, scope=of, name=entry, file=file, note=note)
-        for at, who, what, of, entry, file, note in found
-    )
-
-
-def _where(given: Mapping[str, object]) -> tuple[str, tuple[object, ...]]:
-    wanted = {test: value for test, value in given.items() if value is not None}
-    return (f"WHERE {' AND '.join(wanted)}" if wanted else "", tuple(wanted.values()))
-
-
-def values(database: Database, run: str, task: str | None = None) -> tuple[ValueRow, ...]:
-    """The small facts of a run, or of one of its tasks, by task in the order of pit.toml."""
-    found = database.query(
-        """SELECT task, name, value, at FROM task_values AS fact JOIN tasks USING (run, task)
-        WHERE run = (SELECT seq FROM runs WHERE id = ?1) AND (?2 IS NULL OR task = ?2)
-            AND fact.attempt IN (0, tasks.attempts)
-        ORDER BY tasks.position, name""",
-        (run, task),
-    )
-    return tuple(ValueRow(task=by, name=name, value=value, at=at) for by, name, value, at in found)
-
-
-def handed_values(
-    database: Database, run: str, name: str, left_out: Mapping[str, str]
-) -> dict[str, str]:
-    """The values of a name, by task, that skipped tasks of a run hand on from earlier ones.
-
-    `left_out` names the runs that did the work of tasks which this run leaves out.
-    """
-    found = database.query(
-        """SELECT handed.task, fact.value
-        FROM tasks AS handed JOIN runs AS maker ON maker.id = handed.made_by
-            JOIN task_values AS fact ON fact.run = maker.seq AND fact.task = handed.task
-            JOIN tasks AS made ON made.run = maker.seq AND made.task = handed.task
-        WHERE handed.run = (SELECT seq FROM runs WHERE id = ?) AND handed.made_by <> ''
-            AND fact.name = ? AND fact.attempt IN (0, made.attempts)""",
-        (run, name),
-    )
-    handed: dict[str, str] = dict(found)
-    for task, maker in left_out.items():
-        if task not in handed:
-            rows = values(database, maker, task)
-            handed.update((task, row.value) for row in rows if row.name == name)
-    return handed

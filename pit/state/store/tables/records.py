@@ -19,7 +19,8 @@ import msgspec
 
 from pit.model import Fingerprint, Record, TaskRecord
 from pit.state.store.database import Database
-from pit.state.store.tables import makings
+from pit.state.store.tables import publications
+from pit.state.store.text import unbroken
 
 ACCEPTED = "accepted"
 FORGOTTEN = "forgotten"
@@ -63,12 +64,152 @@ class NoteRow(Record, frozen=True):
     note: str
 
 
-def unbroken(value: str) -> str:
-    """A text without the halves of characters that SQLite refuses."""
-    return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+class Records:
+    """The part of a store that knows what each tracked task's last success read and made."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_task(self, dag: str, task: str, params: str) -> TaskRecord | None:
+        """The record of a task for these values of its parameters ("" for none)."""
+        key = (dag, task, unbroken(params))
+        where = "dag = ? AND task = ? AND params = ?"
+        return next(iter(self._found(where, key)), None)
+
+    def of_dag(self, dag: str, params: Collection[str] | None = None) -> tuple[TaskRecord, ...]:
+        """The records of a DAG, by task; only those for some texts of parameters if given."""
+        if params is None:
+            return tuple(self._found("dag = ?", (dag,)))
+        where = f"dag = ? AND params IN ({_marks(params)})"
+        return tuple(self._found(where, (dag, *map(unbroken, params))))
+
+    def of_dags(self, dags: Iterable[str]) -> tuple[TaskRecord, ...]:
+        """The records of several DAGs, by DAG and task."""
+        return tuple(record for dag in sorted(set(dags)) for record in self.of_dag(dag))
+
+    def of_tasks(self, dag: str, wanted: Mapping[str, str]) -> dict[str, TaskRecord]:
+        """The records of several tasks of a DAG; `wanted` has the text of each one's parameters."""
+        found: dict[str, TaskRecord] = {}
+        for tasks in _chunks(wanted):
+            keys = [(task, unbroken(wanted[task])) for task in tasks]
+            values = ", ".join(["(?, ?)"] * len(keys))
+            where = f"dag = ? AND (task, params) IN (VALUES {values})"
+            given = (dag, *(text for key in keys for text in key))
+            found |= {each.task: each for each in self._found(where, given)}
+        return found
+
+    def _found(self, where: str, given: Collection[str]) -> list[TaskRecord]:
+        # In one snapshot: a sweep in between must not take sources away under our hands.
+        with self._database.snapshot():
+            rows = self._database.query(
+                f"SELECT {_COLUMNS} FROM records WHERE {where}", tuple(given)
+            )
+            wanted = {row[-1] for row in rows if row[-1] is not None}
+            sets = self._sets(wanted)
+        return [_task_record(row, sets) for row in rows]
+
+    def _sets(self, wanted: Collection[bytes]) -> dict[bytes, dict[str, str]]:
+        sets: dict[bytes, dict[str, str]] = {}
+        for digests in _chunks(wanted):
+            found = self._database.query(
+                f"SELECT digest, files FROM sources WHERE digest IN ({_marks(digests)})", digests
+            )
+            sets |= {digest: _unpacked_sources(files) for digest, files in found}
+        return sets
+
+    def tasks(self, dag: str) -> frozenset[str]:
+        """The tasks of a DAG that have records."""
+        found = self._database.query("SELECT DISTINCT task FROM records WHERE dag = ?", (dag,))
+        return frozenset(task for (task,) in found)
+
+    def outdated(self, dag: str, version: int) -> tuple[tuple[str, str], ...]:
+        """Task and parameters of the records of a DAG whose fingerprints are of another version."""
+        where = "dag = ? AND version <> ?"
+        found = self._database.query(
+            f"SELECT task, params FROM records WHERE {where}", (dag, version)
+        )
+        return tuple((task, params) for task, params in found)
+
+    def mark(self, dag: str) -> tuple[int, int]:
+        """Numbers that grow with every run of a DAG that did more than look, and every note."""
+        run = self._database.query(
+            "SELECT max(seq) FROM runs WHERE dag = ? AND coalesce(reason, '') <> 'current'", (dag,)
+        )
+        note = self._database.query("SELECT max(seq) FROM notes")
+        return (run[0][0] or 0, note[0][0] or 0)
+
+    def text(self, digest: str) -> bytes | None:
+        """A source by its digest, if a record or a recent run kept it."""
+        found = self._database.query("SELECT text FROM texts WHERE digest = ?", (digest,))
+        return zlib.decompress(found[0][0]) if found else None
+
+    def pointed_at(self, dag: str) -> dict[str, bool]:
+        """The runs that records of a DAG name, and whether products lie in their data folders."""
+        found = self._database.query(
+            "SELECT run, max(saves) FROM records WHERE dag = ? GROUP BY run", (dag,)
+        )
+        return {run: bool(saves) for run, saves in found}
+
+    def notes(
+        self, dag: str | None = None, task: str | None = None, limit: int = 50
+    ) -> tuple[NoteRow, ...]:
+        """What was noted, of one DAG or task if given, the latest first."""
+        found = self._database.query(
+            """SELECT at, dag, task, what, note FROM notes
+            WHERE (?1 IS NULL OR dag = ?1) AND (?2 IS NULL OR task = ?2)
+            ORDER BY seq DESC LIMIT ?3""",
+            (dag, task, limit),
+        )
+        return tuple(
+            NoteRow(at=at, dag=dag, task=task, what=what, note=note)
+            for at, dag, task, what, note in found
+        )
+
+    def renew(self, renewed: Iterable[TaskRecord]) -> int:
+        """Keeps today's form of records, durably, where they still are those of the same run.
+
+        Returns how many were; none of a task that has started since.
+        """
+        with self._database.transaction() as connection:
+            return renew(connection, renewed)
+
+    def accept(self, record: TaskRecord, note: str = "") -> None:
+        """Keeps a record that a person vouches for, durably, with a line in the history."""
+        noted = msgspec.structs.replace(record, note=note)
+        with self._database.transaction() as connection:
+            write(connection, (noted,))
+            publications.vouch(connection, record)
+            _write_note(connection, record.dag, record.task, ACCEPTED, note)
+
+    def forget(self, dag: str, task: str, params: str | None = None, note: str = "") -> int:
+        """Drops a task's record, or those for all its parameters, with a line in the history.
+
+        Returns how many went.
+        """
+        test, given = ("", ()) if params is None else (" AND params = ?", (unbroken(params),))
+        with self._database.transaction() as connection:
+            gone = connection.execute(
+                f"DELETE FROM records WHERE dag = ? AND task = ?{test}", (dag, task, *given)
+            ).rowcount
+            if gone:
+                _write_note(connection, dag, task, FORGOTTEN, note)
+        return gone
+
+    def sweep(self) -> int:
+        """Drops the sources and texts that no record needs, nor a run under way; how many texts."""
+        with self._database.transaction() as connection:
+            connection.execute(_UNUSED_SOURCES)
+            oldest = connection.execute(
+                "SELECT min(started_at) FROM runs WHERE state = 'running'"
+            ).fetchone()[0]
+            before = min(time.time(), oldest or time.time()) - _SLACK
+            old = connection.execute("SELECT digest FROM texts WHERE at < ?", (before,))
+            orphans = {digest for (digest,) in old} - _needed_texts(connection)
+            connection.executemany("DELETE FROM texts WHERE digest = ?", [(d,) for d in orphans])
+        return len(orphans)
 
 
-# ---------------------------------------------------------------------------------------- writing
+# ------------------------------------------------------------- within the caller's transaction
 
 
 def write(connection: sqlite3.Connection, records: Iterable[TaskRecord]) -> None:
@@ -173,44 +314,8 @@ def _marks(values: Collection[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def accept(database: Database, record: TaskRecord, note: str) -> None:
-    """Writes a record that a person vouches for, with a note in the history."""
-    noted = msgspec.structs.replace(record, note=note)
-    with database.transaction() as connection:
-        write(connection, (noted,))
-        makings.vouch(connection, record, unbroken(record.params))
-        _write_note(connection, record.dag, record.task, ACCEPTED, note)
-
-
-def forget(database: Database, dag: str, task: str, params: str | None, note: str = "") -> int:
-    """Drops the record of a task, or those of all its parameters; returns how many went."""
-    given = () if params is None else (unbroken(params),)
-    with database.transaction() as connection:
-        gone = connection.execute(
-            f"DELETE FROM records WHERE dag = ? AND task = ?{' AND params = ?' if given else ''}",
-            (dag, task, *given),
-        ).rowcount
-        if gone:
-            _write_note(connection, dag, task, FORGOTTEN, note)
-    return gone
-
-
 def _write_note(connection: sqlite3.Connection, dag: str, task: str, what: str, note: str) -> None:
     connection.execute(_NOTE, (time.time(), dag, task, what, unbroken(note)))
-
-
-def sweep(database: Database) -> int:
-    """Drops the sources and texts that no record needs, nor a run under way; how many texts."""
-    with database.transaction() as connection:
-        connection.execute(_UNUSED_SOURCES)
-        oldest = connection.execute(
-            "SELECT min(started_at) FROM runs WHERE state = 'running'"
-        ).fetchone()[0]
-        before = min(time.time(), oldest or time.time()) - _SLACK
-        old = connection.execute("SELECT digest FROM texts WHERE at < ?", (before,))
-        orphans = {digest for (digest,) in old} - _needed_texts(connection)
-        connection.executemany("DELETE FROM texts WHERE digest = ?", [(d,) for d in orphans])
-    return len(orphans)
 
 
 def _needed_texts(connection: sqlite3.Connection) -> set[str]:
@@ -221,61 +326,6 @@ def _needed_texts(connection: sqlite3.Connection) -> set[str]:
         fingerprint = _unpacked(packed)
         needed.update(fingerprint.sources.values(), (fingerprint.packages,))
     return needed
-
-
-# ---------------------------------------------------------------------------------------- reading
-
-
-def record(database: Database, dag: str, task: str, params: str) -> TaskRecord | None:
-    """The record of a task for these values of its parameters."""
-    key = (dag, task, unbroken(params))
-    where = "dag = ? AND task = ? AND params = ?"
-    return next(iter(_records(database, where, key)), None)
-
-
-def records(
-    database: Database, dags: Iterable[str], params: Collection[str] | None = None
-) -> tuple[TaskRecord, ...]:
-    """The records of some DAGs, by name and task; only those for some parameters if given."""
-    test, given = "", []
-    if params is not None:
-        test = f" AND params IN ({_marks(params)})"
-        given = [unbroken(each) for each in params]
-    found: list[TaskRecord] = []
-    for dag in sorted(set(dags)):
-        found += _records(database, f"dag = ?{test}", (dag, *given))
-    return tuple(found)
-
-
-def records_for(database: Database, dag: str, wanted: Mapping[str, str]) -> dict[str, TaskRecord]:
-    """The records of several tasks of a DAG; `wanted` has the text of each one's parameters."""
-    found: dict[str, TaskRecord] = {}
-    for tasks in _chunks(wanted):
-        keys = [(task, unbroken(wanted[task])) for task in tasks]
-        values = ", ".join(["(?, ?)"] * len(keys))
-        where = f"dag = ? AND (task, params) IN (VALUES {values})"
-        given = (dag, *(text for key in keys for text in key))
-        found |= {each.task: each for each in _records(database, where, given)}
-    return found
-
-
-def _records(database: Database, where: str, given: Collection[str]) -> list[TaskRecord]:
-    # In one snapshot: a sweep in between must not take sources away under our hands.
-    with database.snapshot():
-        rows = database.query(f"SELECT {_COLUMNS} FROM records WHERE {where}", tuple(given))
-        wanted = {row[-1] for row in rows if row[-1] is not None}
-        sets = _sets(database, wanted)
-    return [_task_record(row, sets) for row in rows]
-
-
-def _sets(database: Database, wanted: Collection[bytes]) -> dict[bytes, dict[str, str]]:
-    sets: dict[bytes, dict[str, str]] = {}
-    for digests in _chunks(wanted):
-        found = database.query(
-            f"SELECT digest, files FROM sources WHERE digest IN ({_marks(digests)})", digests
-        )
-        sets |= {digest: _unpacked_sources(files) for digest, files in found}
-    return sets
 
 
 def _task_record(row: tuple[Any, ...], sets: dict[bytes, dict[str, str]]) -> TaskRecord:
@@ -295,53 +345,3 @@ def _task_record(row: tuple[Any, ...], sets: dict[bytes, dict[str, str]]) -> Tas
         snapshot=snapshot,
         fingerprint=fingerprint,
     )
-
-
-def recorded(database: Database, dag: str) -> frozenset[str]:
-    """The tasks of a DAG that have records."""
-    found = database.query("SELECT DISTINCT task FROM records WHERE dag = ?", (dag,))
-    return frozenset(task for (task,) in found)
-
-
-def outdated(database: Database, dag: str, version: int) -> tuple[tuple[str, str], ...]:
-    """Task and parameters of the records of a DAG whose fingerprints are of another version."""
-    where = "dag = ? AND version <> ?"
-    found = database.query(f"SELECT task, params FROM records WHERE {where}", (dag, version))
-    return tuple((task, params) for task, params in found)
-
-
-def text(database: Database, digest: str) -> bytes | None:
-    """A text that was kept, by its digest."""
-    found = database.query("SELECT text FROM texts WHERE digest = ?", (digest,))
-    return zlib.decompress(found[0][0]) if found else None
-
-
-def pointed_at(database: Database, dag: str) -> dict[str, bool]:
-    """The runs that records of a DAG name, and whether products lie in their data folders."""
-    found = database.query("SELECT run, max(saves) FROM records WHERE dag = ? GROUP BY run", (dag,))
-    return {run: bool(saves) for run, saves in found}
-
-
-def notes(
-    database: Database, dag: str | None = None, task: str | None = None, limit: int = 50
-) -> tuple[NoteRow, ...]:
-    """What was noted, of one DAG or task if given, the latest first."""
-    found = database.query(
-        """SELECT at, dag, task, what, note FROM notes
-        WHERE (?1 IS NULL OR dag = ?1) AND (?2 IS NULL OR task = ?2)
-        ORDER BY seq DESC LIMIT ?3""",
-        (dag, task, limit),
-    )
-    return tuple(
-        NoteRow(at=at, dag=dag, task=task, what=what, note=note)
-        for at, dag, task, what, note in found
-    )
-
-
-def mark(database: Database, dag: str) -> tuple[int, int]:
-    """The number of the last run of a DAG that did more than look, and that of the last note."""
-    run = database.query(
-        "SELECT max(seq) FROM runs WHERE dag = ? AND coalesce(reason, '') <> 'current'", (dag,)
-    )
-    note = database.query("SELECT max(seq) FROM notes")
-    return (run[0][0] or 0, note[0][0] or 0)

@@ -16,17 +16,22 @@ _DRAWN = "SELECT value FROM counters WHERE name = 'snapshot'"
 _TAKEN = "UPDATE runs SET snapshot = ? WHERE id = ?"
 
 
-def draw(database: Database, run_id: str = "") -> int:
-    """The next number, durably; kept as that of the snapshot which a run is about to take."""
-    with database.transaction() as connection:
-        connection.execute(_NEXT)
-        (number,) = connection.execute(_DRAWN).fetchone()
-        if run_id:
-            connection.execute(_TAKEN, (number, run_id))
-    return int(number)
+class Snapshots:
+    """The part of a store that numbers snapshots."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-def drawn(database: Database, run_id: str) -> int:
-    """The number of the snapshot that a run took; 0, before all others, if it is forgotten."""
-    found = database.query("SELECT snapshot FROM runs WHERE id = ?", (run_id,))
-    return int(found[0][0]) if found else 0
+    def draw(self, run_id: str = "") -> int:
+        """The next number, durably; kept as that of the snapshot which a run is about to take."""
+        with self._database.transaction() as connection:
+            connection.execute(_NEXT)
+            (number,) = connection.execute(_DRAWN).fetchone()
+            if run_id:
+                connection.execute(_TAKEN, (number, run_id))
+        return int(number)
+
+    def drawn(self, run_id: str) -> int:
+        """The number of the snapshot that a run took; 0, before all others, if it is forgotten."""
+        found = self._database.query("SELECT snapshot FROM runs WHERE id = ?", (run_id,))
+        return int(found[0][0]) if found else 0

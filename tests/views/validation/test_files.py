@@ -1,4 +1,4 @@
-"""What `pit validate` foresees: programs, scripts and connections that would let a task down."""
+"""What is foreseen of files: programs, scripts and connections that would let a task down."""
 
 from __future__ import annotations
 

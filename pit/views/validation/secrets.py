@@ -1,13 +1,11 @@
-"""What `pit validate` has to say of the secrets file."""
+"""What there is to say of the secrets file: what it lacks, and what is odd about it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from pit.cli.secrets.exposure import exposed
 from pit.config.project import FILE
 from pit.config.settings import CONFIG_FILE, load_workspace_config
 from pit.config.toml.findings import Findings, label
@@ -22,19 +20,11 @@ from pit.state.secrets.identities import Source
 from pit.state.secrets.recipients import file_for
 from pit.state.secrets.secretfile import ACL, GLOBAL
 from pit.state.secrets.secrets import Secrets
+from pit.views.validation.exposure import exposed
+from pit.views.validation.remarks import Remarks
 
 
-class Found(NamedTuple):
-    """Problems of the secrets file, which any run would stumble over; what it lacks for some tasks,
-    which is a warning, as it may well be another machine's file that has it; and notes.
-    """
-
-    problems: tuple[Problem, ...] = ()
-    warnings: tuple[Problem, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def check(config: WorkspaceConfig, workspace: Workspace) -> Found:
+def check(config: WorkspaceConfig, workspace: Workspace) -> Remarks:
     """What there is to say of the secrets file.
 
     One that is named and is not there is a problem; one that cannot be opened here, as on a machine
@@ -42,17 +32,17 @@ def check(config: WorkspaceConfig, workspace: Workspace) -> Found:
     """
     path = config.secrets_file
     if path is None:
-        return Found(notes=tuple(_of_stubs(config, workspace)))
+        return Remarks(notes=tuple(_of_stubs(config, workspace)))
     try:
         content = secretfile.read(path, Source.of(config))
         found = secretfile.structure(path, secretfile.parse(path, content.plain))
     except SecretsInvalid as error:
         told = Problem(path=str(path), sentence=_without(str(error), path), hint=error.hint)
-        return Found(problems=(told,))
+        return Remarks(problems=(told,))
     except SecretsAbsent as error:
-        return Found(problems=_at_its_name(config, path, error))
+        return Remarks(problems=_at_its_name(config, path, error))
     except SecretsError as error:
-        return Found(notes=(f"the secrets were not checked: {error}",))
+        return Remarks(notes=(f"the secrets were not checked: {error}",))
     secrets = Secrets(path, found.scopes, found.acl)
     known = sorted({*workspace.dags, *workspace.broken})
     remarks = [*content.warnings, *exposed(content, file_for(config, path))]
@@ -62,7 +52,7 @@ def check(config: WorkspaceConfig, workspace: Workspace) -> Found:
         if os.path.realpath(path).startswith(f"{os.path.realpath(dag.project)}{os.sep}"):
             remarks.append(f"{path} lies in the project of {dag.name}, whose tasks can read it")
         warnings += _unmet(secrets, dag, config.root)
-    return Found(warnings=tuple(warnings), notes=tuple(remarks))
+    return Remarks(warnings=tuple(warnings), notes=tuple(remarks))
 
 
 def _of_stubs(config: WorkspaceConfig, workspace: Workspace) -> Iterator[str]:

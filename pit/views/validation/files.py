@@ -1,4 +1,4 @@
-"""What `pit validate` foresees of the files and programs that tasks name: will it run, here?
+"""What can be foreseen of the files and programs that tasks name: will it run, here?
 
 What can never run is a problem. What cannot run on this machine, or in the state that the project
 is in, is a warning: another machine, or another task, may make up for it.
@@ -12,7 +12,6 @@ import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from pit.config.dag.dataflow import WORKSPACE, links
 from pit.config.dag.placeholders import names_in
@@ -22,22 +21,15 @@ from pit.engine.planning.forecast import gaps
 from pit.engine.staleness.planner import Gap
 from pit.fs.patterns import is_pattern
 from pit.model import Dag, Problem, Task
+from pit.views.validation.remarks import Remarks
 
 _LARGEST = 1 << 20
 """Bytes; a larger script is not compiled to see whether it can be."""
 _BLOCK = b"# /// script"
 
 
-class Foreseen(NamedTuple):
-    """Problems, warnings, each with its place, and notes."""
-
-    problems: tuple[Problem, ...]
-    warnings: tuple[Problem, ...]
-    notes: tuple[str, ...]
-
-
-def foreseen(dags: Sequence[Dag], workspace: Path) -> Foreseen:
-    """What there is to say of all DAGs, none of which is broken."""
+def check(dags: Sequence[Dag], workspace: Path) -> Remarks:
+    """What there is to say of the files of all DAGs, none of which is broken."""
     problems: list[Problem] = []
     likely: list[Problem] = []
     notes: list[str] = []
@@ -52,7 +44,7 @@ def foreseen(dags: Sequence[Dag], workspace: Path) -> Foreseen:
             found = _syntax(dag.project / script, workspace)
             (problems if own else likely).extend(found)
         likely += findings.problems()
-    return Foreseen(tuple(problems), tuple(likely), tuple(notes))
+    return Remarks(tuple(problems), tuple(likely), tuple(notes))
 
 
 def _file(path: Path, workspace: Path) -> tuple[str, str]:

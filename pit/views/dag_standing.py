@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from pit.cli import past
 from pit.model import Reason, Record, RunState, TaskRecord, TaskState, WorkspaceConfig
+from pit.state import liveness
 from pit.state.store.store import Store
 from pit.state.store.tables.dags import DagSummary, StandingRow
 from pit.state.store.tables.runs import RunRow, TaskRow
+from pit.views.runs import handed_on, records_for
 
 BAD = (RunState.FAILED, RunState.INTERRUPTED, RunState.CANCELLED)
 
 
-class Told(Record):
+class TaskStanding(Record):
     """A task as its run tells it; `run` is empty if none ever came to it."""
 
     row: TaskRow
@@ -36,7 +37,7 @@ class DagStanding(Record):
 
     last: str
     state: RunState | None
-    failed: tuple[Told, ...]
+    failed: tuple[TaskStanding, ...]
     blamed: RunRow
 
 
@@ -44,7 +45,7 @@ def of_dag(config: WorkspaceConfig, store: Store, summary: DagSummary) -> DagSta
     """How a DAG stands that has a run."""
     last, whole, complete = summary.last, summary.whole, summary.complete
     failed = tuple(_failed(config, store, summary.failing))
-    state = past.state_of(config, last)
+    state = liveness.state_of(last, config.runs_dir)
     if state is not RunState.SUCCESS or last.complete_at is not None:
         return DagStanding(last=last.id, state=state, failed=failed, blamed=last)
     if failed:
@@ -53,17 +54,19 @@ def of_dag(config: WorkspaceConfig, store: Store, summary: DagSummary) -> DagSta
         return DagStanding(
             last=last.id, state=None if complete is None else state, failed=(), blamed=last
         )
-    return DagStanding(last=last.id, state=past.state_of(config, whole), failed=(), blamed=whole)
+    return DagStanding(
+        last=last.id, state=liveness.state_of(whole, config.runs_dir), failed=(), blamed=whole
+    )
 
 
 def _failed(
     config: WorkspaceConfig, store: Store, failing: Sequence[StandingRow]
-) -> Iterator[Told]:
+) -> Iterator[TaskStanding]:
     runs = _states(config, store, failing)
     for place, each in enumerate(failing):
-        row = _resolved(_attempted(each, place), runs.get(each.run, RunState.INTERRUPTED))
+        row = liveness.task_in(runs.get(each.run, RunState.INTERRUPTED), _attempted(each, place))
         if row.state is not TaskState.RUNNING:
-            yield Told(row=row, run=each.run)
+            yield TaskStanding(row=row, run=each.run)
 
 
 def _states(
@@ -71,10 +74,10 @@ def _states(
 ) -> dict[str, RunState]:
     """Where those runs stand whose attempts are under way as far as the store knows."""
     named = {each.run for each in among if each.state is TaskState.RUNNING}
-    return {run.id: past.state_of(config, run) for run in store.runs.named(named)}
+    return {run.id: liveness.state_of(run, config.runs_dir) for run in store.runs.named(named)}
 
 
-def _worst(failed: Sequence[Told]) -> RunState:
+def _worst(failed: Sequence[TaskStanding]) -> RunState:
     reasons = {told.row.reason for told in failed}
     if reasons <= {Reason.CANCELLED}:
         return RunState.CANCELLED
@@ -84,7 +87,7 @@ def _worst(failed: Sequence[Told]) -> RunState:
 # ---------------------------------------------------------------- the tasks
 
 
-def of_tasks(config: WorkspaceConfig, store: Store, summary: DagSummary) -> list[Told]:
+def of_tasks(config: WorkspaceConfig, store: Store, summary: DagSummary) -> list[TaskStanding]:
     """How the tasks of a DAG stand, in the order of its last run that had something to do."""
     standings = {each.task: each for each in store.dags.standings(summary.dag)}
     runs = _states(config, store, tuple(standings.values()))
@@ -97,15 +100,17 @@ def of_tasks(config: WorkspaceConfig, store: Store, summary: DagSummary) -> list
             for n, each in enumerate(standings.values())
         ]
         return _since(store, summary.last, found)
-    state = past.state_of(config, worked)
+    state = liveness.state_of(worked, config.runs_dir)
     idle = summary.complete
     if idle is not None and not (idle.whole and idle.reason == Reason.CURRENT):
         idle = None
     found = []
-    for row in (_resolved(row, state) for row in rows):
+    for row in (liveness.task_in(state, row) for row in rows):
         standing = standings.get(row.task)
         if standing is None or row.state in (TaskState.PENDING, TaskState.RUNNING):
-            found.append(Told(row=row, run="" if row.reason == Reason.SINGLE_TASK else worked.id))
+            found.append(
+                TaskStanding(row=row, run="" if row.reason == Reason.SINGLE_TASK else worked.id)
+            )
         else:
             found.append(_stands(standing, row, runs, summary.last, worked, idle))
     return _since(store, summary.last, found)
@@ -118,31 +123,31 @@ def _stands(
     last: RunRow,
     worked: RunRow | None = None,
     idle: RunRow | None = None,
-) -> Told:
+) -> TaskStanding:
     """How one task stands; `row` is what the run `worked`, the last that had something to do, says
     of it, `idle` a run of the whole DAG that had not.
 
     It is called current if the last run has looked at it; whether it still is nobody knows.
     """
-    own = _attempted(standing, row.position)
-    own = _resolved(own, runs.get(standing.run, RunState.INTERRUPTED))
+    run = runs.get(standing.run, RunState.INTERRUPTED)
+    own = liveness.task_in(run, _attempted(standing, row.position))
     done = max(standing.done_seq, idle.seq if idle is not None else 0)
     is_latest = own.state is not TaskState.SUCCESS or done == last.seq
     if done > standing.seq and done >= standing.left_seq and is_latest:
         if row.reason != Reason.CURRENT:
             row = _never(row.task, row.position)
             row = replace(row, reason=Reason.CURRENT, made_by=standing.made_by)
-        return Told(row=row, run=row.made_by)
+        return TaskStanding(row=row, run=row.made_by)
     if own.state not in (TaskState.SUCCESS, TaskState.SKIPPED):
-        return Told(row=own, run=standing.run)
+        return TaskStanding(row=own, run=standing.run)
     if standing.left_state is not None and standing.left_seq > max(done, standing.seq):
         return _left(standing, row)
     if worked is not None and (_is_cut_off(row, worked, done) or standing.state is None):
-        return Told(row=row, run=worked.id)
-    return Told(row=own, run=standing.run)
+        return TaskStanding(row=row, run=worked.id)
+    return TaskStanding(row=own, run=standing.run)
 
 
-def _left(standing: StandingRow, row: TaskRow) -> Told:
+def _left(standing: StandingRow, row: TaskRow) -> TaskStanding:
     """A task that a later run was to do, and did not come to."""
     left = replace(
         _never(row.task, row.position),
@@ -150,7 +155,7 @@ def _left(standing: StandingRow, row: TaskRow) -> Told:
         reason=standing.left_reason,
         error=standing.left_error,
     )
-    return Told(row=left, run=standing.left_run)
+    return TaskStanding(row=left, run=standing.left_run)
 
 
 def _is_cut_off(row: TaskRow, worked: RunRow, done: int) -> bool:
@@ -159,11 +164,11 @@ def _is_cut_off(row: TaskRow, worked: RunRow, done: int) -> bool:
     return is_skipped and worked.whole and worked.seq > done
 
 
-def _since(store: Store, last: RunRow, found: list[Told]) -> list[Told]:
+def _since(store: Store, last: RunRow, found: list[TaskStanding]) -> list[TaskStanding]:
     """With what the records say of those that are current and whose run has kept nothing."""
     if not any(_lacks_why(told.row) for told in found):
         return found
-    records = past.records_for(store, last)
+    records = records_for(store, last)
     return [
         replace(told, row=_current(told.row, records)) if _lacks_why(told.row) else told
         for told in found
@@ -177,14 +182,8 @@ def _lacks_why(row: TaskRow) -> bool:
 def _current(row: TaskRow, records: Mapping[str, TaskRecord]) -> TaskRow:
     record = records.get(row.task)
     if record is not None and record.run == row.made_by:
-        return past.handed_on(row, record)
+        return handed_on(row, record)
     return replace(row, why=f"current since run {row.made_by}" if row.made_by else "")
-
-
-def _resolved(row: TaskRow, run: RunState) -> TaskRow:
-    """A task as its run has it, by whether that is alive."""
-    state, reason = past.task_state(run, row)
-    return row if state is row.state else replace(row, state=state, reason=reason)
 
 
 def _attempted(standing: StandingRow, position: int) -> TaskRow:

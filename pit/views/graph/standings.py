@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from pit.cli.options import Settings
-from pit.cli.target import look
 from pit.engine.planning.causes import Causes
+from pit.engine.planning.look import Look
 from pit.engine.staleness.comparison import Kind
 from pit.engine.staleness.planner import Action, Decision
-from pit.engine.target.target import Target
 from pit.model import TaskState
 from pit.state.store.store import Store
 from pit.views.graph.picture import Standing
@@ -25,21 +24,11 @@ class Fact(NamedTuple):
 Standings = dict[str, Fact]
 
 
-def standings(settings: Settings, target: Target) -> Standings:
-    """How each task stands, by name; raises as a look does if that cannot be told."""
-    with Store.open_readonly(target.config.metadata_db) as store:
-        seen = look(settings, target.choosing(target.dag.tasks), store)
-        with seen.asking():
-            decisions = seen.decisions()
-        seen.save()
-        causes = Causes(
-            target,
-            decisions,
-            store,
-            lambda digest: store.records.text(digest) or seen.fingerprints.text(digest),
-        )
-        failed = _failed(store, target.dag.name)
-        return {each.task: _fact(each, causes, failed) for each in decisions}
+def standings(look: Look, decisions: Iterable[Decision], store: Store) -> Standings:
+    """How each task stands, by name, by a look at the whole DAG."""
+    causes = Causes(look, decisions, store)
+    failed = _failed(store, look.target.dag.name)
+    return {each.task: _fact(each, causes, failed) for each in decisions}
 
 
 def _fact(decision: Decision, causes: Causes, failed: dict[str, str]) -> Fact:

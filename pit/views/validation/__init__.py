@@ -1,0 +1,1 @@
+"""All that there is to say of the projects before anything runs."""
