@@ -8,9 +8,11 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from tests.docs.pages import DOCS, ROOT, code, first_cells, sections
 
@@ -116,6 +118,53 @@ async def g():
     except ExceptionGroup: pass
 """
     assert list(broad(ast.parse(text))) == ["A.f", "A.f", "g"]
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+def dotted(node: ast.AST) -> str:
+    """A name, or one on a name: `Target`, `params.resolve`; of anything else what it ends with."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def using(pattern: str, wanted: Callable[[ast.AST], str]) -> set[str]:
+    """The modules of Pit where something stands that is called like this."""
+    return {
+        str(path.relative_to(ROOT / "pit"))
+        for path in of_pit()
+        if re.search(pattern, path.read_text())  # much faster
+        if any(re.fullmatch(pattern, wanted(node)) for node in ast.walk(parsed(path)))
+    }
+
+
+def called(node: ast.AST) -> str:
+    """What is called, if this is a call."""
+    return dotted(node.func) if isinstance(node, ast.Call) else ""
+
+
+@pytest.mark.parametrize(
+    ("function", "home"),
+    [
+        (r"params\.resolve", "engine/target/target.py"),
+        (r"date\.today", "cli/options.py"),
+        (r"matrix\.with_params", "engine/target/target.py"),
+        ("links", "config/dag/expanded.py"),
+    ],
+)
+def test_what_is_asked_for_is_worked_out_in_one_place(function: str, home: str) -> None:
+    where = using(function, called)
+    checks = {"config/check.py", "views/validation/files.py"}  # what stands in pit.toml
+    assert where - checks == {home}
+
+
+def test_what_a_task_waits_for_is_not_taken_from_what_is_written() -> None:
+    """Its `depends_on` lacks what its inputs imply; jobs have a field of that name with both."""
+    found = using("depends_on", lambda node: node.attr if isinstance(node, ast.Attribute) else "")
+    beyond = {path for path in found if not path.startswith(("config/", "engine/scheduling/"))}
+    assert beyond == {"engine/staleness/fingerprint.py"}
 
 
 # ---------------------------------------------------------------- names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pit.engine.target.typed import Typed
 from pit.errors import BadArgument, UnknownDag, UnknownRun
 from pit.model import Dag, Reason, WorkspaceConfig
 
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
     from pit.state.store.tables.runs import RunRow
 
 
-def unsuccessful(config: WorkspaceConfig, dag: Dag) -> tuple[str, ...]:
+def unsuccessful(config: WorkspaceConfig, dag: str) -> tuple[str, ...]:
     """The tasks that did not succeed when they were last to run; UsageError if all did."""
     from pit.state.store.store import Store
 
     with Store.open_readonly(config.metadata_db) as store:
-        found = tuple(_undone(store, dag.name))
+        found = tuple(_undone(store, dag))
     if not found:
         raise BadArgument(
-            f'the last run of DAG "{dag.name}" left nothing undone',
-            f"Whatever is not current runs with: pit run {dag.name}",
+            f'the last run of DAG "{dag}" left nothing undone',
+            f"Whatever is not current runs with: pit run {dag}",
         )
     return found
 
@@ -45,31 +46,30 @@ _RUNS_BACK = 50
 """So many runs are looked through for one that was about the whole DAG."""
 
 
-def chosen(config: WorkspaceConfig, target: str) -> tuple[Dag, str | None]:
-    """The DAG, and the selection of its tasks, that `dag` or `dag/selection` names."""
+def typed(words: str, pairs: Sequence[str]) -> Typed:
+    """What `DAG` or `DAG/SELECTION` and the `-p` options say."""
+    dag, slash, selection = words.partition("/")
+    if not dag or (slash and not selection):
+        raise BadArgument(
+            f'"{words}" does not name a {"task" if dag else "DAG"}', "Write DAG or DAG/TASK"
+        )
+    return Typed(dag=dag, selection=selection, params=_parameters(pairs))
+
+
+def declared(config: WorkspaceConfig, typed: Typed) -> Dag:
+    """The DAG that is named, as pit.toml has it."""
     from pit.config.workspace import PROJECTS, discover_one
 
-    name, selection = split(target)
     try:
-        return discover_one(config, name), selection
+        return discover_one(config, typed.dag)
     except UnknownDag as error:
-        path = (selection or "").rstrip("/")
-        if name == PROJECTS and path in error.known:  # typed with the shell's completion
+        path = typed.selection.rstrip("/")
+        if typed.dag == PROJECTS and path in error.known:  # typed with the shell's completion
             error.hint = f'Did you mean "{path}"?'
         raise
 
 
-def split(target: str) -> tuple[str, str | None]:
-    """The DAG's name and the selection in `dag` or `dag/selection`."""
-    name, slash, task = target.partition("/")
-    if not name or (slash and not task):
-        raise BadArgument(
-            f'"{target}" does not name a {"task" if name else "DAG"}', "Write DAG or DAG/TASK"
-        )
-    return name, task or None
-
-
-def parameters(pairs: Sequence[str]) -> dict[str, str]:
+def _parameters(pairs: Sequence[str]) -> dict[str, str]:
     """`-p name=value` as a mapping."""
     given: dict[str, str] = {}
     for pair in pairs:

@@ -22,7 +22,7 @@ _EXIT_FAILED, _EXIT_TIMEOUT, _EXIT_SIGNAL, _SIGINT = 1, 124, 128, 2
 
 def perform(settings: Settings, request: Request, as_json: bool) -> RunResult:
     """Run it with the store, the view and the summary plugged in; then apply retention."""
-    console, config = settings.console, request.config
+    console, config = settings.console, request.target.config
     unlock(console, config)
     with Store.open(config.metadata_db) as store:
         report_interrupted(settings, config, store)

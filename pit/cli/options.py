@@ -19,6 +19,7 @@ from pit.cli.terminal.console import Console
 from pit.errors import BadArgument
 
 if TYPE_CHECKING:
+    from datetime import date
     from pathlib import Path
 
     from pit.config.workspace import Workspace
@@ -45,6 +46,13 @@ class Settings:
     secrets: Path | None = None
     identity: Path | None = None
     verbose: bool = False
+
+    @functools.cached_property
+    def day(self) -> date:
+        """The day that `today` means in this command, however long it takes."""
+        from datetime import date
+
+        return date.today()
 
     def again(self, words: str) -> str:
         """A `pit` command line to type next, for the same workspace as this one."""

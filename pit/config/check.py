@@ -350,7 +350,7 @@ def _check_patterns(seen: Expansion, met: Sequence[Link], told: _Told) -> None:
     for link in met:
         graph[link.reader].add(link.maker)
     index = {task.name: place for place, task in enumerate(seen.dag.tasks)}
-    above = cache(lambda name: reached(name, graph))
+    above = cache(lambda name: reached({name}, graph))
     said: set[tuple[str, str, str]] = set()
     for link in found:
         if link.maker in above(link.reader) or link.reader in above(link.maker):

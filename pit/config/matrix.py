@@ -1,7 +1,7 @@
 """Before a run: matrix tasks become their instances, and parameters are put into paths.
 
-`expand` comes first and `with_params` second; the dependencies that inputs imply come after both,
-because they follow from the paths.
+`expand` comes first and `with_params` second; what inputs imply comes after both, because it
+follows from the paths: see `dag.expanded`.
 """
 
 from __future__ import annotations
@@ -31,23 +31,14 @@ def sources(dag: Dag) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def instances(dag: Dag) -> dict[str, tuple[str, ...]]:
-    """The names of the instances of each matrix task of an expanded DAG."""
-    found: dict[str, list[str]] = {}
-    for task in dag.tasks:
-        if task.instance_of:
-            found.setdefault(task.instance_of, []).append(task.name)
-    return {name: tuple(names) for name, names in found.items()}
-
-
-def expand(dag: Dag, root: Path, places: Disk) -> Dag:
-    """The DAG with an instance for each combination of every matrix's values.
+def expand(dag: Dag, root: Path, places: Disk) -> tuple[Task, ...]:
+    """The tasks of a DAG, with an instance for each combination of every matrix's values.
 
     Their sources are read below `root`, the snapshot or the project. InvalidConfig, with the
     place in pit.toml, if one has no values or the instances do not go together.
     """
     if not any(task.matrix for task in dag.tasks):
-        return dag
+        return dag.tasks
     workspace = dag.project.parent.parent
     findings = Findings(label(dag.project / _FILE, workspace))
     reader = Reader(root, workspace, places, findings)
@@ -62,7 +53,7 @@ def expand(dag: Dag, root: Path, places: Disk) -> Dag:
     if findings:
         findings.text = _text(root) or _text(dag.project)
         raise InvalidConfig(findings.problems())
-    return seen.dag
+    return seen.dag.tasks
 
 
 def _text(folder: Path) -> str:
@@ -76,20 +67,21 @@ def _text(folder: Path) -> str:
 # ---------------------------------------------------------------- parameters
 
 
-def with_params(dag: Dag, values: Mapping[str, str]) -> Dag:
-    """The DAG with the run's parameters, all resolved, where their names stand in braces.
+def with_params(dag: Dag, tasks: tuple[Task, ...], values: Mapping[str, str]) -> tuple[Task, ...]:
+    """A DAG's expanded tasks with the parameters, all resolved, where their names are in braces.
 
     BadParameter if a value spoils a path, or makes two tasks meet that must not.
     """
-    tasks = tuple(expand_params(task, values) for task in dag.tasks)
-    if all(new is old for new, old in zip(tasks, dag.tasks, strict=True)):
-        return dag
-    seen = Expansion(msgspec.structs.replace(dag, tasks=tasks), tuple(range(len(tasks))))
+    filled_in = tuple(expand_params(task, values) for task in tasks)
+    if all(new is old for new, old in zip(filled_in, tasks, strict=True)):
+        return tasks
+    whole = msgspec.structs.replace(dag, tasks=filled_in)
+    seen = Expansion(whole, tuple(range(len(filled_in))))
     findings = Findings(_FILE)
-    check_expansion(seen.dag, seen, findings)
+    check_expansion(whole, seen, findings)
     for problem in findings.problems():
         raise BadParameter(f"with these parameters, {problem.sentence}", problem.hint)
-    return seen.dag
+    return filled_in
 
 
 def expand_params(task: Task, values: Mapping[str, str]) -> Task:

@@ -12,7 +12,8 @@ from pit.engine.planning.forecast import Forecast, forecast, gaps
 from pit.engine.planning.look import Look
 from pit.engine.planning.missing_secrets import Unmet
 from pit.engine.staleness.comparison import Change
-from pit.engine.staleness.planner import Action, Decision, Gap, Target
+from pit.engine.staleness.planner import Action, Decision, Gap
+from pit.engine.target.target import Target
 from pit.errors import RequirementNotMet
 from pit.model import Dag, Overlap, Problem, Record, TaskRecord
 from pit.state import liveness
@@ -91,14 +92,15 @@ def plan_view(
     look: Look,
     decisions: Sequence[Decision],
     store: Store,
-    selection: str,
+    concurrency: int | None,
     stale: tuple[str, str],
 ) -> PlanView:
-    """What a run of a look's target would do.
+    """What a run of a look's target would do; `concurrency` is None for the DAG's own.
 
-    `selection` is what was typed of it, `stale` what that leaves stale above it, with a hint.
+    `stale` is what the target leaves stale above it, with a hint.
     """
-    target, dag = look.target, look.target.declared
+    target, dag = look.target, look.target.dag
+    slots = concurrency or dag.declared.concurrency
     causes = Causes(look, decisions, store)
 
     def others() -> list[Dag]:
@@ -107,12 +109,12 @@ def plan_view(
     lacking = [gap for decision in decisions for gap in decision.gaps]
     return PlanView(
         dag=dag.name,
-        selection=selection,
-        params=dict(target.params),
-        concurrency=dag.concurrency,
+        selection=target.typed.selection,
+        params=target.params,
+        concurrency=slots,
         tasks=tuple(_task(decision, causes) for decision in decisions),
-        forecast=forecast(dag, decisions, dag.concurrency),
-        gaps=gaps(lacking, dag, target.config.root, others),
+        forecast=forecast(dag.needs, decisions, slots),
+        gaps=gaps(lacking, dag.tasks.values(), dag.project, target.config.root, others),
         stub=target.config.stub and _is_stub(target),
         meets=tuple(_meets(target, store)),
         unmet=look.unmet(decisions),
@@ -123,13 +125,12 @@ def plan_view(
 
 def _is_stub(target: Target) -> bool:
     """Whether there is SQL to execute and no secrets file."""
-    chosen = (task for task in target.dag.tasks if task.name in target.chosen)
-    return target.config.secrets_file is None and any(task.runner == "sql" for task in chosen)
+    return target.config.secrets_file is None and any(t.runner == "sql" for t in target.tasks)
 
 
 def _meets(target: Target, store: Store) -> Iterator[str]:
     """What a run would meet before its first task, as far as the store knows."""
-    dag, config = target.declared, target.config
+    dag, config = target.dag.declared, target.config
     if not config.stub and _is_stub(target):
         yield "there is no secrets file, and stub = false in pit_config.toml"
     if dag.overlap is not Overlap.ALLOW:

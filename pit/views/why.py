@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pit.engine.planning import absence
 from pit.engine.planning.causes import Cause, Causes
 from pit.engine.planning.look import Look
-from pit.engine.staleness.comparison import params_key
 from pit.engine.staleness.planner import Action, Decision
 from pit.model import Record, Task
 from pit.state.store.store import Store
@@ -38,17 +37,17 @@ class WhyView(Record):
 def why_view(look: Look, decisions: Sequence[Decision], store: Store, task: str) -> WhyView:
     """Why a task would run, or would not, by a look at its whole DAG."""
     decision = next(each for each in decisions if each.task == task)
-    dag, params = look.target.declared, look.target.params
+    target = look.target
 
     def absent(task: Task) -> tuple[Cause, ...]:
-        return absence.reasons(task, dag.name, params_key(task, params), store)
+        return absence.reasons(task, target.dag.name, target.key(task), store)
 
     causes = Causes(look, decisions, store, absent)
     record = decision.record if decision.action is Action.SKIP else None
     return WhyView(
-        dag=dag.name,
+        dag=target.dag.name,
         task=task,
-        params=dict(params),
+        params=target.params,
         action=decision.action,
         since=since(record) if record is not None else None,
         seconds=decision.seconds,

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pit.config import matrix
-from pit.config.dag import graph
+from pit.config.dag.expanded import ExpandedDag
 from pit.config.workspace import discover, load_workspace_config
 from pit.errors import BadParameter, InvalidConfig
 from pit.model import Dag, Task
@@ -66,16 +67,17 @@ def test_from_a_file_to_instances_and_their_dependencies(tmp_path: Path) -> None
     read = declared(tmp_path)
     assert [task.name for task in read.tasks] == ["report", "index"]
     assert matrix.sources(read) == ("data/*.csv",)
-    dag = matrix.with_params(matrix.expand(read, folder, WatchedDisk()), {"date": "2026-01-31"})
-    assert matrix.instances(dag) == {"report": ("report:JFK", "report:LGA")}
-    jfk = dag.task("report:JFK")
+    tasks = matrix.expand(read, folder, WatchedDisk())
+    dag = ExpandedDag.of(read, matrix.with_params(read, tasks, {"date": "2026-01-31"}))
+    assert dag.instances == {"report": ("report:JFK", "report:LGA")}
+    jfk = dag.tasks["report:JFK"]
     assert jfk.always
     assert jfk.inputs == ("data/JFK.csv",)
     assert jfk.targets == ("out/JFK_2026-01-31.svg",)
-    index = dag.task("index")
+    index = dag.tasks["index"]
     assert index.inputs == ("out/*_2026-01-31.svg",)
     assert index.env == {"DAY": "2026-01-31"}
-    assert graph.topological(graph.implied(dag)) == ("report:JFK", "report:LGA", "index")
+    assert dag.order == ("report:JFK", "report:LGA", "index")
 
 
 def test_values_are_those_of_the_snapshot(tmp_path: Path) -> None:
@@ -83,19 +85,18 @@ def test_values_are_those_of_the_snapshot(tmp_path: Path) -> None:
     read = declared(tmp_path)
     shutil.copytree(folder, tmp_path / "snapshot")
     (folder / "data" / "LGA.csv").touch()
-    assert matrix.instances(matrix.expand(read, tmp_path / "snapshot", WatchedDisk())) == {
-        "report": ("report:JFK",)
-    }
-    assert len(matrix.instances(matrix.expand(read, folder, WatchedDisk()))["report"]) == 2
+    frozen = matrix.expand(read, tmp_path / "snapshot", WatchedDisk())
+    assert [task.name for task in frozen] == ["report:JFK", "index"]
+    assert len(matrix.expand(read, folder, WatchedDisk())) == 3
 
 
-def test_a_dag_without_a_matrix_is_itself(tmp_path: Path) -> None:
+def test_tasks_without_a_matrix_stay_themselves(tmp_path: Path) -> None:
     folder = project(tmp_path, '[[tasks]]\nname = "a"\nscript = "a.sh"\n')
     dag = declared(tmp_path)
-    assert matrix.expand(dag, folder, WatchedDisk()) is dag
-    assert matrix.with_params(dag, {}) is dag
+    assert matrix.expand(dag, folder, WatchedDisk()) is dag.tasks
+    assert matrix.with_params(dag, dag.tasks, {}) is dag.tasks
     assert matrix.sources(dag) == ()
-    assert matrix.instances(dag) == {}
+    assert ExpandedDag.of(dag, dag.tasks).instances == {}
 
 
 def test_a_source_without_values_is_refused_at_its_place(tmp_path: Path) -> None:
@@ -143,8 +144,8 @@ def test_one_source_for_many_tasks_is_read_once(tmp_path: Path) -> None:
     task = '[[tasks]]\nname = "{}"\nscript = "a.sh"\nmatrix = {{ v = {{ file = "v.txt" }} }}\n'
     folder = project(tmp_path, task.format("a") + task.format("b"))
     (folder / "v.txt").write_text("1\n2\n")
-    dag = matrix.expand(declared(tmp_path), folder, WatchedDisk())
-    assert matrix.instances(dag) == {"a": ("a:1", "a:2"), "b": ("b:1", "b:2")}
+    tasks = matrix.expand(declared(tmp_path), folder, WatchedDisk())
+    assert [task.name for task in tasks] == ["a:1", "a:2", "b:1", "b:2"]
 
 
 # ---------------------------------------------------------------- parameters
@@ -201,17 +202,19 @@ def test_a_value_that_spoils_a_path_is_refused(value: str, sentence: str) -> Non
 def test_parameters_that_make_two_tasks_meet_are_refused() -> None:
     tasks = (day(targets=("out/{a}.csv",)), day(name="other", targets=("out/{b}.csv",)))
     dag = Dag(name="p", project=Path("/w/projects/p"), tasks=tasks)
-    found = matrix.with_params(dag, {"a": "1", "b": "2"})
-    assert [task.targets for task in found.tasks] == [("out/1.csv",), ("out/2.csv",)]
+    found = matrix.with_params(dag, tasks, {"a": "1", "b": "2"})
+    assert [task.targets for task in found] == [("out/1.csv",), ("out/2.csv",)]
     with pytest.raises(BadParameter) as caught:
-        matrix.with_params(dag, {"a": "1", "b": "1"})
+        matrix.with_params(dag, tasks, {"a": "1", "b": "1"})
     assert str(caught.value) == (
         'with these parameters, tasks "day" and "other" have the same target "out/1.csv"'
     )
 
 
-def test_an_expanded_dag_survives_being_stored(tmp_path: Path) -> None:
+def test_a_dag_survives_being_stored_with_its_instances(tmp_path: Path) -> None:
     folder = project(tmp_path, REPORTS, "data/JFK.csv")
-    for dag in (declared(tmp_path), matrix.expand(declared(tmp_path), folder, WatchedDisk())):
+    read = declared(tmp_path)
+    for tasks in (read.tasks, matrix.expand(read, folder, WatchedDisk())):
+        dag = replace(read, tasks=tasks)
         packed = msgspec.msgpack.encode(dag, enc_hook=str)
         assert msgspec.msgpack.decode(packed, type=Dag, dec_hook=lambda kind, t: kind(t)) == dag

@@ -18,6 +18,7 @@ from pit.errors import RunNotSuccessful
 if TYPE_CHECKING:
     from pit.engine.doit.commands import Face
     from pit.engine.staleness.planner import Decision
+    from pit.engine.target.target import Target
 
 _SETTINGS = "pit.doit.settings"
 
@@ -64,9 +65,9 @@ def _settings(root: Path) -> Settings:
 
 
 def _face(settings: Settings, only: Path | None = None) -> Face:
-    from pit.cli import target
+    from pit.cli.target import look
     from pit.engine.doit.commands import Face
-    from pit.engine.doit.status import Outside, Subject
+    from pit.engine.doit.status import Outside
     from pit.state.store.store import Store
 
     shared = [f"--project-dir={settings.root}"]
@@ -77,11 +78,9 @@ def _face(settings: Settings, only: Path | None = None) -> Face:
     if settings.verbose:
         shared.append("--verbose")
 
-    def look(subject: Subject) -> Sequence[Decision]:
-        config = settings.config()
-        aim = target.Aim(config=config, dag=subject.dag, params=dict(subject.params), chosen=())
-        with Store.open_readonly(config.metadata_db) as store:
-            seen = target.look(settings, aim, store, whole=True)
+    def looked(target: Target) -> Sequence[Decision]:
+        with Store.open_readonly(target.config.metadata_db) as store:
+            seen = look(settings, target, store)
             with seen.asking():
                 found = seen.decisions()
             seen.save()
@@ -89,9 +88,10 @@ def _face(settings: Settings, only: Path | None = None) -> Face:
 
     outside = Outside(
         config=settings.config,
+        day=settings.day,
         pit=lambda words: main([*shared, *words]),
         failed=lambda error: failed(settings.console, error),
         warn=settings.console.warning,
-        look=look,
+        look=looked,
     )
     return Face(settings.root, outside, only)

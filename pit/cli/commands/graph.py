@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
-from pit.cli.arguments import chosen
+from pit.cli.arguments import declared, typed
 from pit.cli.complete import complete_target, param_option
 from pit.cli.graph.boxes import Label, boxes
 from pit.cli.graph.rails import rails
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, aim, look
+from pit.cli.target import look
 from pit.cli.terminal.console import Cell, Column, Console, count, fit
+from pit.config.dag.expanded import ExpandedDag
+from pit.engine.target.target import Target, resolve, without_params
 from pit.errors import BadArgument, BadParameter, InvalidConfig, PitError, first_sentence
 from pit.model import Dag
 from pit.state.store.store import Store
@@ -114,39 +117,38 @@ def _picture(
     settings: Settings, target: str, pairs: Sequence[str], instances: bool, bare: bool
 ) -> Picture:
     """The DAG with how its tasks stand, as far as that can be told."""
-    declared, selection = chosen(settings.config(), target)
+    config, asked = settings.config(), typed(target, pairs)
+    written = declared(config, asked)
     known: Standings = {}
     dag = None
     if not bare:
         try:
-            aimed = aim(settings, declared.name, pairs)
-            dag, known = aimed.dag, _standings(settings, aimed)
+            whole = resolve(written, replace(asked, selection=""), config, settings.day)
+            dag, known = whole.dag, _standings(settings, whole)
         except (PitError, OSError) as error:
             if pairs and isinstance(error, BadParameter):
                 raise
             settings.console.warning(f"how the tasks stand is not shown: {first_sentence(error)}")
-    return picture_of(part_of(dag or _expanded(declared), selection), known, instances)
+    dag = dag or _without_params(written)
+    return picture_of(dag, part_of(dag, asked.selection), known, instances)
 
 
-def _standings(settings: Settings, found: Aim) -> Standings:
+def _standings(settings: Settings, target: Target) -> Standings:
     """How each task stands, by name; raises as a look does if that cannot be told."""
-    with Store.open_readonly(found.config.metadata_db) as store:
-        seen = look(settings, found, store, whole=True)
+    with Store.open_readonly(target.config.metadata_db) as store:
+        seen = look(settings, target, store)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
         return standings(seen, decisions, store)
 
 
-def _expanded(dag: Dag) -> Dag:
+def _without_params(dag: Dag) -> ExpandedDag:
     """The DAG with its matrices expanded, if their values are there."""
-    from pit.config.matrix import expand
-    from pit.project.selection import WatchedDisk
-
     try:
-        return expand(dag, dag.project, WatchedDisk())
+        return without_params(dag)
     except InvalidConfig:
-        return dag
+        return ExpandedDag.of(dag, dag.tasks)
 
 
 # ---------------------------------------------------------------- as text

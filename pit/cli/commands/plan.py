@@ -6,16 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import click
-from msgspec.structs import replace
 
-from pit.cli.arguments import unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import aim, look, stale_above
+from pit.cli.target import look, stale_above, target_of
 from pit.cli.terminal.console import Cell, Column, count, duration, together
 from pit.cli.terminal.folding import folded
 from pit.config.workspace import no_projects
-from pit.engine.planning.select import with_downstream
 from pit.engine.staleness.comparison import Kind
 from pit.engine.staleness.outdated import announcement
 from pit.engine.staleness.planner import Action, Gap
@@ -92,19 +89,14 @@ def show_plan(
 
 def planned(settings: Settings, target: str, pairs: Sequence[str], asked: Asked) -> PlanView:
     """What a run would do."""
-    found = aim(settings, target, pairs)
-    if asked.failed:
-        wanted = with_downstream(found.dag, unsuccessful(found.config, found.dag))
-        found = replace(found, chosen=tuple(name for name in found.chosen if name in wanted))
-    if asked.concurrency is not None:
-        found = replace(found, dag=replace(found.dag, concurrency=asked.concurrency))
+    found = target_of(settings, target, pairs, failed=asked.failed)
     with Store.open_readonly(found.config.metadata_db) as store:
         seen = look(settings, found, store, force=asked.force)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
-        stale = stale_above(settings, found, pairs, store, decisions)
-        return plan_view(seen, decisions, store, found.selection, stale)
+        stale = stale_above(settings, found, store, decisions)
+        return plan_view(seen, decisions, store, asked.concurrency, stale)
 
 
 # ---------------------------------------------------------------- on the screen

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import Aim, aim, look
+from pit.cli.target import look, target_of
 from pit.cli.terminal.console import count, size
 from pit.engine.locks import owner
 from pit.engine.planning import vouch
-from pit.engine.planning.vouch import Ground, Made
+from pit.engine.planning.vouch import Made
 from pit.engine.staleness import comparison
 from pit.engine.staleness.provenance import Provenance
+from pit.engine.target.target import Target
 from pit.errors import BadArgument, Overlapping
 from pit.model import TaskRecord
 from pit.project.digest import Digests
@@ -26,12 +27,6 @@ from pit.views.records import AcceptedView, AcceptView, CleanView, ForgetView
 from pit.work.sql import baselines
 
 _LINES = 20
-
-
-def _ground(found: Aim) -> Ground:
-    return Ground(
-        dag=found.dag, params=found.params, workspace=found.config.root, locks=found.locks
-    )
 
 
 # ---------------------------------------------------------------- accept
@@ -50,8 +45,8 @@ def accept(
     For a change that you know to make no difference, or a target that was repaired by hand.
     Afterwards the task is skipped until something changes again.
     """
-    found = aim(settings, target, pairs)
-    if not found.selection:
+    found = target_of(settings, target, pairs)
+    if not found.typed.selection:
         raise BadArgument(
             f'"{target}" is a whole DAG', f"Name a task, or all of them: {target}/'*'"
         )
@@ -62,7 +57,7 @@ def accept(
     if as_json:
         settings.console.json(view)
         return
-    for task in found.tasks():
+    for task in found.tasks:
         if not comparison.is_tracked(task):
             settings.console.note(f"{view.dag}/{task.name} always runs: nothing to accept")
     for done in view.tasks:
@@ -70,7 +65,7 @@ def accept(
         settings.console.out(f"{view.dag}/{done.task} {said}")
 
 
-def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[AcceptedView]:
+def _accept(settings: Settings, found: Target, store: Store, message: str) -> list[AcceptedView]:
     """Of several tasks, those that always run are passed over; one alone is refused."""
     seen = look(settings, found, store)
     successes = store.runs.last_successes(found.dag.name)
@@ -78,11 +73,10 @@ def _accept(settings: Settings, found: Aim, store: Store, message: str) -> list[
     with seen.asking():
         stale = {each.task for each in seen.decisions() if not each.current}
         seen.planner.leave_out_all()  # from here on, every task counts as it last was
-        tasks = found.implied()
-        for task in [task for task in tasks if comparison.is_tracked(task)] or tasks:
+        for task in [task for task in found.tasks if comparison.is_tracked(task)] or found.tasks:
             if task.name in stale:
                 prepare(found.config.runs_dir, found.config.settings)
-                vouch.accept(_ground(found), task, seen, store, message, successes.get(task.name))
+                vouch.accept(seen, task, store, message, successes.get(task.name))
             done.append(AcceptedView(task=task.name, accepted=task.name in stale))
     seen.save()
     return done
@@ -110,16 +104,16 @@ def forget(
     Their targets stay. Records are kept per values of the parameters: those that go are of the
     values given with -p (or the defaults), or with --all-params of all.
     """
-    found = aim(settings, target, pairs)
+    found = target_of(settings, target, pairs)
     forgotten: dict[str, int] = {}
     if found.config.metadata_db.exists():
         with Store.open(found.config.metadata_db) as store:
             owner.require(found.config, found.dag.name, store)
             for task, keys in _known(found, store, all_params).items():
-                gone = vouch.forget(_ground(found), task, keys, store, message)
+                gone = vouch.forget(found, task, keys, store, message)
                 forgotten |= {task: gone} if gone else {}
     root = found.config.root
-    bases = [one.name for one in found.tasks() if baselines.forget(root, found.dag.name, one.name)]
+    bases = [one.name for one in found.tasks if baselines.forget(root, found.dag.name, one.name)]
     if as_json:
         settings.console.json(ForgetView(dag=found.dag.name, forgotten=forgotten))
         return
@@ -133,18 +127,16 @@ def forget(
         settings.console.out(f"… and of {count(len(forgotten) - _LINES, 'more task')}")
 
 
-def _known(found: Aim, store: Store, all_params: bool) -> dict[str, list[str]]:
+def _known(found: Target, store: Store, all_params: bool) -> dict[str, list[str]]:
     """The parameters, as texts, of the records to drop, by task.
 
     Of a whole DAG, tasks that it does not have any more are forgotten as well.
     """
-    ground = _ground(found)
-    wanted = {task.name: ground.key(task) for task in found.tasks()}
-    declared = {task.name for task in found.dag.tasks}
+    wanted = {task.name: found.key(task) for task in found.tasks}
     keys: dict[str, list[str]] = {}
     for record in store.records.of_dag(found.dag.name):
         own = record.task in wanted and (all_params or record.params == wanted[record.task])
-        left_over = not found.selection and all_params and record.task not in declared
+        left_over = not found.typed.selection and all_params and record.task not in found.dag.tasks
         if own or left_over:
             keys.setdefault(record.task, []).append(record.params)
     return keys
@@ -174,9 +166,8 @@ def clean(
     Only what pit.toml declares as targets goes, only inside the project, and only what is as the
     task made it. What else stands there stays, unless --unrecorded is given.
     """
-    found = aim(settings, target, pairs)
-    ground = _ground(found)
-    plan = _planned(found, ground, unrecorded)
+    found = target_of(settings, target, pairs)
+    plan = _planned(found, unrecorded)
     view = CleanView(
         dag=found.dag.name,
         dry_run=dry_run,
@@ -190,7 +181,7 @@ def clean(
         with Store.open(found.config.metadata_db) as store:
             owner.require(found.config, found.dag.name, store)
             prepare(found.config.runs_dir, found.config.settings)
-            gone, busy = _clean(found, ground, plan, store)
+            gone, busy = _clean(found, plan, store)
         view = replace(view, forgotten=gone)
     if as_json:
         settings.console.json(view)
@@ -200,13 +191,13 @@ def clean(
         raise Overlapping("\n".join(busy), "The rest has been cleaned.")
 
 
-def _planned(found: Aim, ground: Ground, unrecorded: bool) -> dict[str, Made]:
+def _planned(found: Target, unrecorded: bool) -> dict[str, Made]:
     """What would go of each task, as far as the store knows who made it."""
     with Store.open_readonly(found.config.metadata_db) as store:
         known = Provenance(found.dag, found.config.runs_dir, store)
         digests = Digests(DigestCache(store.database).load(str(found.dag.project)))
-        tasks = found.tasks()
-        return {t.name: vouch.made(ground, t, known, digests, unrecorded) for t in tasks}
+        tasks = found.tasks
+        return {t.name: vouch.made(found, t, known, digests, unrecorded) for t in tasks}
 
 
 def _confirm(settings: Settings, view: CleanView, yes: bool) -> None:
@@ -226,18 +217,16 @@ def _confirm(settings: Settings, view: CleanView, yes: bool) -> None:
         raise click.Abort
 
 
-def _clean(
-    found: Aim, ground: Ground, plan: dict[str, Made], store: Store
-) -> tuple[int, list[str]]:
+def _clean(found: Target, plan: dict[str, Made], store: Store) -> tuple[int, list[str]]:
     """Cleans task by task; how many records went, and what could not be done."""
     gone, busy = 0, []
     records: dict[str, list[TaskRecord]] = {}
     for record in store.records.of_dag(found.dag.name):
         records.setdefault(record.task, []).append(record)
-    for task in found.tasks():
+    for task in found.tasks:
         try:
             known = records.get(task.name, ())
-            gone += vouch.clean(ground, task, plan[task.name], store, known)
+            gone += vouch.clean(found, task, plan[task.name], store, known)
         except Overlapping as error:
             busy.append(str(error))
     return gone, busy

@@ -35,6 +35,8 @@ def retry(settings: Settings, target: str, code: str, as_json: bool) -> None:
         retrying.await_end(config, retrying.run_of(store, target), settings.console.note)
         report_interrupted(settings, config, store)
         run = retrying.run_of(store, target)  # which may just have been found dead
-        request = retrying.request_of(store, config, run, settings.again, old_code=code == "old")
+        request = retrying.request_of(
+            store, config, run, settings.again, settings.day, old_code=code == "old"
+        )
     request = replace(request, pit_version=VERSION)
     conclude(perform(settings, request, as_json))

@@ -6,21 +6,24 @@ The engine is imported only when something has to run: most runs find nothing to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
-from pit.cli.arguments import chosen, parameters, split, unsuccessful
+from pit.cli.arguments import declared, typed, unsuccessful
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command
 from pit.errors import Overlapping
-from pit.model import Dag, WorkspaceConfig
 from pit.version import VERSION
 
 if TYPE_CHECKING:
-    from pit.engine.run.empty_run import EmptyRun, Wanted
+    from pit.engine.run.empty_run import EmptyRun
+    from pit.engine.target.target import Target
+    from pit.engine.target.typed import Typed
+    from pit.fs.reads import Reads
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -81,63 +84,72 @@ def run(
     if dry_run:
         from pit.cli.commands.plan import Asked, show_plan
 
-        asked = Asked(force=force, failed=failed, concurrency=concurrency)
-        return show_plan(settings, target, pairs, asked, as_json=as_json)
-    config, given = settings.config(), parameters(pairs)
-    declared = cache(lambda: chosen(config, target)[0])  # read once, and only if need be
-    dag_name, only = split(target)
-    if not (force or failed or learn):
-        from pit.engine.run.empty_run import Wanted
-
-        wanted = Wanted(dag=dag_name, selection=only, given=given, trigger=trigger)
-        if _idle(settings, config, wanted, declared, as_json):
-            return None
+        options = Asked(force=force, failed=failed, concurrency=concurrency)
+        return show_plan(settings, target, pairs, options, as_json=as_json)
+    asked = _Asked(settings, typed(target, pairs), trigger, failed)
+    if not (force or failed or learn) and _idle(settings, asked, as_json):
+        return None
     from pit.cli import compose
     from pit.engine.run.request import Request
 
-    dag = declared()
     request = Request(
-        dag=dag,
-        config=config,
-        only=only,
-        given=given,
+        target=asked.target,
         concurrency=concurrency,
         trigger=trigger,
         grace=grace,
         force=force,
-        failed=unsuccessful(config, dag) if failed else None,
         learn=learn,
         pit_version=VERSION,
     )
     try:
         result = compose.perform(settings, request, as_json)
     except Overlapping as error:
-        if not skip_ok or dag.overlap != "skip":
+        if not skip_ok or asked.target.dag.declared.overlap != "skip":
             raise
         settings.console.note(f"skipped: {error}")
         return None
     compose.conclude(result)
 
 
-def _idle(
-    settings: Settings,
-    config: WorkspaceConfig,
-    wanted: Wanted,
-    declared: Callable[[], Dag],
-    as_json: bool,
-) -> bool:
+class _Asked:
+    """What is asked for. What that means is worked out once, and only if need be: a stamp answers
+    without."""
+
+    def __init__(self, settings: Settings, typed: Typed, trigger: str, failed: bool) -> None:
+        self.config, self.typed, self.day = settings.config(), typed, settings.day
+        self.trigger, self._failed = trigger, failed
+
+    @cached_property
+    def reads(self) -> Reads:
+        """What has been read for the target."""
+        from pit.fs.reads import Reads
+
+        return Reads()
+
+    @cached_property
+    def target(self) -> Target:
+        """The tasks that are meant, with their parameters; PitError if none are."""
+        from pit.engine.target.target import resolve
+
+        dag, words = declared(self.config, self.typed), self.typed
+        if self._failed:
+            words = replace(words, undone=unsuccessful(self.config, words.dag))
+        return resolve(dag, words, self.config, self.day, reads=self.reads)
+
+
+def _idle(settings: Settings, asked: _Asked, as_json: bool) -> bool:
     """Whether there was nothing to do, and has been said so."""
     from pit.engine.run.empty_run import run_empty
     from pit.state.store.store import Store
 
     began = time.monotonic()
-    if not config.metadata_db.exists():
+    if not asked.config.metadata_db.exists():
         return False
-    with Store.open(config.metadata_db) as store:
-        done = run_empty(wanted, config, declared, store, settings.again)
+    with Store.open(asked.config.metadata_db) as store:
+        done = run_empty(asked, store, settings.again)
     if done is None:
         return False
-    _say_idle(settings, wanted.dag, done, time.monotonic() - began, as_json)
+    _say_idle(settings, asked.typed.dag, done, time.monotonic() - began, as_json)
     return True
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pit.cli.commands.plan import parameters_of
 from pit.cli.complete import complete_target, param_option
 from pit.cli.options import Settings, command, json_option
-from pit.cli.target import aim, look, one, stale_above
+from pit.cli.target import look, one, stale_above, target_of
 from pit.cli.terminal.console import count, duration
 from pit.engine.planning.causes import Cause
 from pit.engine.staleness.planner import Action
@@ -33,16 +33,16 @@ def why(settings: Settings, target: str, pairs: Sequence[str], as_json: bool) ->
 
     Nothing is started, and nothing is changed.
     """
-    found = aim(settings, target, pairs)
+    found = target_of(settings, target, pairs)
     task = one(found)
     with Store.open_readonly(found.config.metadata_db) as store:
-        seen = look(settings, found, store, whole=True)
+        seen = look(settings, found.choosing(found.dag.tasks), store)
         with seen.asking():
             decisions = seen.decisions()
         seen.save()
         view = why_view(seen, decisions, store, task.name)
         if view.action is not Action.SKIP:
-            stale, hint = stale_above(settings, found, pairs, store)
+            stale, hint = stale_above(settings, found, store)
             view = replace(view, stale=stale, hint=hint)
     if as_json:
         settings.console.json(view)

@@ -1,44 +1,16 @@
-"""Pure functions on the dependency graph of a DAG's tasks; all are linear in its size."""
+"""Pure functions on a graph of names, as that of a DAG's tasks; all are linear in its size."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 
-import msgspec
-
-from pit.config.dag.dataflow import links
-from pit.model import Dag, Task
-
 Edges = Mapping[str, Iterable[str]]
 """What each name depends on."""
 
 
-def implied(dag: Dag) -> Dag:
-    """The DAG with every dependency that an input on another task's target implies."""
-    made: dict[str, dict[str, None]] = {}
-    for link in links(dag):
-        if link.maker != link.reader:
-            made.setdefault(link.reader, {})[link.maker] = None
-    if not made:
-        return dag
-    tasks = tuple(_with(task, made[task.name]) if task.name in made else task for task in dag.tasks)
-    return msgspec.structs.replace(dag, tasks=tasks)
-
-
-def _with(task: Task, makers: Iterable[str]) -> Task:
-    depends_on = tuple(dict.fromkeys((*task.depends_on, *makers)))
-    return msgspec.structs.replace(task, depends_on=depends_on)
-
-
-def edges(dag: Dag) -> dict[str, tuple[str, ...]]:
-    """What each task depends on, by name."""
-    return {task.name: task.depends_on for task in dag.tasks}
-
-
-def topological(dag: Dag) -> tuple[str, ...]:
-    """Task names, each after all it depends on, else as declared; ValueError on a cycle."""
-    graph = edges(dag)
+def topological(graph: Edges) -> tuple[str, ...]:
+    """The names, each after all it depends on, else as they come; ValueError on a cycle."""
     order: list[str] = []
     state: dict[str, bool] = {}  # False while on the path from the root, True when placed
     for root in graph:
@@ -139,37 +111,28 @@ def _popped(name: str, stack: list[str], waiting: set[str]) -> set[str]:
     return knot
 
 
-def upstream(dag: Dag, name: str) -> frozenset[str]:
-    """All tasks that `name` depends on, directly or through others; not `name` itself."""
-    return reached(name, edges(dag))
+def turned(graph: Edges) -> dict[str, list[str]]:
+    """What depends on each name."""
+    found: dict[str, list[str]] = {name: [] for name in graph}
+    for name, below in graph.items():
+        for dependency in below:
+            found[dependency].append(name)
+    return found
 
 
-def downstream(dag: Dag, name: str) -> frozenset[str]:
-    """All tasks that depend on `name`, directly or through others; not `name` itself."""
-    dependants: dict[str, list[str]] = {task.name: [] for task in dag.tasks}
-    for task in dag.tasks:
-        for dependency in task.depends_on:
-            dependants[dependency].append(task.name)
-    return reached(name, dependants)
+def reached(starts: Iterable[str], graph: Edges) -> frozenset[str]:
+    """All names that lead on from any of `starts`, through others too, without these themselves;
+    names beyond the graph end there."""
+    return frozenset(walk(starts, graph))
 
 
-def above(dag: Dag, names: Iterable[str]) -> frozenset[str]:
-    """All tasks that any of `names` depends on, but for those that are among them."""
-    given = set(names)
-    return _reached_from(given, edges(dag))
-
-
-def reached(start: str, graph: Edges) -> frozenset[str]:
-    """All names that lead on from `start`, through others too; names beyond the graph end there."""
-    return _reached_from({start}, graph)
-
-
-def _reached_from(start: set[str], graph: Edges) -> frozenset[str]:
-    seen = set(start)
-    queue = list(start)
+def walk(starts: Iterable[str], graph: Edges) -> Iterator[str]:
+    """What leads on from `starts`, the nearest first, each name once; none of `starts`."""
+    seen = dict.fromkeys(starts)
+    queue = deque(seen)
     while queue:
-        for name in graph.get(queue.pop(), ()):
+        for name in graph.get(queue.popleft(), ()):
             if name not in seen:
-                seen.add(name)
+                seen[name] = None
                 queue.append(name)
-    return frozenset(seen - start)
+                yield name

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from pit.config.dag.dataflow import WORKSPACE
 from pit.errors import nearest
 from pit.fs.patterns import is_pattern
-from pit.model import Dag
+from pit.model import Task
 
 FILES_SEEN = 5_000
 """So many files of a project are looked at for suggestions."""
@@ -33,17 +34,18 @@ def nearest_file(path: str, known: Sequence[str]) -> str | None:
     return moved[0] if len(moved) == 1 else nearest(path, known)
 
 
-def meant(task: str, path: str, dag: Dag, workspace: str) -> str:
-    """The file that an input which is not there stands for, or "": one that another task makes, or
-    one on the disk."""
-    own = next((set(each.targets) for each in dag.tasks if each.name == task), set())
-    targets = [t for each in dag.tasks for t in each.targets if t not in own and not is_pattern(t)]
+def meant(task: str, path: str, tasks: Iterable[Task], project: Path, workspace: Path) -> str:
+    """The file that an input of a task which is not there stands for, or "": one that another of
+    the tasks makes, or one on the disk."""
+    made = {each.name: each.targets for each in tasks}
+    own = set(made.get(task, ()))
+    targets = [t for each in made.values() for t in each if t not in own and not is_pattern(t)]
     if path.startswith(("/", WORKSPACE)):
         place = path.replace(WORKSPACE, f"{workspace}/", 1)
         beside = [os.path.join(os.path.dirname(path), name) for name in _beside(place)]
         return nearest_file(path, [*targets, *beside]) or ""
     near = nearest_file(path, targets)
-    there = [each for each in files(str(dag.project)) if each not in own and each != "pit.toml"]
+    there = [each for each in files(str(project)) if each not in own and each != "pit.toml"]
     return near or nearest_file(path, there) or ""
 
 

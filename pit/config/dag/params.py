@@ -6,13 +6,14 @@ that equal values compare equal wherever they are stored.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 
 from pit.errors import BadParameter, nearest
-from pit.model import Param, ParamType
+from pit.model import Param, ParamType, Task
 
 DAYS = {"today": 0, "yesterday": -1}
 """Words for a date, in days from today."""
@@ -62,6 +63,21 @@ def described(param: Param) -> str:
     if param.type is ParamType.CHOICE:
         return f"one of {', '.join(param.choices)}"
     return _WORDS[param.type]
+
+
+def key(task: Task, values: Mapping[str, str]) -> str:
+    """The values that a task gets, as the text by which its records are kept apart."""
+    wanted = values if task.params is None else task.params
+    given = {name: values[name] for name in sorted(wanted)}
+    return json.dumps(given, ensure_ascii=False) if given else ""
+
+
+def earlier_key(task: Task, values: Mapping[str, str]) -> str | None:
+    """`key` of an earlier run; None if that is from before the task got a parameter."""
+    try:
+        return key(task, values)
+    except KeyError:
+        return None
 
 
 _WORDS = {

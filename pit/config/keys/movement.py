@@ -6,7 +6,7 @@ In pit.toml they stand beside the task's other keys; in the model they are one v
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,7 +19,7 @@ from pit.config.keys.values import BRACES, UNFIT, DataPath, Kind, shown
 from pit.config.toml.findings import Findings
 from pit.config.toml.position import KeyPath
 from pit.fs.patterns import matches
-from pit.model import ColumnRule, Dag, Load, LoadMode, Save, Task, TaskType
+from pit.model import ColumnRule, Load, LoadMode, Save, Task, TaskType
 
 LOAD_KEYS = (
     "source",
@@ -146,19 +146,11 @@ def _leads_to(made: str, source: str) -> bool:
     return holds or fnmatchcase(made, source) or matches(made, source)
 
 
-def reading_sources(dag: Dag) -> Dag:
-    """The DAG in which the source of each tracked load is among its inputs, as it is of make's."""
-    tasks = tuple(
-        msgspec.structs.replace(task, inputs=read_by(task)) if _adds(task) else task
-        for task in dag.tasks
-    )
-    return msgspec.structs.replace(dag, tasks=tasks) if any(map(_adds, dag.tasks)) else dag
-
-
-def _adds(task: Task) -> bool:
-    return (
-        task.load is not None and task.inputs is not None and len(read_by(task)) > len(task.inputs)
-    )
+def reading_source(task: Task) -> Task:
+    """The task, if it is a tracked load with its source among its inputs, as it is of make's."""
+    if task.load is None or task.inputs is None or len(read_by(task)) == len(task.inputs):
+        return task
+    return msgspec.structs.replace(task, inputs=read_by(task))
 
 
 def read_by(task: Task) -> tuple[str, ...]:
@@ -168,13 +160,11 @@ def read_by(task: Task) -> tuple[str, ...]:
     return inputs if load is None or load.source in inputs else (*inputs, load.source)
 
 
-def may_be_handed_on(task: Task, path: str) -> bool:
+def may_be_handed_on(task: Task, path: str, needs: Collection[str]) -> bool:
     """Whether a path that a task reads need not be in the project, for it is a load's source, and
-    a task before it may leave it in the data folder."""
+    one of the tasks that it `needs` may leave it in the data folder."""
     is_inside = not path.startswith(("/", WORKSPACE))
-    return (
-        is_inside and task.load is not None and path == task.load.source and bool(task.depends_on)
-    )
+    return is_inside and task.load is not None and path == task.load.source and bool(needs)
 
 
 def _opened(path: str) -> str:

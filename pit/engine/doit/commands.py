@@ -34,11 +34,9 @@ from doit import (
 from doit.control import TaskControl
 from doit.task import Task as DoitTask
 
-from pit.config.dag import graph
 from pit.engine.doit.status import DEFERRED, Outside, Status
 from pit.engine.doit.tasks import Mirror
 from pit.errors import BadArgument, SetupError, nearest
-from pit.model import Dag
 
 DODO = "dodo.py"
 DOIT = (0, 37)
@@ -291,8 +289,7 @@ class Commands:
         selection = self._selection(chosen)
         if deps:
             for dag, tasks in selection.items():
-                implied = self._implied(dag)
-                tasks.update(*[graph.upstream(implied, task) for task in tuple(tasks)])
+                tasks |= self._mirror.subjects[dag].dag.upstream(*tasks)
         return selection
 
     def _check_names(self, names: Sequence[str], known: Collection[str], *more: Any) -> None:
@@ -328,10 +325,7 @@ class Commands:
             yield dag, dag if whole else f"{dag}/{chosen}"
 
     def _in_order(self, dag: str, chosen: set[str]) -> list[str]:
-        return [task for task in graph.topological(self._implied(dag)) if task in chosen]
-
-    def _implied(self, dag: str) -> Dag:
-        return graph.implied(self._mirror.subjects[dag].dag)
+        return [task for task in self._mirror.subjects[dag].dag.order if task in chosen]
 
     def _each(self, orders: Iterable[tuple[str, str, str, Sequence[str]]]) -> int:
         """Carries out command lines one after the other; the first exit code that is not 0."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 
-from pit.config import matrix
+from pit.config.dag.expanded import ExpandedDag
 from pit.engine.planning import explain
 from pit.engine.staleness.planner import Action, Decision
+from pit.engine.target.target import Target
 from pit.errors import PitError
-from pit.model import Dag, Record, WorkspaceConfig
+from pit.model import Record, WorkspaceConfig
 from pit.text.naming import tasks_named
 
 CURRENT, RUN, DEFERRED, ERROR = "up-to-date", "run", "deferred", "error"
@@ -18,26 +20,28 @@ _MANY = 10
 
 
 class Subject(Record):
-    """A DAG as it is shown; `lacking` says which parameters are missing or wrong."""
+    """A DAG as it is shown; `target` is all of it, None where a parameter is missing or wrong, of
+    which `lacking` speaks."""
 
-    dag: Dag
-    params: Mapping[str, str]
+    dag: ExpandedDag
+    target: Target | None
     lacking: str = ""
 
 
 class Outside(Record):
     """What the composition root plugs in.
 
-    `config` reads the workspace's configuration; `pit` carries out a command line and returns its
-    exit code; `failed` shows an error and returns its exit code; `warn` shows a sentence and a
-    hint; `look` takes a look at a DAG.
+    `config` reads the workspace's configuration, and `day` is what today means. `pit` carries out a
+    command line and returns its exit code; `failed` shows an error and returns its exit code;
+    `warn` shows a sentence and a hint; `look` takes a look at a DAG.
     """
 
     config: Callable[[], WorkspaceConfig]
+    day: date
     pit: Callable[[Sequence[str]], int]
     failed: Callable[[PitError], int]
     warn: Callable[[str, str], None]
-    look: Callable[[Subject], Sequence[Decision]]
+    look: Callable[[Target], Sequence[Decision]]
 
 
 class Status(Record):
@@ -53,7 +57,7 @@ class Standing:
     def __init__(
         self,
         subjects: Mapping[str, Subject],
-        looks: Callable[[Subject], Sequence[Decision]],
+        looks: Callable[[Target], Sequence[Decision]],
     ) -> None:
         self._subjects, self._looks = subjects, looks
         self._known: dict[str, Mapping[str, Status]] = {}
@@ -69,15 +73,15 @@ class Standing:
         known = self._known[dag]
         if task in known:
             return known[task]
-        among = matrix.instances(subject.dag).get(task, tuple(known))
+        among = subject.dag.instances.get(task, tuple(known))
         return _together({name: known[name] for name in among})
 
     def _look(self, subject: Subject) -> Mapping[str, Status]:
-        names = [task.name for task in subject.dag.tasks]
-        if subject.lacking:
+        names = subject.dag.tasks
+        if subject.target is None:
             return dict.fromkeys(names, Status(status=RUN, reasons=(subject.lacking,)))
         try:
-            found = {decision.task: _status(decision) for decision in self._looks(subject)}
+            found = {decision.task: _status(decision) for decision in self._looks(subject.target)}
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             why = f"{place}{error.strerror or error}"

@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from doit import doit_cmd, loader
 from doit.task import Task as DoitTask
 
-from pit.config import matrix
 from pit.config import workspace as spec
-from pit.config.dag import graph, params
+from pit.config.dag.expanded import ExpandedDag
 from pit.engine.doit.dispatch import doit_task
 from pit.engine.doit.status import Outside, Standing, Subject
-from pit.engine.planning import select
+from pit.engine.target.target import resolve, without_params
+from pit.engine.target.typed import Typed
 from pit.errors import BadParameter, InvalidConfig, PitError, UsageError
 from pit.fs.patterns import is_pattern
 from pit.model import Dag, Problem, Task
@@ -55,7 +54,7 @@ class Mirror:
 
     def parameters(self, dag: str) -> Iterator[str]:
         """The options for what doit's command line gives (`date=2026-01-31`) and a DAG takes."""
-        for param in self.subjects[dag].dag.params:
+        for param in self.subjects[dag].dag.declared.params:
             if param.name in self._given:
                 yield f"--param={param.name}={self._given[param.name]}"
 
@@ -67,18 +66,20 @@ class Mirror:
             self._load()
         taken: set[str] = set()
         for subject in self.subjects.values():
-            yield from _Tasks(subject, self.root, taken).all()
+            yield from _Tasks(subject.dag, self.root, taken).all()
 
     def members(self, dag: str, task: str) -> Collection[str]:
         """The tasks that a doit name stands for: one, a matrix's instances, or all of a DAG."""
         subject = self.subjects[dag].dag
         if not task:
-            return [each.name for each in subject.tasks]
-        return matrix.instances(subject).get(task, (task,))
+            return list(subject.tasks)
+        return subject.instances.get(task, (task,))
 
     def ordered(self, names: Collection[str]) -> list[str]:
         """DAGs in the order of doit's list, but each after those among them that it requires."""
-        requires = {name: set(self.subjects[name].dag.requires) & set(names) for name in names}
+        requires = {
+            name: set(self.subjects[name].dag.declared.requires) & set(names) for name in names
+        }
         found: list[str] = []
         while requires:
             ready = next((n for n, needs in requires.items() if needs <= set(found)), None)
@@ -114,12 +115,12 @@ class Mirror:
     def _subject(self, dag: Dag) -> Subject:
         """The DAG with its matrices expanded and, if they are known, its parameters filled in."""
         given = {p.name: self._given[p.name] for p in dag.params if p.name in self._given}
+        typed = Typed(dag=dag.name, params=given)
         try:
-            values = params.resolve(dag.params, given, date.today())
-            return Subject(dag=select.prepared(dag, values), params=values)
+            target = resolve(dag, typed, self.config, self.outside.day)
         except BadParameter as error:
-            expanded = matrix.expand(dag, dag.project, selection.WatchedDisk())
-            return Subject(dag=expanded, params={}, lacking=str(error))
+            return Subject(dag=without_params(dag), target=None, lacking=str(error))
+        return Subject(dag=target.dag, target=target)
 
     def _warn(self, problems: Sequence[Problem]) -> None:
         """One line for each broken file."""
@@ -166,19 +167,23 @@ class _Tasks:
     doit wants no target twice, which only absolute ones of different projects can be.
     """
 
-    def __init__(self, subject: Subject, root: Path, taken: set[str]) -> None:
-        self._dag = graph.implied(subject.dag)
+    def __init__(self, dag: ExpandedDag, root: Path, taken: set[str]) -> None:
+        self._dag = dag
         self._root, self._taken = root, taken
         self._here = Path.cwd()
 
     def all(self) -> Iterator[DoitTask]:
         """The group, then the groups of instances, then the tasks."""
         name = self._dag.name
-        instances = matrix.instances(self._dag)
+        instances = self._dag.instances
         groups = [f"{name}:{task}" for task in instances]
-        tasks = [f"{name}:{task.name}" for task in self._dag.tasks]
+        tasks = [f"{name}:{task}" for task in self._dag.tasks]
         yield DoitTask(
-            name, None, doc=self._dag.description, task_dep=[*groups, *tasks], has_subtask=True
+            name,
+            None,
+            doc=self._dag.declared.description,
+            task_dep=[*groups, *tasks],
+            has_subtask=True,
         )
         for task, names in instances.items():
             yield doit_task(
@@ -189,17 +194,17 @@ class _Tasks:
                 subtask_of=name,
                 has_subtask=True,
             )
-        yield from map(self._task, self._dag.tasks)
+        yield from map(self._task, self._dag.tasks.values())
 
     def _task(self, task: Task) -> DoitTask:
         made = doit_task(
             self._dag.name,
             task.name,
-            task.depends_on,
+            self._dag.needs[task.name],
             doc=task.description or task.script or f"{task.type} {task.query}".rstrip(),
             targets=list(self._targets(task)),
             subtask_of=self._dag.name,
-            meta=_facts(self._dag, task),
+            meta=_facts(self._dag.declared, task),
         )
         made.file_dep = InOrder(self._files(task))
         return made

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pit.config.dag.params import earlier_key
 from pit.engine.planning.causes import Cause
-from pit.engine.staleness import comparison
 from pit.model import Reason, Task
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _forgotten(task: Task, dag: str, store: Store) -> Cause | None:
 
 def _last_attempt(task: Task, dag: str, params: str, store: Store) -> Cause | None:
     for run in store.runs.latest(dag, _RUNS):
-        if comparison.given_key(task, run.params) != params:
+        if earlier_key(task, run.params) != params:
             continue
         attempts = store.runs.attempts(run.id, task.name)
         if attempts:

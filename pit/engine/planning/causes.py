@@ -7,7 +7,7 @@ changed file would run too, its own causes follow; where it has run already, wha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,11 +57,11 @@ class Causes:
         store: Store,
         absent: Callable[[Task], tuple[Cause, ...]] = lambda task: (),
     ) -> None:
-        self._dag, self._params = look.target.dag, look.target.params
-        self._tasks = {task.name: task for task in self._dag.tasks}
+        self._target = look.target
+        self._tasks, self._needs = look.target.dag.tasks, look.target.dag.needs
         self._decisions = {decision.task: decision for decision in decisions}
         self._fingerprints, self._store, self._absent = look.fingerprints, store, absent
-        self._successes = store.runs.last_successes(self._dag.name)
+        self._successes = store.runs.last_successes(look.target.dag.name)
         self._runs: dict[str, dict[str, TaskRow]] = {}
         self._told: set[str] = set()
 
@@ -144,7 +144,7 @@ class Causes:
         if change.kind is Kind.SUCCESS:
             return change.subject
         if change.kind is Kind.INPUT:
-            makers = (self._tasks[upstream] for upstream in self._tasks[name].depends_on)
+            makers = (self._tasks[upstream] for upstream in self._needs[name])
             return next((task.name for task in makers if makes(task, change.subject)), "")
         return ""
 
@@ -196,7 +196,7 @@ class Causes:
                 kind = Kind.ALWAYS if task.always else Kind.UNTRACKED
                 yield Cause(task=row.task, kind=kind, sentence=explain.sentence(Change(kind=kind)))
             return
-        upstream = [name for name in self._depends_on(row.task) if _names(row.why, name)]
+        upstream = [name for name in self._needs.get(row.task, ()) if _names(row.why, name)]
         ran = [name for name in upstream if (u := self._rows(run).get(name)) and u.attempts]
         yield Cause(
             task=row.task,
@@ -204,10 +204,6 @@ class Causes:
             sentence=row.why,
             causes=tuple(cause for name in ran for cause in self._ran(name, run, depth + 1)),
         )
-
-    def _depends_on(self, name: str) -> Sequence[str]:
-        task = self._tasks.get(name)
-        return () if task is None else task.depends_on
 
     def _rows(self, run: str) -> dict[str, TaskRow]:
         if run not in self._runs:
@@ -224,7 +220,7 @@ class Causes:
         if change.kind is Kind.SOURCE:
             return explain.sentence(change), self._source_diff(change)
         if change.kind is Kind.NO_RECORD:
-            wanted = comparison.params_key(self._tasks[decision.task], self._params)
+            wanted = self._target.key(self._tasks[decision.task])
             return explain.no_record(wanted, change.subject), ()
         if change.subject == "inline metadata":
             return explain.sentence(change), _text_diff(change.was, change.now)
@@ -244,7 +240,7 @@ class Causes:
         return _diff(old, new, change.subject)
 
     def _environment(self, change: Change, record: TaskRecord) -> tuple[str, tuple[str, ...]]:
-        lock = _read(self._dag.project / "uv.lock")
+        lock = _read(self._target.dag.project / "uv.lock")
         moved = explain.packages(self._text(record.fingerprint.packages), lock)
         sentence = explain.environment(change, moved)
         if moved or not change.now:
@@ -253,7 +249,7 @@ class Causes:
         now = {
             kind: hashlib.sha256(data).hexdigest()
             for kind, name in files.items()
-            if (data := _read(self._dag.project / name)) is not None
+            if (data := _read(self._target.dag.project / name)) is not None
         }
         parts = explain.environment_parts(self._store.runs.environments(record.run), now)
         return f"{sentence}: {', '.join(parts)}" if parts else sentence, ()

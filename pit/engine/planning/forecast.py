@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from pit.config.dag import graph
 from pit.config.dag.dataflow import WORKSPACE
+from pit.config.dag.graph import Edges
 from pit.config.dag.nearby import meant
 from pit.engine.staleness.planner import Action, Decision, Gap
 from pit.fs.patterns import matches
@@ -31,23 +31,23 @@ class Forecast(Record):
     saved: float
 
 
-def forecast(dag: Dag, decisions: Sequence[Decision], slots: int) -> Forecast:
-    """What a run of these decisions, which come in topological order, would take."""
-    edges = graph.edges(graph.implied(dag))
+def forecast(needs: Edges, decisions: Sequence[Decision], slots: int) -> Forecast:
+    """What a run of these decisions, which come in topological order, would take; `needs` is what
+    each task depends on."""
     busy = {o.task: o.seconds or 0.0 for o in decisions if o.action is not Action.SKIP}
     sure = {o.task: o.seconds or 0.0 for o in decisions if o.action is Action.RUN}
     return Forecast(
-        seconds=_length(busy, edges, slots),
-        at_least=_length(sure, edges, slots),
-        critical=_critical(busy, edges),
+        seconds=_length(busy, needs, slots),
+        at_least=_length(sure, needs, slots),
+        critical=_critical(busy, needs),
         unknown=tuple(o.task for o in decisions if o.task in busy and o.seconds is None),
         saved=sum(o.record.seconds for o in decisions if o.action is Action.SKIP and o.record),
     )
 
 
-def _length(seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]], slots: int) -> float:
+def _length(seconds: Mapping[str, float], needs: Edges, slots: int) -> float:
     """When the last of these tasks ends, `slots` at once, each as soon as it may."""
-    waits = {name: {up for up in edges[name] if up in seconds} for name in seconds}
+    waits = {name: {up for up in needs[name] if up in seconds} for name in seconds}
     dependants: dict[str, list[str]] = {}
     for name, upstream in waits.items():
         for each in upstream:
@@ -68,12 +68,12 @@ def _length(seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]], sl
     return now
 
 
-def _critical(seconds: Mapping[str, float], edges: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def _critical(seconds: Mapping[str, float], needs: Edges) -> tuple[str, ...]:
     """The chain of tasks that takes longest, however many run at once."""
     ends: dict[str, float] = {}
     before: dict[str, str] = {}
     for name, own in seconds.items():  # in topological order
-        upstream = [up for up in edges[name] if up in ends]
+        upstream = [up for up in needs[name] if up in ends]
         last = max(upstream, key=ends.__getitem__, default="")
         ends[name] = own + (ends[last] if last else 0.0)
         before[name] = last
@@ -90,19 +90,23 @@ _SUGGESTIONS = 10
 
 
 def gaps(
-    lacking: Sequence[Gap], dag: Dag, workspace: Path, others: Callable[[], Iterable[Dag]]
+    lacking: Sequence[Gap],
+    tasks: Collection[Task],
+    project: Path,
+    workspace: Path,
+    others: Callable[[], Iterable[Dag]],
 ) -> tuple[Gap, ...]:
-    """The inputs that are lacking, with who could make them, or what was meant; `others` gives the
-    DAGs whose targets fill them, maybe."""
+    """The inputs that tasks of a project lack, with who could make them, or what was meant;
+    `others` gives the DAGs whose targets fill them, maybe."""
     if not any(not gap.maker for gap in lacking):
         return tuple(lacking)
     dags = list(others())
     found: list[Gap] = []
     for gap in lacking:
-        place = _place(gap.input, dag.project, workspace)
+        place = _place(gap.input, project, workspace)
         maker = gap.maker or _elsewhere(place, dags, workspace)
         told = maker or len(found) >= _SUGGESTIONS
-        near = "" if told else meant(gap.task, gap.input, dag, str(workspace))
+        near = "" if told else meant(gap.task, gap.input, tasks, project, workspace)
         found.append(replace(gap, maker=maker, meant=near))
     return tuple(found)
 

@@ -14,8 +14,9 @@ from pit.engine.planning.missing_secrets import Unmet
 from pit.engine.staleness.databases import Connections
 from pit.engine.staleness.fingerprint import Databases, Fingerprints
 from pit.engine.staleness.orphaned import orphaned, rules_of
-from pit.engine.staleness.planner import Decision, Planner, Target
+from pit.engine.staleness.planner import Decision, Planner
 from pit.engine.staleness.questions import Questions, asks
+from pit.engine.target.target import Target
 from pit.fs.reads import Reads
 from pit.project.digest import Digests
 from pit.project.python import environment
@@ -52,9 +53,9 @@ class Look:
         self._cache = DigestCache(store.database)
         self._digests = Digests(self._cache.load(str(project), str(config.runs_dir)))
         self.environment = self._environment(capture)
-        connections = Connections(target.dag, secrets, config.root)
+        connections = Connections(target.dag.declared, secrets, config.root)
         self._questions = Questions(connections.url, look=True)
-        orphans = orphaned(target.declared, store, self._digests, self.reads)
+        orphans = orphaned(target.dag, store, self._digests, self.reads)
         self.planner = Planner(
             target,
             live_view(project, config.root, rules_of(target, orphans), self._digests, self.reads),
@@ -66,7 +67,9 @@ class Look:
 
     def _environment(self, capture: Capture) -> environment.Environment | None:
         project = self.target.dag.project
-        if not any(table.uses_environment(task, project) for task in self.target.dag.tasks):
+        if not any(
+            table.uses_environment(task, project) for task in self.target.dag.tasks.values()
+        ):
             return None
         cache = self.target.config.cache_dir
         return environment.standing_environment(project, cache, capture, self.reads)
@@ -82,14 +85,14 @@ class Look:
 
     def unmet(self, decisions: Iterable[Decision]) -> tuple[Unmet, ...]:
         """What the secrets do not give the tasks that would run, or may."""
-        tasks = {task.name: task for task in self.target.dag.tasks}
-        would = [tasks[each.task] for each in decisions if not each.current]
-        return missing_secrets.unmet(self._secrets, self.target.dag, would)
+        dag = self.target.dag
+        would = [dag.tasks[each.task] for each in decisions if not each.current]
+        return missing_secrets.unmet(self._secrets, dag.declared, would)
 
     @contextmanager
     def asking(self) -> Iterator[None]:
         """While it lasts, databases are asked, for reading alone, by a SQL process of its own."""
-        if not any(asks(task) for task in self.target.dag.tasks):
+        if not any(asks(task) for task in self.target.dag.tasks.values()):
             yield
             return
         from pit.work.process import launch

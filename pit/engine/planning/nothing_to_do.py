@@ -6,22 +6,19 @@ database had to be asked or a file has just changed, it is an answer nevertheles
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pit.config.dag import params
 from pit.engine.planning import look, stamp
-from pit.engine.planning.select import prepared, selected
-from pit.engine.planning.stale_upstream import Selection, StaleUpstream, stale_upstream, watched
+from pit.engine.planning.stale_upstream import StaleUpstream, stale_upstream, watched
 from pit.engine.planning.stamp import Stamp
 from pit.engine.staleness import comparison
-from pit.engine.staleness.planner import Decision, Target, target_of
+from pit.engine.staleness.planner import Decision
 from pit.engine.staleness.questions import asks
-from pit.errors import PitError
+from pit.engine.target.target import Target
 from pit.fs.reads import Reads
-from pit.model import Dag, Record, WorkspaceConfig
+from pit.model import Record
 from pit.state.secrets.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -30,50 +27,27 @@ if TYPE_CHECKING:
 Capture = Callable[..., tuple[int, bytes]]
 
 
-class Question(Record):
-    """What might have nothing to do; `given` are the parameters as typed.
-
-    `began` is when, in nanoseconds of Unix time, before anything of it was read.
-    """
-
-    dag: Dag
-    config: WorkspaceConfig
-    selection: str | None
-    given: Mapping[str, str]
-    began: int
-
-
 class NothingToDo(Record):
     """There is nothing to do. `kept` says whether the stamp may be asked the next time.
 
-    `chosen` are the tasks, `dag` all that there are, with the dependencies that inputs imply.
-    `stale` is what is stale above a selection; while anything is, the answer is good for once.
+    `stale` is what is stale above the chosen tasks; while anything is, it is good for once.
     """
 
     stamp: Stamp
     kept: bool
-    dag: Dag
-    chosen: tuple[str, ...]
     stale: StaleUpstream | None = None
 
 
-def answer(question: Question, store: Store, capture: Capture) -> NothingToDo | None:
-    """The answer where everything is current; None where something is not, or cannot be told."""
-    try:
-        return _answered(question, store, capture)
-    except (PitError, OSError, ValueError):
-        return None  # whatever it is, a real run meets it again and says it properly
+def answer(
+    target: Target, reads: Reads, began: int, store: Store, capture: Capture
+) -> NothingToDo | None:
+    """The answer where everything is current; None where something is not, or cannot be told.
 
-
-def _answered(question: Question, store: Store, capture: Capture) -> NothingToDo | None:
-    dag, config = question.dag, question.config
-    mark, reads = store.records.mark(dag.name), Reads()
-    reads.facts |= stamp.facts(comparison.VERSION)
-    values = params.resolve(dag.params, question.given, date.today())
-    declared = prepared(dag, values, reads)
-    chosen = None if question.selection is None else selected(declared, question.selection)
-    target = target_of(declared, config, values, chosen)
-    tasks = [task for task in declared.tasks if task.name in target.chosen]
+    `reads` has what was read for the target, and the facts of a stamp; `began` is when, in
+    nanoseconds of Unix time, before anything of it was read.
+    """
+    config, dag = target.config, target.dag
+    mark, tasks = store.records.mark(dag.name), target.tasks
     if not all(map(comparison.is_tracked, tasks)):
         return None
     secrets = Secrets.of(config) if config.secrets_file is not None else None
@@ -87,21 +61,14 @@ def _answered(question: Question, store: Store, capture: Capture) -> NothingToDo
     view.save()
     if not all(decision.current for decision in decisions):
         return None
-    selection = Selection(
-        dag=declared,
-        chosen=target.chosen,
-        typed=question.selection or "",
-        given=question.given,
-    )
-    watching = watched(selection)
+    wider = watched(target)
     above: tuple[Decision, ...] = ()
-    if watching:
-        wider = target_of(declared, config, values, watching)
+    if wider is not None:
         around = look.Look(wider, secrets, store, capture, reads=reads)
         with around.asking():
             above = around.decisions()
         around.save()
-    for task in (each for each in declared.tasks if each.name in target.chosen | watching):
+    for task in (target if wider is None else wider).tasks:
         for file in view.fingerprints.files(task):
             reads.identity(file)
         if asks(task):
@@ -113,18 +80,16 @@ def _answered(question: Question, store: Store, capture: Capture) -> NothingToDo
             project=str(dag.project),
             mark=mark,
             tasks=len(tasks),
-            requires=dag.requires,
-            params=values,
-            whole=len(tasks) == len(declared.tasks),
+            requires=dag.declared.requires,
+            params=target.params,
+            whole=target.whole,
         ),
         kept=(
             not reads.unwatched
             and all(decision.current for decision in above)
-            and reads.settled(question.began)
+            and reads.settled(began)
         ),
-        dag=target.dag,
-        chosen=tuple(task.name for task in tasks),
-        stale=stale_upstream(selection, above, decisions) if above else None,
+        stale=stale_upstream(target, above, decisions) if above else None,
     )
 
 

@@ -8,15 +8,15 @@ that takes it as well. A task that declares no inputs, and so always runs, is ne
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from pit.config.dag import graph
 from pit.engine.planning import explain
 from pit.engine.planning.look import Look
 from pit.engine.staleness.comparison import Change, Kind, is_tracked
 from pit.engine.staleness.planner import Action
-from pit.model import Dag, Record
+from pit.engine.target.target import Target
+from pit.model import Record
 
 _NAMED = 3
 
@@ -41,16 +41,6 @@ class Decision(Protocol):
         """Those of its dependencies that would run, or may."""
 
 
-class Selection(Record):
-    """What a command selects of a DAG: as `typed` after the slash, empty for `--failed`, with the
-    parameters as `given`; `chosen` are the names of the tasks."""
-
-    dag: Dag
-    chosen: frozenset[str]
-    typed: str = ""
-    given: Mapping[str, str] = {}
-
-
 class StaleUpstream(Record):
     """The sentence that says which tasks are stale, and the arguments of `pit` that take them as
     well."""
@@ -64,36 +54,34 @@ class StaleUpstream(Record):
         return f"With it: {again(self.call)}"
 
 
-def watched(selection: Selection) -> frozenset[str]:
-    """The tasks that have to be decided on to know what is stale above a selection: it, and those
-    above it that can be stale at all. Empty where there are none of these."""
-    if len(selection.chosen) == len(selection.dag.tasks):
-        return frozenset()
-    implied = graph.implied(selection.dag)
-    needed = graph.above(implied, selection.chosen) - selection.chosen
-    above = {t.name for t in implied.tasks if t.name in needed and is_tracked(t)}
-    return selection.chosen | above if above else frozenset()
+def watched(target: Target) -> Target | None:
+    """What has to be decided on to know what is stale above the chosen tasks: they, and those
+    above them that can be stale at all. None where there are none of these."""
+    if target.whole:
+        return None
+    needed = target.dag.upstream(*target.chosen)
+    above = {name for name in needed if is_tracked(target.dag.tasks[name])}
+    return target.choosing(target.chosen | above) if above else None
 
 
 def looked_for(
-    selection: Selection,
-    look: Callable[[frozenset[str]], Look],
+    target: Target,
+    look: Callable[[Target], Look],
     alone: Iterable[Decision] | None = None,
 ) -> StaleUpstream | None:
-    """What is stale above a selection, by a look at all that counts.
+    """What is stale above the chosen tasks, by a look at all that counts.
 
-    `look` gives one at some tasks. `alone` are the decisions on the selection by itself, if they
-    are known.
+    `alone` are the decisions on these tasks by themselves, if they are known.
     """
-    names = watched(selection)
-    if not names:
+    wider = watched(target)
+    if wider is None:
         return None
-    decisions = _decided(look(names))
-    if not any(True for _ in _stale(decisions, selection.chosen)):
+    decisions = _decided(look(wider))
+    if not any(True for _ in _stale(decisions, target.chosen)):
         return None
     if alone is None:
-        alone = _decided(look(selection.chosen))
-    return stale_upstream(selection, decisions, alone)
+        alone = _decided(look(target))
+    return stale_upstream(target, decisions, alone)
 
 
 def _decided(look: Look) -> Sequence[Decision]:
@@ -102,21 +90,20 @@ def _decided(look: Look) -> Sequence[Decision]:
 
 
 def stale_upstream(
-    selection: Selection, decisions: Iterable[Decision], alone: Iterable[Decision]
+    target: Target, decisions: Iterable[Decision], alone: Iterable[Decision]
 ) -> StaleUpstream | None:
-    """What is stale above a selection, None if nothing is.
+    """What is stale above the chosen tasks, None if nothing is.
 
-    `decisions` are those on the tasks that `watched` names, `alone` those on the selection by
-    itself.
+    `decisions` are those on what is `watched`, `alone` those on the chosen tasks by themselves.
     """
-    found = list(_stale(decisions, selection.chosen))
+    found = list(_stale(decisions, target.chosen))
     if not found:
         return None
     stale = [f"{each.task} {why}" for each, why in found]
     more = [f"and {len(stale) - _NAMED} more"] if len(stale) > _NAMED else []
     told = ", ".join((*stale[:_NAMED], *more))
-    many = len(selection.chosen) > 1
-    name = _named(selection)
+    many = len(target.chosen) > 1
+    name = _named(target)
     if all(each.action is Action.SKIP for each in alone):
         is_current = "are current by themselves" if many else "is current by itself"
         sentence = f"{name} {is_current}, but what {'they need' if many else 'it needs'} is not"
@@ -125,7 +112,7 @@ def stale_upstream(
     return StaleUpstream(
         tasks=frozenset(each.task for each, _ in found),
         sentence=f"{sentence}: {told}",
-        call=_call(selection),
+        call=_call(target),
     )
 
 
@@ -148,19 +135,19 @@ _NOT_STALE = (Kind.UNTRACKED, Kind.ALWAYS, Kind.FORCED, Kind.SUCCESS, Kind.UNKNO
 """Why a task runs that is not stale by anything that is known."""
 
 
-def _named(selection: Selection) -> str:
-    dag, typed = selection.dag.name, selection.typed
+def _named(target: Target) -> str:
+    dag, typed = target.dag.name, target.typed.selection
     if typed:
         return f"{dag}/{typed}"
-    names = [task.name for task in selection.dag.tasks if task.name in selection.chosen]
+    names = [task.name for task in target.tasks]
     return f"{dag}/{','.join(names[:_NAMED])}{',…' if len(names) > _NAMED else ''}"
 
 
-def _call(selection: Selection) -> str:
+def _call(target: Target) -> str:
     """The call that takes what is above as well; instead of `--failed`, that of the whole DAG."""
-    target = selection.dag.name
-    if selection.typed:
-        parts = selection.typed.split(",")
-        target += "/" + ",".join(p if p.startswith("+") else f"+{p}" for p in parts)
-    params = [word for pair in selection.given.items() for word in ("-p", "=".join(pair))]
-    return shlex.join(["run", target, *params])
+    words, typed = target.dag.name, target.typed
+    if typed.selection:
+        parts = typed.selection.split(",")
+        words += "/" + ",".join(p if p.startswith("+") else f"+{p}" for p in parts)
+    params = [word for pair in typed.params.items() for word in ("-p", "=".join(pair))]
+    return shlex.join(["run", words, *params])

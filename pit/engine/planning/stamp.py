@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 import msgspec
 
+from pit.engine.target.typed import Typed
 from pit.fs import atomic
 from pit.fs.reads import Reads
 from pit.fs.stat import Signature
@@ -50,18 +51,18 @@ class Stamp(Record):
     whole: bool
 
 
-def place(config: WorkspaceConfig, dag: str, selection: str, given: Mapping[str, str]) -> Path:
+def place(config: WorkspaceConfig, typed: Typed) -> Path:
     """Where the stamp of a DAG, a selection, parameters as typed and a secrets file is kept.
 
     A copy of the workspace has no stamp, though it has the file: that speaks of the other's files.
     """
-    pairs = (f"{name}={value}" for name, value in sorted(given.items()))
-    words = (str(config.root), str(config.secrets_file), dag, selection, *pairs)
+    pairs = (f"{name}={value}" for name, value in sorted(typed.params.items()))
+    words = (str(config.root), str(config.secrets_file), typed.dag, typed.selection, *pairs)
     name = hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()
     return config.cache_dir / "stamps" / name[:32]
 
 
-def facts(version: int) -> dict[str, str]:
+def facts(version: int, day: date) -> dict[str, str]:
     """What must be the same for a stamp to hold, beside what lies on the disk.
 
     How Pit looks, what uv and Python go by in the environment, the Python that Pit stands on, and
@@ -74,7 +75,7 @@ def facts(version: int) -> dict[str, str]:
         "fingerprints": str(version),
         "environment": repr(chosen),
         "interpreter": f"{sys.version} {os.path.realpath(own)}",
-        "day": time.strftime("%Y-%m-%d"),
+        "day": day.isoformat(),
     }
 
 

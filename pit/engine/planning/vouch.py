@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from pit.config.dag.dataflow import makes
+from pit.engine.locks import place as places
 from pit.engine.locks.claims import claimed
 from pit.engine.planning.look import Look
 from pit.engine.staleness import comparison
 from pit.engine.staleness.provenance import Provenance
+from pit.engine.target.target import Target
 from pit.errors import BadArgument, Overlapping
 from pit.events import TextsKept
 from pit.fs.files import remove_tree
 from pit.fs.patterns import ancestors
-from pit.model import Dag, Record, Task, TaskRecord
+from pit.model import Record, Task, TaskRecord
 from pit.project import ownership, publish, selection
 from pit.project.digest import Digests
 from pit.project.runners import table
@@ -34,26 +36,12 @@ if TYPE_CHECKING:
     from pit.state.store.tables.runs import LastSuccess
 
 
-class Ground(Record):
-    """Where a command works: the DAG, its parameters, the workspace, the folder of the claims."""
-
-    dag: Dag
-    params: Mapping[str, str]
-    workspace: Path
-    locks: Path
-
-    def key(self, task: Task) -> str:
-        """The text of the parameter values that a task gets."""
-        return comparison.params_key(task, self.params)
-
-
 # ---------------------------------------------------------------- accept
 
 
 def accept(
-    ground: Ground,
-    task: Task,
     look: Look,
+    task: Task,
     store: Store,
     note: str,
     success: LastSuccess | None = None,
@@ -63,15 +51,14 @@ def accept(
     `look` must have been told of the tasks upstream; `success` is when it last did its work.
     BadArgument says why it cannot be accepted, Overlapping that a run is at it.
     """
-    _check_acceptable(ground, task)
-    key = ground.key(task)
-    with claimed(ground.locks, ground.dag.name, task.name, key) as held:
+    target = look.target
+    _check_acceptable(target, task)
+    key = target.key(task)
+    with _claim(target, task.name, key) as held:
         if not held:
-            raise _busy(ground.dag.name, task.name)
+            raise _busy(target.dag.name, task.name)
         number = store.snapshots.draw()  # first of all: what is recorded from now on is newer
-        record = _as_it_stands(
-            ground, task, look, store.records.of_task(ground.dag.name, task.name, key)
-        )
+        record = _as_it_stands(look, task, store.records.of_task(target.dag.name, task.name, key))
         record = replace(record, snapshot=number)
         if success is not None and not record.run:
             record = replace(record, run=success.run, seconds=success.seconds)
@@ -83,15 +70,16 @@ def accept(
     return record
 
 
-def _check_acceptable(ground: Ground, task: Task) -> None:
-    name = f"{ground.dag.name}/{task.name}"
+def _check_acceptable(target: Target, task: Task) -> None:
+    name = f"{target.dag.name}/{task.name}"
     if not comparison.is_tracked(task):
         why = "says always = true" if task.always else "declares no inputs"
         raise BadArgument(
             f"{name} {why}, so it always runs: there is nothing to accept",
             "Declare in its pit.toml what it reads: inputs = […]",
         )
-    lacking = publish.missing(ground.dag.project, publish.anchored(task.targets, ground.workspace))
+    targets = publish.anchored(task.targets, target.config.root)
+    lacking = publish.missing(target.dag.project, targets)
     if lacking:
         raise BadArgument(
             f"{name} cannot be accepted: its target {', '.join(lacking)} is not there",
@@ -99,22 +87,22 @@ def _check_acceptable(ground: Ground, task: Task) -> None:
         )
 
 
-def _as_it_stands(ground: Ground, task: Task, look: Look, before: TaskRecord | None) -> TaskRecord:
-    at = time.time()
+def _as_it_stands(look: Look, task: Task, before: TaskRecord | None) -> TaskRecord:
+    at, target = time.time(), look.target
     answer = look.fingerprints.answer(task)
     if answer is not None:
-        _check_answered(f"{ground.dag.name}/{task.name}", task, answer)
+        _check_answered(f"{target.dag.name}/{task.name}", task, answer)
     fingerprint = look.fingerprints.of(task, answer)
-    if table.uses_environment(task, ground.dag.project) and not fingerprint.environment:
+    if table.uses_environment(task, target.dag.project) and not fingerprint.environment:
         raise BadArgument(
-            f"the Python environment of {ground.dag.name} has not been built yet",
+            f"the Python environment of {target.dag.name} has not been built yet",
             "Build it with: pit sync",
         )
     products = look.fingerprints.products(task) if task.targets else {}
     return TaskRecord(
-        dag=ground.dag.name,
+        dag=target.dag.name,
         task=task.name,
-        params=ground.key(task),
+        params=target.key(task),
         run=before.run if before else "",
         at=at,
         seconds=before.seconds if before else 0.0,
@@ -141,6 +129,11 @@ def _check_answered(name: str, task: Task, answer: Answer) -> None:
         )
 
 
+def _claim(target: Target, task: str, params: str) -> AbstractContextManager[bool]:
+    """The claim on a task of the target's DAG, with parameters of this text."""
+    return claimed(places.locks(target.config.runs_dir), target.dag.name, task, params)
+
+
 def _busy(dag: str, task: str) -> Overlapping:
     return Overlapping(
         f"{dag}/{task} is being executed by a run just now", "Wait until it has ended"
@@ -150,14 +143,14 @@ def _busy(dag: str, task: str) -> Overlapping:
 # ---------------------------------------------------------------- forget
 
 
-def forget(ground: Ground, task: str, params: Collection[str], store: Store, note: str = "") -> int:
+def forget(target: Target, task: str, params: Collection[str], store: Store, note: str = "") -> int:
     """Drops the records of a task for parameters of these texts; returns how many went."""
     gone = 0
     for key in params:
-        with claimed(ground.locks, ground.dag.name, task, key) as held:
+        with _claim(target, task, key) as held:
             if not held:
-                raise _busy(ground.dag.name, task)
-            gone += store.records.forget(ground.dag.name, task, key, note)
+                raise _busy(target.dag.name, task)
+            gone += store.records.forget(target.dag.name, task, key, note)
     return gone
 
 
@@ -174,19 +167,19 @@ class Made(Record):
 
 
 def made(
-    ground: Ground, task: Task, known: Provenance, digests: Digests, unrecorded: bool = False
+    target: Target, task: Task, known: Provenance, digests: Digests, unrecorded: bool = False
 ) -> Made:
     """What stands at the declared targets of a task inside the project: what is as it was made
     goes, the rest only if what is `unrecorded` is to go too."""
     places: list[str] = []
     kept: dict[str, str] = {}
-    project, explained = ground.dag.project, known.of(task)
-    for target in task.targets:
-        if os.path.isabs(target) or target.startswith(selection.WORKSPACE):
-            kept[target] = "it lies outside the project"
+    project, explained = target.dag.project, known.of(task)
+    for promised in task.targets:
+        if os.path.isabs(promised) or promised.startswith(selection.WORKSPACE):
+            kept[promised] = "it lies outside the project"
             continue
-        for place in selection.matching(str(project), target):
-            if why := _why_not(ground, place):
+        for place in selection.matching(str(project), promised):
+            if why := _why_not(target, place):
                 kept[place] = why
                 continue
             own, rest = ownership.divided(project, place, explained, digests)
@@ -206,7 +199,7 @@ _CHANGED = "it was changed after it was made"
 
 
 def clean(
-    ground: Ground, task: Task, found: Made, store: Store, records: Iterable[TaskRecord]
+    target: Target, task: Task, found: Made, store: Store, records: Iterable[TaskRecord]
 ) -> int:
     """Removes what a task made, and drops the records that promise it; returns how many went.
 
@@ -215,19 +208,19 @@ def clean(
     """
     keys = {record.params for record in records if _promises(record, found.places)}
     with ExitStack() as claims:
-        for key in sorted(keys | {ground.key(task)}):
-            claim = claimed(ground.locks, ground.dag.name, task.name, key)
+        for key in sorted(keys | {target.key(task)}):
+            claim = _claim(target, task.name, key)
             if not claims.enter_context(claim):
-                raise _busy(ground.dag.name, task.name)
+                raise _busy(target.dag.name, task.name)
         gone = 0
-        for key in sorted(keys | {ground.key(task)}):
-            gone += store.records.forget(ground.dag.name, task.name, key, "pit clean")
+        for key in sorted(keys | {target.key(task)}):
+            gone += store.records.forget(target.dag.name, task.name, key, "pit clean")
         for place in found.places:
-            if not _why_not(ground, place):
-                remove_tree(ground.dag.project / place)
-                _remove_empty(ground.dag.project, task, place)
-        for key in sorted(keys | {ground.key(task)}):
-            store.publications.forget(ground.dag.name, task.name, key)
+            if not _why_not(target, place):
+                remove_tree(target.dag.project / place)
+                _remove_empty(target.dag.project, task, place)
+        for key in sorted(keys | {target.key(task)}):
+            store.publications.forget(target.dag.name, task.name, key)
     return gone
 
 
@@ -250,13 +243,13 @@ def _promises(record: TaskRecord, places: Iterable[str]) -> bool:
     )
 
 
-def _why_not(ground: Ground, place: str) -> str:
+def _why_not(target: Target, place: str) -> str:
     """Why a place must not be removed; empty if it may."""
-    project = os.path.realpath(ground.dag.project)
+    project = os.path.realpath(target.dag.project)
     path = os.path.normpath(os.path.join(project, place))
     if path == project or not selection.lies_in(selection.located(path), project):
         return "it lies outside the project"
-    for own in ("pit.toml", *(task.script for task in ground.dag.tasks if task.script)):
+    for own in ("pit.toml", *(task.script for task in target.dag.tasks.values() if task.script)):
         if selection.lies_in(os.path.join(project, own), path):
             return f"{own} is part of it"
     return ""

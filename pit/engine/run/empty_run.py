@@ -8,29 +8,43 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from typing import TYPE_CHECKING, Protocol
 
 from pit.engine.locks import owner, place
 from pit.engine.planning import stamp
 from pit.engine.planning.stamp import Stamp
 from pit.engine.staleness import comparison
+from pit.errors import PitError
 from pit.events import Event, FoundCurrent, RunEnded, RunStarted, Warned
-from pit.model import Dag, Reason, Record, RunState, WorkspaceConfig
+from pit.model import Reason, Record, RunState, WorkspaceConfig
 from pit.state.rundir import RunDir, prepare
 
 if TYPE_CHECKING:
     from pit.engine.planning.nothing_to_do import NothingToDo
+    from pit.engine.target.target import Target
+    from pit.engine.target.typed import Typed
+    from pit.fs.reads import Reads
     from pit.state.store.store import Store
 
 
-class Wanted(Record):
-    """What is to be run; `given` are the parameters as typed."""
+class Asked(Protocol):
+    """What is asked for. What that means is worked out only if need be: a stamp answers without."""
 
-    dag: str
-    selection: str | None
-    given: Mapping[str, str]
+    config: WorkspaceConfig
+    typed: Typed
+    day: date
     trigger: str
+
+    @property
+    def reads(self) -> Reads:
+        """What has been read for the target."""
+
+    @property
+    def target(self) -> Target:
+        """The tasks that are meant, with their parameters; PitError if none are."""
 
 
 class EmptyRun(Record):
@@ -40,27 +54,20 @@ class EmptyRun(Record):
     tasks: int
 
 
-def run_empty(
-    wanted: Wanted,
-    config: WorkspaceConfig,
-    declared: Callable[[], Dag],
-    store: Store,
-    command: Callable[[str], str],
-) -> EmptyRun | None:
+def run_empty(asked: Asked, store: Store, command: Callable[[str], str]) -> EmptyRun | None:
     """A run, if there is nothing to do; None where there is, or where that cannot be told so.
 
-    `declared` reads the DAG, if need be; `command` is a `pit` command line to type.
+    `command` is a `pit` command line to type.
     """
     began = time.monotonic()
-    owner.require(config, wanted.dag, store)
+    config, dag = asked.config, asked.typed.dag
+    owner.require(config, dag, store)
     if store.runs.running():
         return None  # alive or interrupted: the long way says which
-    path = stamp.place(config, wanted.dag, wanted.selection or "", wanted.given)
+    path, facts = stamp.place(config, asked.typed), stamp.facts(comparison.VERSION, asked.day)
     found, fresh = stamp.read(path), None
-    if found is None or not stamp.holds(
-        found, stamp.facts(comparison.VERSION), store.records.mark(wanted.dag)
-    ):
-        fresh = _look(wanted, config, declared, store)
+    if found is None or not stamp.holds(found, facts, store.records.mark(dag)):
+        fresh = _look(asked, facts, store)
         if fresh is None:
             return None
         found = fresh.stamp
@@ -68,36 +75,29 @@ def run_empty(
             stamp.write(path, found)
     for required in found.requires:
         owner.require(config, required, store)
-    place.check_requirements(wanted.dag, found.requires, store, time.time())
+    place.check_requirements(dag, found.requires, store, time.time())
     prepare(config.runs_dir, config.settings)
-    events = _recorded(wanted, config, found, fresh, store, began, command)
+    events = _recorded(asked, found, fresh, store, began, command)
     return None if events is None else EmptyRun(events=events, tasks=found.tasks)
 
 
-def _look(
-    wanted: Wanted, config: WorkspaceConfig, declared: Callable[[], Dag], store: Store
-) -> NothingToDo | None:
+def _look(asked: Asked, facts: dict[str, str], store: Store) -> NothingToDo | None:
     """What a proper look finds, where the last run promises that everything is current."""
-    last = store.runs.last_run(wanted.dag)
+    last = store.runs.last_run(asked.typed.dag)
     if last is None or last.state is not RunState.SUCCESS or last.stub:
         return None
     from pit.engine.planning import nothing_to_do
     from pit.work.process import launch
 
     began = time.time_ns()
-    question = nothing_to_do.Question(
-        dag=declared(),
-        config=config,
-        selection=wanted.selection,
-        given=wanted.given,
-        began=began,
-    )
-    return nothing_to_do.answer(question, store, launch.capture)
+    with suppress(PitError, OSError, ValueError):  # a real run meets it again and says it properly
+        asked.reads.facts |= facts
+        return nothing_to_do.answer(asked.target, asked.reads, began, store, launch.capture)
+    return None
 
 
 def _recorded(
-    wanted: Wanted,
-    config: WorkspaceConfig,
+    asked: Asked,
     found: Stamp,
     fresh: NothingToDo | None,
     store: Store,
@@ -108,18 +108,19 @@ def _recorded(
 
     `began` is of the monotonic clock.
     """
-    lock = place.lock_of(config.runs_dir, wanted.dag)
+    config, dag = asked.config, asked.typed.dag
+    lock = place.lock_of(config.runs_dir, dag)
     if not lock.acquire():
         return None
-    folder = RunDir.allocate(config.runs_dir, wanted.dag, time.time())
+    folder = RunDir.allocate(config.runs_dir, dag, time.time())
     try:
-        started = _started(wanted, found, folder)
+        started = _started(asked, found, folder)
         store.emit(started)
         warned = _warned(started, fresh, command)
         for each in warned:
             store.emit(each)
         if fresh is not None and not found.whole:
-            store.emit(FoundCurrent(run=folder.id, at=started.at, tasks=fresh.chosen))
+            store.emit(FoundCurrent(run=folder.id, at=started.at, tasks=_looked_at(asked)))
             store.barrier()
         ended = RunEnded(
             run=folder.id,
@@ -127,7 +128,7 @@ def _recorded(
             state=RunState.SUCCESS,
             reason=Reason.CURRENT,
             seconds=time.monotonic() - began,
-            complete_at=None if found.whole else _complete_at(fresh, store),
+            complete_at=None if found.whole or fresh is None else _complete_at(asked, store),
         )
         store.emit(ended)
         store.barrier()
@@ -148,30 +149,32 @@ def _warned(
     return (Warned(run=started.run, at=started.at, message=message, hint=hint),)
 
 
-def _started(wanted: Wanted, found: Stamp, folder: RunDir) -> RunStarted:
+def _started(asked: Asked, found: Stamp, folder: RunDir) -> RunStarted:
     return RunStarted(
         run=folder.id,
         at=time.time(),
-        dag=wanted.dag,
+        dag=asked.typed.dag,
         run_dir=str(folder.root),
         project=found.project,
         tasks=(),
         params=found.params,
-        selection=wanted.selection,
+        selection=asked.typed.selection or None,
         whole=found.whole,
-        trigger=wanted.trigger,
+        trigger=asked.trigger,
         parent=os.environ.get("PIT_RUN_ID"),
         pid=os.getpid(),
     )
 
 
-def _complete_at(fresh: NothingToDo | None, store: Store) -> float | None:
+def _looked_at(asked: Asked) -> tuple[str, ...]:
+    return tuple(task.name for task in asked.target.tasks)
+
+
+def _complete_at(asked: Asked, store: Store) -> float | None:
     """Since when the whole DAG of a selection that was looked at is done, None if it is not."""
-    if fresh is None:
-        return None
     from pit.engine.staleness import completion
 
-    name = fresh.dag.name
+    dag = asked.target.dag
     return completion.complete_at(
-        fresh.dag, store.dags.standings(name), store.runs.last_complete(name)
+        dag, store.dags.standings(dag.name), store.runs.last_complete(dag.name)
     )

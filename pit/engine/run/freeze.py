@@ -58,7 +58,7 @@ def take_over(run: OpenRun) -> None:
     if continued.data is None:
         return
     # What records say is handed on from that run must stay there as well.
-    recorded = run.services.store.records.pointed_at(run.resolved.dag.name)
+    recorded = run.services.store.records.pointed_at(run.target.dag.name)
     take = _copy if recorded.get(continued.data.parent.name) else _move
     take(continued.data, run.dir.data, continued.run)
 
@@ -97,16 +97,16 @@ def freeze(run: OpenRun, live: Digests) -> Frozen:
 
 def _thawed(run: OpenRun, continued: Continued) -> Frozen:
     """The environment that belongs to a snapshot taken over, and what is read in place."""
-    config, resolved = run.request.config, run.resolved
+    config, target = run.target.config, run.target
     kept = environment.kept_environment(config.cache_dir, continued.hashes)
     return Frozen(
         environment=_environment(run) if kept is None else kept,
         snapshot=snapshot.again(
-            [pattern for task in resolved.tasks for pattern in read_by(task)],
+            [pattern for task in target.tasks for pattern in read_by(task)],
             config.root,
             manifest.read(run.dir.manifest),
         ),
-        rules=rules_of(resolved.target(config), frozenset()),
+        rules=rules_of(run.target, frozenset()),
         taken_at=continued.taken_at,
         number=run.services.store.snapshots.drawn(continued.taken_by),
     )
@@ -120,19 +120,19 @@ def _frozen(run: OpenRun, live: Digests) -> Frozen:
             return frozen
         remove_tree(run.dir.project)
     raise SnapshotFailed(
-        f"pyproject.toml or uv.lock of {run.resolved.dag.project} kept changing",
+        f"pyproject.toml or uv.lock of {run.target.dag.project} kept changing",
         "Wait until nothing changes it, then try again",
     )
 
 
 def _environment(run: OpenRun) -> Environment | None:
     """The project's Python environment, built on first use, when a task needs it."""
-    project = run.resolved.dag.project
-    if not any(table.uses_environment(task, project) for task in run.resolved.tasks):
+    project = run.target.dag.project
+    if not any(table.uses_environment(task, project) for task in run.target.tasks):
         return None
     made = environment.python_environment(
         project,
-        run.request.config.cache_dir,
+        run.target.config.cache_dir,
         run.capture,
         lambda message: run.step("environment", message),
         lambda: run.cancel.level > 0,
@@ -144,14 +144,14 @@ def _environment(run: OpenRun) -> Environment | None:
 
 def _snapshot(run: OpenRun, made: Environment | None, live: Digests) -> Frozen:
     """The frozen copy that every task runs from, beside the environment that was made."""
-    config, resolved = run.request.config, run.resolved
-    project = resolved.dag.project
+    config, target = run.target.config, run.target
+    project = target.dag.project
     run.step("snapshot", "copying the project")
-    publish.sweep(project, [target for task in resolved.dag.tasks for target in task.targets])
+    publish.sweep(project, [made for task in target.dag.tasks.values() for made in task.targets])
     number = run.services.store.snapshots.draw(run.dir.id)
     taken_at = run.clock.now()
-    patterns = {pattern for task in resolved.tasks for pattern in read_by(task)}
-    rules = rules_of(resolved.target(config), _orphans(run, live))
+    patterns = {pattern for task in target.tasks for pattern in read_by(task)}
+    rules = rules_of(run.target, _orphans(run, live))
     taken = snapshot.take(
         project,
         run.dir.project,
@@ -169,7 +169,7 @@ def _snapshot(run: OpenRun, made: Environment | None, live: Digests) -> Frozen:
 
 def _orphans(run: OpenRun, live: Digests) -> frozenset[str]:
     """What tasks that the DAG no longer has have left; no part of the project any more."""
-    orphans = orphaned(run.resolved.declared, run.services.store, live)
+    orphans = orphaned(run.target.dag, run.services.store, live)
     for left in sorted(orphans)[:_NAMED]:
         run.warn(f"{left} was made by a task that no longer exists: ignored")
     return orphans
@@ -192,7 +192,7 @@ def _tell_hashes(run: OpenRun, made: Environment | None, taken_by: str) -> None:
     hashes = {"pit_toml": hashlib.sha256(toml).hexdigest(), "snapshot": taken_by}
     hashes |= made.hashes if made is not None else {}
     for kind, digest in hashes.items():
-        run.emit(EnvironmentHashed, dag=run.resolved.dag.name, kind=kind, digest=digest)
+        run.emit(EnvironmentHashed, dag=run.target.dag.name, kind=kind, digest=digest)
 
 
 _ROUNDS = 3

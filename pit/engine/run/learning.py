@@ -37,7 +37,7 @@ _FOLDER = ".learn"
 
 def begun(run: OpenRun, environment: Environment | None, fingerprints: Fingerprints) -> Learning:
     """Begin to learn in a run; warns of what cannot be seen."""
-    folder, config = run.dir.root / _FOLDER, run.request.config
+    folder, config = run.dir.root / _FOLDER, run.target.config
     run.held.callback(remove_tree, folder)
     tracer, why = strace.usable(run.capture, run.dir.root, os.environ)
     if why:
@@ -45,7 +45,7 @@ def begun(run: OpenRun, environment: Environment | None, fingerprints: Fingerpri
     prefix = None if environment is None else environment.prefix
     ours = (config.runs_dir, config.cache_dir, config.metadata_db, config.secrets_file, prefix)
     left_out = [path for path in ours if path is not None]
-    places = Places(run.dir.project, run.resolved.dag.project, config.root, left_out)
+    places = Places(run.dir.project, run.target.dag.project, config.root, left_out)
     return Learning(run, Watcher(folder, tracer), places, fingerprints)
 
 
@@ -63,8 +63,8 @@ class Learning:
     def __init__(
         self, run: OpenRun, watcher: Watcher, places: Places, fingerprints: Fingerprints
     ) -> None:
-        self._run, self._params = run, run.resolved.params
-        self._tasks = {task.name: task for task in run.resolved.dag.tasks}
+        self._run, self._params = run, run.target.params
+        self._tasks = run.target.dag.tasks
         self._watcher, self._places = watcher, places
         self._fingerprints = fingerprints
         self._outcomes: dict[str, Outcome] = {}
@@ -103,7 +103,7 @@ class Learning:
 
     def _lessons(self) -> Iterator[dict[str, Any]]:
         """The facts of a Learned event for each task of pit.toml that ran, in its order."""
-        for written in self._run.request.dag.tasks:
+        for written in self._run.target.dag.declared.tasks:
             names = [
                 task.name
                 for task in self._tasks.values()

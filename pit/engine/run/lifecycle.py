@@ -14,9 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from pit.config.dag import graph
 from pit.engine.run.request import Request, RunResult, Services
-from pit.engine.run.resolved import Resolved
 from pit.engine.scheduling.clock import Clock
 from pit.engine.scheduling.event_log import EventLog
 from pit.engine.scheduling.jobs import Job
@@ -41,12 +39,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(
-    request: Request, services: Services, resolved: Resolved, place: Lock
-) -> Iterator[OpenRun]:
+def opened(request: Request, services: Services, place: Lock) -> Iterator[OpenRun]:
     """A run that has its `place` among those of its DAG, open; whatever happens, it gets an end."""
     with ExitStack() as held:
-        run = OpenRun(request, services, resolved, place, held)
+        run = OpenRun(request, services, place, held)
         with ExitStack() as stack:
             stack.callback(run.end_processes)
             stack.push(run.closed)
@@ -64,17 +60,18 @@ class OpenRun:
         self,
         request: Request,
         services: Services,
-        resolved: Resolved,
         place: Lock,
         held: ExitStack,
     ) -> None:
-        self.request, self.services, self.resolved = request, services, resolved
+        self.request, self.services, self.target = request, services, request.target
         self.held = held
         self.clock, self.masks = Clock(), Masks()
         self.mailbox: SimpleQueue[Any] = SimpleQueue()
         self.cancel = launch.Cancel()
         held.callback(self.cancel.close)
-        self.dir = RunDir.allocate(request.config.runs_dir, request.dag.name, self.clock.now())
+        self.dir = RunDir.allocate(
+            self.target.config.runs_dir, self.target.dag.name, self.clock.now()
+        )
         held.callback(self.dir.lock.release)
         self.begun = self.clock.monotonic()
         launch.become_subreaper()
@@ -93,20 +90,20 @@ class OpenRun:
 
     def tell_start(self) -> None:
         """The run's row says that it is running."""
-        request, resolved = self.request, self.resolved
+        request, target = self.request, self.target
         self.emit(
             RunStarted,
-            dag=resolved.dag.name,
+            dag=target.dag.name,
             run_dir=str(self.dir.root),
-            project=str(resolved.dag.project),
-            tasks=graph.topological(resolved.dag),
-            params=resolved.params,
-            selection=request.only,
-            whole=resolved.whole,
+            project=str(target.dag.project),
+            tasks=target.dag.order,
+            params=target.params,
+            selection=target.typed.selection or None,
+            whole=target.whole,
             trigger=request.trigger,
             parent=os.environ.get("PIT_RUN_ID"),
             retry_of=request.continued.run if request.continued else None,
-            concurrency=resolved.slots,
+            concurrency=request.slots,
             pid=os.getpid(),
             pid_started=_start_of_this_process(),
             boot_id=procfs.boot_id(),
@@ -116,10 +113,10 @@ class OpenRun:
 
     def shown_only(self) -> tuple[str, ...]:
         """The tasks whose SQL would be shown and not executed, for want of a secrets file."""
-        if self.request.config.secrets_file is not None:
+        if self.target.config.secrets_file is not None:
             return ()
         done = self.request.continued.done if self.request.continued else {}
-        tasks = (task for task in self.resolved.tasks if task.name not in done)
+        tasks = (task for task in self.target.tasks if task.name not in done)
         return tuple(task.name for task in tasks if table.of(task).is_sql)
 
     # ------------------------------------------------------------------ while it lasts
@@ -158,7 +155,7 @@ class OpenRun:
 
     def time_left(self) -> float | None:
         """Seconds that `dag.timeout` leaves, None without one."""
-        timeout = self.resolved.dag.timeout
+        timeout = self.target.dag.declared.timeout
         if timeout is None:
             return None
         return max(0.0, timeout - (self.clock.monotonic() - self.begun))
@@ -170,7 +167,7 @@ class OpenRun:
         assert job.stub is not None
         with TaskLog(str(self.dir.log_file(job.name)), job.name, self.services.tap) as log:
             log.line("[pit] no secrets file: this SQL was not executed")
-            query = self.resolved.dag.task(job.name).query
+            query = self.target.dag.tasks[job.name].query
             log.write(Path(job.stub).read_bytes() if job.stub else query.encode())
 
     def show_wait(self, order: Order, what: str) -> None:
@@ -223,7 +220,7 @@ class OpenRun:
     def _tell_failure(self, error: BaseException) -> None:
         cancelled = self._is_cancellation(error)
         reason = Reason.CANCELLED if cancelled else _reason(error)
-        for name in graph.topological(self.resolved.dag):
+        for name in self.target.dag.order:
             if name not in self._log.ended:
                 state = TaskState.CANCELLED if name in self._log.begun else TaskState.SKIPPED
                 self.emit(TaskEnded, task=name, state=state, reason=reason)
@@ -294,9 +291,9 @@ def _start_of_this_process() -> float:
 def clean_up(request: Request, store: Store, run: str) -> tuple[str, ...]:
     """Remove what `keep_artifacts` and retention no longer want, now that a run has ended; a
     sentence for all that could not be removed."""
-    config, now = request.config, time.time()
+    config, now = request.target.config, time.time()
     trash.empty_if_crowded(config.runs_dir)  # before there is something new in it
-    keep = request.dag.keep_artifacts
+    keep = request.target.dag.declared.keep_artifacts
     keep = config.keep_artifacts if keep is None else keep
     done = retention.after_run(store, config.runs_dir, run, config.retention, keep, now)
     named = partial(retention.environments, store, config.runs_dir)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from pit.config.dag import graph, nearby
+from pit.config.dag import nearby
 from pit.config.keys.runners import TEMPLATE
 from pit.engine.planning import explain
 from pit.engine.run.lifecycle import OpenRun
@@ -34,25 +34,24 @@ class Orders:
         services: TaskServices,
         planner: Planner,
     ) -> None:
-        self._request, self._resolved, self._dir = run.request, run.resolved, run.dir
+        self._request, self._target, self._dir = run.request, run.target, run.dir
         self._services, self._planner = services, planner
-        self._dag = run.resolved.dag
-        self._tasks = {task.name: task for task in self._dag.tasks}
+        self._dag, self._tasks = run.target.dag.declared, run.target.dag.tasks
         self._recorded = run.services.store.records.tasks(self._dag.name)
         started = datetime.fromtimestamp(run.clock.now(), UTC)
         self._started_at = started.isoformat(timespec="seconds")
 
     def jobs(self) -> list[Job]:
         """The jobs of this run in topological order."""
-        made = {task.name: self._job(task) for task in self._resolved.tasks}
-        return jobs.ordered(made, graph.topological(self._dag))
+        made = {task.name: self._job(task) for task in self._target.tasks}
+        return jobs.ordered(made, self._target.dag.order)
 
     def _job(self, task: Task) -> Job:
         continued = self._request.continued
         stubbed = table.of(task).is_sql and not self._services.has_secrets
         return Job(
             name=task.name,
-            depends_on=task.depends_on,
+            depends_on=self._target.dag.needs[task.name],
             policy=jobs.policy(task),
             stub=self._script(task) if stubbed else None,
             tracked=comparison.is_tracked(task),
@@ -67,7 +66,7 @@ class Orders:
         """
         if not comparison.is_tracked(task) and task.name not in self._recorded:
             return None
-        return comparison.params_key(task, self._resolved.params)
+        return self._target.key(task)
 
     def _script(self, task: Task) -> str:
         return str(self._dir.project / task.script) if task.script else ""
@@ -82,7 +81,8 @@ class Orders:
         task = self._tasks[name]
         if lacking := self._planner.missing(name):
             names = [gap.input for gap in lacking]
-            near = nearby.meant(name, names[0], self._dag, str(self._request.config.root))
+            dag, root = self._target.dag, self._target.config.root
+            near = nearby.meant(name, names[0], dag.tasks.values(), dag.project, root)
             return Refusal(reason=Reason.MISSING_INPUT, error=explain.absent(names, near))
         if lack := self._services.lack(task):
             return Refusal(reason=Reason.MISSING_SECRET, error=lack)
@@ -119,7 +119,7 @@ class Orders:
         wanted = self._wanted(task)
         declared = {param.name: param.type for param in self._dag.params}
         return Templated(
-            params={name: _typed(declared[name], self._resolved.params[name]) for name in wanted},
+            params={name: _typed(declared[name], self._target.params[name]) for name in wanted},
             dates=tuple(name for name in wanted if declared[name] is ParamType.DATE),
             run={"started_at": self._started_at},
         )
@@ -157,11 +157,11 @@ class Orders:
 
     def _wanted(self, task: Task) -> Sequence[str]:
         """The names of the parameters that a task gets."""
-        return tuple(self._resolved.params) if task.params is None else task.params
+        return tuple(self._target.params) if task.params is None else task.params
 
     def _variables(self, task: Task) -> dict[str, str]:
         """The variables of a task that pit.toml and the parameters make."""
-        params = self._resolved.params
+        params = self._target.params
         given = {f"PIT_PARAM_{name.upper()}": params[name] for name in self._wanted(task)}
         return self._dag.env | task.env | given
 

@@ -50,10 +50,9 @@ class Recorder:
         missing: Callable[[Task], Sequence[str]],
     ) -> None:
         self._scene, self._planner, self._store = scene, planner, store
-        self._dag, self._params = planner.target.dag, planner.target.params
+        self._target, self._dag = planner.target, planner.target.dag
         self._fingerprints, self._live = planner.fingerprints, live
         self._makings, self._missing = makings, missing
-        self._tasks = {task.name: task for task in self._dag.tasks}
         self._provenance = Provenance(self._dag, scene.runs, store, scene.run)
 
     def keep_texts(self, fingerprint: Fingerprint) -> None:
@@ -64,7 +63,7 @@ class Recorder:
 
     def conclude(self, order: Order, outcome: Outcome) -> Finished:
         """Publish what a task has made, and write its record; its outcome may become a failure."""
-        task = self._tasks[order.task]
+        task = self._dag.tasks[order.task]
         if outcome.reason is not None:
             return Finished(order=order, outcome=outcome)
         try:
@@ -105,13 +104,14 @@ class Recorder:
     def _changed_inputs(self, task: Task) -> list[str]:
         """The inputs read live that are not as they were, but for what this run has made."""
         made: dict[str, FileMark] = {}
-        for name in task.depends_on:
+        needs = self._dag.needs[task.name]
+        for name in needs:
             for place, mark in self._fingerprints.made(name).items():
                 made[os.path.join(self._scene.project, unspelled(place))] = mark
         changed = inputs.changed(self._scene.snapshot.links, task.inputs)
         return [
             *(path for path in changed if not self._is_ours(path, made)),
-            *(path for name in task.depends_on for path in self._written_over(name)),
+            *(path for name in needs for path in self._written_over(name)),
         ]
 
     def _written_over(self, upstream: str) -> Sequence[str]:
@@ -156,7 +156,7 @@ class Recorder:
                 project=str(self._scene.project),
                 places=places,
                 targets=targets,
-                params=comparison.params_key(task, self._params),
+                params=self._target.key(task),
             )
         )
         publish.publish(scene.root, scene.project, targets, check if again else None)
@@ -166,14 +166,14 @@ class Recorder:
     def _code(self) -> frozenset[str]:
         """The files of the project that the DAG is made of, which no link makes a target."""
         root = os.path.realpath(self._scene.project)
-        files = {*OWN, *(task.script for task in self._dag.tasks if task.script)}
+        files = {*OWN, *(task.script for task in self._dag.tasks.values() if task.script)}
         return frozenset(os.path.join(root, place) for place in files)
 
     def _outdated(self, task: Task, products: Mapping[str, FileMark], made: Traced) -> list[str]:
         """What the task made before and has not made now, if nobody has changed it."""
         if not any(map(is_pattern, task.targets)):
             return []
-        before = made.with_params(comparison.params_key(task, self._params))
+        before = made.with_params(self._target.key(task))
         return ownership.withdrawn(self._scene.project, before, products, self._live)
 
     def _record(
@@ -196,7 +196,7 @@ class Recorder:
         return TaskRecord(
             dag=self._dag.name,
             task=task.name,
-            params=comparison.params_key(task, self._params),
+            params=self._target.key(task),
             run=self._scene.run,
             at=self._scene.taken_at,
             snapshot=self._scene.number,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import field
 
 from pit.engine.scheduling.event_log import nobody
+from pit.engine.target.target import Target
+from pit.errors import SnapshotFailed
 from pit.events import Event
-from pit.model import Dag, Reason, Record, RunState, WorkspaceConfig
+from pit.model import Reason, Record, RunState
 from pit.work.task_log import Tap
 
 if TYPE_CHECKING:
@@ -35,26 +37,41 @@ class Continued(Record):
     tasks: frozenset[str] = frozenset()
     cut_off: bool = False
 
+    def refuse_others(self, names: Collection[str]) -> None:
+        """Raise SnapshotFailed if what the run's matrices read outside the project makes other
+        tasks than these.
+
+        A run that was cut off has not told of all that it had.
+        """
+        gone, new = self.tasks - set(names), set(names) - self.tasks
+        if self.project is not None and (gone or (new and not self.cut_off)):
+            which = f"{min(gone)} is none any more" if gone else f"{min(new)} is new"
+            raise SnapshotFailed(
+                f"the tasks of run {self.run} are not the same any more: {which}, "
+                "since its matrix reads what is outside the project",
+                f"Go on with those that there are now: pit retry {self.run} --code new",
+            )
+
 
 class Request(Record):
-    """What to run; `given` are the parameters as typed, `only` selects tasks.
+    """What to run, and how; `learn` watches what the tasks open.
 
-    `failed` are the tasks of an earlier run that `--failed` selects, with what depends on them.
-    `learn` watches what the tasks open.
+    `concurrency` is how many tasks run at once, None for what the DAG says.
     """
 
-    dag: Dag
-    config: WorkspaceConfig
-    only: str | None = None
-    failed: tuple[str, ...] | None = None
+    target: Target
     continued: Continued | None = None
-    given: dict[str, str] = field(default_factory=dict)
     concurrency: int | None = None
     trigger: str = "manual"
     grace: float = 10.0
     force: bool = False
     learn: bool = False
     pit_version: str = ""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once."""
+        return self.concurrency or self.target.dag.declared.concurrency
 
 
 class Services(Record):

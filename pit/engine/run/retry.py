@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -21,6 +22,8 @@ from pit.config.workspace import discover_one
 from pit.engine.locks import owner
 from pit.engine.locks.ending import is_ending
 from pit.engine.run.request import Continued, Request
+from pit.engine.target.target import resolve
+from pit.engine.target.typed import Typed
 from pit.errors import BadArgument, InvalidConfig, SnapshotFailed, UnknownRun
 from pit.model import Dag, Reason, RunState, TaskState, WorkspaceConfig
 from pit.state.restart import settled_until
@@ -49,9 +52,16 @@ def await_end(config: WorkspaceConfig, run: RunRow, say: Callable[[str], None]) 
 
 
 def request_of(
-    store: Store, config: WorkspaceConfig, run: RunRow, command: Command, *, old_code: bool
+    store: Store,
+    config: WorkspaceConfig,
+    run: RunRow,
+    command: Command,
+    day: date,
+    *,
+    old_code: bool,
 ) -> Request:
-    """The request of a run that goes on where `run` stopped, with its own code or today's.
+    """The request of a run that goes on, on a day, where `run` stopped: with its own code or
+    today's.
 
     BadArgument if there is nothing to go on with, SnapshotFailed if its code cannot be used again.
     """
@@ -64,14 +74,10 @@ def request_of(
     _refuse_if_taken(store, config, lineage, command, old_code=old_code)
     continued, left_out = _continued(store, config, lineage, old_code=old_code)
     old = continued.project
-    return Request(
-        dag=discover_one(config, run.dag) if old is None else _old_dag(config, run, old),
-        config=config,
-        only=run.selection,
-        failed=left_out,
-        given=run.params,
-        continued=continued,
-    )
+    dag = discover_one(config, run.dag) if old is None else _old_dag(config, run, old)
+    typed = Typed(dag=run.dag, selection=run.selection or "", params=run.params, undone=left_out)
+    target = resolve(dag, typed, config, day, frozen=old)
+    return Request(target=target, continued=continued)
 
 
 def _lineage(store: Store, run: RunRow) -> list[RunRow]:

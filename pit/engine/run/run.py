@@ -1,6 +1,6 @@
 """One run, from open to close: `execute` lists its steps, each of which hands a value to the next.
 
-What the steps work with has modules of its own: what is asked for (`resolved`), the run's folder,
+What the steps work with has modules of its own: what is asked for (`target`), the run's folder,
 lock and row (`lifecycle`), environment and snapshot (`freeze`), what each task is told to do
 (`orders`), what is current (`staleness`), when each task starts (`scheduling`), and what appears
 and is recorded (`publish_record`).
@@ -13,7 +13,6 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pit.config.dag import graph
 from pit.engine.locks import owner, place
 from pit.engine.locks.claims import Claims
 from pit.engine.locks.overlap import held_place
@@ -24,7 +23,6 @@ from pit.engine.run.lifecycle import OpenRun, opened
 from pit.engine.run.orders import Orders
 from pit.engine.run.publish_record import Recorder
 from pit.engine.run.request import Request, RunResult, Services
-from pit.engine.run.resolved import resolve
 from pit.engine.run.sql_sessions import LazySessions
 from pit.engine.run.task_socket import TaskServices
 from pit.engine.scheduling.checker import StalenessChecker
@@ -36,10 +34,11 @@ from pit.engine.staleness import completion
 from pit.engine.staleness.databases import Connections
 from pit.engine.staleness.fingerprint import Databases
 from pit.engine.staleness.outdated import announcement, outdated
-from pit.engine.staleness.planner import Decision, Planner, target_of
+from pit.engine.staleness.planner import Decision, Planner
 from pit.engine.staleness.products import Products, Scene
 from pit.engine.staleness.provenance import Provenance
 from pit.engine.staleness.questions import Questions
+from pit.engine.target.target import Target
 from pit.errors import PitError, StubRefused
 from pit.events import TaskEnded
 from pit.model import Output, Reason, Record, RunState, TaskState
@@ -61,20 +60,21 @@ if TYPE_CHECKING:
 
 def execute(request: Request, services: Services) -> RunResult:
     """Run a DAG (or one task of it) to its end; raises PitError when it could not be set up."""
-    config, store = request.config, services.store
+    target, config, store = request.target, request.target.config, services.store
+    if request.continued is not None:
+        request.continued.refuse_others(target.dag.tasks)
     if config.secrets_file is not None or has_key():
         memory.keep_to_itself()  # before there is a guardian, which is a copy of this process
-    resolved = resolve(request)
     with (
-        held_place(config, resolved.dag, store, services.waiting) as lock,
-        opened(request, services, resolved, lock) as run,
+        held_place(config, target.dag.declared, store, services.waiting) as lock,
+        opened(request, services, lock) as run,
     ):
         trash.empty_meanwhile(config.runs_dir)  # a thread: only now that there is a guardian
         _refuse_stub(run)
         take_over(run)
         _check_requirements(run)
         cache = DigestCache(store.database)
-        digests = Digests(cache.load(str(resolved.dag.project), str(config.runs_dir)))
+        digests = Digests(cache.load(str(target.dag.project), str(config.runs_dir)))
         frozen = freeze(run, digests)
         secrets = _open_secrets(run)
         plan = _plan(run, frozen, secrets, digests)
@@ -96,30 +96,30 @@ def execute(request: Request, services: Services) -> RunResult:
 
 def _refuse_stub(run: OpenRun) -> None:
     """A run whose SQL would only be shown does not begin where the workspace forbids that."""
-    shown = () if run.request.config.stub else run.shown_only()
+    shown = () if run.target.config.stub else run.shown_only()
     if shown:
         raise StubRefused(shown)
 
 
 def _check_requirements(run: OpenRun) -> None:
     """Every DAG in `[dag.requires]` succeeded, and recently enough."""
-    dag, store = run.resolved.dag, run.services.store
+    dag, store = run.target.dag.declared, run.services.store
     for required in dag.requires:
-        owner.require(run.request.config, required, store)
+        owner.require(run.target.config, required, store)
     place.check_requirements(dag.name, dag.requires, store, run.clock.now())
 
 
 def _open_secrets(run: OpenRun) -> Secrets | None:
     """The secrets file, if the command line or the workspace names one."""
-    if run.request.config.secrets_file is None:
+    if run.target.config.secrets_file is None:
         return None
     from pit.state.secrets.secrets import Secrets  # most runs have none
 
-    secrets = Secrets.of(run.request.config)
+    secrets = Secrets.of(run.target.config)
     if secrets is not None:
         for message in secrets.warnings:
             run.warn(message)
-    for lack in missing_secrets.unmet(secrets, run.resolved.dag, run.resolved.tasks):
+    for lack in missing_secrets.unmet(secrets, run.target.dag.declared, run.target.tasks):
         run.warn(str(lack))  # now, for its turn may come hours later
     return secrets
 
@@ -141,8 +141,8 @@ class _Plan(Record):
 
 def _plan(run: OpenRun, frozen: Frozen, secrets: Secrets | None, digests: Digests) -> _Plan:
     """The planner, on the snapshot; what this run leaves out is as it last was."""
-    request, dag, config = run.request, run.resolved.dag, run.request.config
-    connections = Connections(dag, secrets, config.root)
+    request, dag, config = run.request, run.target.dag, run.target.config
+    connections = Connections(dag.declared, secrets, config.root)
     questions = Questions(connections.url)
     view = frozen_view(
         run.dir.project,
@@ -154,7 +154,7 @@ def _plan(run: OpenRun, frozen: Frozen, secrets: Secrets | None, digests: Digest
     )
     forced = "--learn" if request.learn else "--force" if request.force else ""
     planner = Planner(
-        run.resolved.target(config),
+        run.target,
         view,
         run.services.store,
         Databases(url=connections.url, urls=connections.urls, ask=questions.of),
@@ -173,8 +173,8 @@ def _plan(run: OpenRun, frozen: Frozen, secrets: Secrets | None, digests: Digest
 
 def _announce(run: OpenRun) -> None:
     """Say first which tasks are stale for no better reason than a new release of Pit."""
-    dag, resolved = run.resolved.dag.name, run.resolved
-    stale = outdated(dag, resolved.tasks, resolved.params, run.services.store)
+    dag = run.target.dag.name
+    stale = outdated(run.target, run.services.store)
     if stale:
         run.warn(*announcement(dag, len(stale)))
 
@@ -193,19 +193,18 @@ def _learning(run: OpenRun, frozen: Frozen, planner: Planner) -> Learning | None
 
 def _skip_unselected(run: OpenRun, secrets: Secrets | None) -> None:
     """The tasks that are not selected are skipped; what that leaves open is told."""
-    dag, tasks = run.resolved.dag, run.resolved.tasks
-    chosen = {task.name for task in tasks}
-    for task in dag.tasks:
-        if task.name not in chosen:
+    dag, chosen = run.target.dag, run.target.chosen
+    for name in dag.tasks:
+        if name not in chosen:
             skipped, why = TaskState.SKIPPED, Reason.SINGLE_TASK
-            run.emit(TaskEnded, task=task.name, state=skipped, reason=why)
+            run.emit(TaskEnded, task=name, state=skipped, reason=why)
     stale = _stale_upstream(run, secrets)
+    told = frozenset() if stale is None else dag.downstream(*stale.tasks)
     if stale is not None:
         run.warn(stale.sentence, stale.hint())
-    for task in tasks:
-        absent = [name for name in task.depends_on if name not in chosen]
-        told = stale is not None and not stale.tasks.isdisjoint(graph.upstream(dag, task.name))
-        if absent and not told:
+    for task in run.target.tasks:
+        absent = [name for name in dag.needs[task.name] if name not in chosen]
+        if absent and task.name not in told:
             run.warn(
                 f'task "{task.name}" depends on {", ".join(absent)}, not run now',
                 f"Run everything with: pit run {dag.name}",
@@ -218,24 +217,17 @@ def _stale_upstream(run: OpenRun, secrets: Secrets | None) -> StaleUpstream | No
 
     A retry goes on with what an older project had said.
     """
-    request, resolved = run.request, run.resolved
+    request = run.request
     if request.continued is not None and request.continued.project is not None:
         return None
-    selection = stale_upstream.Selection(
-        dag=resolved.declared,
-        chosen=frozenset(task.name for task in resolved.tasks),
-        typed=request.only or "",
-        given=request.given,
-    )
     force = request.force or request.learn
 
-    def looking(chosen: frozenset[str]) -> look.Look:
-        target = target_of(resolved.declared, request.config, resolved.params, chosen)
-        forced = force and chosen == selection.chosen
+    def looking(target: Target) -> look.Look:
+        forced = force and target.chosen == run.target.chosen
         return look.Look(target, secrets, run.services.store, run.capture, force=forced)
 
     try:
-        return stale_upstream.looked_for(selection, looking)
+        return stale_upstream.looked_for(run.target, looking)
     except (PitError, OSError):
         return None  # what is not selected stops no run
 
@@ -252,7 +244,7 @@ def _perform(
     learning: Learning | None,
 ) -> Tally:
     """Perform the jobs; how the tasks have ended."""
-    dag, store, planner = run.resolved.dag.name, run.services.store, plan.planner
+    dag, store, planner = run.target.dag.name, run.services.store, plan.planner
     recorder, products = _products(run, frozen, plan, tasks)
 
     def judge(name: str) -> tuple[Decision, str]:
@@ -265,7 +257,7 @@ def _perform(
         tasks.saved(order, outcome)
         return recorder.conclude(order, outcome)
 
-    slots, mailbox = run.resolved.slots, run.mailbox
+    slots, mailbox = run.request.slots, run.mailbox
     site = _site(run, frozen)
     with closing(LazySessions(run, site, plan.connections.url_of)) as sessions:
         plan.questions.begin(sessions, run.cancel)
@@ -282,7 +274,7 @@ def _perform(
                 orders=orders,
                 checker=checker,
                 executor=executor,
-                claims=Claims(run.dir.id, run.request.config.runs_dir, planner, store),
+                claims=Claims(run.dir.id, run.target.config.runs_dir, planner, store),
                 reservations=sessions,
                 log=run,
                 cancel=run.cancel,
@@ -296,14 +288,14 @@ def _products(
     run: OpenRun, frozen: Frozen, plan: _Plan, tasks: TaskServices
 ) -> tuple[Recorder, Products]:
     """Who publishes and records what the tasks make, and who hands on what skipped ones had."""
-    dag, store, planner = run.resolved.dag, run.services.store, plan.planner
+    dag, store, planner = run.target.dag, run.services.store, plan.planner
     scene = Scene(
         run=run.dir.id,
-        workspace=run.request.config.root,
+        workspace=run.target.config.root,
         project=dag.project,
         root=run.dir.project,
         data=run.dir.data,
-        runs=run.request.config.runs_dir,
+        runs=run.target.config.runs_dir,
         snapshot=frozen.snapshot,
         taken_at=frozen.taken_at,
         number=frozen.number,
@@ -316,11 +308,11 @@ def _products(
 
 def _site(run: OpenRun, frozen: Frozen) -> Site:
     """Where the orders of a run are performed: here."""
-    dag = run.resolved.dag
+    dag = run.target.dag
     return Site(
         run.dir.id,
         dag.name,
-        workspace=run.request.config.root,
+        workspace=run.target.config.root,
         live=dag.project,
         project=run.dir.project,
         data=run.dir.data,
@@ -355,11 +347,11 @@ def _attempt(
 
 def _conclude(run: OpenRun, tally: Tally) -> None:
     """Tell how the run ended."""
-    dag = run.resolved.dag
+    dag = run.target.dag.declared
     outputs: tuple[Output, ...] = ()
     complete_at = None
     if tally.state is RunState.SUCCESS and not tally.stub:
-        if run.resolved.whole:
+        if run.target.whole:
             outputs = dag.outputs
         else:
             complete_at = _complete_at(run)
@@ -372,7 +364,7 @@ def _conclude(run: OpenRun, tally: Tally) -> None:
 def _complete_at(run: OpenRun) -> float | None:
     """Since when the whole DAG is done, if a run of some tasks has left nothing undone."""
     run.barrier()
-    dag, store = run.resolved.dag, run.services.store
+    dag, store = run.target.dag, run.services.store
     return completion.complete_at(
         dag, store.dags.standings(dag.name), store.runs.last_complete(dag.name)
     )

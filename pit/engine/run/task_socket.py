@@ -9,7 +9,6 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pit.config.dag import graph
 from pit.engine.planning import missing_secrets
 from pit.engine.run.lifecycle import OpenRun
 from pit.errors import PitError, SecretsError
@@ -32,15 +31,15 @@ class TaskServices:
         self._run, self._secrets = run, secrets
         self.has_secrets = secrets is not None
         self.masks = run.masks
-        self._dag = dag = run.resolved.dag
+        self._dag = run.target.dag.declared
         self.access = Access(secrets, self._emit, self._barrier, self.masks)
         self.facts = RunFacts(
             run.dir.id,
             emit=self._emit,
             mailbox=run.mailbox,
             store=run.services.store,
-            tasks=[task.name for task in dag.tasks],
-            above=lambda task: graph.above(dag, {task}),
+            tasks=list(run.target.dag.tasks),
+            above=run.target.dag.upstream,
             left_out=left_out,
         )
         self._server: Server | None = None

@@ -66,21 +66,6 @@ def is_tracked(task: Task) -> bool:
     return task.inputs is not None and not task.always
 
 
-def params_key(task: Task, values: Mapping[str, str]) -> str:
-    """The parameter values that a task gets, as the text by which its records are kept apart."""
-    wanted = values if task.params is None else task.params
-    given = {name: values[name] for name in sorted(wanted)}
-    return json.dumps(given, ensure_ascii=False) if given else ""
-
-
-def given_key(task: Task, values: Mapping[str, str]) -> str | None:
-    """`params_key` of an earlier run; None if that is from before the task got a parameter."""
-    try:
-        return params_key(task, values)
-    except KeyError:
-        return None
-
-
 def definition(dag: Dag, task: Task, values: Mapping[str, str]) -> dict[str, str]:
     """The keys of pit.toml that matter to what a task does, each as canonical JSON."""
     wanted = values if task.params is None else task.params

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pit.model import Dag
+from pit.config.dag.expanded import ExpandedDag
 
 if TYPE_CHECKING:
     from pit.state.store.tables.dags import StandingRow
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 def complete_at(
-    dag: Dag, standings: Iterable[StandingRow], before: RunRow | None = None
+    dag: ExpandedDag, standings: Iterable[StandingRow], before: RunRow | None = None
 ) -> float | None:
     """Since when all tasks of a DAG, with the dependencies that inputs imply, are known to be done;
     None if one is not."""
     known = {each.task: each for each in standings}
-    if any(task.name not in known for task in dag.tasks):
+    if any(name not in known for name in dag.tasks):
         return None
     done = {name: _done(each, before) for name, each in known.items()}
-    for task in dag.tasks:
-        needed = max((known[name].seq for name in task.depends_on), default=0)
-        if done[task.name][0] < max(1, known[task.name].seq, needed):
+    for name, needs in dag.needs.items():
+        needed = max((known[each].seq for each in needs), default=0)
+        if done[name][0] < max(1, known[name].seq, needed):
             return None
-    return min((done[task.name][1] for task in dag.tasks), default=None)
+    return min((done[name][1] for name in dag.tasks), default=None)
 
 
 def _done(standing: StandingRow, before: RunRow | None) -> tuple[int, float]:

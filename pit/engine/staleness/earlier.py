@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pit.engine.staleness.comparison import given_key
+from pit.config.dag.params import earlier_key
 from pit.model import Reason, Task, TaskState
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Earlier:
         """The text of a task's parameters in one of the runs; most tasks have the same."""
         known = (at, task.params)
         if known not in self._keys:
-            self._keys[known] = given_key(task, self._runs[at].params)
+            self._keys[known] = earlier_key(task, self._runs[at].params)
         return self._keys[known]
 
     def _said(self, task: str, state: TaskState, reason: str | None) -> str:

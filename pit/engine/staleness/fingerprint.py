@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pit.config.dag import graph
 from pit.engine.staleness import comparison
+from pit.engine.target.target import Target
 from pit.fs.patterns import is_pattern
-from pit.model import Dag, FileMark, Fingerprint, Record, Task
+from pit.model import FileMark, Fingerprint, Record, Task
 from pit.project import digest
 from pit.project.places import is_named
-from pit.project.python import environment
+from pit.project.python.environment import Environment, search_path
 from pit.project.python.source import Finder
 from pit.project.runners import table
 from pit.project.runners.runner import Way
@@ -46,29 +46,25 @@ class Databases(Record):
     ask: Callable[[Task], Answer | None] = lambda task: None
 
 
-class Surroundings(Record):
-    """What all tasks of a run share: `implied` is the DAG with what its inputs imply."""
-
-    dag: Dag
-    implied: Dag
-    params: Mapping[str, str]
-    view: ProjectView
-    environment: environment.Environment | None
-    databases: Databases
-
-
 class Fingerprints:
     """The fingerprints of a DAG's tasks; threads may share it."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around, self._view = around, around.view
-        self._tasks = {task.name: task for task in around.dag.tasks}
-        self._makers = {task.name: task.depends_on for task in around.implied.tasks}
+    def __init__(
+        self,
+        target: Target,
+        view: ProjectView,
+        environment: Environment | None,
+        databases: Databases,
+    ) -> None:
+        self._target, self._dag, self._view = target, target.dag.declared, view
+        self._environment, self._databases = environment, databases
+        self._tasks, self._needs = target.dag.tasks, target.dag.needs
         self._made: dict[str, dict[str, FileMark]] = {}
         self._handed: dict[str, Mapping[str, FileMark]] = {}
         self._successes: dict[str, str] = {}
         self._texts: dict[str, str] = {}
-        self._coders = {task.name for task in around.dag.tasks if _may_make_code(task)}
+        self._coders = {task.name for task in self._tasks.values() if _may_make_code(task)}
+        self._above: dict[str, Shown] = {}
         self._finders: dict[frozenset[tuple[str, FileMark]], Finder] = {}
         self._paths: dict[tuple[bool, str | None], tuple[str, ...]] = {}
         self._finding = threading.Lock()
@@ -88,6 +84,8 @@ class Fingerprints:
         with self._lock:
             self._successes[task] = run
             self._handed[task] = handed or {}
+            if task in self._coders and self._made.get(task, products) != products:
+                self._above = {}  # somebody was shown other code
             if products is not None:
                 self._made[task] = dict(products)
             else:
@@ -98,19 +96,16 @@ class Fingerprints:
     def of(self, task: Task, answer: Answer | None = None) -> Fingerprint:
         """What the task would read now; OSError if something cannot be read.
 
-        `answer` is what its database has said.
-
-        A dependency that an input implies counts by that input alone, so the task is taken as it
-        was declared.
+        `answer` is what its database has said. A dependency that an input implies counts by that
+        input alone: what is named here is what pit.toml names.
         """
-        around, task = self._around, self._tasks[task.name]
-        in_environment = table.uses_environment(task, around.dag.project)
-        env = table.environment_of(table.of(task), around.environment)
+        in_environment = table.uses_environment(task, self._dag.project)
+        env = table.environment_of(table.of(task), self._environment)
         sources = self._sources(task)
         return Fingerprint(
             version=comparison.VERSION,
             sources=sources,
-            definition=comparison.definition(around.dag, task, around.params) | self._block(task),
+            definition=self._definition(task),
             environment=env.digest if env else "",
             packages=self._lock_text() if in_environment else "",
             inputs=self._inputs(task),
@@ -125,9 +120,14 @@ class Fingerprints:
             watched="" if answer is None else answer.digest,
         )
 
+    def _definition(self, task: Task) -> dict[str, str]:
+        """What pit.toml says of a task, and the script of the dependencies that it brings."""
+        said = comparison.definition(self._dag, task, self._target.params)
+        return said | self._block(task)
+
     def answer(self, task: Task) -> Answer | None:
         """What the task's database says of its tables and its `fingerprint`; None: not asked."""
-        return self._around.databases.ask(task)
+        return self._databases.ask(task)
 
     def made(self, name: str) -> dict[str, FileMark]:
         """What stands at the targets of a task, as it made them."""
@@ -153,14 +153,14 @@ class Fingerprints:
 
     def database(self, task: Task) -> str:
         """The identity of the database that a task works on; never its password."""
-        url = self._around.databases.url(task)
+        url = self._databases.url(task)
         if url is None:
             return ""
         return self._identity(url)
 
     def databases(self, task: Task) -> dict[str, str]:
         """The identities of the databases that a task's `secrets` lead to, by key."""
-        urls = self._around.databases.urls(task) if task.secrets else {}
+        urls = self._databases.urls(task) if task.secrets else {}
         return {key: self._identity(url) for key, url in urls.items()}
 
     def _identity(self, url: str) -> str:
@@ -170,9 +170,9 @@ class Fingerprints:
 
     def files(self, task: Task) -> tuple[str, ...]:
         """The files of the databases that a task works on, as far as they are in files."""
-        url = self._around.databases.url(task)
+        url = self._databases.url(task)
         urls = [
-            *(self._around.databases.urls(task).values() if task.secrets else ()),
+            *(self._databases.urls(task).values() if task.secrets else ()),
             *((url,) if url else ()),
         ]
         if not urls:
@@ -184,7 +184,7 @@ class Fingerprints:
 
     def maker(self, task: Task, place: str) -> str:
         """The task that makes one of this task's inputs, or nothing."""
-        makers = self._makers[task.name]
+        makers = self._needs[task.name]
         return next((name for name in makers if place in self._made.get(name, {})), "")
 
     def text(self, digest_of_text: str) -> bytes | None:
@@ -217,7 +217,7 @@ class Fingerprints:
         """
         patterns = task.inputs or ()
         found = self._view.inputs(patterns)
-        makers = self._makers[task.name]
+        makers = self._needs[task.name]
         for name in makers:
             made = self.made(name)
             found |= {place: mark for place, mark in made.items() if is_named(place, patterns)}
@@ -233,7 +233,7 @@ class Fingerprints:
         if not task.script:
             return {}
         shown = self._shown(task)
-        makers = (self._tasks[name] for name in task.depends_on if name in self._tasks)
+        makers = (self._tasks[name] for name in task.depends_on)
         others = [*(task.inputs or ()), *(target for maker in makers for target in maker.targets)]
         return {
             place: self._source(place, shown)
@@ -242,33 +242,46 @@ class Fingerprints:
             and (place == task.script or place.endswith(".py") or not is_named(place, others))
         }
 
-    def _shown(self, task: Task) -> dict[str, FileMark]:
-        """The code that tasks upstream have made, which need not stand here yet."""
+    def _shown(self, task: Task) -> Shown:
+        """The code that tasks upstream have made, which need not stand here yet.
+
+        Kept for each task: what one is shown comes from what those are shown that it needs.
+        """
         if not self._coders:
             return {}
-        return {
-            place: mark
-            for name in graph.upstream(self._around.implied, task.name) & self._coders
-            for place, mark in self.made(name).items()
-            if place.endswith(MADE_CODE)
-        }
+        known, path = self._above, [task.name]
+        while path:
+            lacking = [name for name in self._needs[path[-1]] if name not in known]
+            path += lacking
+            if not lacking:
+                name = path.pop()
+                known[name] = self._merged(known, name)
+        return known[task.name]
+
+    def _merged(self, known: Mapping[str, Shown], name: str) -> Shown:
+        """What the tasks that one needs have made of code, and are shown themselves."""
+        needs = self._needs[name]
+        made = [_code_of(self.made(each)) for each in needs if each in self._coders]
+        parts = {id(part): part for part in (*made, *(known[each] for each in needs)) if part}
+        if len(parts) < 2:
+            return next(iter(parts.values()), {})
+        return {place: mark for part in parts.values() for place, mark in part.items()}
 
     def _code(self, task: Task, shown: Shown) -> tuple[str, ...]:
         runner = table.of(task)
-        if runner.is_python and self._around.environment is None:
+        if runner.is_python and self._environment is None:
             return (task.script,)  # nobody knows what it imports
         with self._finding:
             return runner.sources(task, self._finder(shown), self._way(task))
 
     def _way(self, task: Task) -> Way:
         """What the task finds when it runs, if it runs where the view looks."""
-        around = self._around
-        own = around.dag.env | task.env
-        used = table.environment_of(table.of(task), around.environment)
+        own = self._dag.env | task.env
+        used = table.environment_of(table.of(task), self._environment)
         key = (used is None, own.get("PYTHONPATH"))
         if key not in self._paths:
-            self._paths[key] = environment.search_path(
-                used, own, os.environ, around.dag.project, Path(self._view.root)
+            self._paths[key] = search_path(
+                used, own, os.environ, self._dag.project, Path(self._view.root)
             )
         return Way(variables=own, path=self._paths[key])
 
@@ -293,6 +306,10 @@ class Fingerprints:
             return {}
         block = table.of(task).metadata(task, self._view.files())
         return {"inline metadata": block} if block else {}
+
+
+def _code_of(made: Mapping[str, FileMark]) -> Shown:
+    return {place: mark for place, mark in made.items() if place.endswith(MADE_CODE)}
 
 
 def _may_make_code(task: Task) -> bool:

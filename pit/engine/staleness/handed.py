@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 VALUE, DATA = "value:", "data:"
 
 
+def is_beside(name: str) -> bool:
+    """Whether this is the name of something that is handed on beside targets."""
+    return name.startswith((VALUE, DATA))
+
+
 class Makings(Protocol):
     """What the tasks of this run have made so far, each by its last attempt."""
 

@@ -6,25 +6,22 @@ surprise: whoever upgrades hears first how many tasks run for that alone, and wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pit.engine.staleness import comparison
-from pit.model import Task
+from pit.engine.target.target import Target
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
 
 
-def outdated(
-    dag: str, tasks: Iterable[Task], params: Mapping[str, str], store: Store
-) -> tuple[str, ...]:
-    """Those of the tasks that are stale because their records are of another version."""
-    found = set(store.records.outdated(dag, comparison.VERSION))
+def outdated(target: Target, store: Store) -> tuple[str, ...]:
+    """The chosen tasks that are stale because their records are of another version."""
+    found = set(store.records.outdated(target.dag.name, comparison.VERSION))
     return tuple(
         task.name
-        for task in (tasks if found else ())
-        if comparison.is_tracked(task) and (task.name, comparison.params_key(task, params)) in found
+        for task in (target.tasks if found else ())
+        if comparison.is_tracked(task) and (task.name, target.key(task)) in found
     )
 
 

@@ -20,10 +20,11 @@ from pit.config.keys.movement import may_be_handed_on
 from pit.engine.staleness import comparison, handed
 from pit.engine.staleness.comparison import Change, Kind
 from pit.engine.staleness.earlier import Earlier
-from pit.engine.staleness.fingerprint import Databases, Fingerprints, Surroundings
+from pit.engine.staleness.fingerprint import Databases, Fingerprints
 from pit.engine.staleness.verdict import compared
+from pit.engine.target.target import Target
 from pit.fs.patterns import is_pattern
-from pit.model import Dag, FileMark, Fingerprint, Record, Task, TaskRecord, WorkspaceConfig
+from pit.model import FileMark, Fingerprint, Record, Task, TaskRecord
 from pit.project.python.environment import Environment
 from pit.project.view import ProjectView
 
@@ -84,34 +85,6 @@ class Decision(Record):
         return self.action is Action.SKIP
 
 
-class Target(Record):
-    """What is decided about: a DAG as declared and with what inputs imply, its parameters, and
-    which of its tasks a run would do."""
-
-    declared: Dag
-    dag: Dag
-    config: WorkspaceConfig
-    params: Mapping[str, str]
-    chosen: frozenset[str]
-
-
-def target_of(
-    dag: Dag,
-    config: WorkspaceConfig,
-    params: Mapping[str, str],
-    chosen: Iterable[str] | None = None,
-) -> Target:
-    """What is decided about: these tasks of an expanded DAG, or all."""
-    names = {task.name for task in dag.tasks}
-    return Target(
-        declared=dag,
-        dag=graph.implied(dag),
-        config=config,
-        params=params,
-        chosen=frozenset(names if chosen is None else chosen),
-    )
-
-
 class Planner:
     """Decides for the tasks of one target; threads may share it.
 
@@ -133,17 +106,8 @@ class Planner:
         self.target, self.view = target, view
         self._store, self._forced, self._number = store, forced, number
         self._dag = target.dag
-        self._tasks = {task.name: task for task in self._dag.tasks}
-        self.fingerprints = Fingerprints(
-            Surroundings(
-                dag=target.declared,
-                implied=target.dag,
-                params=target.params,
-                view=view,
-                environment=environment,
-                databases=databases,
-            )
-        )
+        self._tasks, self._needs = target.dag.tasks, target.dag.needs
+        self.fingerprints = Fingerprints(target, view, environment, databases)
         self._earlier = Earlier(self._dag.name, store)
         self._recalled: dict[str, TaskRecord | None] = {}
         self._pending: dict[str, Action] = {}
@@ -160,7 +124,7 @@ class Planner:
         found = {
             name: success.run for name, success in self._successes().items() if name not in chosen
         }
-        needed = graph.above(self._dag, chosen) if chosen else self._tasks.keys()
+        needed = self._dag.upstream(*chosen) if chosen else self._tasks.keys()
         for name, run in found.items():
             self.leave_out(name, run, needed=name in needed)
         return found
@@ -181,7 +145,7 @@ class Planner:
         task = self._tasks.get(name)
         if task is None or not needed or not comparison.is_tracked(task):
             return
-        record = self._record(name, comparison.params_key(task, self.target.params))
+        record = self._record(name, self.target.key(task))
         if record is None:
             return
         left = record.fingerprint.products | record.fingerprint.handed
@@ -194,7 +158,7 @@ class Planner:
     def done_before(self, name: str, run: str) -> None:
         """A task that an earlier run, which this one continues, has done."""
         task = self._tasks[name]
-        key = comparison.params_key(task, self.target.params)
+        key = self.target.key(task)
         record = self._record(name, key)
         if record is not None and record.run == run and comparison.is_tracked(task):
             self._lend(record)
@@ -223,8 +187,7 @@ class Planner:
 
     def recall(self, names: Sequence[str]) -> None:
         """Fetch the records of tasks that are decided next, which is much faster together."""
-        params = self.target.params
-        wanted = {name: comparison.params_key(self._tasks[name], params) for name in names}
+        wanted = {name: self.target.key(self._tasks[name]) for name in names}
         found = self._store.records.of_tasks(self._dag.name, wanted)
         self._recalled |= {name: found.get(name) for name in names}
 
@@ -257,7 +220,7 @@ class Planner:
         self.leave_out_unselected()
         took = self._successes()
         found = []
-        for name in self._recalling(graph.topological(self._dag)):
+        for name in self._recalling(self._dag.order):
             decision = self.decide(name)
             success = took.get(name)
             seconds = None if success is None else success.seconds
@@ -277,7 +240,7 @@ class Planner:
     def decide(self, name: str) -> Decision:
         """What happens with a task; all upstream of it has been decided, and in a run has ended."""
         task = self._tasks[name]
-        after = tuple(each for each in task.depends_on if each in self._pending)
+        after = tuple(each for each in self._needs[name] if each in self._pending)
         decision = self._decided(task, after)
         with self._lock:
             self._decisions[name] = decision
@@ -310,7 +273,7 @@ class Planner:
         return self._deferred(task, replace(found, after=after))
 
     def _compared(self, task: Task) -> Decision:
-        key = comparison.params_key(task, self.target.params)
+        key = self.target.key(task)
         verdict = compared(
             task,
             key,
@@ -332,7 +295,11 @@ class Planner:
     def _deferred(self, task: Task, found: Decision) -> Decision:
         """With what is not known before something upstream has been made anew, or at all."""
         unknown = tuple(each for each in found.changes if each.kind is Kind.UNKNOWN)
-        known = tuple(each for each in found.changes if each.kind is not Kind.UNKNOWN)
+        known = tuple(
+            each
+            for each in found.changes
+            if each.kind is not Kind.UNKNOWN and not _is_unmade(each, found.after)
+        )
         if any(not self._may_pass(change, found.after) for change in known):
             return replace(found, changes=known)
         sure = [
@@ -365,18 +332,18 @@ class Planner:
         literal = [
             path
             for path in task.inputs or ()
-            if not is_pattern(path) and not may_be_handed_on(task, path)
+            if not is_pattern(path) and not may_be_handed_on(task, path, self._needs[name])
         ]
         return tuple(
             Gap(task=name, input=path, maker=self._maker(task, path))
             for path in literal
-            if not self._is_coming(task, path.rstrip("/")) and not self.view.is_there(path)
+            if not self.view.is_there(path) and not self._is_coming(name, path.rstrip("/"))
         )
 
-    def _is_coming(self, task: Task, path: str) -> bool:
+    def _is_coming(self, task: str, path: str) -> bool:
         """Whether a task upstream will make something at a place or in it, or has made it."""
         places = {path, self.view.real_place(path)}
-        upstream = graph.upstream(self._dag, task.name)
+        upstream = graph.walk({task}, self._needs)
         return any(self._comes_from(name, place) for name in upstream for place in places)
 
     def _comes_from(self, name: str, path: str) -> bool:
@@ -389,8 +356,14 @@ class Planner:
         return name not in self.target.chosen and _holds(self.fingerprints.made(name), path)
 
     def _maker(self, task: Task, path: str) -> str:
-        makers = (self._tasks[name] for name in task.depends_on)
+        makers = (self._tasks[name] for name in self._needs[task.name])
         return next((each.name for each in makers if makes(each, path.rstrip("/"))), "")
+
+
+def _is_unmade(change: Change, after: Sequence[str]) -> bool:
+    """Whether a value or a saved file is lacking only because its maker has not run yet."""
+    is_gone = change.kind is Kind.UPSTREAM and not change.now
+    return is_gone and change.maker in after and handed.is_beside(change.subject)
 
 
 def _holds(made: Iterable[str], path: str) -> bool:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pit.config.dag import graph
-from pit.engine.staleness import comparison, handed
+from pit.engine.staleness import handed
 from pit.engine.staleness.planner import Planner
 from pit.engine.staleness.provenance import Provenance
 from pit.model import FileMark, Record, Task, TaskRecord
@@ -38,7 +37,7 @@ class Products:
     def __init__(self, scene: Scene, planner: Planner, live: Digests, made: Provenance) -> None:
         self._scene, self._planner, self._live, self._made = scene, planner, live, made
         self._dag = planner.target.dag
-        self._tasks = {task.name: task for task in self._dag.tasks}
+        self._tasks = self._dag.tasks
         self._handing = threading.Lock()
         self._altered = self._written_over()
 
@@ -51,7 +50,7 @@ class Products:
         if not lent and not unrecorded:
             return
         with self._handing:
-            above = graph.upstream(self._dag, name)
+            above = self._dag.upstream(name)
             for upstream in above & lent.keys():
                 self._hand_on_one(self._tasks[upstream], lent[upstream])
                 del lent[upstream]  # not before: the next that needs it fails as well
@@ -75,7 +74,7 @@ class Products:
 
     def _restore(self, task: Task, run: str) -> None:
         """Rid what a task that is not tracked has made of what a later one did to it."""
-        params = comparison.params_key(task, self._planner.target.params)
+        params = self._planner.target.key(task)
         made = self._made.of(task).with_params(params)
         marks = {place: FileMark(digest=min(digests), size=0) for place, digests in made.items()}
         now = self._now(task, marks)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pit.config.dag.dataflow import makes
+from pit.config.dag.expanded import ExpandedDag
 from pit.errors import PitError
-from pit.model import Dag, Task
+from pit.model import Task
 from pit.project import selection
 from pit.project.digest import Digests
 from pit.project.products import products_below
@@ -35,9 +36,8 @@ Digested = Mapping[str, Collection[str]]
 class Provenance:
     """What the tasks of a DAG have made; `run` is the one that asks, if any."""
 
-    def __init__(self, dag: Dag, runs: Path, store: Store, run: str = "") -> None:
+    def __init__(self, dag: ExpandedDag, runs: Path, store: Store, run: str = "") -> None:
         self._dag, self._runs, self._store, self._run = dag, runs, store, run
-        self._tasks = {task.name: task for task in dag.tasks}
 
     def of(self, task: Task) -> Traced:
         """What explains the files at the targets of one task."""
@@ -52,7 +52,7 @@ class Provenance:
         """What tasks have made that make it no more."""
         found: defaultdict[str, set[str]] = defaultdict(set)
         for making in self._store.publications.makings(self._dag.name, None, self._run):
-            task = self._tasks.get(making.task)
+            task = self._dag.tasks.get(making.task)
             for place, made in making.places.items():
                 if task is None or not makes(task, place):
                     found[place].add(made)

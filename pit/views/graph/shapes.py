@@ -6,55 +6,57 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from pit.config.dag import graph as dependencies
-from pit.engine.planning.select import selected
-from pit.model import Dag
+from pit.config.dag.expanded import ExpandedDag
+from pit.config.dag.graph import Edges, cycle
+from pit.engine.target.select import selected
 from pit.text.control import printable
 from pit.views.graph.picture import Picture, Shape, Standing
 from pit.views.graph.standings import Standings
 
 
-def part_of(dag: Dag, selection: str | None) -> Dag:
-    """The DAG with its implied dependencies, or that part of it which has to do with a task."""
-    whole = dependencies.implied(dag)
+def part_of(dag: ExpandedDag, selection: str) -> dict[str, tuple[str, ...]]:
+    """What each task needs, of the whole DAG, or of what has to do with the selected tasks."""
     if not selection:
-        return whole
+        return dict(dag.needs)
     signed = selection.startswith("+") or selection.endswith("+")
     names = selected(dag, selection if signed else f"+{selection}+")
-    tasks = [
-        replace(task, depends_on=tuple(name for name in task.depends_on if name in names))
-        for task in whole.tasks
-        if task.name in names
-    ]
-    return replace(whole, tasks=tuple(tasks))
+    return {
+        name: tuple(each for each in needs if each in names)
+        for name, needs in dag.needs.items()
+        if name in names
+    }
 
 
-def picture_of(dag: Dag, known: Standings, instances: bool) -> Picture:
-    """The picture, with the instances of a matrix as one shape unless asked otherwise."""
-    home = {task.name: task.instance_of or task.name for task in dag.tasks}
-    edges = _gathered(dag, home)
-    if instances or dependencies.cycle(edges):
+def picture_of(dag: ExpandedDag, part: Edges, known: Standings, instances: bool) -> Picture:
+    """A part of the DAG, with the instances of a matrix as one shape unless asked otherwise."""
+    tasks = [dag.tasks[name] for name in part]
+    home = {task.name: task.instance_of or task.name for task in tasks}
+    edges = _gathered(part, home)
+    if instances or cycle(edges):
         home = {name: name for name in home}
-        edges = _gathered(dag, home)
+        edges = _gathered(part, home)
     members: dict[str, list[str]] = {}
     for name, group in home.items():
         members.setdefault(group, []).append(name)
-    runners = {home[task.name]: task.runner or "" for task in dag.tasks}
-    matrices = {task.name for task in dag.tasks if task.matrix}
+    runners = {home[task.name]: task.runner or "" for task in tasks}
+    matrices = {task.name for task in tasks if task.matrix}
     shapes = [_shape(group, runners[group], names, known) for group, names in members.items()]
     shapes = [replace(each, matrix=True) if each.name in matrices else each for each in shapes]
     return Picture(
-        title=dag.name, shapes=tuple(shapes), edges=edges, description=printable(dag.description)
+        title=dag.name,
+        shapes=tuple(shapes),
+        edges=edges,
+        description=printable(dag.declared.description),
     )
 
 
-def _gathered(dag: Dag, home: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def _gathered(part: Edges, home: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """What each shape depends on; what happens within one is left out."""
     found: dict[str, dict[str, None]] = {}
-    for task in dag.tasks:
-        group = home[task.name]
+    for name, needs in part.items():
+        group = home[name]
         sources = found.setdefault(group, {})
-        sources |= dict.fromkeys(home[name] for name in task.depends_on if home[name] != group)
+        sources |= dict.fromkeys(home[each] for each in needs if home[each] != group)
     return {group: tuple(sources) for group, sources in found.items()}
 
 

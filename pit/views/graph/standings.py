@@ -27,7 +27,7 @@ Standings = dict[str, Fact]
 def standings(look: Look, decisions: Iterable[Decision], store: Store) -> Standings:
     """How each task stands, by name, by a look at the whole DAG."""
     causes = Causes(look, decisions, store)
-    failed = _failed(store, look.target.declared.name)
+    failed = _failed(store, look.target.dag.name)
     return {each.task: _fact(each, causes, failed) for each in decisions}
 
 

@@ -125,7 +125,8 @@ def _missing(dag: Dag, dags: Iterable[Dag], workspace: Path) -> list[Gap]:
         if (task.name, path) not in made and not os.path.lexists(_path(dag, path, workspace))
     ]
     others = [other for other in dags if other.name != dag.name]
-    return [gap for gap in gaps(lacking, dag, workspace, lambda: others) if not gap.maker]
+    found = gaps(lacking, dag.tasks, dag.project, workspace, lambda: others)
+    return [gap for gap in found if not gap.maker]
 
 
 def _path(dag: Dag, path: str, workspace: Path) -> Path:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pit.config.dag import graph
+from pit.config.dag.expanded import ExpandedDag
 from pit.config.keys.instances import Expansion, encoded, expanded, listed
 from pit.config.toml.findings import Findings
 from pit.model import Dag, MatrixSource, Task
@@ -118,7 +118,8 @@ def test_a_dependency_on_the_task_is_one_on_each_instance() -> None:
 def test_instances_that_read_what_others_make_depend_on_just_those() -> None:
     clean = report(name="clean", targets=("clean/{airport}.csv",))
     read = report(inputs=("clean/{airport}.csv",))
-    depends = graph.edges(graph.implied(expansion(read, clean).dag))
+    seen = expansion(read, clean).dag
+    depends = ExpandedDag.of(seen, seen.tasks).needs
     assert depends["report:JFK"] == ("clean:JFK",)
     assert depends["report:LGA"] == ("clean:LGA",)
 

@@ -281,6 +281,23 @@ def test_values_of_a_task_that_is_not_selected_are_those_that_it_last_set(pit: P
     assert ran(pit, "m/b") == set()
 
 
+def test_what_a_task_will_hand_on_anew_is_not_called_gone(pit: Pit) -> None:
+    """Why another would run is what is known of it; a run says the same."""
+    pit.project("m").toml(
+        task("a", "a.sh", inputs=[], targets=["a.txt"])
+        + task("b", "b.sh", inputs=["a.txt"], depends_on=["a"])
+    )
+    pit.file("a.sh", "echo 1 > a.txt; pit sdk set_value name=n value=1").file("b.sh", "true")
+    pit.run("run", "m").ok()
+    pit.run("forget", "m/a").ok()
+    pit.file("b.sh", "echo other")
+    told = {each["task"]: each["why"] for each in pit.run("plan", "m", "--json").json["tasks"]}
+    assert told["b"] == "b.sh changed"
+    events = pit.run("run", "m", "--json").events
+    whys = {each["task"]: each["why"] for each in events if each["event"] == "task_ended"}
+    assert whys["b"] == told["b"]
+
+
 # ---------------------------------------------------------------- the very file that was read
 
 SWAPPED = (

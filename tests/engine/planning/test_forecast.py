@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from pit.config.workspace import load_workspace_config
 from pit.engine.planning.forecast import Forecast, forecast, gaps
 from pit.engine.planning.look import Look
-from pit.engine.staleness.planner import Action, Decision, Gap, target_of
+from pit.engine.staleness.planner import Action, Decision, Gap
+from pit.engine.target.target import resolve
+from pit.engine.target.typed import Typed
 from pit.model import Dag, Task
 from pit.state.store.store import Store
 from pit.work.process import launch
@@ -30,14 +33,14 @@ def decision(name: str, seconds: float | None, action: Action = Action.RUN) -> D
     return Decision(task=name, action=action, seconds=seconds)
 
 
-DIAMOND = dag(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"))
+DIAMOND = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
 
 
 def told(*seconds: float | None, slots: int = 4, c: Action = Action.RUN) -> Forecast:
     """The forecast for the diamond, its tasks taking so long."""
     looks = [
-        decision(each.name, s, c if each.name == "c" else Action.RUN)
-        for each, s in zip(DIAMOND.tasks, seconds, strict=True)
+        decision(name, s, c if name == "c" else Action.RUN)
+        for name, s in zip(DIAMOND, seconds, strict=True)
     ]
     return forecast(DIAMOND, looks, slots)
 
@@ -68,7 +71,7 @@ def test_nothing_to_do_takes_no_time() -> None:
 
 def test_ten_thousand_tasks_in_a_chain() -> None:
     names = [f"t{n}" for n in range(10_000)]
-    chain = dag(*(task(n, *names[max(at - 1, 0) : at]) for at, n in enumerate(names)))
+    chain = {name: names[max(at - 1, 0) : at] for at, name in enumerate(names)}
     found = forecast(chain, [decision(name, 1.0) for name in names], 4)
     assert (found.seconds, len(found.critical)) == (10_000.0, 10_000)
 
@@ -88,9 +91,10 @@ def found_gaps(dag: Dag, *chosen: str, others: tuple[Dag, ...] = ()) -> tuple[Ga
         (dag.project / task.script).touch()
     config = load_workspace_config(root)
     with Store.open(config.metadata_db) as store:
-        target = target_of(dag, config, {}, chosen)
+        target = resolve(dag, Typed(dag=dag.name), config, date(2026, 1, 31)).choosing(chosen)
         decisions = Look(target, None, store, launch.capture).decisions()
-    return gaps([gap for each in decisions for gap in each.gaps], dag, root, lambda: others)
+    lacking = [gap for each in decisions for gap in each.gaps]
+    return gaps(lacking, dag.tasks, dag.project, root, lambda: others)
 
 
 def test_a_missing_input_is_a_gap_unless_the_run_makes_it(project: Path) -> None:

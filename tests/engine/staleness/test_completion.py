@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from pit.config.dag.expanded import ExpandedDag
 from pit.engine.staleness.completion import complete_at
 from pit.model import Dag, Task
 from pit.state.store.tables.dags import StandingRow
 from pit.state.store.tables.runs import RunRow
 from tests.state.story import row
 
-DAG = Dag(
+DECLARED = Dag(
     name="d",
     project=Path("/d"),
     tasks=(
@@ -22,6 +23,7 @@ DAG = Dag(
         Task(name="x"),
     ),
 )
+DAG = ExpandedDag.of(DECLARED, DECLARED.tasks)
 
 
 def standings(**facts: tuple[int, int]) -> list[StandingRow]:
