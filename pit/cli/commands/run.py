@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING
 
 import click
@@ -20,10 +20,7 @@ from pit.errors import Overlapping
 from pit.version import VERSION
 
 if TYPE_CHECKING:
-    from pit.engine.run.empty_run import EmptyRun
-    from pit.engine.target.target import Target
-    from pit.engine.target.typed import Typed
-    from pit.fs.reads import Reads
+    from pit.engine.run.empty_run import Asked, EmptyRun
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -86,7 +83,7 @@ def run(
 
         options = Asked(force=force, failed=failed, concurrency=concurrency)
         return show_plan(settings, target, pairs, options, as_json=as_json)
-    asked = _Asked(settings, typed(target, pairs), trigger, failed)
+    asked = _asked(settings, target, pairs, trigger, failed)
     if not (force or failed or learn) and _idle(settings, asked, as_json):
         return None
     from pit.cli import compose
@@ -111,33 +108,20 @@ def run(
     compose.conclude(result)
 
 
-class _Asked:
-    """What is asked for. What that means is worked out once, and only if need be: a stamp answers
-    without."""
+def _asked(
+    settings: Settings, target: str, pairs: Sequence[str], trigger: str, failed: bool
+) -> Asked:
+    """What is asked for; `failed` names the tasks that an earlier run has left undone."""
+    from pit.engine.run.empty_run import Asked
 
-    def __init__(self, settings: Settings, typed: Typed, trigger: str, failed: bool) -> None:
-        self.config, self.typed, self.day = settings.config(), typed, settings.day
-        self.trigger, self._failed = trigger, failed
-
-    @cached_property
-    def reads(self) -> Reads:
-        """What has been read for the target."""
-        from pit.fs.reads import Reads
-
-        return Reads()
-
-    @cached_property
-    def target(self) -> Target:
-        """The tasks that are meant, with their parameters; PitError if none are."""
-        from pit.engine.target.target import resolve
-
-        dag, words = declared(self.config, self.typed), self.typed
-        if self._failed:
-            words = replace(words, undone=unsuccessful(self.config, words.dag))
-        return resolve(dag, words, self.config, self.day, reads=self.reads)
+    config, words = settings.config(), typed(target, pairs)
+    read = cache(lambda: declared(config, words))
+    if failed:
+        words = replace(words, undone=unsuccessful(config, read().name))
+    return Asked(config, words, settings.day, read, trigger)
 
 
-def _idle(settings: Settings, asked: _Asked, as_json: bool) -> bool:
+def _idle(settings: Settings, asked: Asked, as_json: bool) -> bool:
     """Whether there was nothing to do, and has been said so."""
     from pit.engine.run.empty_run import run_empty
     from pit.state.store.store import Store

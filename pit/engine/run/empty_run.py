@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from pit.engine.locks import owner, place
 from pit.engine.planning import stamp
@@ -19,7 +20,7 @@ from pit.engine.planning.stamp import Stamp
 from pit.engine.staleness import comparison
 from pit.errors import PitError
 from pit.events import Event, FoundCurrent, RunEnded, RunStarted, Warned
-from pit.model import Reason, Record, RunState, WorkspaceConfig
+from pit.model import Dag, Reason, Record, RunState, WorkspaceConfig
 from pit.state.rundir import RunDir, prepare
 
 if TYPE_CHECKING:
@@ -30,21 +31,37 @@ if TYPE_CHECKING:
     from pit.state.store.store import Store
 
 
-class Asked(Protocol):
-    """What is asked for. What that means is worked out only if need be: a stamp answers without."""
+class Asked:
+    """What is asked for. What that means is worked out once, and only if need be: a stamp answers
+    without.
 
-    config: WorkspaceConfig
-    typed: Typed
-    day: date
-    trigger: str
+    `declared` reads the DAG; `trigger` says who asks.
+    """
 
-    @property
+    def __init__(
+        self,
+        config: WorkspaceConfig,
+        typed: Typed,
+        day: date,
+        declared: Callable[[], Dag],
+        trigger: str = "manual",
+    ) -> None:
+        self.config, self.typed, self.day, self.trigger = config, typed, day, trigger
+        self._declared = declared
+
+    @cached_property
     def reads(self) -> Reads:
         """What has been read for the target."""
+        from pit.fs.reads import Reads
 
-    @property
+        return Reads()
+
+    @cached_property
     def target(self) -> Target:
         """The tasks that are meant, with their parameters; PitError if none are."""
+        from pit.engine.target.target import resolve
+
+        return resolve(self._declared(), self.typed, self.config, self.day, reads=self.reads)
 
 
 class EmptyRun(Record):

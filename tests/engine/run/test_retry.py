@@ -289,15 +289,17 @@ def test_a_retry_has_the_same_tasks_again(pit: Pit, file: str) -> None:
 
 WITHOUT_COMMANDS = """
 import sys
+from datetime import date
 from pathlib import Path
 from pit.config.settings import load_workspace_config
 from pit.config.workspace import discover_one
 from pit.engine.run import retry
-from pit.engine.run.empty_run import Wanted, run_empty
+from pit.engine.run.empty_run import Asked, run_empty
 from pit.engine.run.lifecycle import clean_up
 from pit.engine.run.recovery import recover_runs
 from pit.engine.run.request import Services
 from pit.engine.run.run import execute
+from pit.engine.target.typed import Typed
 from pit.state.store.store import Store
 
 config = load_workspace_config(Path(sys.argv[1]))
@@ -305,12 +307,12 @@ with Store.open(config.metadata_db) as store:
     (dead,) = recover_runs(store, config.runs_dir)
     run = retry.run_of(store, "m")
     assert (dead.run, dead.dag) == (run.id, "m")
-    request = retry.request_of(store, config, run, "pit {}".format, old_code=True)
+    request = retry.request_of(store, config, run, "pit {}".format, date.today(), old_code=True)
     result = execute(request, Services(store=store))
     assert clean_up(request, store, result.run) == ()
     print(result.state)
-    wanted = Wanted(dag="t", selection=None, given={}, trigger="api")
-    done = run_empty(wanted, config, lambda: discover_one(config, "t"), store)
+    asked = Asked(config, Typed(dag="t"), date.today(), lambda: discover_one(config, "t"), "api")
+    done = run_empty(asked, store, "pit {}".format)
     print(done.tasks, store.runs.find(done.events[0].run).trigger)
 print(*(name for name in sys.modules if name.partition(".")[0] == "click" or name == "pit.cli"))
 """
