@@ -20,7 +20,7 @@ from pit.errors import Overlapping
 from pit.version import VERSION
 
 if TYPE_CHECKING:
-    from pit.engine.run.empty_run import Asked, EmptyRun
+    from pit.engine.run.empty_run import EmptyRun, Inquiry
 
 
 def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -110,18 +110,18 @@ def run(
 
 def _asked(
     settings: Settings, target: str, pairs: Sequence[str], trigger: str, failed: bool
-) -> Asked:
+) -> Inquiry:
     """What is asked for; `failed` names the tasks that an earlier run has left undone."""
-    from pit.engine.run.empty_run import Asked
+    from pit.engine.run.empty_run import Inquiry
 
     config, words = settings.config(), typed(target, pairs)
     read = cache(lambda: declared(config, words))
     if failed:
         words = replace(words, undone=unsuccessful(config, read().name))
-    return Asked(config, words, settings.day, read, trigger)
+    return Inquiry(config, words, settings.day, read, trigger)
 
 
-def _idle(settings: Settings, asked: Asked, as_json: bool) -> bool:
+def _idle(settings: Settings, asked: Inquiry, as_json: bool) -> bool:
     """Whether there was nothing to do, and has been said so."""
     from pit.engine.run.empty_run import run_empty
     from pit.state.store.store import Store

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pit.state.store.store import Store
 
 
-class Asked:
+class Inquiry:
     """What is asked for. What that means is worked out once, and only if need be: a stamp answers
     without.
 
@@ -71,7 +71,7 @@ class EmptyRun(Record):
     tasks: int
 
 
-def run_empty(asked: Asked, store: Store, command: Callable[[str], str]) -> EmptyRun | None:
+def run_empty(asked: Inquiry, store: Store, command: Callable[[str], str]) -> EmptyRun | None:
     """A run, if there is nothing to do; None where there is, or where that cannot be told so.
 
     `command` is a `pit` command line to type.
@@ -98,7 +98,7 @@ def run_empty(asked: Asked, store: Store, command: Callable[[str], str]) -> Empt
     return None if events is None else EmptyRun(events=events, tasks=found.tasks)
 
 
-def _look(asked: Asked, facts: dict[str, str], store: Store) -> NothingToDo | None:
+def _look(asked: Inquiry, facts: dict[str, str], store: Store) -> NothingToDo | None:
     """What a proper look finds, where the last run promises that everything is current."""
     last = store.runs.last_run(asked.typed.dag)
     if last is None or last.state is not RunState.SUCCESS or last.stub:
@@ -114,7 +114,7 @@ def _look(asked: Asked, facts: dict[str, str], store: Store) -> NothingToDo | No
 
 
 def _recorded(
-    asked: Asked,
+    asked: Inquiry,
     found: Stamp,
     fresh: NothingToDo | None,
     store: Store,
@@ -166,7 +166,7 @@ def _warned(
     return (Warned(run=started.run, at=started.at, message=message, hint=hint),)
 
 
-def _started(asked: Asked, found: Stamp, folder: RunDir) -> RunStarted:
+def _started(asked: Inquiry, found: Stamp, folder: RunDir) -> RunStarted:
     return RunStarted(
         run=folder.id,
         at=time.time(),
@@ -183,11 +183,11 @@ def _started(asked: Asked, found: Stamp, folder: RunDir) -> RunStarted:
     )
 
 
-def _looked_at(asked: Asked) -> tuple[str, ...]:
+def _looked_at(asked: Inquiry) -> tuple[str, ...]:
     return tuple(task.name for task in asked.target.tasks)
 
 
-def _complete_at(asked: Asked, store: Store) -> float | None:
+def _complete_at(asked: Inquiry, store: Store) -> float | None:
     """Since when the whole DAG of a selection that was looked at is done, None if it is not."""
     from pit.engine.staleness import completion
 

@@ -119,19 +119,20 @@ def test_old_code_does_not_publish_over_newer_however_often_it_is_retried(pit: P
 
 def test_a_retry_waits_for_the_end_of_a_run_that_was_killed(pit: Pit) -> None:
     pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n')
-    stubborn = "trap '' TERM; while [ ! -e $PIT_WORKSPACE/go ]; do sleep 0.05; done"
-    pit.file("a.sh", f"touch $PIT_WORKSPACE/in; {stubborn}\n")
-    killed = pit.start("run", "m", "--grace", "2s")
+    stubborn = "while [ ! -e $PIT_WORKSPACE/go ]; do sleep 0.05; done"
+    pit.file("a.sh", f"trap '' TERM; touch $PIT_WORKSPACE/in; {stubborn}\n")
+    killed = pit.start("run", "m", "--grace", "60s")
     wait_for(lambda: (pit.root / "in").exists())
     wait_for(lambda: rows(pit, "select 1 from environments") != [])
     killed.kill()
     killed.communicate(timeout=60)
     retry = pit.start("retry", "m")
-    wait_for(lambda: len(pit.runs()) == 2)
+    assert retry.stdout is not None
+    assert b"waiting for the end of what run " in retry.stdout.readline()
+    assert len(pit.runs()) == 1
     (pit.root / "go").touch()
     told = retry.communicate(timeout=60)[0].decode()
     assert retry.returncode == 0, told
-    assert "waiting for the end of what run " in told
 
 
 def test_what_failed_left_out_stays_out_of_its_retry(failed: Pit) -> None:
@@ -294,7 +295,7 @@ from pathlib import Path
 from pit.config.settings import load_workspace_config
 from pit.config.workspace import discover_one
 from pit.engine.run import retry
-from pit.engine.run.empty_run import Asked, run_empty
+from pit.engine.run.empty_run import Inquiry, run_empty
 from pit.engine.run.lifecycle import clean_up
 from pit.engine.run.recovery import recover_runs
 from pit.engine.run.request import Services
@@ -311,7 +312,7 @@ with Store.open(config.metadata_db) as store:
     result = execute(request, Services(store=store))
     assert clean_up(request, store, result.run) == ()
     print(result.state)
-    asked = Asked(config, Typed(dag="t"), date.today(), lambda: discover_one(config, "t"), "api")
+    asked = Inquiry(config, Typed(dag="t"), date.today(), lambda: discover_one(config, "t"), "api")
     done = run_empty(asked, store, "pit {}".format)
     print(done.tasks, store.runs.find(done.events[0].run).trigger)
 print(*(name for name in sys.modules if name.partition(".")[0] == "click" or name == "pit.cli"))
