@@ -12,7 +12,6 @@ from pit.engine.run.recovery import recover_runs
 from pit.engine.run.request import Request, RunResult, Services
 from pit.engine.run.run import execute
 from pit.errors import DiskFull, RunNotSuccessful
-from pit.events import Event
 from pit.model import Reason, RunState, WorkspaceConfig
 from pit.state.store.store import Store
 from pit.views.run import RunView
@@ -29,17 +28,12 @@ def perform(settings: Settings, request: Request, as_json: bool) -> RunResult:
         run, lessons = RunView(), Lessons(console)
         view = progress.view_for(console, run, as_json=as_json, verbose=settings.verbose)
 
-        def hear(event: Event) -> None:
-            run.apply(event)
-            lessons.emit(event)
-            view.emit(event)
-
         try:
             result = execute(
                 request,
                 Services(
                     store=store,
-                    hear=hear,
+                    hear=(run.apply, lessons.emit, view.emit),
                     tap=view.output if settings.verbose else None,
                     waiting=console.note,
                 ),

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import field
 
-from pit.engine.scheduling.event_log import nobody
+from pit.engine.scheduling.event_log import Hear
 from pit.engine.target.target import Target
 from pit.errors import SnapshotFailed
-from pit.events import Event
 from pit.model import Reason, Record, RunState
 from pit.work.task_log import Tap
 
@@ -75,10 +74,10 @@ class Request(Record):
 
 
 class Services(Record):
-    """What the composition root plugs in; `hear` is called by the main thread alone."""
+    """What the composition root plugs in; `hear` are those who listen, in order."""
 
     store: Store
-    hear: Callable[[Event], None] = nobody
+    hear: tuple[Hear, ...] = ()
     tap: Tap | None = None
     waiting: Callable[[str], None] = lambda message: None
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pit.errors import on_error
 from pit.events import AttemptStarted, Event, Fact, RunEnded, TaskEnded
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
 
 
-def nobody(event: Event) -> None:
-    """Hears nothing."""
+Hear = Callable[[Event], None]
+"""Somebody who listens; called by the main thread alone."""
 
 
 class EventLog:
@@ -22,10 +24,8 @@ class EventLog:
     `hide` gives an event without the secrets that the run has handed out.
     """
 
-    def __init__(
-        self, store: Store, hear: Callable[[Event], None], hide: Callable[[Event], Event]
-    ) -> None:
-        self._store, self._hear, self._hide = store, hear, hide
+    def __init__(self, store: Store, hear: Sequence[Hear], hide: Callable[[Event], Event]) -> None:
+        self._store, self._hear, self._hide = store, list(hear), hide
         self.started = False
         """Whether the run is known: only then can it have an end."""
         self.begun: set[str] = set()
@@ -49,10 +49,10 @@ class EventLog:
         self._tell(event)
 
     def _tell(self, event: Event) -> None:
-        """A listener with a defect hears no more, so that the run can still come to its end."""
-        hear, self._hear = self._hear, nobody
-        hear(event)
-        self._hear = hear
+        """One who hears with a defect hears no more, so that the others hear how the run ends."""
+        for hear in tuple(self._hear):
+            with on_error(partial(self._hear.remove, hear)):
+                hear(event)
 
     def barrier(self) -> None:
         """Wait until all facts so far are durable."""
