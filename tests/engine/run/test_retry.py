@@ -327,7 +327,8 @@ def test_whoever_starts_runs_needs_no_command_line_to_recover_and_retry_them(pit
     pit.file("a.sh", "touch $PIT_WORKSPACE/in; test -e $PIT_WORKSPACE/go || exec sleep 98.7653\n")
     process = pit.start("run", "m")
     wait_for(lambda: (pit.root / "in").exists() and bool([*pit.marked("98.7653")]))
-    wait_for(lambda: rows(pit, "select 1 from environments") != [])
+    of_m = "select 1 from environments where dag = 'm'"
+    wait_for(lambda: rows(pit, of_m) != [])
     for pid in [pid for pid in pit.marked(str(pit.root)) if pid != process.pid]:
         os.kill(pid, signal.SIGKILL)
     process.kill()
