@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 
 import msgspec
 
@@ -60,11 +61,17 @@ def check(dag: Dag, findings: Findings) -> None:
         findings.add(("dag", "requires", dag.name), sentence, on_key=True)
 
 
-def check_expansion(dag: Dag, seen: Expansion, findings: Findings) -> None:
-    """Add every problem of how the tasks of a DAG, or their instances, meet each other."""
+def check_expansion(
+    dag: Dag, seen: Expansion, findings: Findings, root: Path | None = None
+) -> None:
+    """Add every problem of how the tasks of a DAG, or their instances, meet each other.
+
+    `root` is the snapshot that a retry is about, whose links count and not those of the project.
+    """
     _check_dependencies(dag, seen, findings)
     told = _Told(dag, seen, findings)
     _check_targets(seen, told)
+    _check_links(seen, told, root or seen.dag.project)
     met = links(seen.dag)
     _check_own_targets(seen, met, told)
     _check_cycles(seen, met, told)
@@ -235,12 +242,11 @@ def _check_targets(seen: Expansion, told: _Told) -> None:
             sentence = f'target "{target}" {verb} {file}, which the DAG is made of'
             hint = "Let the task write into a folder of its own, such as out/"
         told.add(index, "targets", target, sentence, hint)
-    _check_links(seen, told)
 
 
-def _check_links(seen: Expansion, told: _Told) -> None:
+def _check_links(seen: Expansion, told: _Told, root: Path) -> None:
     """No link leads a target out of the project."""
-    project = os.path.realpath(seen.dag.project)
+    project = os.path.realpath(root)
 
     @cache
     def link_above(place: str) -> str:

@@ -49,7 +49,7 @@ def expand(dag: Dag, root: Path, places: Disk) -> tuple[Task, ...]:
     }
     seen = Expansion(dag, ()) if findings else expanded(dag, axes, findings)
     if not findings and sources(dag):  # a DAG that lists all its values has been checked so
-        check_expansion(dag, seen, findings)
+        check_expansion(dag, seen, findings, root)
     if findings:
         findings.text = _text(root) or _text(dag.project)
         raise InvalidConfig(findings.problems())
@@ -67,10 +67,13 @@ def _text(folder: Path) -> str:
 # ---------------------------------------------------------------- parameters
 
 
-def with_params(dag: Dag, tasks: tuple[Task, ...], values: Mapping[str, str]) -> tuple[Task, ...]:
+def with_params(
+    dag: Dag, tasks: tuple[Task, ...], values: Mapping[str, str], root: Path | None = None
+) -> tuple[Task, ...]:
     """A DAG's expanded tasks with the parameters, all resolved, where their names are in braces.
 
-    BadParameter if a value spoils a path, or makes two tasks meet that must not.
+    BadParameter if a value spoils a path, or makes two tasks meet that must not. `root` is the
+    snapshot that a retry is about.
     """
     filled_in = tuple(expand_params(task, values) for task in tasks)
     if all(new is old for new, old in zip(filled_in, tasks, strict=True)):
@@ -78,7 +81,7 @@ def with_params(dag: Dag, tasks: tuple[Task, ...], values: Mapping[str, str]) ->
     whole = msgspec.structs.replace(dag, tasks=filled_in)
     seen = Expansion(whole, tuple(range(len(filled_in))))
     findings = Findings(_FILE)
-    check_expansion(whole, seen, findings)
+    check_expansion(whole, seen, findings, root)
     for problem in findings.problems():
         raise BadParameter(f"with these parameters, {problem.sentence}", problem.hint)
     return filled_in

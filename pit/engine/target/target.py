@@ -81,7 +81,7 @@ def expanded(
     """The DAG with its instances, parameters in its paths, and what its loads read among their
     inputs."""
     tasks = _instances(declared, Reads() if reads is None else reads, frozen)
-    tasks = matrix.with_params(declared, tasks, values)
+    tasks = matrix.with_params(declared, tasks, values, frozen)
     return ExpandedDag.of(declared, map(movement.reading_source, tasks))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -286,6 +287,34 @@ def test_a_retry_has_the_same_tasks_again(pit: Pit, file: str) -> None:
         pit.file(listed, "a\nb\n")
     pit.run("retry", "m").ok()
     assert pit.log("t:b") == "b\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        '[tasks.matrix]\nk = { file = "list.txt" }\n',
+        '[dag.params]\np = { type = "string", default = "x" }\n',
+    ],
+    ids=["plain", "matrix", "parameter"],
+)
+def test_a_link_out_of_todays_project_fails_the_task_of_a_retry_alone(pit: Pit, more: str) -> None:
+    name = {"": "out/a", "[t": "out/{k}", "[d": "out/{p}"}[more[:2]]
+    tasks = f'[[tasks]]\nname = "a"\nscript = "a.sh"\ntargets = ["{name}"]\n'
+    other = '[[tasks]]\nname = "b"\nscript = "b.sh"\n'
+    toml = more + tasks + other if more.startswith("[dag") else tasks + more + other
+    made = {"": "a", "[t": "x", "[d": "x"}[more[:2]]
+    pit.project("m").toml(toml).file("list.txt", "x\n").file("a.sh", f"echo 1 > out/{made}\n")
+    pit.file("b.sh", "test -e $PIT_WORKSPACE/go\n")
+    pit.run("run", "m").fails(1)
+    (pit.root / "go").touch()
+    shutil.rmtree(pit.folder / "out")
+    (pit.root / "elsewhere").mkdir()
+    (pit.folder / "out").symlink_to(pit.root / "elsewhere")
+    pit.run("run", "m").fails(11, "is a link that leads out of the project")
+    pit.run("retry", "m", "--json")
+    of_b = "select state from tasks where task = 'b' order by run desc limit 1"
+    assert rows(pit, of_b) == [("success",)]
 
 
 WITHOUT_COMMANDS = """
