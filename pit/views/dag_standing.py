@@ -203,14 +203,4 @@ def _attempted(standing: StandingRow, position: int) -> TaskRow:
 
 def _never(task: str, position: int) -> TaskRow:
     """A task that its run did not try."""
-    return TaskRow(
-        task=task,
-        position=position,
-        state=TaskState.SKIPPED,
-        reason=None,
-        error="",
-        attempts=0,
-        started_at=None,
-        ended_at=None,
-        seconds=None,
-    )
+    return TaskRow(task=task, position=position, state=TaskState.SKIPPED)

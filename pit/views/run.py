@@ -245,17 +245,7 @@ def _begun(event: RunStarted) -> RunRow:
 
 def _pending(event: RunStarted) -> Iterator[TaskRow]:
     for position, task in enumerate(event.tasks):
-        yield TaskRow(
-            task=bounded(task),
-            position=position,
-            state=TaskState.PENDING,
-            reason=None,
-            error="",
-            attempts=0,
-            started_at=None,
-            ended_at=None,
-            seconds=None,
-        )
+        yield TaskRow(task=bounded(task), position=position, state=TaskState.PENDING)
 
 
 def _attempt(event: AttemptStarted) -> AttemptRow:
@@ -264,15 +254,7 @@ def _attempt(event: AttemptStarted) -> AttemptRow:
         attempt=event.attempt,
         allowed=event.attempts,
         state=TaskState.RUNNING,
-        reason=None,
-        error="",
         started_at=event.at,
-        ended_at=None,
-        seconds=None,
-        exit_code=None,
-        signal=None,
-        cpu_seconds=None,
-        peak_memory=None,
     )
 
 

@@ -224,7 +224,7 @@ def test_a_defect_where_there_is_no_workspace_shows_its_traceback(pit: Pit) -> N
 
 HEAVY = (
     *("doit", "duckdb", "rich", "psutil", "tree_sitter", "pathspec", "subprocess", "blake3"),
-    *("tomllib", "difflib", "click.shell_completion", "asyncio", "ssl"),
+    *("tomllib", "difflib", "click.shell_completion", "asyncio", "ssl", "csv"),
 )
 SPARED = ("pathlib", "msgspec", "json", "hashlib", "ctypes", "pit.model")
 """What help does without."""

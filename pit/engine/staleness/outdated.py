@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pit.engine.staleness import comparison
-from pit.engine.target.target import Target
 
 if TYPE_CHECKING:
+    from pit.engine.target.target import Target
     from pit.state.store.store import Store
 
 

@@ -13,7 +13,7 @@ from pit.errors import BadArgument, UnknownRun
 from pit.model import Record, RunState, TaskState
 from pit.state.store import standing_table
 from pit.state.store.database import Database
-from pit.state.store.tables.rows import columns, rows
+from pit.state.store.tables.rows import Row, columns, rows
 
 RECENT = 20
 _LAST_CHARACTER = "\U0010ffff"
@@ -64,12 +64,12 @@ class TaskRow(Record, frozen=True):
     task: str
     position: int
     state: TaskState
-    reason: str | None
-    error: str
-    attempts: int
-    started_at: float | None
-    ended_at: float | None
-    seconds: float | None
+    reason: str | None = None
+    error: str = ""
+    attempts: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    seconds: float | None = None
     why: str = ""
     made_by: str = ""
     saved: float = 0.0
@@ -106,15 +106,15 @@ class AttemptRow(Record, frozen=True):
     task: str
     attempt: int
     state: TaskState
-    reason: str | None
-    error: str
     started_at: float
-    ended_at: float | None
-    seconds: float | None
-    exit_code: int | None
-    signal: int | None
-    cpu_seconds: float | None
-    peak_memory: int | None
+    reason: str | None = None
+    error: str = ""
+    ended_at: float | None = None
+    seconds: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
     allowed: int = 0
     retry_at: float | None = None
 
@@ -301,12 +301,7 @@ class Runs:
 
     def tasks(self, run_id: str) -> tuple[TaskRow, ...]:
         """The tasks of a run in the order of pit.toml, also those that never started."""
-        found = self._database.query(
-            f"""SELECT {columns(TaskRow)} FROM tasks
-            WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY position""",
-            (run_id,),
-        )
-        return rows(TaskRow, found)
+        return self._of_run(TaskRow, "tasks", "position", run_id)
 
     def attempts(self, run_id: str, task: str | None = None) -> tuple[AttemptRow, ...]:
         """The attempts of a run, or of one of its tasks, in the order in which they started."""
@@ -320,21 +315,19 @@ class Runs:
 
     def progress(self, run_id: str) -> tuple[ProgressRow, ...]:
         """How far the tasks of a run said that they were, of those that did."""
-        found = self._database.query(
-            f"""SELECT {columns(ProgressRow)} FROM progress
-            WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY task""",
-            (run_id,),
-        )
-        return rows(ProgressRow, found)
+        return self._of_run(ProgressRow, "progress", "task", run_id)
 
     def warnings(self, run_id: str) -> tuple[WarningRow, ...]:
         """What a run has warned of, in that order."""
+        return self._of_run(WarningRow, "warnings", "position", run_id)
+
+    def _of_run(self, kind: type[Row], table: str, order: str, run_id: str) -> tuple[Row, ...]:
         found = self._database.query(
-            f"""SELECT {columns(WarningRow)} FROM warnings
-            WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY position""",
+            f"""SELECT {columns(kind)} FROM {table}
+            WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY {order}""",
             (run_id,),
         )
-        return rows(WarningRow, found)
+        return rows(kind, found)
 
     def environments(self, run_id: str) -> dict[str, str]:
         """The digests a run was executed with, by kind."""
