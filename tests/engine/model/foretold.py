@@ -152,7 +152,8 @@ class Foretold:
 
     def latest(self, before: Tree) -> Pipeline | None:
         """The pipeline of the latest run, if that can be gone on with: it has failed, what it was
-        handed by earlier ones stands, and it has the same tasks again."""
+        handed by earlier ones stands, what a task has appended to stands as it was published, and
+        it has the same tasks again."""
         run = self._latest
         if run is None or not (run.failed or run.held_up):
             return None
@@ -161,7 +162,11 @@ class Foretold:
             return None
         handed = [run.made[name] for name in run.done - run.made_here]
         stands = all(before.get(p) == c for made in handed for p, c in made.items() if _is_file(p))
-        return run.pipeline if stands else None
+        made = {
+            place: content for products in run.made.values() for place, content in products.items()
+        }
+        whole = all(before.get(place) == made[place] for place in run.altered)
+        return run.pipeline if stands and whole else None
 
     def forget(self, name: str, mode: str) -> None:
         """Drop the record of a task."""
@@ -190,6 +195,7 @@ class _Run:
         self.ran: set[str] = set()
         self.failed: set[str] = set()
         self.held_up: set[str] = set()
+        self.altered: set[str] = set()  # products of others, by a task that has not run again
 
     def again(self, before: Tree, failing: frozenset[str]) -> _Run:
         """The run that goes on with this one."""
@@ -202,6 +208,7 @@ class _Run:
             if not is_live(place) and not any(step.owns(place) for step in left)
         } | {place: content for place, content in before.items() if is_live(place)}
         run.done, run.made_here = set(self.done), set(self.made_here)
+        run.altered = set(self.altered)
         run.made = {name: self.made[name] for name in self.done}
         run.runs = {name: self.runs[name] for name in self.done}
         return run
@@ -258,6 +265,7 @@ class _Run:
             self.failed.add(step.name)
             return
         self.ran.add(step.name)
+        self.altered -= step.reads(self.view).keys()
         self.past.records.pop(self._key(step), None)
         moved = self._meddle(step)
         products = made_by(step, self.view, self.plan.mode)
@@ -340,6 +348,7 @@ class _Run:
             self.view |= {place: text for place, text in meddling.back.items() if is_live(place)}
             if meddling.over:
                 self.view[meddling.over] += "over\n"
+                self.altered.add(meddling.over)
 
     def _publish(self, step: Step, products: Tree) -> None:
         """The targets appear; what it made before with these parameters, and not now, goes."""

@@ -71,6 +71,31 @@ def test_a_retry_whose_requirement_failed_forgets_nothing(pit: Pit) -> None:
     finished(pit)
 
 
+@pytest.mark.parametrize("change", ["edited", "a link that leads out", "gone"])
+def test_a_retry_fails_where_no_whole_copy_of_a_product_is_left(pit: Pit, change: str) -> None:
+    pit.project("m").toml(
+        '[[tasks]]\nname = "a"\nscript = "a.sh"\ninputs = []\ntargets = ["o/"]\n'
+        '[[tasks]]\nname = "b"\nscript = "b.sh"\ninputs = ["o/"]\n'
+    )
+    pit.file("a.sh", "mkdir -p o; echo made > o/x\n")
+    pit.file("b.sh", "cat o/x; echo over >> o/x; test -e $PIT_WORKSPACE/fixed\n")
+    pit.run("run", "m").fails(1)
+    made = pit.folder / "o"
+    shutil.rmtree(made)
+    if change == "edited":
+        made.mkdir()
+        (made / "x").write_text("other\n")
+    elif change == "a link that leads out":
+        (pit.root / "elsewhere").mkdir()
+        made.symlink_to(pit.root / "elsewhere")
+    (pit.root / "fixed").touch()
+    pit.run("retry", "m").fails(1, "a: its products were changed since run", "pit run m")
+    if change != "gone":
+        shutil.move(made, pit.root / "away")
+    pit.run("run", "m").ok()
+    assert pit.log("b") == "made\n"
+
+
 def test_a_run_that_died_in_its_snapshot_is_not_gone_on_with(pit: Pit) -> None:
     pit.project("m").toml(CHAIN.format(dag="")).file("a.sh", "true").file("b.sh", "true")
     with Store.open(pit.root / "pit_metadata.db") as store:
