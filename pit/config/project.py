@@ -18,10 +18,11 @@ from pit.config.toml.findings import Findings, label, printable
 from pit.config.toml.position import KeyPath
 from pit.errors import nearest
 from pit.model import Dag, Output, Task, TaskType
+from pit.text import regex
 
 FILE = "pit.toml"
 
-_NAME_LINE = re.compile(
+_NAME_LINE = regex.lazy(
     r"""^[ \t]*\[[ \t]*dag[ \t]*\](?:(?!^[ \t]*\[).)*?^[ \t]*name[ \t]*=[ \t]*(["'])([^"'\n]+)\1""",
     re.MULTILINE | re.DOTALL,
 )

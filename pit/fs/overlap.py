@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from pit.fs.patterns import compiled, parts
+from pit.text import regex
 
-_TOKEN = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
+_TOKEN = regex.lazy(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 _SAMPLES = [chr(code) for code in range(1, 0x250) if chr(code) != "/"]
 """Characters by which two sets in brackets are compared; whatever else they share is a "!" set."""
 

@@ -15,10 +15,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
-_WILD = re.compile(r"[*?\[]")
-_WILDCARD = re.compile(r"\*+|\?|\[!?\]?[^\]/]*\]")
+from pit.text import regex
+
+_WILD = regex.lazy(r"[*?\[]")
+_WILDCARD = regex.lazy(r"\*+|\?|\[!?\]?[^\]/]*\]")
 _FOLDER = r"(?:(?!\.)[^/]+/)"
-_STARS = re.compile(r"\*+")
+_STARS = regex.lazy(r"\*+")
 _HIGHEST = "\U0010ffff"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from pit.fs.patterns import matches
 from pit.project import selection
+from pit.text import regex
 
 
 def spelled(place: str) -> str:
@@ -28,7 +29,7 @@ def unspelled(place: str) -> str:
     return os.fsdecode(_SPELLED.sub(_raw, raw))
 
 
-_SPELLED = re.compile(rb"\\\\|\\x([89a-f][0-9a-f])")
+_SPELLED = regex.lazy(rb"\\\\|\\x([89a-f][0-9a-f])")
 
 
 def _raw(found: re.Match[bytes]) -> bytes:

@@ -9,9 +9,9 @@ half of a pair of keys (`access_key`).
 
 from __future__ import annotations
 
-import re
+from pit.text import regex
 
-_SEPARATORS = re.compile(r"[ _-]+")
+_SEPARATORS = regex.lazy(r"[ _-]+")
 
 
 def plain_name(name: str) -> str:

@@ -23,13 +23,14 @@ from urllib.parse import quote, unquote
 from pit.errors import PitError, UnknownRun, on_error
 from pit.fs.files import failure, make_folder, remove_tree
 from pit.fs.locks import Lock, held
+from pit.text import regex
 
 PARTS = ("project", "logs", "data")
 UNFINISHED = ".pit-new-"
-_RUN_ID = re.compile(r"(\d{8}_\d{6}\.\d{3})_([^/\0]+)")
+_RUN_ID = regex.lazy(r"(\d{8}_\d{6}\.\d{3})_([^/\0]+)")
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 _LONGEST_NAME = 200
-_INSTANCE = re.compile(r"[\w.-]+(?::(?:[\w.-]|%[0-9A-F]{2})+)+", re.ASCII)
+_INSTANCE = regex.lazy(r"[\w.-]+(?::(?:[\w.-]|%[0-9A-F]{2})+)+", re.ASCII)
 """The name of an instance of a matrix task, whose values are percent-encoded already."""
 
 

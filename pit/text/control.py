@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from pit.text import regex
 
-CONTROL = re.compile(
+CONTROL = regex.lazy(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )

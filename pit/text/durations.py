@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from pit.text import regex
+
 UNITS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -23,9 +25,9 @@ LONGEST = 292 * 365.25 * 86400.0
 PATTERN = r"\+?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+|\+?0"
 """The syntax as a regular expression, also for editors (JSON Schema)."""
 
-_WHOLE = re.compile(PATTERN)
-_PIECE = re.compile(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)")
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
+_WHOLE = regex.lazy(PATTERN)
+_PIECE = regex.lazy(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)")
+_NUMBER = regex.lazy(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 _CALENDAR = {"d": 24, "w": 168}
 _WORDS = {"sec": "s", "second": "s", "min": "m", "minute": "m", "hr": "h", "hour": "h"}
 

@@ -17,6 +17,7 @@ from unicodedata import normalize
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pit.sql.plain_options import PLAIN_OPTIONS, plain_name
+from pit.text import regex
 
 Secret = str | dict[str, str]
 
@@ -55,7 +56,7 @@ def parts(secret: Secret) -> Iterator[str]:
 _PRIVATE = "PRIVATE KEY-----"
 """What the text of a key holds, which could stand where a file's path is expected."""
 
-_ASSIGNED = re.compile(
+_ASSIGNED = regex.lazy(
     r"(?:^|[?&;,\s])"
     r"(?:[\w.-]*(?:password|passwd|passphrase|pwd|token|secret|sig|signature|credentials?"
     r"|(?:api|access|account)[_-]?key)"
@@ -68,7 +69,7 @@ _ASSIGNED = re.compile(
 )
 """What is assigned to a name that tells of a secret, as ODBC, libpq and URLs write it."""
 
-_OF_USER = re.compile(r"://[^\s:/@]*:(\S+)@")
+_OF_USER = regex.lazy(r"://[^\s:/@]*:(\S+)@")
 
 
 def _passwords(text: str) -> Iterator[str]:
@@ -124,7 +125,7 @@ def _quoted(safe: str) -> Callable[[str], str]:
     return lambda text: quote(text, safe=safe, errors="surrogatepass")
 
 
-_PERCENT = re.compile("%[0-9A-F]{2}")
+_PERCENT = regex.lazy("%[0-9A-F]{2}")
 
 
 def _lowered(text: str) -> str:
@@ -139,7 +140,7 @@ def _json_as_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-_ESCAPED = re.compile(r"\\u[0-9a-f]{4}")
+_ESCAPED = regex.lazy(r"\\u[0-9a-f]{4}")
 
 
 def _json_capitals(text: str) -> str:
@@ -176,7 +177,7 @@ def _doubled(sign: str) -> Callable[[str], str]:
     return lambda text: text.replace(sign, sign * 2)
 
 
-_SHELL = re.compile(r"""([ '"\\|&;()<>!{}*\[\]?^$`,])""")
+_SHELL = regex.lazy(r"""([ '"\\|&;()<>!{}*\[\]?^$`,])""")
 
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     str,
@@ -214,7 +215,7 @@ def _beyond(text: str) -> Iterator[bytes]:
     yield _HEX.sub(lambda code: f"\\{int(code[0][2:], 16):03o}", raw).encode()
 
 
-_HEX = re.compile(r"(?<!\\)\\x[0-9a-f]{2}")
+_HEX = regex.lazy(r"(?<!\\)\\x[0-9a-f]{2}")
 
 
 def _in_base64(data: bytes) -> set[bytes]:

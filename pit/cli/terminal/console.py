@@ -12,11 +12,11 @@ go, and bytes lose them on a terminal.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from pit.text import regex
 from pit.text.control import CONTROL, printable
 from pit.text.sizes import size as size
 
@@ -49,15 +49,15 @@ _MARGIN = 2
 _SPARKS = "▁▂▃▄▅▆▇█"
 _SPARKS_ASCII = "_.:-=+*#"
 _COLOUR = r"\x1b\[[0-9;:]*m"
-_COMMAND = re.compile(f"(?!{_COLOUR})(?:{CONTROL.pattern})")
+_COMMAND = regex.lazy(f"(?!{_COLOUR})(?:{CONTROL.pattern})")
 """What a line may not hold: all of `CONTROL` but colours."""
-_COMMAND_BYTES = re.compile(
+_COMMAND_BYTES = regex.lazy(
     rb"(?!\x1b\[[0-9;:]*m)(?:(?:\x1b\[|\xc2\x9b)[0-?]*[ -/]*[@-~]"
     rb"|(?:\x1b\]|\xc2\x9d)[^\x07\x1b\n]*(?:\x07|\x1b\\)?"
     rb"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f])"
 )
 """The same in UTF-8 bytes, where a lone carriage return may stay: it moves within its line."""
-_C1 = re.compile(r"[\x7f-\x9f]")
+_C1 = regex.lazy(r"[\x7f-\x9f]")
 """Control characters that JSON lets stand as they are."""
 
 

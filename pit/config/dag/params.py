@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 
 from pit.errors import BadParameter, nearest
 from pit.model import Param, ParamType, Task
+from pit.text import regex
 
 DAYS = {"today": 0, "yesterday": -1}
 """Words for a date, in days from today."""
@@ -28,9 +28,9 @@ _TRUTHS = {
     "off": "false",
     "0": "false",
 }
-_WHOLE = re.compile(r"[+-]?[0-9]{1,1000}")
-_FRACTION = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_WHOLE = regex.lazy(r"[+-]?[0-9]{1,1000}")
+_FRACTION = regex.lazy(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_DATE = regex.lazy(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def resolve(params: Sequence[Param], given: Mapping[str, str], today: date) -> dict[str, str]:

@@ -6,11 +6,12 @@ mean something to others. Values are put in all at once, so braces in a value me
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 
-NAMED = re.compile(r"(?<![{$])\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
-_BRACE = re.compile(r"[{}]")
+from pit.text import regex
+
+NAMED = regex.lazy(r"(?<![{$])\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
+_BRACE = regex.lazy(r"[{}]")
 
 
 def names_in(text: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from pit.errors import nearest
-from pit.text import durations
+from pit.text import durations, regex
 
 if TYPE_CHECKING:
     from cronsim import CronSim
@@ -34,9 +34,9 @@ FIELDS = (
     ("month", "1-12 or JAN-DEC"),
     ("day of the week", "0-7 or SUN-SAT"),
 )
-_PREFIX = re.compile(r"(?:CRON_TZ|TZ)=(\S*)\s+(.*)", re.DOTALL)
-_EVERY = re.compile(r"@every\s+(.*)", re.DOTALL | re.IGNORECASE)
-_CHARACTERS = re.compile(r"[0-9A-Z*/,#-]+")
+_PREFIX = regex.lazy(r"(?:CRON_TZ|TZ)=(\S*)\s+(.*)", re.DOTALL)
+_EVERY = regex.lazy(r"@every\s+(.*)", re.DOTALL | re.IGNORECASE)
+_CHARACTERS = regex.lazy(r"[0-9A-Z*/,#-]+")
 
 
 def check(expression: str) -> str | None:

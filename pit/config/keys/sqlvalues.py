@@ -9,15 +9,16 @@ from pit.config.keys.values import BRACES, UNFIT, DataPath, Kind, shown
 from pit.config.toml.findings import Findings
 from pit.config.toml.position import KeyPath
 from pit.model import Bounds
+from pit.text import regex
 
 TABLE = "table:"
 """What a target begins with that is a table of the task's connection."""
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_ONE_SIDED = re.compile(rf"(>=|<=|>|<|=)\s*({_NUMBER})")
-_RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})")
-_ODD = re.compile(r"[\x00-\x1f\x7f;]")
+_SHARE = regex.lazy(r"(\d+(?:\.\d+)?)\s*%")
+_ONE_SIDED = regex.lazy(rf"(>=|<=|>|<|=)\s*({_NUMBER})")
+_RANGE = regex.lazy(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})")
+_ODD = regex.lazy(r"[\x00-\x1f\x7f;]")
 
 
 class Share(Kind):

@@ -20,19 +20,19 @@ from pit.config.toml.findings import Findings
 from pit.config.toml.position import KeyPath
 from pit.errors import nearest
 from pit.fs.patterns import is_pattern
-from pit.text import durations
+from pit.text import durations, regex
 
 UNFIT: Final = object()
 """Returned for a value that cannot be used; its problem has been reported."""
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-BRACES = re.compile(r"[{}]")
+NAME = regex.lazy(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+VARIABLE = regex.lazy(r"[A-Za-z_][A-Za-z0-9_]*")
+BRACES = regex.lazy(r"[{}]")
 LONGEST_NAME = 200
 """Characters; a name becomes part of a file name, which may have 255 bytes."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_PLAIN = re.compile(r"(?:[A-Za-z0-9_*?-][A-Za-z0-9_*?.-]*/)*[A-Za-z0-9_*?-][A-Za-z0-9_*?.-]*/?")
+_CONTROL = regex.lazy(r"[\x00-\x1f\x7f]")
+_PLAIN = regex.lazy(r"(?:[A-Za-z0-9_*?-][A-Za-z0-9_*?.-]*/)*[A-Za-z0-9_*?-][A-Za-z0-9_*?.-]*/?")
 """Most paths: those that are as plain as can be at first sight."""
 
 
@@ -403,7 +403,7 @@ class Script(Kind):
         return {"type": "string", "minLength": 1}
 
 
-_COMMAND = re.compile(r"[\s|;&<>]")
+_COMMAND = regex.lazy(r"[\s|;&<>]")
 
 
 def is_command(script: str) -> bool:

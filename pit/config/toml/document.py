@@ -12,6 +12,7 @@ import tomli
 
 from pit.config.toml.findings import Findings
 from pit.config.toml.position import KeyPath, repeated
+from pit.text import regex
 
 LARGEST = 64 * 1024 * 1024
 """Bytes; a larger file is no configuration, and is not read."""
@@ -23,7 +24,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_TAIL = re.compile(r" \(at (line \d+, column \d+|end of document)\)$")
+_TAIL = regex.lazy(r" \(at (line \d+, column \d+|end of document)\)$")
 _SENTENCES = (
     (r"Expected '=' after a key", 'a key needs "=" and a value after it'),
     (r"Invalid value", "this is not a TOML value; a text needs quotes"),

@@ -275,10 +275,10 @@ def _moved(name: str, was: str | None, now: str | None) -> str:
 
 def _locked(lock: bytes) -> dict[str, str]:
     """The versions in a uv.lock by package; several of one package are joined."""
-    import tomllib  # only where a lock has changed
+    import tomli  # only where a lock has changed
 
     try:
-        found = tomllib.loads(lock.decode("utf-8")).get("package", [])
+        found = tomli.loads(lock.decode("utf-8")).get("package", [])
     except ValueError:
         return {}
     versions: dict[str, set[str]] = {}

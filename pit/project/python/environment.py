@@ -22,12 +22,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+import tomli
 
 from pit.errors import EnvironmentFailed
 from pit.fs import kernel
@@ -38,16 +38,17 @@ from pit.fs.reads import Reads
 from pit.model import Record
 from pit.project import selection
 from pit.project.python import editable, interpreter, uv
+from pit.text import regex
 
 _FORMAT = b"pit environment 1"
 COMPLETE = "pit.json"
 """The file that makes an environment complete."""
 
 _ROUNDS = 3
-_BUILT = re.compile(r"(?:build|dist|(?:src/)?[^/]*\.egg-info)/.*").fullmatch
+_BUILT = regex.lazy(r"(?:build|dist|(?:src/)?[^/]*\.egg-info)/.*")
 """What building a package leaves in its folder; deeper down these are names like any other."""
-_BLOCK = re.compile(rb"^# /// script\r?$.*?^# ///\r?$", re.MULTILINE | re.DOTALL)
-_METADATA = re.compile(rb"^# /// script\r?$", re.MULTILINE)
+_BLOCK = regex.lazy(rb"^# /// script\r?$.*?^# ///\r?$", re.MULTILINE | re.DOTALL)
+_METADATA = regex.lazy(rb"^# /// script\r?$", re.MULTILINE)
 
 _RESERVED = frozenset(
     f"PIT_{name}"
@@ -427,7 +428,7 @@ def lock_file(project: Path) -> Path | None:
 def _is_member(project: Path, pyproject: Path) -> bool:
     """Whether a pyproject.toml above a project declares it a member of its uv workspace."""
     try:
-        table = tomllib.loads(pyproject.read_text("utf-8")).get("tool", {}).get("uv", {})
+        table = tomli.loads(pyproject.read_text("utf-8")).get("tool", {}).get("uv", {})
     except (OSError, ValueError):
         return False
     workspace = table.get("workspace", {})
@@ -443,7 +444,7 @@ def _local_sources(lock: bytes, root: Path) -> Iterator[tuple[str, Path]]:
     """Name and folder of the packages that uv.lock takes from folders by copying them."""
     if b'source = { directory = "' not in lock:
         return
-    for package in tomllib.loads(lock.decode("utf-8")).get("package", []):
+    for package in tomli.loads(lock.decode("utf-8")).get("package", []):
         if folder := package.get("source", {}).get("directory"):
             yield package["name"], root / folder
 
@@ -453,7 +454,7 @@ def _contents(folder: Path) -> Iterator[bytes]:
     places = sorted(selection.files(str(folder), ""))
     packages = {place.removesuffix("__init__.py") for place in places}
     for place in places:
-        if _BUILT(place) and f"{place.partition('/')[0]}/" not in packages:
+        if _BUILT.fullmatch(place) and f"{place.partition('/')[0]}/" not in packages:
             continue
         yield os.fsencode(place)
         path = folder / place

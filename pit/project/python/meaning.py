@@ -25,9 +25,11 @@ import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pit.text import regex
+
 _PARSING = threading.Lock()
 _BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)
-_METADATA = re.compile(r"(?m)^# /// [a-zA-Z0-9-]+$\n(?:^#(?:| .*)$\n)+^# ///$")
+_METADATA = regex.lazy(r"(?m)^# /// [a-zA-Z0-9-]+$\n(?:^#(?:| .*)$\n)+^# ///$")
 
 
 # ---------------------------------------------------------------- Python
@@ -88,7 +90,7 @@ def _bracketed(depth: int) -> str:
     return rf"\[(?:{inside})*+\]"
 
 
-_TOKEN = re.compile(
+_TOKEN = regex.lazy(
     rf"""
       (?P<space>  [ \t\r\n\f\v]++ | --++(?![+\d(@.])[^\r\n]*+
                 | /\*(?![+!])(?:(?!/\*|\*/).)*+\*/ )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
@@ -22,10 +21,11 @@ from pit.fs.locks import Lock, held
 from pit.model import Record
 from pit.project.python import environment
 from pit.project.python.environment import COMPLETE, About
+from pit.text import regex
 
 DAY = 86400.0
 _GONE = ".pit-gone-"
-_is_environment = re.compile(r"[0-9a-f]{16}").fullmatch
+_ENVIRONMENT = regex.lazy(r"[0-9a-f]{16}")
 
 
 class Surplus(Record):
@@ -89,7 +89,7 @@ def _environments(folder: Path) -> list[Path]:
         return sorted(
             path
             for path in folder.iterdir()
-            if _is_environment(path.name) or path.name.startswith(_GONE)
+            if _ENVIRONMENT.fullmatch(path.name) or path.name.startswith(_GONE)
         )
     except OSError:
         return []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
+
+import tomli
 
 from pit.errors import EnvironmentFailed
 
@@ -104,7 +105,7 @@ def demands(project: Path, pyproject: bytes, variables: Mapping[str, str]) -> li
 def _required(pyproject: bytes) -> bytes:
     """What pyproject.toml says of Python; all of it where that cannot be told."""
     try:
-        table = tomllib.loads(pyproject.decode("utf-8"))
+        table = tomli.loads(pyproject.decode("utf-8"))
         uv = table.get("tool", {}).get("uv", {})
         said = {name: uv[name] for name in sorted(uv) if "python" in name or name == _GROUPS}
         return repr((table.get("project", {}).get("requires-python"), said)).encode()

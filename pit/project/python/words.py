@@ -9,29 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pit.text import regex
+
 GAP = "\0"
 """Stands in a text for what is only known at run time."""
 
 _FLAG = r"(?<![\w-])-[bBdEiIOPqRsSuvx]*m"
-_AS_MODULE = re.compile(rf"{_FLAG}\s*['\"]?([A-Za-z_][\w.]*)")
-_AS_MADE_UP_MODULE = re.compile(rf"{_FLAG}\s*['\"]?[\w.]*\0")
-_IS_FLAG = re.compile(rf"{_FLAG}").fullmatch
-_INTERPRETER = re.compile(r"(?<![\w.-])(?:i?python|pypy|graalpy)[\d.]*w?(?![\w-])")
-_CALL = re.compile(_INTERPRETER.pattern + r"['\"]?\s+\S")
+_AS_MODULE = regex.lazy(rf"{_FLAG}\s*['\"]?([A-Za-z_][\w.]*)")
+_AS_MADE_UP_MODULE = regex.lazy(rf"{_FLAG}\s*['\"]?[\w.]*\0")
+_IS_FLAG = regex.lazy(_FLAG)
+_PYTHON = r"(?<![\w.-])(?:i?python|pypy|graalpy)[\d.]*w?(?![\w-])"
+_INTERPRETER = regex.lazy(_PYTHON)
+_CALL = regex.lazy(_PYTHON + r"['\"]?\s+\S")
 _NAME = r"[A-Za-z_][\w.]*"
-_IMPORT = re.compile(rf"\bimport\s+({_NAME}(?:\s+as\s+\w+)?(?:\s*,\s*{_NAME}(?:\s+as\s+\w+)?)*)")
-_FROM = re.compile(rf"\bfrom\s+({_NAME})\s+import\s+\(?\s*([\w\s,*]+)")
-_MADE_UP_IMPORT = re.compile(r"\b(?:import|from)\s+[\w.]*\0")
+_IMPORT = regex.lazy(rf"\bimport\s+({_NAME}(?:\s+as\s+\w+)?(?:\s*,\s*{_NAME}(?:\s+as\s+\w+)?)*)")
+_FROM = regex.lazy(rf"\bfrom\s+({_NAME})\s+import\s+\(?\s*([\w\s,*]+)")
+_MADE_UP_IMPORT = regex.lazy(r"\b(?:import|from)\s+[\w.]*\0")
 
-_PLACEHOLDER = re.compile(r"%\(\w+\)[-\d.]*[sdr]|%[-\d.]*[sdr]|\{[^{}\n]*\}")
-_MADE_UP_FILE = re.compile(r"(?:^|[/\s])\.pyw?\b|[\0*?\]][\w.-]*\.pyw?\b")
-_COLLECTOR = re.compile(r"(?<![\w./-])(?:pytest|py\.test|unittest|nose2|discover)(?![\w.])")
+_PLACEHOLDER = regex.lazy(r"%\(\w+\)[-\d.]*[sdr]|%[-\d.]*[sdr]|\{[^{}\n]*\}")
+_MADE_UP_FILE = regex.lazy(r"(?:^|[/\s])\.pyw?\b|[\0*?\]][\w.-]*\.pyw?\b")
+_COLLECTOR = regex.lazy(r"(?<![\w./-])(?:pytest|py\.test|unittest|nose2|discover)(?![\w.])")
 
-_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
-_PATH = re.compile(r"[^\s'\"`;,|&<>(){}\[\]$=:@*?!#^\\\0]+")
-_VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})/?")
-_ELSEWHERE = re.compile(r"(?<![\w-])(?:cd\s|pushd\s|-C\b|--chdir\b|--directory\b|--project\b)")
-_CODE = re.compile(
+_DOTTED = regex.lazy(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
+_PATH = regex.lazy(r"[^\s'\"`;,|&<>(){}\[\]$=:@*?!#^\\\0]+")
+_VARIABLE = regex.lazy(r"\$(?:\w+|\{\w+\})/?")
+_ELSEWHERE = regex.lazy(r"(?<![\w-])(?:cd\s|pushd\s|-C\b|--chdir\b|--directory\b|--project\b)")
+_CODE = regex.lazy(
     r"\.(?:pyw?|pyz|ipynb|pth|so|dll|dylib|sh|bash|zsh|ksh|sql|j2|jar|r|jl|js|mjs|cjs|ts|rb|pl|lua"
     r"|php|awk|sed)$",
     re.IGNORECASE,
@@ -40,7 +43,7 @@ _CODE = re.compile(
 
 def starts_python(text: str) -> bool:
     """Whether a text speaks of an interpreter, or of a module that one is to run, or is `-m`."""
-    if "-" in text and (_AS_MODULE.search(text) or _IS_FLAG(text)):
+    if "-" in text and (_AS_MODULE.search(text) or _IS_FLAG.fullmatch(text)):
         return True
     return "py" in text and _INTERPRETER.search(text) is not None
 
@@ -58,7 +61,7 @@ def is_python_line(beginning: bytes) -> bool:
 
 def is_module_flag(text: str) -> bool:
     """Whether a text is `-m`, behind which a module stands as a text of its own."""
-    return _IS_FLAG(text) is not None
+    return _IS_FLAG.fullmatch(text) is not None
 
 
 def is_name(text: str) -> bool:

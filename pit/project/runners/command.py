@@ -7,7 +7,6 @@ own name or that of the script, the modules that are imported count too.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from pit.project.files import Files
 from pit.project.python.environment import Environment
 from pit.project.python.source import Finder
 from pit.project.runners.runner import Way
+from pit.text import regex
 
 _STARTERS = frozenset(
     """
@@ -27,8 +27,8 @@ _STARTERS = frozenset(
     """.split()  # noqa: SIM905
 )
 """Programs that run a script as Python, whatever it is called."""
-_VARIABLE = re.compile(r"^\$(?:\w+|\{\w+\})/?")
-_SET = re.compile(r"PYTHONPATH=([^\s'\"]+)")
+_VARIABLE = regex.lazy(r"^\$(?:\w+|\{\w+\})/?")
+_SET = regex.lazy(r"PYTHONPATH=([^\s'\"]+)")
 
 
 class Command:

@@ -4,10 +4,11 @@ dependencies; its code is what it imports, compared in meaning."""
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from pit.model import Task
 from pit.project.files import Files
@@ -71,8 +72,8 @@ def _local(finder: Finder, script: str, block: str) -> Iterator[str]:
 def _sources(block: str) -> list[dict[str, Any]]:
     text = "\n".join(line[2:] for line in block.splitlines()[1:-1])
     try:
-        found = tomllib.loads(text).get("tool", {}).get("uv", {}).get("sources", {}).values()
-    except (tomllib.TOMLDecodeError, AttributeError):
+        found = tomli.loads(text).get("tool", {}).get("uv", {}).get("sources", {}).values()
+    except (tomli.TOMLDecodeError, AttributeError):
         return []  # uv says what is wrong with it
     several = [each if isinstance(each, list) else [each] for each in found]
     return [each for some in several for each in some if isinstance(each, dict)]

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pit.errors import CannotDecrypt, CannotEncrypt
+from pit.text import regex
 
 _MAGIC = b"age-encryption.org/"
 _ARMOUR = b"-----BEGIN AGE ENCRYPTED FILE-----"
-_STANZA = re.compile(rb"^-> (X25519|scrypt|ssh-rsa|ssh-ed25519|\S+)", re.MULTILINE)
+_STANZA = regex.lazy(rb"^-> (X25519|scrypt|ssh-rsa|ssh-ed25519|\S+)", re.MULTILINE)
 _LONGEST_HEADER = 1 << 20
 
 

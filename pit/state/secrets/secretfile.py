@@ -8,7 +8,6 @@ piece of the file: what other libraries say of it is dropped before ours is rais
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,12 +25,13 @@ from pit.errors import (
 from pit.fs import replace as replacing
 from pit.state.secrets import age, memory, recipients
 from pit.state.secrets.identities import Identity, Source
+from pit.text import regex
 
 GLOBAL, ACL = "global", "acl"
 Secret = str | dict[str, str]
 
 LARGEST = 16 << 20
-_POSITION = re.compile(r"at line (\d+), column (\d+)")
+_POSITION = regex.lazy(r"at line (\d+), column (\d+)")
 
 
 @dataclass(frozen=True)  # its texts are never shown
@@ -178,15 +178,15 @@ def _listed(parent: Path) -> list[Path]:
 
 def parse(path: Path, plain: bytes) -> dict[str, Any]:
     """The TOML of a secrets file; SecretsInvalid names line and column, and quotes nothing."""
-    import tomllib
+    import tomli
 
     # Raised outside of the handlers: the parsers' own errors carry the text of the file.
     try:
-        return tomllib.loads(plain.decode("utf-8-sig"))
+        return tomli.loads(plain.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = plain.count(b"\n", 0, error.start) + 1
         sentence, hint = f"{path}:{line}: not UTF-8 text", ""
-    except tomllib.TOMLDecodeError as error:
+    except tomli.TOMLDecodeError as error:
         found = _POSITION.search(str(error))
         # Without a position it is the end of the file that came too early.
         place = f"{found[1]}:{found[2]}" if found else plain.rstrip().count(b"\n") + 1
