@@ -236,7 +236,7 @@ program = Program(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; every error ends here as output."""
     _open_streams()
-    given = Given(console=Console())
+    given = Given(Console())
     code = _guarded(given, list(sys.argv[1:] if arguments is None else arguments))
     return _flushed(given, code)
 

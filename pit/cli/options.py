@@ -10,7 +10,6 @@ import functools
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,26 +25,31 @@ if TYPE_CHECKING:
     from pit.model import WorkspaceConfig
 
 
-@dataclass  # not a msgspec record: `pit --help` shall not pay for that
 class Given:
     """The global options as far as they have been read; the object of click's context."""
 
-    console: Console
-    project_dir: str | None = None
-    secrets: str | None = None
-    identity: str | None = None
-    verbose: bool = False
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.project_dir: str | None = None
+        self.secrets: str | None = None
+        self.identity: str | None = None
+        self.verbose = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The global options, resolved: where the workspace is, how much to say, and where."""
 
-    console: Console
-    root: Path
-    secrets: Path | None = None
-    identity: Path | None = None
-    verbose: bool = False
+    def __init__(
+        self,
+        console: Console,
+        root: Path,
+        *,
+        secrets: Path | None = None,
+        identity: Path | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.console, self.root = console, root
+        self.secrets, self.identity, self.verbose = secrets, identity, verbose
 
     @functools.cached_property
     def day(self) -> date:
@@ -54,10 +58,17 @@ class Settings:
 
         return date.today()
 
+    def at(self, root: Path) -> Settings:
+        """The same for another workspace."""
+        secrets, identity = self.secrets, self.identity
+        return Settings(
+            self.console, root, secrets=secrets, identity=identity, verbose=self.verbose
+        )
+
     def again(self, words: str) -> str:
         """A `pit` command line to type next, for the same workspace as this one."""
         try:
-            usual = workspace_root(Given(console=self.console))
+            usual = workspace_root(Given(self.console))
         except BadArgument:  # the current folder is gone
             usual = None
         place = "" if self.root == usual else f" --project-dir {shlex.quote(str(self.root))}"

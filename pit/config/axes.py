@@ -8,7 +8,6 @@ a .csv or .tsv file with a header the cells of a column. What is repeated in a f
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -69,6 +68,8 @@ class Reader:
         return self._known[source, key]
 
     def _read(self, source: MatrixSource, key: str, at: KeyPath) -> tuple[str, ...]:
+        import csv  # few DAGs take values from a file
+
         path = source.file
         try:
             found = self._globbed(source.glob) if source.glob else self._filed(source, key)
@@ -169,6 +170,8 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
 
 def _cells(file: TextIO, source: MatrixSource, column: str) -> Iterator[tuple[int, str]]:
     """The cells below a column's name in the first row, without blank ones."""
+    import csv
+
     rows = csv.reader(file, delimiter="\t" if source.file.lower().endswith(".tsv") else ",")
     header = [name.strip() for name in next(rows, ())]
     if column not in header:

@@ -8,7 +8,6 @@ sound because all writers of a file hold its lock.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -86,7 +85,7 @@ def create(path: Path, content: bytes) -> None:
 
 
 def _replace(path: Path, content: bytes, mode: int, new: bool = False) -> None:
-    temporary = path.with_name(f"{_OURS}{path.name}.{secrets.token_hex(6)}{_TEMPORARY}")
+    temporary = path.with_name(f"{_OURS}{path.name}.{os.urandom(6).hex()}{_TEMPORARY}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(temporary, flags, 0o600)
     try:

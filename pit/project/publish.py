@@ -26,7 +26,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -342,7 +341,7 @@ class _Staged:
 def _claimed(parent: str, plain: bool) -> tuple[str, int]:
     """A new temporary file or folder in `parent`, and the open file that keeps it locked."""
     while True:
-        path = os.path.join(parent, f"{selection.TEMPORARY}{secrets.token_hex(6)}")
+        path = os.path.join(parent, f"{selection.TEMPORARY}{os.urandom(6).hex()}")
         try:
             descriptor = _created(path, plain)
         except FileNotFoundError:

@@ -7,13 +7,11 @@ SQL and CSV; what is beyond ASCII also in Latin-1, and composed in the other way
 
 from __future__ import annotations
 
-import html
 import json
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from unicodedata import normalize
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pit.sql.plain_options import PLAIN_OPTIONS, plain_name
@@ -179,6 +177,13 @@ def _doubled(sign: str) -> Callable[[str], str]:
 
 _SHELL = regex.lazy(r"""([ '"\\|&;()<>!{}*\[\]?^$`,])""")
 
+
+def _html(text: str, quote: bool = True) -> str:
+    import html  # only where there is a secret to be masked
+
+    return html.escape(text, quote)
+
+
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
     str,
     _quoted(""),
@@ -196,17 +201,19 @@ _SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda text: text.replace("'", "'\\''"),  # as a shell shows a command (set -x)
     lambda text: text.replace("'", "'\"'\"'"),  # as Python quotes for one
     lambda text: _SHELL.sub(r"\\\1", text),  # printf %q
-    html.escape,
-    lambda text: html.escape(text).replace("&#x27;", "&#39;"),
-    lambda text: html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
-    lambda text: html.escape(text).replace("&#x27;", "&apos;"),
-    lambda text: html.escape(text, quote=False),
+    _html,
+    lambda text: _html(text).replace("&#x27;", "&#39;"),
+    lambda text: _html(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
+    lambda text: _html(text).replace("&#x27;", "&apos;"),
+    lambda text: _html(text, quote=False),
     *map(_doubled, "'\"}"),  # SQL and YAML, CSV, ODBC
 )
 
 
 def _beyond(text: str) -> Iterator[bytes]:
     """What has letters beyond ASCII, by other tables than UTF-8, and as a shell in C shows it."""
+    from unicodedata import normalize  # most secrets are ASCII
+
     for form in ("NFC", "NFD"):
         yield normalize(form, text).encode("utf-8", "surrogatepass")
     with suppress(UnicodeEncodeError):
@@ -218,13 +225,17 @@ def _beyond(text: str) -> Iterator[bytes]:
 _HEX = regex.lazy(r"(?<!\\)\\x[0-9a-f]{2}")
 
 
+def _base64(data: bytes) -> bytes:
+    return b2a_base64(data, newline=False)
+
+
 def _in_base64(data: bytes) -> set[bytes]:
     """Base64 of the data alone, and what it is bound to be within more data: three alignments.
 
     Alone it may be in lines, too. Padding is left out, for it tells nothing.
     """
-    found = {b64encode(data).rstrip(b"=")} | {_bound(data, before) for before in range(3)}
-    for whole in (b64encode(data).rstrip(b"="), _bound(data, 0)):
+    found = {_base64(data).rstrip(b"=")} | {_bound(data, before) for before in range(3)}
+    for whole in (_base64(data).rstrip(b"="), _bound(data, 0)):
         for width in _WRAPPED:
             if len(whole) > width:
                 found |= {whole[at : at + width] for at in range(0, len(whole), width)}
@@ -234,7 +245,7 @@ def _in_base64(data: bytes) -> set[bytes]:
 def _bound(data: bytes, before: int) -> bytes:
     """The characters of base64 that the data alone decides, `before` bytes into a group."""
     first, last = -(-before * 8 // 6), (before + len(data)) * 8 // 6
-    return b64encode(bytes(before) + data)[first:last]
+    return _base64(bytes(before) + data)[first:last]
 
 
 _URLSAFE = bytes.maketrans(b"+/", b"-_")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,7 @@ def _settings(root: Path) -> Settings:
     """Those of the `pit doit` that reads the dodo.py; bare ones where doit itself does."""
     context = click.get_current_context(silent=True)
     around: Settings | None = context.meta.get(_SETTINGS) if context else None
-    return replace(around, root=root) if around else Settings(console=Console(), root=root)
+    return around.at(root) if around else Settings(Console(), root)
 
 
 def _face(settings: Settings, only: Path | None = None) -> Face:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pit.engine.planning import missing_secrets
@@ -95,6 +94,8 @@ class Look:
         if not any(asks(task) for task in self.target.dag.tasks.values()):
             yield
             return
+        from tempfile import TemporaryDirectory
+
         from pit.work.process import launch
         from pit.work.sql.sessions import Sessions  # few tasks need one to be judged
 

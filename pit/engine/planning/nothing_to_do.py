@@ -19,7 +19,6 @@ from pit.engine.staleness.questions import asks
 from pit.engine.target.target import Target
 from pit.fs.reads import Reads
 from pit.model import Record
-from pit.state.secrets.secrets import Secrets
 
 if TYPE_CHECKING:
     from pit.state.store.store import Store
@@ -50,7 +49,11 @@ def answer(
     mark, tasks = store.records.mark(dag.name), target.tasks
     if not all(map(comparison.is_tracked, tasks)):
         return None
-    secrets = Secrets.of(config) if config.secrets_file is not None else None
+    secrets = None
+    if config.secrets_file is not None:
+        from pit.state.secrets.secrets import Secrets  # many workspaces have none
+
+        secrets = Secrets.of(config)
     if secrets is None and any(task.runner == "sql" for task in tasks):
         return None
     for path in _settings(target):

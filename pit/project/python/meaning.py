@@ -18,7 +18,6 @@ What is neither to whoever runs it is compared by its bytes, see `pit.project.ru
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 import threading
 import warnings
@@ -256,6 +255,8 @@ def diff(old: bytes, new: bytes, path: str, lines: int = 12) -> str:
     """A short unified diff, at most `lines` long and one more that says what was left out."""
     if b"\0" in old + new:
         return f"{path}: binary, {len(old):,} bytes before, {len(new):,} bytes now"
+    import difflib
+
     before, after = _lines(old), _lines(new)
     if len(before) + len(after) > _MOST_LINES:
         return f"{path}: {len(before):,} lines before, {len(after):,} lines now"

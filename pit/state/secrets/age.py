@@ -6,7 +6,6 @@ errors of pyrage are put in our words and dropped, so that no text of a file or 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import re
@@ -52,7 +51,7 @@ def _binary(content: bytes) -> bytes:
         return content
     lines = content.strip().splitlines()[1:-1]
     try:
-        return base64.b64decode(b"".join(lines))
+        return binascii.a2b_base64(b"".join(lines))
     except binascii.Error:
         return b""
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pit.errors import CannotDecrypt
-from pit.model import WorkspaceConfig
+from pit.model import Record, WorkspaceConfig
 from pit.state.secrets import age, memory
 
 KEY = "PIT_AGE_KEY"
@@ -40,14 +41,20 @@ def default_file(variables: Mapping[str, str] | None = None) -> Path:
     return config / "pit" / "age-key.txt"
 
 
-@dataclass(frozen=True)  # shows no key: neither field is one
-class Source:
+class Private(Record):
+    """A record that holds secrets, and shows nothing of what it holds."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class Source(Private):
     """Where the identity of one command comes from; `ask` is there on a terminal alone."""
 
     given: Path | None = None
     configured: Path | None = None
-    ask: Ask | None = field(default=None, repr=False)
-    variables: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    ask: Ask | None = None
+    variables: Mapping[str, str] = msgspec.field(default_factory=lambda: os.environ)
 
     @classmethod
     def of(cls, config: WorkspaceConfig, ask: Ask | None = None) -> Source:
@@ -128,24 +135,22 @@ def private_files(config: WorkspaceConfig) -> tuple[Path, ...]:
     return tuple(file for file in files if file is not None)
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Private, kw_only=False):
     """Private keys that are ready for use; `public` are the public ones as far as they are known.
 
     Those of an OpenSSH key are, if its .pub file lies beside it.
     """
 
-    keys: tuple[Any, ...] = field(repr=False)
+    keys: tuple[Any, ...]
     public: tuple[str, ...]
     file: Path | None = None
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Opened:
+class Opened(Private, kw_only=False):
     """The text of an encrypted file, and the identity that opened it; None for a passphrase."""
 
-    content: bytes = field(repr=False)
+    content: bytes
     identity: Identity | None = None
 
 

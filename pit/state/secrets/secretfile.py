@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from pit.errors import (
     CannotDecrypt,
@@ -23,8 +24,9 @@ from pit.errors import (
     nearest,
 )
 from pit.fs import replace as replacing
+from pit.model import Record
 from pit.state.secrets import age, memory, recipients
-from pit.state.secrets.identities import Identity, Source
+from pit.state.secrets.identities import Identity, Private, Source
 from pit.text import regex
 
 GLOBAL, ACL = "global", "acl"
@@ -34,16 +36,15 @@ LARGEST = 16 << 20
 _POSITION = regex.lazy(r"at line (\d+), column (\d+)")
 
 
-@dataclass(frozen=True)  # its texts are never shown
-class Content:
+class Content(Private, kw_only=False):
     """What a secrets file holds: `raw` as it lies there, `plain` as text of TOML.
 
     `identity` opened it; None for a plain file, or for a passphrase.
     """
 
     path: Path
-    raw: bytes = field(repr=False)
-    plain: bytes = field(repr=False)
+    raw: bytes
+    plain: bytes
     identity: Identity | None = None
     mode: int = 0o600
 
@@ -197,11 +198,10 @@ def parse(path: Path, plain: bytes) -> dict[str, Any]:
     raise SecretsInvalid(sentence, hint)
 
 
-@dataclass(frozen=True)
-class Structure:
+class Structure(Private, kw_only=False):
     """The entries of a secrets file by scope, and who may have which [global] entry."""
 
-    scopes: dict[str, dict[str, Secret]] = field(repr=False)
+    scopes: dict[str, dict[str, Secret]]
     acl: dict[str, tuple[str, ...]]
 
 
@@ -269,8 +269,7 @@ def _kind(value: object) -> str:
 # --------------------------------------------------------------------------------------- changing
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Record, kw_only=False):
     """A secrets file that can be changed: the file, its recipients, and the key to open it."""
 
     path: Path

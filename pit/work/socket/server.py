@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pit.order import Order
 from pit.work.masking import Masks
@@ -30,7 +31,9 @@ from pit.work.socket.connection import Connection
 from pit.work.socket.listener import Line, Listener, Move, Services
 from pit.work.socket.readiness import READ, Readiness, readiness
 from pit.work.socket.refusal import Refusal
-from pit.work.socket.requests import Requests
+
+if TYPE_CHECKING:
+    from pit.work.socket.requests import Requests
 
 MOST_OF_A_TASK, MOST_OF_A_RUN = 64, 512
 """Connections at once."""
@@ -51,7 +54,7 @@ class Server:
         self._services = Services(access, facts, masks)
         self._lock = threading.RLock()
         self._folder: socket_folder.SocketDir | None = None
-        self._requests = Requests(self._services, self._hand_back)
+        self._requests: Requests | None = None
         self._listeners: dict[int, Listener] = {}
         self._connections: dict[int, Connection] = {}
         self._refusals: dict[int, Refusal] = {}
@@ -125,7 +128,8 @@ class Server:
             listeners = list(self._listeners.values())
         for listener in listeners:
             self.close(listener)
-        self._requests.close()
+        if self._requests is not None:
+            self._requests.close()
         if self._thread is None or self._over:
             return
         self._over = True
@@ -253,6 +257,10 @@ class Server:
             listener.refusals += 1
             self._ready.register(refused.fd, READ)
             return
+        if self._requests is None:
+            from pit.work.socket.requests import Requests  # most tasks never ask
+
+            self._requests = Requests(self._services, self._hand_back)
         connection = Connection(sock, listener, self._requests.ask, self)
         self._connections[connection.fd] = connection
         listener.connections += 1

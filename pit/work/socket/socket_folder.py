@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import shutil
 import socket
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
@@ -69,13 +67,18 @@ def _bases() -> Iterator[str]:
     does what users leave in /dev/shm, where there is a logind (its RemoveIPC).
     """
     lasting = os.geteuid() < _FIRST_USER or not os.path.exists("/run/systemd/seats")
-    memory = "/dev/shm" if lasting else ""
-    last = os.environ.get("XDG_RUNTIME_DIR", "")
-    known = [base for base in (memory, "/tmp", tempfile.gettempdir(), last) if os.path.isdir(base)]
-    for base in sorted(known, key=lambda base: not _keeps_names(base)):  # what others can, last
-        deep = len(os.fsencode(f"{base}/pit-{os.geteuid()}")) + _DEEPER
-        if os.path.isabs(base) and deep <= LONGEST_PATH:
-            yield base
+    usual = ("/dev/shm", "/tmp") if lasting else ("/tmp",)
+    yield from (base for base in usual if _is_fit(base) and _keeps_names(base))
+    import tempfile
+
+    known = (*usual, tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""))
+    yield from sorted(filter(_is_fit, known), key=lambda base: not _keeps_names(base))
+
+
+def _is_fit(base: str) -> bool:
+    """Whether this is a folder whose path leaves room for a socket's."""
+    deep = len(os.fsencode(f"{base}/pit-{os.geteuid()}")) + _DEEPER
+    return os.path.isabs(base) and os.path.isdir(base) and deep <= LONGEST_PATH
 
 
 def _keeps_names(base: str) -> bool:
@@ -94,6 +97,8 @@ def _shared(base: str) -> str:
         os.mkdir(path, 0o700)
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        import tempfile
+
         return tempfile.mkdtemp(prefix="pit-", dir=base)
     return path
 
@@ -127,7 +132,11 @@ def _tried(folder: SocketDir) -> SocketDir:
 def _sweep(shared: str) -> None:
     """Remove the folders whose runs are gone; a few at a time, for nobody waits for it."""
     entries = os.listdir(shared)
-    for entry in random.sample(entries, min(len(entries), _SWEPT)):
+    if len(entries) > _SWEPT:
+        import random
+
+        entries = random.sample(entries, _SWEPT)
+    for entry in entries:
         path = f"{shared}/{entry}"
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
