@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
+import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,8 +28,12 @@ _LONGEST_NAME = 200
 
 
 def _flock(descriptor: int, operation: int) -> bool:
+    return _is_given(lambda: fcntl.flock(descriptor, operation))
+
+
+def _is_given(ask: Callable[[], object]) -> bool:
     try:
-        fcntl.flock(descriptor, operation)
+        ask()
     except OSError as error:
         if error.errno in _BUSY:
             return False
@@ -107,14 +113,18 @@ class Lock:
 
     def _take(self, descriptor: int, operation: int, blocking: bool) -> bool:
         if blocking:
-            return _flock(descriptor, operation)
+            return self._ask(descriptor, operation)
         # `held` asks by taking a shared lock for a moment; that moment must not count as a holder.
         for attempt in range(_TRIES):
-            if _flock(descriptor, operation | fcntl.LOCK_NB):
+            if self._ask(descriptor, operation | fcntl.LOCK_NB):
                 return True
             if attempt < _TRIES - 1:
                 time.sleep(_BETWEEN_TRIES)
         return False
+
+    def _ask(self, descriptor: int, operation: int) -> bool:
+        """Ask the kernel for the lock; False if somebody has it."""
+        return _flock(descriptor, operation)
 
     def wait(self, cancelled: Callable[[], bool], shared: bool = False) -> bool:
         """Waits until the lock is ours (True) or `cancelled()` says to stop waiting (False)."""
@@ -153,6 +163,34 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class _Range(Lock):
+    """A lock on one byte of a file that others share; like flock, it belongs to the open file."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__(path)
+        digest = hashlib.sha256(name.encode("utf-8", "replace")).digest()
+        self._at = int.from_bytes(digest[:8], "big") >> 1
+
+    def _ask(self, descriptor: int, operation: int) -> bool:
+        kind = fcntl.F_WRLCK if operation & fcntl.LOCK_EX else fcntl.F_RDLCK
+        command = fcntl.F_OFD_SETLK if operation & fcntl.LOCK_NB else fcntl.F_OFD_SETLKW
+        # struct flock: type, whence, start, length, pid
+        asked = struct.pack("hhqqi0q", kind, os.SEEK_SET, self._at, 1, 0)
+        return _is_given(lambda: fcntl.fcntl(descriptor, command, asked))
+
+
+def lock_for(folder: Path, name: str) -> Lock:
+    """A lock on what a name stands for, of which there may be any number.
+
+    Where the system can lock parts of a file (Linux), all of a folder share one file, and no lock
+    makes or removes any: ext4 is slow to make files where others have just been removed. Elsewhere
+    each has a file of its own, which stays.
+    """
+    if hasattr(fcntl, "F_OFD_SETLK"):
+        return _Range(folder / "names.lock", name)
+    return Lock(folder / f"{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:24]}.lock")
 
 
 def signature(path: Path) -> str:

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from pit.errors import SetupError
-from pit.fs.locks import Lock, held
+from pit.fs.locks import Lock, held, lock_for
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pit.fs.locks import Lock
+from pit.fs.locks import Lock, lock_for
 lock = Lock(Path(sys.argv[1]))
 assert lock.acquire(shared=sys.argv[2] == "shared")
 print("held", flush=True)
@@ -200,3 +200,64 @@ def test_a_lock_that_cannot_be_made_says_where(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"cannot lock .*file/lock: not a directory"):
         Lock(tmp_path / "file" / "lock").acquire()
+
+
+NAMED = """
+import os, sys
+from pathlib import Path
+from pit.fs.locks import lock_for, lock_for
+lock = lock_for(Path(sys.argv[1]), sys.argv[2])
+print(lock.acquire(), flush=True)
+sys.stdin.read()
+"""
+
+
+def named(folder: Path, name: str) -> subprocess.Popen[str]:
+    """A process that tries for the lock on a name, and then lives as long as its input."""
+    return subprocess.Popen(
+        [sys.executable, "-c", NAMED, str(folder), name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_names_are_locked_one_by_one_and_no_file_is_made_for_each(tmp_path: Path) -> None:
+    names = [f"dag task {number}" for number in range(300)]
+    locks = [lock_for(tmp_path, name) for name in names]
+    assert all(lock.acquire() for lock in locks)
+    assert not lock_for(tmp_path, names[7]).acquire(), "held by another object of this process"
+    if sys.platform == "linux":
+        assert len(os.listdir(tmp_path)) == 1
+    with named(tmp_path, names[7]) as other:
+        assert said(other) == "False"
+    locks[7].release()
+    with named(tmp_path, names[7]) as other:
+        assert said(other) == "True"
+        assert not lock_for(tmp_path, names[7]).acquire()
+        assert not lock_for(tmp_path, names[8]).acquire()
+    for lock in locks:
+        lock.release()
+
+
+def test_kill_9_frees_the_lock_on_a_name_unless_a_child_has_the_file(tmp_path: Path) -> None:
+    lock = lock_for(tmp_path, "t")
+    with named(tmp_path, "t") as other:
+        assert said(other) == "True"
+        other.kill()
+        other.wait()
+        assert lock.acquire()
+    child = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()])
+    try:
+        lock.release()
+        assert not lock.acquire()
+    finally:
+        child.kill()
+        child.wait()
+    assert lock.acquire()
+    lock.release()

@@ -1,20 +1,18 @@
 """Claims: who may execute a task, or change its record, with certain values of its parameters.
 
 A claim is a lock among those of the workspace's runs. A run holds one while it executes a tracked
-task, and signs it for those who wait; so does whoever accepts, forgets or cleans it meanwhile,
-without a signature.
+task; so does whoever accepts, forgets or cleans it meanwhile.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pit.engine.locks.place import locks
-from pit.fs.locks import Lock, signature
+from pit.fs.locks import Lock, lock_for
 
 if TYPE_CHECKING:
     from pit.engine.staleness.planner import Planner
@@ -23,14 +21,7 @@ if TYPE_CHECKING:
 
 def claim_of(locks: Path, dag: str, task: str, params: str) -> Lock:
     """The lock, not taken yet, on a task with the parameter values of which this is the text."""
-    name = hashlib.sha256("\0".join((dag, task, params)).encode("utf-8", "replace")).hexdigest()
-    return Lock(locks / f"{name[:24]}.lock")
-
-
-def let_go(lock: Lock) -> None:
-    """Releases a claim that is held; its file goes first, so that nobody waits on a dead one."""
-    lock.path.unlink(missing_ok=True)
-    lock.release()
+    return lock_for(locks, "\0".join((dag, task, params)))
 
 
 @contextmanager
@@ -41,8 +32,7 @@ def claimed(locks: Path, dag: str, task: str, params: str) -> Iterator[bool]:
     try:
         yield held
     finally:
-        if held:
-            let_go(lock)
+        lock.release()
 
 
 class Claims:
@@ -53,6 +43,7 @@ class Claims:
         self._planner, self._store = planner, store
         self._dag = planner.target.dag.name
         self._held: dict[str, Lock] = {}
+        self._seen = store.foreign_version()  # before any record is read to judge a task by
 
     def claim(self, task: str, params: str) -> bool:
         """Keep other runs from executing a task at the same time; False if one is at it.
@@ -62,18 +53,25 @@ class Claims:
         lock = self._claim_of(task, params)
         if not lock.acquire():
             return False
-        latest = self._store.records.of_task(self._dag, task, params)
-        decision = self._planner.decision(task)
-        if decision is None or latest != decision.record:
+        if not self._stands(task, params):
             lock.release()
             return False
-        lock.sign(f"run {self._run}")
         self._held[task] = lock
         return True
 
-    def claimant(self, task: str, params: str) -> str:
-        """Which other run is at the task; empty where none says so."""
-        return signature(self._claim_of(task, params).path)
+    def _stands(self, task: str, params: str) -> bool:
+        """Whether the record is still that by which the task was judged."""
+        decision = self._planner.decision(task)
+        if decision is None:
+            return False
+        if self._store.foreign_version() == self._seen:  # nobody else has written anything
+            return True
+        return self._store.records.of_task(self._dag, task, params) == decision.record
+
+    def claimant(self, task: str) -> str:
+        """Which other run is at the task, as far as the store knows yet; else empty."""
+        found = self._store.runs.executing(self._dag, task)
+        return next((f"run {run}" for run in found if run != self._run), "")
 
     def _claim_of(self, task: str, params: str) -> Lock:
         return claim_of(self._locks, self._dag, task, params)
@@ -82,4 +80,4 @@ class Claims:
         """Let other runs execute the task again."""
         lock = self._held.pop(task, None)
         if lock is not None:
-            let_go(lock)
+            lock.release()

@@ -253,6 +253,13 @@ def _perform(
             recorder.keep_texts(decision.renewed.fingerprint)
         return decision, explain.decision(decision, planner.text)
 
+    def barrier() -> None:
+        try:
+            store.barrier()
+        except PitError as error:
+            mailbox.put(error)  # which ends the run
+            raise
+
     def after(order: Order, outcome: Outcome) -> Finished:
         tasks.saved(order, outcome)
         return recorder.conclude(order, outcome)
@@ -262,6 +269,7 @@ def _perform(
     with closing(LazySessions(run, site, plan.connections.url_of)) as sessions:
         plan.questions.begin(sessions, run.cancel)
         ends = Ends(
+            barrier=barrier,
             before=lambda order: products.hand_on(order.task),
             perform=_attempt(run, site, tasks, sessions, learning),
             after=after,

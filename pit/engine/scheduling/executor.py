@@ -32,8 +32,9 @@ class Finished(Record):
 
 class Ends(Record):
     """What is done for each order: what it needs is handed over `before`, and what it has made is
-    published and recorded `after`."""
+    published and recorded `after`; `barrier` waits until all told so far is durable."""
 
+    barrier: Callable[[], None]
     before: Callable[[Order], None]
     perform: Callable[[Order], Outcome]
     after: Callable[[Order, Outcome], Finished]
@@ -44,18 +45,18 @@ class Threads:
 
     def __init__(self, ends: Ends, mailbox: SimpleQueue[Any], size: int) -> None:
         self._ends, self._mailbox, self._size = ends, mailbox, size
-        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._orders: SimpleQueue[tuple[Order, bool] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._open = 0
         self._lock = threading.Lock()
 
-    def submit(self, order: Order) -> None:
+    def submit(self, order: Order, *, settled: bool) -> None:
         """Queue an order, with one more thread for it if all are busy."""
         with self._lock:
             self._open += 1
             if self._open > len(self._threads) < self._size:
                 self._start()
-        self._orders.put(order)
+        self._orders.put((order, settled))
 
     def _start(self) -> None:
         name = f"attempt-{len(self._threads) + 1}"
@@ -64,13 +65,13 @@ class Threads:
         thread.start()
 
     def _loop(self) -> None:
-        while (order := self._orders.get()) is not None:
-            message = self._performed(order)
+        while (taken := self._orders.get()) is not None:
+            message = self._performed(*taken)
             with self._lock:
                 self._open -= 1
             self._mailbox.put(message)
 
-    def _performed(self, order: Order) -> Finished:
+    def _performed(self, order: Order, settled: bool) -> Finished:
         started, begun = time.time(), time.monotonic()
 
         def failed(error: Exception) -> Finished:
@@ -86,6 +87,8 @@ class Threads:
             return Finished(order=order, outcome=outcome)
 
         def finished() -> Finished:
+            if settled:
+                self._ends.barrier()
             self._ends.before(order)
             return self._ends.after(order, self._ends.perform(order))
 

@@ -30,8 +30,8 @@ class Checker(Protocol):
 class Executor(Protocol):
     """Performs orders, and answers in any order, into the mailbox."""
 
-    def submit(self, order: Order) -> None:
-        """Take one order; never blocks."""
+    def submit(self, order: Order, *, settled: bool) -> None:
+        """Take one order; never blocks. `settled`: only once all told so far is durable."""
 
 
 class TaskClaims(Protocol):
@@ -40,7 +40,7 @@ class TaskClaims(Protocol):
     def claim(self, task: str, params: str) -> bool:
         """Take the claim on a stale task; False if it has to be looked at again."""
 
-    def claimant(self, task: str, params: str) -> str:
+    def claimant(self, task: str) -> str:
         """Which other run is at the task; empty where none says so."""
 
     def release(self, task: str) -> None:

@@ -49,6 +49,8 @@ class Scheduler:
         self._alarms: list[tuple[float, int, Entry]] = []
         self._tickets = count()
         self._unsettled: set[str] = set()
+        self._claimed: list[str] = []  # tasks that have ended and are still claimed
+        self._release_at = _NEVER
         self._ended: dict[str, TaskEnded] = {}
         self._stopping: Reason | None = None
 
@@ -68,7 +70,10 @@ class Scheduler:
         while True:
             self._watch_cancel()
             self._advance()
+            if self._claimed and self._clock.monotonic() >= self._release_at:
+                self._make_durable()
             if self._phases.all_ended():
+                self._make_durable()
                 return
             message = self._clock.wait(self._ports.mailbox, self._patience())
             self._watch_cancel()  # first: what the message tells may be that very cancel's doing
@@ -114,6 +119,8 @@ class Scheduler:
         times = [self._alarms[0][0]] if self._alarms and self._has_room() else []
         if self._deadline is not None and self._stopping is None:
             times.append(self._deadline)
+        if self._claimed:
+            times.append(self._release_at)
         if self._blocked:
             times.append(self._blocked.next_look(self._has_room()))
         left = min(times, default=_NEVER) - self._clock.monotonic()
@@ -172,14 +179,14 @@ class Scheduler:
 
     def _begin(self, entry: Entry) -> None:
         """Launch a stale task, unless another run is at it, then look again."""
-        whose = entry.job.name, entry.job.params or ""
-        if self._ports.claims.claim(*whose):
+        name = entry.job.name
+        if self._ports.claims.claim(name, entry.job.params or ""):
             self._launch(entry)
         else:
-            other = self._ports.claims.claimant(*whose)
+            other = self._ports.claims.claimant(name)
             if other and other != entry.waits_for:
                 entry.waits_for = other
-                self._log.emit(Waits, task=entry.job.name, why=f"{other} is doing it")
+                self._log.emit(Waits, task=name, why=f"{other} is doing it")
             self._follow(entry, attempt.Taken())
 
     # ------------------------------------------------------------------ attempts
@@ -225,10 +232,9 @@ class Scheduler:
             attempts=order.attempts,
             forgets=None if entry.superseded else entry.job.params,
         )
-        if entry.recorded:
-            self._log.barrier()  # the record is dead before the task can change what it stood for
         self._phases.step(entry, attempt.Slot())  # runs only once the store has taken it
-        self._ports.executor.submit(order)
+        # A record is dead before the task can change what it stood for.
+        self._ports.executor.submit(order, settled=entry.recorded)
 
     def _finished(self, message: Finished) -> None:
         entry, effect = self._taken_back(message)
@@ -296,8 +302,7 @@ class Scheduler:
             self._phases.step(entry, attempt.Settle())
         ended = self._told_end(entry, state, reason, error, **facts)
         if entry.job.tracked and entry.life.attempt:
-            self._log.barrier()  # whoever waits for this task finds its record
-        self._ports.claims.release(entry.job.name)
+            self._release_soon(entry.job.name)
         self._ended[entry.job.name] = ended
         self._unsettled.add(entry.job.name)
         self._dispatch.ended(entry.job.name, _ending(ended))
@@ -323,8 +328,24 @@ class Scheduler:
     def _settle(self, depends_on: Iterable[str]) -> None:
         """Nothing starts on the strength of a result that a crash could still take away."""
         if not self._unsettled.isdisjoint(depends_on):
-            self._log.barrier()
-            self._unsettled.clear()
+            self._make_durable()
+
+    def _make_durable(self) -> None:
+        """All that has been told is durable, and the claims on what has ended are released."""
+        self._log.barrier()
+        self._unsettled.clear()
+        for name in self._claimed:
+            self._ports.claims.release(name)
+        self._claimed.clear()
+
+    def _release_soon(self, name: str) -> None:
+        """Release the claim on a task once its record is durable: whoever waits for it finds it.
+
+        Nobody else waits, so it may come with the commit that the store makes by itself.
+        """
+        if not self._claimed:
+            self._release_at = self._clock.monotonic() + _RELEASED_WITHIN
+        self._claimed.append(name)
 
     # ------------------------------------------------------------------ the end
 
@@ -382,6 +403,9 @@ class Scheduler:
                     with suppress(PitError):
                         self._told_end(entry, *how, record=message.record)
 
+
+_RELEASED_WITHIN = 0.06
+"""Seconds; by then the store has committed what it was told."""
 
 _AHEAD = 1000
 """How many tasks are being judged at most."""

@@ -89,6 +89,10 @@ class Store(AbstractContextManager["Store"]):
         """
         return int(self.database.query(REVISION)[0][0])
 
+    def foreign_version(self) -> int:
+        """A number that is another one once anybody but this store has committed anything."""
+        return int(self.database.query("PRAGMA data_version")[0][0])
+
     def one_state(self) -> AbstractContextManager[None]:
         """Reads inside see one state of the history, whatever is written meanwhile."""
         return self.database.snapshot()

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,6 @@ class Server:
         self._services = Services(access, facts, masks)
         self._lock = threading.RLock()
         self._folder: socket_folder.SocketDir | None = None
-        self._requests: Requests | None = None
         self._listeners: dict[int, Listener] = {}
         self._connections: dict[int, Connection] = {}
         self._refusals: dict[int, Refusal] = {}
@@ -66,6 +66,12 @@ class Server:
         self._woken = False
         self._over = False
         self._thread: threading.Thread | None = None
+
+    @cached_property
+    def _requests(self) -> Requests:
+        from pit.work.socket.requests import Requests  # most tasks never ask
+
+        return Requests(self._services, self._hand_back)
 
     # ------------------------------------------------------------------ for attempts
 
@@ -128,7 +134,7 @@ class Server:
             listeners = list(self._listeners.values())
         for listener in listeners:
             self.close(listener)
-        if self._requests is not None:
+        if "_requests" in self.__dict__:
             self._requests.close()
         if self._thread is None or self._over:
             return
@@ -257,10 +263,6 @@ class Server:
             listener.refusals += 1
             self._ready.register(refused.fd, READ)
             return
-        if self._requests is None:
-            from pit.work.socket.requests import Requests  # most tasks never ask
-
-            self._requests = Requests(self._services, self._hand_back)
         connection = Connection(sock, listener, self._requests.ask, self)
         self._connections[connection.fd] = connection
         listener.connections += 1

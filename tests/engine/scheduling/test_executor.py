@@ -13,6 +13,7 @@ import pytest
 
 from pit.engine.scheduling.checker import Broken, Judged, StalenessChecker
 from pit.engine.scheduling.executor import Ends, Finished, Threads
+from pit.errors import StoreUnavailable
 from pit.model import Reason
 from pit.order import Order, Outcome
 
@@ -47,7 +48,8 @@ def never(*_: object) -> Any:
     raise AssertionError
 
 
-def test_an_order_passes_its_three_ends_one_after_the_other() -> None:
+@pytest.mark.parametrize("settled", [False, True])
+def test_an_order_passes_its_ends_one_after_the_other(settled: bool) -> None:
     done: list[str] = []
     outcome = Outcome(started_at=1.0, ended_at=2.0, seconds=1.0)
 
@@ -60,12 +62,29 @@ def test_an_order_passes_its_three_ends_one_after_the_other() -> None:
         return Finished(order=order, outcome=how, remark=Reason.SUPERSEDED)
 
     mailbox: SimpleQueue[Any] = SimpleQueue()
-    ends = Ends(before=lambda o: done.append(f"before {o.task}"), perform=perform, after=after)
+    ends = Ends(
+        barrier=lambda: done.append("barrier"),
+        before=lambda o: done.append(f"before {o.task}"),
+        perform=perform,
+        after=after,
+    )
     with closing(Threads(ends, mailbox, 1)) as threads:
-        threads.submit(ORDER)
+        threads.submit(ORDER, settled=settled)
         told = mailbox.get(timeout=60)
     assert told == Finished(order=ORDER, outcome=outcome, remark=Reason.SUPERSEDED)
-    assert done == ["before t", "perform t", "after t"]
+    assert done == [*(["barrier"] * settled), "before t", "perform t", "after t"]
+
+
+def test_an_order_is_not_performed_where_what_was_told_is_not_durable() -> None:
+    def barrier() -> None:
+        raise StoreUnavailable("the store is gone")
+
+    mailbox: SimpleQueue[Any] = SimpleQueue()
+    ends = Ends(barrier=barrier, before=never, perform=never, after=never)
+    with closing(Threads(ends, mailbox, 1)) as threads:
+        threads.submit(ORDER, settled=True)
+        outcome = mailbox.get(timeout=60).outcome
+    assert (outcome.reason, outcome.retryable) == (Reason.INTERNAL, False)
 
 
 def test_an_order_that_cannot_be_prepared_is_not_performed() -> None:
@@ -73,8 +92,10 @@ def test_an_order_that_cannot_be_prepared_is_not_performed() -> None:
         raise OSError(0, "changed while this run was going on", "a")
 
     mailbox: SimpleQueue[Any] = SimpleQueue()
-    with closing(Threads(Ends(before=before, perform=never, after=never), mailbox, 1)) as threads:
-        threads.submit(ORDER)
+    with closing(
+        Threads(Ends(barrier=never, before=before, perform=never, after=never), mailbox, 1)
+    ) as threads:
+        threads.submit(ORDER, settled=False)
         outcome = mailbox.get(timeout=60).outcome
     assert (outcome.reason, outcome.retryable) == (Reason.INPUT_CHANGED, False)
 
@@ -85,8 +106,10 @@ def test_an_error_beside_the_work(error: Exception, reason: Reason, sentence: st
         raise error
 
     mailbox: SimpleQueue[Any] = SimpleQueue()
-    with closing(Threads(Ends(before=nothing, perform=fail, after=fail), mailbox, 1)) as threads:
-        threads.submit(ORDER)
+    with closing(
+        Threads(Ends(barrier=never, before=nothing, perform=fail, after=fail), mailbox, 1)
+    ) as threads:
+        threads.submit(ORDER, settled=False)
         finished = mailbox.get(timeout=60)
     with closing(StalenessChecker(fail, mailbox, 1)) as checker:
         checker.ask("t")

@@ -134,7 +134,9 @@ class World(Clock):
     def dismiss(self, order: Order) -> None:
         self.kept.discard(order.task)
 
-    def submit(self, order: Order) -> None:
+    def submit(self, order: Order, *, settled: bool) -> None:
+        if settled:
+            self.barrier()
         assert not order.connection or order.task in self.kept
         assert order.task not in self.judged or order.task in self.claimed
         seconds = self.script[order.task][order.attempt - 1][1]
@@ -152,7 +154,7 @@ class World(Clock):
         self.claimed.add(task)
         return True
 
-    def claimant(self, task: str, params: str) -> str:
+    def claimant(self, task: str) -> str:
         return "run 2"
 
     def release(self, task: str) -> None:

@@ -313,6 +313,17 @@ class Runs:
         )
         return rows(AttemptRow, found)
 
+    def executing(self, dag: str, task: str) -> tuple[str, ...]:
+        """The ids of the runs that are at a task of a DAG, the oldest first; not asked whether they
+        are alive."""
+        found = self._database.query(
+            """SELECT runs.id FROM runs JOIN tasks ON tasks.run = runs.seq
+            WHERE runs.dag = ? AND runs.state = 'running' AND task = ? AND tasks.state = 'running'
+            ORDER BY runs.seq""",
+            (dag, task),
+        )
+        return tuple(run for (run,) in found)
+
     def progress(self, run_id: str) -> tuple[ProgressRow, ...]:
         """How far the tasks of a run said that they were, of those that did."""
         return self._of_run(ProgressRow, "progress", "task", run_id)
