@@ -29,6 +29,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from pit.fs import copying, kernel
@@ -68,10 +69,11 @@ def prepare(snapshot: Path, targets: Iterable[str]) -> None:
     So a task sees neither its own previous target nor what its last attempt left. OSError if
     that cannot be done, or if a folder on the way is a link that leads out of the snapshot.
     """
-    inside = os.path.realpath(snapshot)
+    inside = _inside(str(snapshot))
     for target in _staged(targets):
-        parent = os.path.join(inside, fixed_folder(target.rstrip("/")))
-        if not selection.lies_in(os.path.realpath(parent), inside):
+        folder = fixed_folder(target.rstrip("/"))
+        parent = os.path.join(inside, folder)
+        if folder and not selection.lies_in(_resolved(inside, folder), inside):
             raise OSError(0, "a link on the way leads out of the run's snapshot", parent)
         os.makedirs(parent, exist_ok=True)
         for place in list(selection.matching(inside, target)):
@@ -112,8 +114,7 @@ def publish(
     staged: list[_Staged] = []
     try:
         for place, destination in destinations(project, places(snapshot, targets)).items():
-            made = os.path.join(snapshot, place)
-            staged.append(_Staged(made, str(snapshot), destination, project))
+            staged.append(_Staged(str(snapshot), place, destination, project))
             staged[-1].fill()
         if check is not None:
             check()
@@ -218,10 +219,14 @@ def destinations(project: Path, places: Iterable[str]) -> dict[str, str]:
     return found
 
 
+_inside = lru_cache(maxsize=8)(os.path.realpath)
+"""Where a run's snapshot really lies, which does not change while it runs."""
+
+
 def _resolved(root: str, place: str) -> str:
     """A place in a resolved folder with the links below it resolved; mostly there are none."""
     path = root
-    for name in place.split("/"):
+    for name in os.path.normpath(place).split("/"):
         path = f"{path}/{name}"
         if os.path.islink(path):
             return os.path.realpath(os.path.join(root, place))
@@ -278,12 +283,14 @@ class _Staged:
     such a name, as `new/<name>`; without an exchange the old one stands aside as `old/<name>`.
     """
 
-    def __init__(self, source: str, snapshot: str, destination: str, project: Path) -> None:
+    def __init__(self, snapshot: str, place: str, destination: str, project: Path) -> None:
         self.destination = destination
-        self.source = source
+        self.source = os.path.join(snapshot, place)
         self.snapshot = snapshot
-        if not _leads_out(source, snapshot):
-            self.source = os.path.realpath(source)
+        inside = _inside(snapshot)
+        real = _resolved(inside, place)
+        if selection.lies_in(real, inside) or not os.path.islink(self.source):
+            self.source = real
         parent, self._name = os.path.split(destination)
         self.touched = [parent, *_make_folders(parent, project)]
         plain = os.path.isfile(self.source) and not os.path.islink(self.source)
@@ -411,8 +418,7 @@ def _fill_file(source: str, target: int, flush: bool) -> None:
 
 def _leads_out(path: str, snapshot: str) -> bool:
     """Whether a path is a link to something that is not in the snapshot."""
-    real, root = os.path.realpath(path), os.path.realpath(snapshot)
-    return os.path.islink(path) and not selection.lies_in(real, root)
+    return os.path.islink(path) and not selection.lies_in(os.path.realpath(path), _inside(snapshot))
 
 
 class _Tree:

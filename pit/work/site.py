@@ -7,6 +7,7 @@ path, a command and an environment here. Whoever performs orders makes a site of
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pit.model import Record
@@ -48,6 +49,7 @@ class Site:
     ) -> None:
         self.workspace, self.live, self.project = workspace, live, project
         self.data, self.logs, self.python = data, logs, python
+        self._paths: dict[tuple[bool, str | None], tuple[str, ...]] = {}
         inherited = bundled.with_sdk(environment.base_variables(os.environ))
         self.variables = bundled.with_command(inherited, workspace / ".pit" / "bin") | {
             "PIT_RUN_ID": run,
@@ -82,13 +84,20 @@ class Site:
         used = table.environment_of(runner, self.python)
         # Unbuffered, or a Python that is killed takes its last words with it.
         early = {"PYTHONUNBUFFERED": "1"} if used is not None else {}
-        first = (bundled.PYTHON,)
         return Invocation(
             argv=runner.command(self.project / order.script, self.python),
             env=early
             | self.variables_of(order)
             | environment.task_variables(
-                used, self.live, self.project, self.variables, order.env, first
+                used, self._folders(used, order.env), self.variables, order.env
             ),
             cwd=str(self.project),
         )
+
+    def _folders(self, used: Environment | None, own: Mapping[str, str]) -> tuple[str, ...]:
+        """The folders of a PYTHONPATH: Pit's own, then those of the project and its tasks."""
+        key = used is None, own.get("PYTHONPATH")
+        if key not in self._paths:
+            path = environment.search_path(used, own, self.variables, self.live, self.project)
+            self._paths[key] = tuple(dict.fromkeys((bundled.PYTHON, *path)))
+        return self._paths[key]

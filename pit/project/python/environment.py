@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -531,22 +531,18 @@ def search_path(
 
 def task_variables(
     environment: Environment | None,
-    project: Path,
-    snapshot: Path,
+    folders: Iterable[str],
     inherited: Mapping[str, str],
     own: Mapping[str, str],
-    first: Sequence[str] = (),
 ) -> dict[str, str]:
     """What the environment of a project adds to a task's variables, those that it inherits and its
     own; None where the task runs in no such environment.
 
-    VIRTUAL_ENV and PATH as `uv run` sets them. PYTHONPATH begins with `first`, then comes
-    `search_path`. Buffering and byte code are Python's defaults: a task that wants its output line
-    by line says PYTHONUNBUFFERED in `[tasks.env]`, and without byte code each task would compile
-    its libraries anew.
+    VIRTUAL_ENV and PATH as `uv run` sets them; PYTHONPATH has the `folders`. Buffering and byte
+    code are Python's defaults: a task that wants its output line by line says PYTHONUNBUFFERED in
+    `[tasks.env]`, and without byte code each task would compile its libraries anew.
     """
-    folders = search_path(environment, own, inherited, project, snapshot)
-    added = {"PYTHONPATH": os.pathsep.join(dict.fromkeys((*first, *folders)))}
+    added = {"PYTHONPATH": os.pathsep.join(folders)}
     if environment is None:
         return added
     if environment.prefix is not None:

@@ -65,6 +65,19 @@ class Built:
         return python_environment(self.project, self.cache, self.tool, self.said.append)
 
 
+def task_variables(
+    used: Environment | None,
+    project: Path,
+    snapshot: Path,
+    inherited: Mapping[str, str],
+    own: Mapping[str, str],
+    first: Sequence[str] = (),
+) -> dict[str, str]:
+    """The variables of a task whose PYTHONPATH has `first` and its search path."""
+    folders = (*first, *environment.search_path(used, own, inherited, project, snapshot))
+    return environment.task_variables(used, folders, inherited, own)
+
+
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -84,9 +97,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def _run(built: Built, code: str, snapshot: Path, **more: str) -> str:
     """What a Python task with this code prints."""
     variables = environment.base_variables(os.environ) | more
-    variables |= environment.task_variables(
-        built.environment, built.project, snapshot, variables, {}
-    )
+    variables |= task_variables(built.environment, built.project, snapshot, variables, {})
     done = subprocess.run(
         [built.environment.python, "-c", code],
         env=variables,
@@ -277,7 +288,7 @@ def test_a_project_without_pyproject_runs_on_the_base_interpreter(tmp_path: Path
     assert prefix.stdout.strip() == "True"
     assert (made.prefix, tool.calls) == (None, [])
     assert made.hashes == {"environment": made.digest}
-    variables = environment.task_variables(made, tmp_path, Path("/snapshot"), {}, {})
+    variables = task_variables(made, tmp_path, Path("/snapshot"), {}, {})
     assert variables == {"PYTHONPATH": "/snapshot/src"}
 
 
@@ -301,7 +312,7 @@ def test_pythonpath_of_the_user_stays_and_leads_to_the_snapshot(tmp_path: Path) 
     project = tmp_path / "project"
     (project / "extra").mkdir(parents=True)
     given = {"PYTHONPATH": f"{project}/extra:/opt/mine::{project}/src"}
-    variables = environment.task_variables(made, project, Path("/snap"), given, {}, ("/sdk",))
+    variables = task_variables(made, project, Path("/snap"), given, {}, ("/sdk",))
     assert variables["PYTHONPATH"].split(":") == [
         "/sdk",
         "/snap/src",
@@ -428,14 +439,14 @@ def test_a_tasks_own_path_comes_behind_the_projects(tmp_path: Path) -> None:
     (project / "linked").symlink_to("/opt/mine")
     given = {"PYTHONPATH": "/inherited", "PATH": "/usr/bin", "PYTHONHOME": "/usr"}
     own = {"PYTHONPATH": f"lib:./a/../b:linked:{project}/out::/opt/x", "PATH": "/bin"}
-    variables = environment.task_variables(made, project, Path("/snap"), given, own, ("/sdk",))
+    variables = task_variables(made, project, Path("/snap"), given, own, ("/sdk",))
     assert variables == {
         "PYTHONPATH": "/sdk:/snap/src:/snap/lib:/snap/b:/snap/linked:/snap/out:/opt/x",
         "PATH": "/env/bin:/bin",
         "VIRTUAL_ENV": "/env",
         "PYTHONHOME": "",
     }
-    assert environment.task_variables(None, project, Path("/snap"), given, {}, ("/sdk",)) == {
+    assert task_variables(None, project, Path("/snap"), given, {}, ("/sdk",)) == {
         "PYTHONPATH": "/sdk:/inherited"
     }
 
