@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from pit.fs.files import failure, make_folder
@@ -189,8 +190,13 @@ def lock_for(folder: Path, name: str) -> Lock:
     each has a file of its own, which stays.
     """
     if hasattr(fcntl, "F_OFD_SETLK"):
-        return _Range(folder / "names.lock", name)
+        return _Range(_shared_file(folder), name)
     return Lock(folder / f"{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:24]}.lock")
+
+
+@lru_cache(maxsize=8)
+def _shared_file(folder: Path) -> Path:
+    return folder / "names.lock"
 
 
 def signature(path: Path) -> str:

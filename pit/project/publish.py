@@ -294,7 +294,7 @@ class _Staged:
         parent, self._name = os.path.split(destination)
         self.touched = [parent, *_make_folders(parent, project)]
         plain = os.path.isfile(self.source) and not os.path.islink(self.source)
-        self._plain = plain and not os.path.isdir(destination)
+        self._plain, self._appeared = plain and not os.path.isdir(destination), False
         self._path, self._lock = _claimed(parent, self._plain)
         self._new = self._path if self._plain else os.path.join(self._path, _NEW, self._name)
 
@@ -310,6 +310,7 @@ class _Staged:
         """Puts the target at its place, in one step unless a folder cannot be exchanged."""
         if self._plain:
             os.replace(self._new, self.destination)
+            self._appeared = True
             return
         for _ in range(_TRIES):
             if self._exchanged() or self._moved_in():
@@ -340,8 +341,9 @@ class _Staged:
 
     def clear(self) -> None:
         """Removes the temporary name and what the target has replaced."""
-        with suppress(OSError):  # what cannot be removed now is swept by a later run
-            remove_tree(Path(self._path))
+        if not self._plain or not self._appeared:
+            with suppress(OSError):  # what cannot be removed now is swept by a later run
+                remove_tree(Path(self._path))
         os.close(self._lock)
 
 
