@@ -90,6 +90,11 @@ class Orphans:
         self._pid = os.getpid()
         self._session = os.getsid(0)
 
+    @property
+    def adopting(self) -> bool:
+        """Whether this process is the parent of all that its children leave behind."""
+        return self._adopting
+
     # ------------------------------------------------------------ own children
 
     def adopt_all(self) -> bool:

@@ -1,0 +1,233 @@
+"""The base of a snapshot: that of an earlier run, brought up to date instead of copied anew.
+
+Tasks have worked in it. So a file of it stays only if two things are as they were when it was
+copied: the live file, and the copy itself, each by its five numbers (pit/fs/stat.py). The change
+time among them moves with whatever is done to a file: its bytes, permissions, owner, attributes
+and names, and also when a program puts the modification time back. What is doubtful is copied
+anew, always into a new file, never into the one that is there: a copy that changed in the very
+instant when it was noted, one that has another name elsewhere, a live file that was noted so soon
+after an edit that another could bear the same time. All that the project does not have goes.
+
+Nothing here asks how a base came to be as it is, nor whose it was: a base of another project, of
+other rules or of another disk is a bad one, not a wrong one. One that cannot be set right, or of
+which something is beyond what these numbers tell, is `Unfit`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from pit.fs.files import remove_tree
+from pit.fs.stat import young_for
+from pit.project.manifest import Copied, Manifest
+from pit.project.selection import Found
+from pit.project.snapshot.listing import FOLDER, Listing
+
+Discard = Callable[[Path], bool]
+"""Sets a folder aside, to be removed later; False if it cannot."""
+
+_SMALL = 1 << 20
+"""Up to this size, a file is removed faster than set aside."""
+_GIVEN = ("system.", "user.")
+"""How the names of attributes begin that no folder of a snapshot has by itself."""
+
+
+class Unfit(Exception):
+    """The base cannot be used, and is as if it were not there; it was changed in part."""
+
+
+class Base:
+    """A base at work. `began` says from when on tasks may have written into it (Unix ns); `owner`
+    is the `stat` of a folder as a copy would have it: its disk, owner and group.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        began: int,
+        owner: os.stat_result,
+        discard: Discard = lambda _: False,
+    ) -> None:
+        self.manifest = manifest
+        self._files, self._began = manifest.files, began
+        self._owner = (owner.st_dev, owner.st_uid, owner.st_gid)
+        self._discard = discard
+        self._differs = False
+
+    # ------------------------------------------------ is the project as it was?
+
+    def told(self, place: str, copied: Copied | None) -> None:
+        """A file was copied anew: how it looked is how it did for the base, or it is not."""
+        before = self._files.get(place)
+        if copied is None or before is None or before.live != copied.live:
+            self._differs = True
+
+    def equals(self, taken: Manifest) -> bool:
+        """Whether what was found of the project is all that the base was copied from.
+
+        Then it is as it was before the walk began: no second look is needed.
+        """
+        return (
+            not self._differs
+            and taken.files.keys() == self._files.keys()
+            and taken.folders == self.manifest.folders
+            and taken.links == self.manifest.links
+        )
+
+    # ------------------------------------------------ folders
+
+    def set_right(
+        self, twin: str, place: str, found: Listing, files: list[Found], kept: dict[str, Copied]
+    ) -> list[Found] | None:
+        """Rids a folder of all that is not to be there; the `files` that must be copied.
+
+        None if there is no such folder. What stays joins `kept`, by its place; `place` is that of
+        the folder, with a slash. Sub-folders and what stands in the places of links stay as they
+        are until it is their turn. Unfit if it cannot be done.
+        """
+        try:
+            folder = self._opened(twin)
+            try:
+                with os.scandir(folder) as entries:
+                    there = {entry.name: entry for entry in entries}
+                left = self._files_of(folder, place, files, there, kept)
+                for name in found.folders:
+                    entry = there.get(name)
+                    if entry is not None and entry.is_dir(follow_symlinks=False):
+                        del there[name]
+                for name in found.links:
+                    there.pop(name, None)
+                for name, entry in there.items():
+                    self._remove(f"{twin}/{name}", entry, folder)
+                return left
+            finally:
+                os.close(folder)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unfit(str(error)) from error
+
+    def _opened(self, twin: str) -> int:
+        try:
+            folder = os.open(twin, FOLDER)
+        except PermissionError:
+            os.chmod(twin, 0o700)
+            folder = os.open(twin, FOLDER)
+        try:
+            info = os.fstat(folder)
+            if (info.st_dev, info.st_uid, info.st_gid) != self._owner:
+                raise Unfit(f"{twin} is not where or whose it was")
+            if any(name.startswith(_GIVEN) for name in _attributes(folder)):
+                raise Unfit(f"{twin} has attributes or gives others rights")
+            if info.st_mode & 0o700 != 0o700:
+                os.fchmod(folder, 0o700)
+        except BaseException:
+            os.close(folder)
+            raise
+        return folder
+
+    def _files_of(
+        self,
+        folder: int,
+        place: str,
+        files: list[Found],
+        there: dict[str, os.DirEntry[str]],
+        kept: dict[str, Copied],
+    ) -> list[Found]:
+        """Which of the files of a folder must be copied; those that stay are not `there` after."""
+        known, left = self._files.get, []
+        for each in files:
+            name, live = each
+            entry = there.get(name)
+            copied = known(place + name)
+            if copied is None or not copied.settled or copied.live != _numbers(live):
+                self._differs = True
+                left.append(each)
+                continue
+            if entry is None:
+                left.append(each)
+                continue
+            if self._stays(copied, entry.stat(follow_symlinks=False)):
+                kept[place + name] = copied
+                del there[name]
+            else:
+                left.append(each)
+        return left
+
+    def _stays(self, copied: Copied, copy: os.stat_result) -> bool:
+        """Whether a copy is as it was when it was made."""
+        return (
+            copied.copy == _numbers(copy)
+            and copy.st_nlink == 1
+            and stat.S_ISREG(copy.st_mode)
+            and young_for(copy.st_ctime_ns, self._began) <= 0
+        )
+
+    # ------------------------------------------------ what links are in a snapshot
+
+    def has_link(self, twin: str, aim: str) -> bool:
+        """Whether a link of this text is there; if not, its place is free afterwards."""
+        with suppress(OSError):
+            if os.readlink(twin) == aim and os.lstat(twin).st_nlink == 1:
+                return True
+        self.clear(twin)
+        return False
+
+    def has_file(self, twin: str, place: str, live: os.stat_result) -> Copied | None:
+        """The copy of a file outside of the project that a link leads to, if it may stay; if not,
+        its place is free afterwards."""
+        copied = self._files.get(place)
+        if copied is None or not copied.settled or copied.live != _numbers(live):
+            self._differs = True
+        else:
+            with suppress(OSError):
+                if self._stays(copied, os.lstat(twin)):
+                    return copied
+        self.clear(twin)
+        return None
+
+    def clear(self, twin: str, but_a_folder: bool = False) -> None:
+        """Frees a place, unless a folder is there and that may stay."""
+        try:
+            info = os.lstat(twin)
+            if not (but_a_folder and stat.S_ISDIR(info.st_mode)):
+                self._gone(twin, stat.S_ISDIR(info.st_mode) or info.st_size > _SMALL)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Unfit(str(error)) from error
+
+    def _remove(self, path: str, entry: os.DirEntry[str], folder: int) -> None:
+        if (
+            entry.is_dir(follow_symlinks=False)
+            or entry.stat(follow_symlinks=False).st_size > _SMALL
+        ):
+            self._gone(path, True)
+        else:
+            os.unlink(entry.name, dir_fd=folder)
+
+    def _gone(self, path: str, aside: bool) -> None:
+        if not (aside and self._discard(Path(path))):
+            remove_tree(Path(path))
+
+
+def same_folder(twin: str, info: os.stat_result) -> bool:
+    """Whether a folder has the permissions and the modification time of its model already."""
+    now = os.lstat(twin)
+    return now.st_mode == info.st_mode and now.st_mtime_ns == info.st_mtime_ns
+
+
+def _numbers(info: os.stat_result) -> tuple[int, int, int, int, int]:
+    """A signature, made in half the time."""
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+
+
+def _attributes(folder: int) -> list[str]:
+    try:
+        return os.listxattr(folder)
+    except (AttributeError, OSError):  # the file system knows none
+        return []
