@@ -41,17 +41,17 @@ class Warm:
         self.project, self.workspace = project, workspace
         self.place, self.manifest = workspace / "warm", workspace / "manifest"
         self._keep(snapshot.take(project, self.place, (), workspace))
-        time.sleep(0.2)
 
     def _keep(self, taken: Snapshot) -> None:
         assert taken.manifest is not None
         manifest.write(taken.manifest, self.manifest)
+        self.began = time.time_ns()
 
     def take(self) -> None:
         """All that a run does: read the manifest, bring the base up to date, write the new one."""
         left = manifest.read(self.manifest)
         assert left is not None
-        base = Base(left, time.time_ns(), self.place.parent.stat())
+        base = Base(left, self.began, self.place.parent.stat())
         self._keep(snapshot.take(self.project, self.place, (), self.workspace, base=base))
 
     def edit(self) -> None:

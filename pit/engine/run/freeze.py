@@ -196,7 +196,9 @@ def _base(run: OpenRun) -> Base | None:
     if left is None or ended.boot != procfs.boot_id() or procfs.in_use(str(into)):
         _set_aside(run)
         return None
-    return Base(left, ended.began, empty, lambda path: trash.set_aside(path, runs_dir))
+    return Base(
+        left, ended.began, empty, lambda path: trash.set_aside(path, runs_dir), run.checkpoint
+    )
 
 
 def _set_aside(run: OpenRun) -> None:

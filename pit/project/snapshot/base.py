@@ -4,9 +4,10 @@ Tasks have worked in it. So a file of it stays only if two things are as they we
 copied: the live file, and the copy itself, each by its five numbers (pit/fs/stat.py). The change
 time among them moves with whatever is done to a file: its bytes, permissions, owner, attributes
 and names, and also when a program puts the modification time back. What is doubtful is copied
-anew, always into a new file, never into the one that is there: a copy that changed in the very
-instant when it was noted, one that has another name elsewhere, a live file that was noted so soon
-after an edit that another could bear the same time. All that the project does not have goes.
+anew, always into a new file, never into the one that is there: one that has another name elsewhere,
+a live file that was noted so soon after an edit that another could bear the same time. A copy that
+tasks could have changed in the very instant when it was noted is compared byte by byte, once. All
+that the project does not have goes.
 
 Nothing here asks how a base came to be as it is, nor whose it was: a base of another project, of
 other rules or of another disk is a bad one, not a wrong one. One that cannot be set right, or of
@@ -33,7 +34,8 @@ Discard = Callable[[Path], bool]
 _SMALL = 1 << 20
 """Up to this size, a file is removed faster than set aside."""
 _GIVEN = ("system.", "user.")
-"""How the names of attributes begin that no folder of a snapshot has by itself."""
+"""How the names of attributes begin that nothing in a snapshot has by itself."""
+_PIECE = 1 << 20
 
 
 class Unfit(Exception):
@@ -42,7 +44,8 @@ class Unfit(Exception):
 
 class Base:
     """A base at work. `began` says from when on tasks may have written into it (Unix ns); `owner`
-    is the `stat` of a folder as a copy would have it: its disk, owner and group.
+    is the `stat` of a folder as a copy would have it: its disk, owner and group. `checkpoint` is
+    called every few milliseconds and may raise.
     """
 
     def __init__(
@@ -51,11 +54,12 @@ class Base:
         began: int,
         owner: os.stat_result,
         discard: Discard = lambda _: False,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> None:
         self.manifest = manifest
         self._files, self._began = manifest.files, began
         self._owner = (owner.st_dev, owner.st_uid, owner.st_gid)
-        self._discard = discard
+        self._discard, self._checkpoint = discard, checkpoint
         self._differs = False
 
     # ------------------------------------------------ is the project as it was?
@@ -81,20 +85,26 @@ class Base:
     # ------------------------------------------------ folders
 
     def set_right(
-        self, twin: str, place: str, found: Listing, files: list[Found], kept: dict[str, Copied]
+        self,
+        live: str,
+        twin: str,
+        place: str,
+        found: Listing,
+        files: list[Found],
+        kept: dict[str, Copied],
     ) -> list[Found] | None:
         """Rids a folder of all that is not to be there; the `files` that must be copied.
 
         None if there is no such folder. What stays joins `kept`, by its place; `place` is that of
-        the folder, with a slash. Sub-folders and what stands in the places of links stay as they
-        are until it is their turn. Unfit if it cannot be done.
+        the folder, with a slash, and `live` its path in the project. Sub-folders, and what stands
+        in the places of links, are as they were until it is their turn. Unfit if it cannot be done.
         """
         try:
             folder = self._opened(twin)
             try:
                 with os.scandir(folder) as entries:
                     there = {entry.name: entry for entry in entries}
-                left = self._files_of(folder, place, files, there, kept)
+                left = self._files_of((live, twin), place, files, there, kept)
                 for name in found.folders:
                     entry = there.get(name)
                     if entry is not None and entry.is_dir(follow_symlinks=False):
@@ -121,7 +131,7 @@ class Base:
             info = os.fstat(folder)
             if (info.st_dev, info.st_uid, info.st_gid) != self._owner:
                 raise Unfit(f"{twin} is not where or whose it was")
-            if any(name.startswith(_GIVEN) for name in _attributes(folder)):
+            if _is_given(_attributes(folder)):
                 raise Unfit(f"{twin} has attributes or gives others rights")
             if info.st_mode & 0o700 != 0o700:
                 os.fchmod(folder, 0o700)
@@ -132,7 +142,7 @@ class Base:
 
     def _files_of(
         self,
-        folder: int,
+        folders: tuple[str, str],
         place: str,
         files: list[Found],
         there: dict[str, os.DirEntry[str]],
@@ -151,21 +161,39 @@ class Base:
             if entry is None:
                 left.append(each)
                 continue
-            if self._stays(copied, entry.stat(follow_symlinks=False)):
+            copy = entry.stat(follow_symlinks=False)
+            if self._stays(copied, copy, live, (f"{folders[0]}/{name}", f"{folders[1]}/{name}")):
                 kept[place + name] = copied
                 del there[name]
             else:
                 left.append(each)
         return left
 
-    def _stays(self, copied: Copied, copy: os.stat_result) -> bool:
-        """Whether a copy is as it was when it was made."""
+    def _stays(
+        self, copied: Copied, copy: os.stat_result, live: os.stat_result, paths: tuple[str, str]
+    ) -> bool:
+        """Whether a copy is as it was when it was made, of a live file that is as it was then."""
+        if copied.copy != _numbers(copy) or copy.st_nlink != 1 or not stat.S_ISREG(copy.st_mode):
+            return False
+        if young_for(copy.st_ctime_ns, self._began) <= 0:
+            return True
         return (
-            copied.copy == _numbers(copy)
-            and copy.st_nlink == 1
-            and stat.S_ISREG(copy.st_mode)
-            and young_for(copy.st_ctime_ns, self._began) <= 0
+            stat.S_IMODE(copy.st_mode) == stat.S_IMODE(live.st_mode)
+            and (copy.st_dev, copy.st_uid, copy.st_gid) == self._owner
+            and not _is_given(_attributes(paths[1]))
+            and self._are_alike(*paths)
         )
+
+    def _are_alike(self, *paths: str) -> bool:
+        """Whether two files hold the same."""
+        with open(paths[0], "rb", 0) as one, open(paths[1], "rb", 0) as other:
+            while True:
+                self._checkpoint()
+                piece = one.read(_PIECE)
+                if piece != other.read(_PIECE):
+                    return False
+                if not piece:
+                    return True
 
     # ------------------------------------------------ what links are in a snapshot
 
@@ -177,7 +205,7 @@ class Base:
         self.clear(twin)
         return False
 
-    def has_file(self, twin: str, place: str, live: os.stat_result) -> Copied | None:
+    def has_file(self, real: str, twin: str, place: str, live: os.stat_result) -> Copied | None:
         """The copy of a file outside of the project that a link leads to, if it may stay; if not,
         its place is free afterwards."""
         copied = self._files.get(place)
@@ -185,7 +213,7 @@ class Base:
             self._differs = True
         else:
             with suppress(OSError):
-                if self._stays(copied, os.lstat(twin)):
+                if self._stays(copied, os.lstat(twin), live, (real, twin)):
                     return copied
         self.clear(twin)
         return None
@@ -226,8 +254,12 @@ def _numbers(info: os.stat_result) -> tuple[int, int, int, int, int]:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
-def _attributes(folder: int) -> list[str]:
+def _attributes(of: int | str) -> list[str]:
     try:
-        return os.listxattr(folder)
+        return os.listxattr(of)
     except (AttributeError, OSError):  # the file system knows none
         return []
+
+
+def _is_given(attributes: list[str]) -> bool:
+    return any(name.startswith(_GIVEN) for name in attributes)

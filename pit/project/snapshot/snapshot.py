@@ -346,7 +346,7 @@ class _Copy:
         files = self.excluded.spared(folder.live, found.files)
         if self._base is not None and folder.twin not in self.taken:
             place = folder.place_of("")
-            left = self._base.set_right(folder.twin, place, found, files, self.files)
+            left = self._base.set_right(folder.live, folder.twin, place, found, files, self.files)
             if left is not None:
                 return left
         try:
@@ -489,7 +489,7 @@ class _Copy:
                 self._clear(folder.twin)
             elif self._base is None:
                 self._outer_file(real, folder)
-            elif copied := self._base.has_file(folder.twin, folder.place, info):
+            elif copied := self._base.has_file(real, folder.twin, folder.place, info):
                 self.files[folder.place] = copied
             else:
                 self._outer_file(real, folder)
