@@ -6,7 +6,6 @@ import mmap
 import os
 import random
 import shutil
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,16 +19,14 @@ from hypothesis import strategies as st
 from pit.errors import DiskFull, SnapshotFailed
 from pit.fs.files import remove_tree
 from pit.project import manifest
-from pit.project.manifest import Copied, Manifest
+from pit.project.manifest import Copied
 from pit.project.snapshot import snapshot
 from pit.project.snapshot.base import Base, Unfit
 from pit.project.snapshot.snapshot import Snapshot
 from pit.project.trees import Rules
 from pit.state import bases, trash
 from pit.state.bases import Ended
-
-SOON = 25_000_000
-"""Nanoseconds after which two changes bear different times, on the disks that tests run on."""
+from tests.project.snapshot.alike import SOON, unlike
 
 Deed = Callable[["Place"], object]
 
@@ -101,11 +98,11 @@ class Place:
             assert left is not None
             base = Base(left, ended.began, empty, lambda path: trash.set_aside(path, self.runs))
         self.looks = 0
-        taken = self._taken(self.copy, base, **more)
-        assert taken.manifest is not None
-        manifest.write(taken.manifest, self.run / "manifest")
+        self.taken = self._taken(self.copy, base, **more)
+        assert self.taken.manifest is not None
+        manifest.write(self.taken.manifest, self.run / "manifest")
         self.began = time.time_ns()
-        return taken
+        return self.taken
 
     def _taken(self, into: Path, base: Base | None = None, **more: Any) -> Snapshot:
         return snapshot.take(
@@ -137,15 +134,7 @@ class Place:
         """The snapshot is what a copy would be, and shares no inode with anything."""
         plain = self.root / "plain"
         again = self._taken(plain)
-        taken, due = manifest.read(self.run / "manifest"), again.manifest
-        assert taken is not None
-        assert due is not None
-        assert described(self.copy, taken) == described(plain, due)
-        assert taken.files.keys() == due.files.keys()
-        assert (taken.others, taken.folders, taken.links) == (due.others, due.folders, due.links)
-        for place, copied in taken.files.items():
-            assert copied.copy == manifest.signature(os.lstat(self.copy / place)), place
-            assert os.lstat(self.copy / place).st_nlink == 1, place
+        assert not unlike(self.copy, plain, self.taken, again)
         remove_tree(plain)
 
     def inodes(self) -> dict[str, tuple[int, int]]:
@@ -155,24 +144,6 @@ class Place:
             for path in self.copy.rglob("*")
             if path.is_file() and not path.is_symlink()
         }
-
-
-def described(root: Path, taken: Manifest) -> dict[str, tuple[object, ...]]:
-    """All that is to be seen of a snapshot, by place; folders that were made for links to inputs
-    have no times of their own."""
-    found: dict[str, tuple[object, ...]] = {}
-    for path in (root, *root.rglob("*")):
-        info = path.lstat()
-        kind = stat.S_IFMT(info.st_mode)
-        what: tuple[object, ...] = (kind, stat.S_IMODE(info.st_mode), info.st_mtime_ns)
-        if stat.S_ISLNK(kind):
-            what = (kind, os.readlink(path))
-        elif stat.S_ISREG(kind):
-            what = (*what, info.st_uid, info.st_gid, path.read_bytes())
-        elif path != root and str(path.relative_to(root)) not in taken.folders:
-            what = what[:2]
-        found[str(path.relative_to(root))] = what
-    return found
 
 
 @pytest.fixture(autouse=True)
