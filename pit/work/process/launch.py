@@ -581,7 +581,7 @@ def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
 
 def nothing_left() -> bool:
     """Whether it is certain that nothing lives of what this process has started for tasks."""
-    return orphans.adopting and not orphans.left_by_anyone() and not orphans.doubtful()
+    return orphans.over()
 
 
 def doubtful() -> list[tuple[int, str]]:
