@@ -51,7 +51,7 @@ def described(root: Path, taken: Manifest) -> dict[str, tuple[object, ...]]:
         kind = stat.S_IFMT(info.st_mode)
         what: tuple[object, ...] = (kind, stat.S_IMODE(info.st_mode), info.st_mtime_ns)
         if stat.S_ISLNK(kind):
-            what = (kind, os.readlink(path))
+            what = (kind, os.readlink(path), info.st_nlink)
         elif stat.S_ISREG(kind):
             what = (*what, info.st_uid, info.st_gid, path.read_bytes())
         elif path != root and str(path.relative_to(root)) not in taken.folders:

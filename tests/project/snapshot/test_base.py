@@ -437,6 +437,7 @@ IN_AN_INSTANT: dict[str, Callable[[Path], object]] = {
     "other bytes": lambda path: quietly(path, "b"),
     "permissions": lambda path: path.chmod(0o600),
     "attributes": lambda path: os.setxattr(path, "user.strange", b"1"),
+    "a name elsewhere": lambda path: os.link(path, path.parents[3] / "elsewhere"),
 }
 
 
