@@ -5,13 +5,13 @@ the live file at the moment when it was copied: a digest that is known of exactl
 copy's, and what is read from the copy may be remembered of exactly that file, never of what has
 taken its place since. The manifest also says what was in the snapshot before any task wrote there.
 
-It lies beside the snapshot, `runs/<run id>/manifest`, for a retry that takes the snapshot over.
+It lies beside the snapshot, `runs/<run id>/manifest`, for a retry that takes the snapshot over, and
+goes with it where it becomes the base of the next one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,12 +37,15 @@ class Copied(Record, array_like=True):
 class Manifest(Record):
     """What a snapshot took: files by their place, and the places of all else, links and folders.
 
-    `project` is the live project.
+    `project` is the live project. Of what is no file, `folders` and `links`, these with their text,
+    have their model in the project; the rest was made for inputs that are read live.
     """
 
     project: str
     files: dict[str, Copied]
     others: set[str]
+    folders: set[str] = set()  # noqa: RUF012
+    links: dict[str, str] = {}  # noqa: RUF012
     format: int = FORMAT
 
     def has(self, place: str) -> bool:
@@ -81,8 +84,3 @@ def read(path: Path) -> Manifest | None:
     except (OSError, msgspec.MsgspecError):
         return None
     return found if found.format == FORMAT else None
-
-
-def of(project: str, files: dict[str, Copied], others: Iterable[str]) -> Manifest:
-    """The manifest of a snapshot that was just taken."""
-    return Manifest(project=project, files=files, others=set(others))

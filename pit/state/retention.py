@@ -20,7 +20,7 @@ from pit.errors import PitError
 from pit.fs.files import failure, remove_tree, usage
 from pit.fs.locks import Lock, held
 from pit.model import Reason, Record, Retention, RunState
-from pit.state import trash
+from pit.state import bases, trash
 from pit.state.rundir import PARTS, UNFINISHED, RunDir, dag_of, is_run_id
 from pit.state.store.store import Store
 from pit.state.store.tables.runs import RunRow
@@ -311,7 +311,7 @@ def _remove(removal: Removal, runs_dir: Path, aside: bool) -> int | None:
 
 def _remove_files(removal: Removal, root: Path, aside: bool) -> None:
     for path in [root] if removal.whole else [root / part for part in removal.parts]:
-        if aside and trash.set_aside(path, root.parent):
+        if aside and _is_taken(path, root, removal.dag):
             continue
         try:
             remove_tree(path)
@@ -319,13 +319,29 @@ def _remove_files(removal: Removal, root: Path, aside: bool) -> None:
             raise failure(error, f"cannot remove {error.filename or path}") from error
 
 
+def _is_taken(path: Path, root: Path, dag: str) -> bool:
+    """Whether something of a run's folder has another place: as a base, or in the trash."""
+    if dag and path in (root, root / "project"):
+        is_base = bases.offer(root, dag)
+        if is_base and path != root:
+            return True
+    return trash.set_aside(path, root.parent)
+
+
 def trim(folder: RunDir, keep: Sequence[str]) -> None:
     """Removes what `keep_artifacts` does not list of a run that has ended; with [] its folder."""
     for part in PARTS:
-        if part not in keep and not trash.set_aside(folder.root / part, folder.root.parent):
+        path = folder.root / part
+        if part not in keep and not _is_taken(path, folder.root, folder.dag):
             folder.remove(part)
     if not keep:
         folder.remove_all()
+
+
+def empty(runs_dir: Path) -> None:
+    """Removes what needs no room once room is asked for: the trash, and the bases of snapshots."""
+    bases.empty(runs_dir)
+    trash.empty(runs_dir)
 
 
 def after_run(
@@ -340,7 +356,8 @@ def after_run(
 
     A run that did not succeed is left whole, for those who look into it. Never raises for a file
     that cannot be removed: the run is over and its result stands. What goes is in the trash until
-    the next run, but for a disk that is full, where room is needed at once.
+    the next run, and a project may become its base; but for a disk that is full, where room is
+    needed at once.
     """
     folder = RunDir.at(runs_dir, run_id)
     problems: tuple[str, ...] = ()
@@ -356,5 +373,5 @@ def after_run(
     planned = _plan_present(store, runs_dir, retention, lambda _: keep, (folder.dag,), now)
     pruned = apply(planned, store, runs_dir, aside=not full)
     if full:
-        trash.empty(runs_dir)
+        empty(runs_dir)
     return msgspec.structs.replace(pruned, problems=(*problems, *pruned.problems))

@@ -37,13 +37,13 @@ def test_a_place_that_takes_nothing_is_told(tmp_path: Path) -> None:
 
 
 def test_the_next_run_empties_it_and_so_does_prune(pit: Pit) -> None:
+    pit.file("pit_config.toml", 'keep_artifacts = ["project", "data"]\n')
     pit.project("m").toml('[[tasks]]\nname = "a"\nscript = "a.sh"\n').file("a.sh", "true")
-    for _ in range(4):
-        pit.run("run", "m").ok()
+    pit.run("run", "m").ok()
     place = pit.root / "runs" / trash.FOLDER
     (first,) = place.iterdir()
-    assert (first / "a.sh").is_file()
-    assert not (pit.runs()[0] / "project").exists()
+    assert (first / "a.log").is_file()
+    assert not (pit.runs()[0] / "logs").exists()
     for number in range(9):  # so many that the next run waits until they are gone
         (place / f"old-{number}").mkdir()
     pit.run("run", "m").ok()

@@ -19,7 +19,7 @@ from pit.errors import BadArgument, DiskFull, PitError, UnknownRun
 from pit.model import RunState, WorkspaceConfig
 from pit.project.python import surplus
 from pit.project.python.surplus import Cleared
-from pit.state import liveness, retention, trash
+from pit.state import liveness, retention
 from pit.state.retention import Pruned, Removal
 from pit.state.store.store import Store
 from pit.state.store.tables.runs import RunRow
@@ -97,7 +97,7 @@ class Wanted(NamedTuple):
 
 def _make_room(config: WorkspaceConfig, wanted: Wanted) -> PruneView:
     """Remove the folders alone, which a disk so full that nothing can be recorded needs first."""
-    trash.empty(config.runs_dir)
+    retention.empty(config.runs_dir)
     with Store.open_readonly(config.metadata_db) as store:
         if not store.exists:
             return done_view(planned_view((), config.runs_dir), Pruned())
@@ -130,7 +130,7 @@ def _pruned(
     view = planned_view(removals, config.runs_dir)
     if not dry_run:
         done = retention.apply(removals, store, config.runs_dir)
-        trash.empty(config.runs_dir)
+        retention.empty(config.runs_dir)
         view = done_view(view, done, store.records.sweep())
     return _with_environments(
         config, view, partial(retention.environments, store, config.runs_dir, removals)

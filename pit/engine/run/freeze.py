@@ -22,8 +22,11 @@ from pit.project.python import environment
 from pit.project.python.environment import Environment
 from pit.project.runners import table
 from pit.project.snapshot import snapshot
+from pit.project.snapshot.base import Base, Unfit
 from pit.project.snapshot.snapshot import Snapshot
 from pit.project.trees import Rules
+from pit.state import bases, trash
+from pit.work.process import procfs
 
 
 class Frozen(Record):
@@ -31,6 +34,7 @@ class Frozen(Record):
 
     `environment` is None where no task runs in one. `taken_at` is when the snapshot was begun, in
     Unix seconds, and `number` its place among all snapshots; `rules` say what was left out of it.
+    `own` is false for one that an earlier run has worked in.
     """
 
     environment: Environment | None
@@ -38,6 +42,7 @@ class Frozen(Record):
     rules: Rules
     taken_at: float
     number: int
+    own: bool = True
 
 
 # ---------------------------------------------------------------- what a retry takes over
@@ -109,6 +114,7 @@ def _thawed(run: OpenRun, continued: Continued) -> Frozen:
         rules=rules_of(run.target, frozenset()),
         taken_at=continued.taken_at,
         number=run.services.store.snapshots.drawn(continued.taken_by),
+        own=False,
     )
 
 
@@ -144,27 +150,62 @@ def _environment(run: OpenRun) -> Environment | None:
 
 def _snapshot(run: OpenRun, made: Environment | None, live: Digests) -> Frozen:
     """The frozen copy that every task runs from, beside the environment that was made."""
-    config, target = run.target.config, run.target
-    project = target.dag.project
+    target, project = run.target, run.target.dag.project
     run.step("snapshot", "copying the project")
     publish.sweep(project, [made for task in target.dag.tasks.values() for made in task.targets])
     number = run.services.store.snapshots.draw(run.dir.id)
     taken_at = run.clock.now()
     patterns = {pattern for task in target.tasks for pattern in read_by(task)}
     rules = rules_of(run.target, _orphans(run, live))
-    taken = snapshot.take(
-        project,
-        run.dir.project,
-        tuple(sorted(patterns)),
-        config.root,
-        rules,
-        checkpoint=run.checkpoint,
-    )
+    taken = _taken(run, tuple(sorted(patterns)), rules)
     if taken.manifest is not None:
         manifest.write(taken.manifest, run.dir.manifest)
     for message in taken.warnings:
         run.warn(message)
     return Frozen(environment=made, snapshot=taken, rules=rules, taken_at=taken_at, number=number)
+
+
+def _taken(run: OpenRun, patterns: tuple[str, ...], rules: Rules) -> Snapshot:
+    """The snapshot: made of one that an earlier run has left, or else copied anew."""
+    project, into, root = run.target.dag.project, run.dir.project, run.target.config.root
+    base = _base(run)
+    try:
+        if base is not None:
+            return snapshot.take(project, into, patterns, root, rules, run.checkpoint, base)
+    except Unfit:
+        _set_aside(run)
+    finally:
+        if base is not None:
+            trash.empty_meanwhile(into.parent.parent)
+    return snapshot.take(project, into, patterns, root, rules, run.checkpoint)
+
+
+def _base(run: OpenRun) -> Base | None:
+    """What an earlier run of the DAG has left, in the place of the snapshot; None if that is of no
+    use: whatever did not end well, or before a restart of the machine, or may still be looked at.
+    """
+    into, runs_dir = run.dir.project, run.target.config.runs_dir
+    try:
+        empty = os.lstat(into)
+    except OSError:
+        return None
+    ended = bases.claim(runs_dir, run.target.dag.name, into)
+    if ended is None:
+        return None
+    left = manifest.read(into / bases.MANIFEST)
+    if left is None or ended.boot != procfs.boot_id() or procfs.in_use(str(into)):
+        _set_aside(run)
+        return None
+    return Base(
+        left, ended.began, empty, lambda path: trash.set_aside(path, runs_dir), run.checkpoint
+    )
+
+
+def _set_aside(run: OpenRun) -> None:
+    """Rids the place of the snapshot of what was to become it."""
+    if not trash.set_aside(run.dir.project, run.target.config.runs_dir):
+        remove_tree(run.dir.project)
+    run.dir.project.mkdir(0o700)
 
 
 def _orphans(run: OpenRun, live: Digests) -> frozenset[str]:

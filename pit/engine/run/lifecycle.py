@@ -21,11 +21,13 @@ from pit.engine.scheduling.jobs import Job
 from pit.errors import DiskFull, EnvironmentFailed, PitError, RequirementNotMet
 from pit.events import Event, RunEnded, RunStarted, SetupStep, TaskEnded, Warned
 from pit.fs.locks import Lock
+from pit.fs.stat import YOUNG
 from pit.model import Output, Reason, RunState, TaskState
 from pit.order import Order
 from pit.project.python import surplus
 from pit.project.runners import table
-from pit.state import retention, trash
+from pit.state import bases, retention, trash
+from pit.state.bases import Ended
 from pit.state.rundir import RunDir
 from pit.text import durations
 from pit.work import attempts
@@ -48,6 +50,7 @@ def opened(request: Request, services: Services, place: Lock) -> Iterator[OpenRu
             stack.push(run.closed)
             run.tell_start()
             yield run
+        run.tell_nothing_left()
 
 
 class OpenRun:
@@ -82,6 +85,7 @@ class OpenRun:
         held.callback(self.signals.restore)
         self.state = RunState.RUNNING
         self.reason: Reason | None = None
+        self._tasks_begun: tuple[int, int] | None = None
         self._log = EventLog(services.store, services.hear, self.masks.hidden)
 
     def _stop(self, level: int) -> None:
@@ -226,6 +230,22 @@ class OpenRun:
                 self.emit(TaskEnded, task=name, state=state, reason=reason)
         ended = RunState.CANCELLED if cancelled else RunState.FAILED
         self.end(ended, reason, "" if cancelled else str(error) or type(error).__name__)
+
+    def first_task(self) -> None:
+        """From now on, tasks may write into the snapshot that this run has taken."""
+        self._tasks_begun = time.time_ns(), time.monotonic_ns()
+
+    def tell_nothing_left(self) -> None:
+        """Say in the run's folder that nothing writes there any more, if that is certain.
+
+        It is not if the clock was set back meanwhile: then a change may bear the time of another.
+        """
+        if self._tasks_begun is None or self.state is RunState.RUNNING:
+            return
+        began, monotonic = self._tasks_begun
+        lost = (time.monotonic_ns() - monotonic) - (time.time_ns() - began)
+        if lost < YOUNG and launch.nothing_left():
+            bases.tell_end(self.dir.root, Ended(boot=procfs.boot_id(), began=began))
 
     def end_processes(self) -> None:
         """Nothing that the run has started is left; what may be the run's and is left is named."""

@@ -245,6 +245,8 @@ def _perform(
 ) -> Tally:
     """Perform the jobs; how the tasks have ended."""
     dag, store, planner = run.target.dag.name, run.services.store, plan.planner
+    if frozen.own:
+        run.first_task()
     recorder, products = _products(run, frozen, plan, tasks)
 
     def judge(name: str) -> tuple[Decision, str]:

@@ -10,6 +10,9 @@ Links stay links when they point inside the project, rewritten if absolute, so t
 lead back to the live tree; what lies outside is copied. Ignored files that `inputs` name are
 linked to the live file, and `{workspace}/` and absolute inputs are read where they are: such
 data is not frozen but watched (inputs.py), because big data is never duplicated.
+
+Where an earlier run has left its snapshot as a base (base.py), that is brought up to date: only
+what is not there as it should be is copied.
 """
 
 from __future__ import annotations
@@ -29,11 +32,12 @@ from pit.fs.files import FULL, MAKE_ROOM, remove_tree
 from pit.fs.reads import Reads
 from pit.fs.stat import signature, young_for
 from pit.model import Record
-from pit.project import manifest, selection
+from pit.project import selection
 from pit.project.digest import Digests
 from pit.project.manifest import Copied, Manifest
-from pit.project.selection import Excluded, Ignore, shown
+from pit.project.selection import Excluded, Found, Ignore, shown
 from pit.project.snapshot import inputs as live_inputs
+from pit.project.snapshot.base import Base, Unfit, same_folder
 from pit.project.snapshot.inputs import Watch
 from pit.project.snapshot.listing import FOLDER, YOUNG, Listing, kind, listing
 from pit.project.trees import LiveTree, Rules
@@ -76,16 +80,35 @@ def take(
     workspace: Path,
     rules: Rules | None = None,
     checkpoint: Callable[[], None] = lambda: None,
+    base: Base | None = None,
 ) -> Snapshot:
-    """Copies `project` into the empty or missing folder `into`.
+    """Copies `project` into the empty or missing folder `into`, or brings the `base` there up to
+    date.
 
     `rules` say what is not part of it, such as what this run will make, and which files are
     private. `checkpoint` is called every few milliseconds and may raise to give up. Raises
-    SnapshotFailed or DiskFull, naming the path; what was copied so far stays.
+    SnapshotFailed or DiskFull, naming the path; what was copied so far stays. Unfit if there is no
+    use for the base; then `into` has to be emptied.
     """
+    try:
+        return _take(project, into, inputs, workspace, rules or Rules(project), checkpoint, base)
+    except _Unwritable as error:
+        if base is None:
+            raise
+        raise Unfit(str(error)) from error
+
+
+def _take(
+    project: Path,
+    into: Path,
+    inputs: Iterable[str],
+    workspace: Path,
+    rules: Rules,
+    checkpoint: Callable[[], None],
+    base: Base | None,
+) -> Snapshot:
     began = time.monotonic()
-    rules = rules or Rules(project)
-    copy = _Copy(os.path.realpath(project), str(into), rules.without(into), checkpoint)
+    copy = _Copy(os.path.realpath(project), str(into), rules.without(into), checkpoint, base)
     copy.take()
     links = _links(copy, inputs, workspace, rules)
     copy.close()
@@ -95,7 +118,7 @@ def take(
         bytes=weights.total(),
         seconds=time.monotonic() - began,
         links=links,
-        manifest=copy.manifest(project),
+        manifest=copy.manifest(str(project)),
         warnings=tuple(dict.fromkeys((*copy.warnings, *_too_large(weights)))),
     )
 
@@ -131,6 +154,10 @@ def _unreadable(error: Exception, path: str, live: str) -> PitError:
     )
 
 
+class _Unwritable(SnapshotFailed):
+    """It is the snapshot that cannot be written, not the project that cannot be read."""
+
+
 def _unwritable(error: OSError, path: str) -> PitError:
     if error.errno in FULL:
         return DiskFull(
@@ -138,7 +165,7 @@ def _unwritable(error: OSError, path: str) -> PitError:
             f"{MAKE_ROOM}, or leave large files out of runs with a .pitignore",
         )
     why = (error.strerror or str(error)).lower()
-    return SnapshotFailed(f"the snapshot cannot write {shown(path)}: {why}")
+    return _Unwritable(f"the snapshot cannot write {shown(path)}: {why}")
 
 
 def _too_large(weights: Counter[str]) -> Iterator[str]:
@@ -211,7 +238,12 @@ class _Copy:
     """A snapshot in the making."""
 
     def __init__(
-        self, live: str, into: str, excluded: Excluded, checkpoint: Callable[[], None]
+        self,
+        live: str,
+        into: str,
+        excluded: Excluded,
+        checkpoint: Callable[[], None],
+        base: Base | None,
     ) -> None:
         self.live = live
         self.into = into
@@ -219,14 +251,18 @@ class _Copy:
         self.warnings: list[str] = []
         self.taken: dict[str, _Taken] = {}
         self.files: dict[str, Copied] = {}
+        self.links: dict[str, str] = {}
         self.others: set[str] = set()
         self.ignores = False
         self._checkpoint = checkpoint
+        self._base = base
         self._masked = _umask() | 0o7000
 
     def take(self) -> None:
         """Copies the project, and again what moved meanwhile."""
         self._walk([_Folder(self.live, self.into, "", None, ((self.live, self.into),))])
+        if self._base is not None and self._base.equals(self.manifest(self.live)):
+            return
         for _ in range(_ROUNDS):
             moved = self._moved()
             if not moved:
@@ -243,15 +279,20 @@ class _Copy:
         """Gives the folders the permissions and times of their models, the innermost first."""
         for twin, taken in reversed(self.taken.items()):
             try:
+                if self._base is not None and same_folder(twin, taken.info):
+                    continue
                 os.chmod(twin, stat.S_IMODE(taken.info.st_mode))
                 os.utime(twin, ns=(taken.info.st_atime_ns, taken.info.st_mtime_ns))
             except OSError as error:
                 raise _unwritable(error, twin) from error
 
-    def manifest(self, project: Path) -> Manifest:
+    def manifest(self, project: str) -> Manifest:
         """What was taken, by place."""
-        folders = (taken.folder.place for taken in self.taken.values())
-        return manifest.of(str(project), self.files, (*self.others, *folders))
+        folders = {taken.folder.place for taken in self.taken.values()}
+        others = self.others | self.links.keys() | folders
+        return Manifest(
+            project=project, files=self.files, others=others, folders=folders, links=self.links
+        )
 
     def weights(self) -> Counter[str]:
         """The copied bytes by the first name of their place."""
@@ -283,26 +324,36 @@ class _Copy:
         """Copies what lies directly in a folder; yields the sub-folders that are still to do."""
         found = self._find(folder)
         if found is None:
+            self._clear(folder.twin)
             return
         self.ignores = self.ignores or found.ignore is not None
-        self._make_folder(folder, found)
+        files = self._make_folder(folder, found)
         for name, what in found.others:
             path = shown(f"{folder.live}/{name}")
             self.warnings.append(f"{path} is {what}: left out of the snapshot")
-        copied = self._files(folder, found.files) if found.files else 0
+        copied = self._files(folder, files) if files else 0
         for name in found.links:
             yield from self._link(folder, name, found.ignore)
         inner = [folder.inner(name, found.ignore) for name in found.folders]
         yield from (each for each in inner if each.twin not in self.taken)
         self.taken[folder.twin] = _Taken(folder, found.info, found.mark, len(found.files), copied)
 
-    def _make_folder(self, folder: _Folder, found: Listing) -> None:
-        """Makes the twin, or rids it of all but the sub-folders that still are to be there."""
+    def _make_folder(self, folder: _Folder, found: Listing) -> list[Found]:
+        """Makes the twin, or rids it of all that is not to stay; the files that are to be copied.
+
+        What stays are the sub-folders that still are to be there, and what is right in a base.
+        """
+        files = self.excluded.spared(folder.live, found.files)
+        if self._base is not None and folder.twin not in self.taken:
+            place = folder.place_of("")
+            left = self._base.set_right(folder.live, folder.twin, place, found, files, self.files)
+            if left is not None:
+                return left
         try:
             if folder.twin not in self.taken:
                 if folder.place or not os.path.isdir(folder.twin):
                     os.mkdir(folder.twin, 0o700)
-                return
+                return files
             keep = {f"{folder.twin}/{name}" for name in found.folders}
             with os.scandir(folder.twin) as entries:
                 stale = [entry.path for entry in entries if entry.path not in keep]
@@ -310,6 +361,12 @@ class _Copy:
                 self._forget(path)
         except OSError as error:
             raise _unwritable(error, folder.twin) from error
+        return files
+
+    def _clear(self, twin: str, but_a_folder: bool = False) -> None:
+        """Frees a place where a base may have something."""
+        if self._base is not None:
+            self._base.clear(twin, but_a_folder)
 
     def _forget(self, twin: str) -> None:
         """Removes what has vanished from the project since it was copied."""
@@ -317,8 +374,9 @@ class _Copy:
         for path in [path for path in self.taken if selection.lies_in(path, twin)]:
             del self.taken[path]
         gone = os.path.relpath(twin, self.into)
-        for place in [place for place in self.files if selection.lies_in(place, gone)]:
-            del self.files[place]
+        for known in (self.files, self.links):
+            for place in [place for place in known if selection.lies_in(place, gone)]:
+                del known[place]
         self.others = {place for place in self.others if not selection.lies_in(place, gone)}
 
     def _find(self, folder: _Folder) -> Listing | None:
@@ -329,7 +387,7 @@ class _Copy:
 
     # ------------------------------------------------ files
 
-    def _files(self, folder: _Folder, files: list[tuple[str, os.stat_result]]) -> int:
+    def _files(self, folder: _Folder, files: list[Found]) -> int:
         """Copies the regular files of a folder, by their names in the two open folders."""
         try:
             live = os.open(folder.live, FOLDER)
@@ -344,8 +402,7 @@ class _Copy:
             raise _unwritable(error, folder.twin) from error
         way = _Way(f"{folder.live}/", f"{folder.twin}/", folder.place_of(""), live, twin)
         try:
-            spared = self.excluded.spared(folder.live, files)
-            return sum([self._file(name, name, way, way.place + name) for name, _ in spared])
+            return sum([self._file(name, name, way, way.place + name) for name, _ in files])
         finally:
             os.close(live)
             os.close(twin)
@@ -389,6 +446,8 @@ class _Copy:
         if looked == signature(os.fstat(source)):
             settled = young_for(looked.ctime, when) <= 0
             self.files[place] = Copied(live=looked, copy=copy, settled=settled)
+        if self._base is not None:
+            self._base.told(place, self.files.get(place))
         return size
 
     # ------------------------------------------------ links
@@ -404,8 +463,10 @@ class _Copy:
         try:
             aim = os.readlink(path)
         except OSError:
+            self._clear(twin)
             return  # vanished, or no link any more: left to the second look
         if self.excluded.is_private(path):
+            self._clear(twin)
             return
         inside = folder.twin_of(os.path.join(folder.live, aim))
         if inside is not None:
@@ -424,9 +485,16 @@ class _Copy:
             self._symlink(aim, folder.twin)
             return
         if stat.S_ISREG(info.st_mode):
-            if not selection.is_database(real) and self._is_spared(real, info):
-                self._file(real, folder.twin, _Way("", "", "", None, None), folder.place)
+            if selection.is_database(real) or not self._is_spared(real, info):
+                self._clear(folder.twin)
+            elif self._base is None:
+                self._outer_file(real, folder)
+            elif copied := self._base.has_file(real, folder.twin, folder.place, info):
+                self.files[folder.place] = copied
+            else:
+                self._outer_file(real, folder)
         elif not stat.S_ISDIR(info.st_mode):
+            self._clear(folder.twin)
             self.warnings.append(f"{shown(path)} leads to {kind(info.st_mode)}: left out")
         elif any(selection.lies_in(live, real) for live, _ in folder.roots):
             self.warnings.append(
@@ -435,15 +503,20 @@ class _Copy:
             )
             self._symlink(real, folder.twin)
         else:
+            self._clear(folder.twin, but_a_folder=True)
             roots = ((real, folder.twin), *folder.roots)
             yield folder._replace(live=real, roots=roots)
 
+    def _outer_file(self, real: str, folder: _Folder) -> None:
+        self._file(real, folder.twin, _Way("", "", "", None, None), folder.place)
+
     def _symlink(self, aim: str, twin: str) -> None:
-        try:
-            os.symlink(aim, twin)
-        except OSError as error:
-            raise _unwritable(error, twin) from error
-        self.others.add(os.path.relpath(twin, self.into))
+        if self._base is None or not self._base.has_link(twin, aim):
+            try:
+                os.symlink(aim, twin)
+            except OSError as error:
+                raise _unwritable(error, twin) from error
+        self.links[os.path.relpath(twin, self.into)] = aim
 
 
 def _rewritten(aim: str, inside: str, folder: str) -> str:

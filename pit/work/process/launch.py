@@ -579,6 +579,11 @@ def end_all(grace: float = 10.0, cancel: Cancel | None = None) -> int:
     return count
 
 
+def nothing_left() -> bool:
+    """Whether it is certain that nothing lives of what this process has started for tasks."""
+    return orphans.over()
+
+
 def doubtful() -> list[tuple[int, str]]:
     """Id and name of each orphan that may be a task's and may be somebody else's: it is spared.
 

@@ -193,6 +193,17 @@ class Orphans:
             found = self._sweep()
             return [process for process in found if _NOBODY not in self._suspects[process.pid]]
 
+    def over(self) -> bool:
+        """Whether it is certain that nothing lives of any task: neither a child of this process
+        that may leave something behind, nor an orphan that may be a task's."""
+        if not self._adopting:
+            return False
+        with self._gate:
+            found = self._sweep()
+            if descent.family:
+                found = [each for each in found if _NOBODY not in self._suspects[each.pid]]
+            return not found and not any(own.marker for own in self._own.values())
+
     def doubtful(self) -> list[Stat]:
         """The living orphans that may be a task's, or may have come from elsewhere.
 

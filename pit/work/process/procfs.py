@@ -11,6 +11,7 @@ microseconds since 1970 (elsewhere); they are only ever compared for equality an
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,6 +21,7 @@ _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 # The kernel may be built without the `children` files; then parents are looked up one by one.
 _PROC = os.path.exists("/proc/self/stat")
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _LISTED = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
@@ -228,6 +230,47 @@ def _leads_to(link: str, path: str) -> bool:
         return os.readlink(link) == path
     except OSError:
         return False
+
+
+def in_use(folder: str) -> bool:
+    """Whether a process that may be looked into works in a folder, has something below it open, or
+    sees it mounted elsewhere or something mounted in it; True where nobody can tell."""
+    if not _PROC:
+        return True
+    below = f"{os.path.realpath(folder)}/"
+    seen: set[int] = set()
+    for pid in _ids():
+        with suppress(OSError):
+            space = os.stat(f"/proc/{pid}/ns/mnt").st_ino
+            if space not in seen and _is_mounted(below, _read(f"/proc/{pid}/mountinfo")):
+                return True
+            seen.add(space)
+            if any(f"{aim}/".startswith(below) for aim in _aims(f"/proc/{pid}")):
+                return True
+    return False
+
+
+def _is_mounted(below: str, mounts: bytes) -> bool:
+    # Where a folder lies on its disk is not known; its last names are like no others.
+    names = f"/{'/'.join(below.split('/')[-3:])}"
+    for line in os.fsdecode(mounts).splitlines():
+        root, point = (_OCTAL.sub(_character, each) for each in line.split(" ")[3:5])
+        if f"{point}/".startswith(below) or names in f"{root}/":
+            return True
+    return False
+
+
+def _character(code: re.Match[str]) -> str:
+    return chr(int(code[1], 8))
+
+
+def _aims(process: str) -> Iterator[str]:
+    """Where a process works, and what it has open."""
+    with suppress(OSError):
+        yield os.readlink(f"{process}/cwd")
+        for entry in os.listdir(f"{process}/fd"):
+            with suppress(OSError):
+                yield os.readlink(f"{process}/fd/{entry}")
 
 
 def boot_id() -> str:

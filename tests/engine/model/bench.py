@@ -12,12 +12,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from pit.cli.main import main
+from pit.fs.files import remove_tree
+from pit.project.snapshot import base, snapshot
+from pit.project.snapshot.snapshot import Snapshot
 from tests.engine.model import scripts, troubles
 from tests.engine.model.edits import Edits, lead, tell
 from tests.engine.model.foretold import (
@@ -41,6 +46,7 @@ from tests.engine.model.pipelines import (
     is_live,
 )
 from tests.engine.model.troubles import Trouble
+from tests.project.snapshot.alike import SOON, unlike
 
 Edit = tuple[str, int, int]
 """What is done to the project between two runs, to which thing, with which value."""
@@ -74,14 +80,21 @@ class Seen(NamedTuple):
 
 
 class Bench:
-    """A workspace with one project, and what is foretold of it."""
+    """A workspace with one project, and what is foretold of it.
 
-    def __init__(self, root: Path, pipeline: Pipeline) -> None:
+    If it is `warm`, no snapshot is kept, so that each is the base of the next.
+    """
+
+    def __init__(self, root: Path, pipeline: Pipeline, warm: bool = False) -> None:
         self.root, self.declared = root, pipeline
         self.project = root / "projects" / "m"
         self.foretold = Foretold()
         self.edits = Edits(self)
         self.database: subprocess.Popen[str] | None = None
+        self.bases = 0
+        self.unlike: list[str] = []
+        if warm:
+            (root / "pit_config.toml").write_text("[retention]\nsnapshots = 0\n")
         for place, content in first_sources().items():
             self.put(place, content)
         for place, leads in FLIPS.items():
@@ -110,9 +123,36 @@ class Bench:
     def pit(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, standard output and standard error of a command."""
         out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
+        with redirect_stdout(out), redirect_stderr(err), self.compared():
             code = main(["--project-dir", str(self.root), *arguments])
         return code, out.getvalue(), err.getvalue()
+
+    @contextmanager
+    def compared(self) -> Iterator[None]:
+        """Has each snapshot that is made of a base compared with a copy.
+
+        Tasks begin so long after it that what they change bears another time, which spares a tenth
+        of a second each time.
+        """
+        take = snapshot.take
+
+        def taken(*given: Any) -> Snapshot:
+            made = take(*given)
+            if len(given) > 6:
+                self.bases += 1
+                project, into, *more = given[:6]
+                plain = Path(into).with_name("plain")
+                due = take(project, plain, *more)
+                self.unlike += unlike(into, plain, made, due)
+                remove_tree(plain)
+            time.sleep(SOON / 1e9)
+            return made
+
+        with (
+            patch.object(snapshot, "take", taken),
+            patch.object(base, "young_for", lambda ctime, now: ctime + SOON - now),
+        ):
+            yield
 
     # ------------------------------------------------------------------ one turn
 
@@ -194,6 +234,7 @@ class Bench:
 
     def check(self, due: Outcome, seen: Seen) -> None:
         """What was foretold has come, and nothing of it lies beside the targets."""
+        assert not self.unlike, self.unlike
         assert seen.ran == due.ran, _unlike("ran", seen.ran, due.ran)
         failed = {name for name, state in seen.states.items() if state == "failed"}
         assert failed == due.failed, _unlike("failed", failed, due.failed)
@@ -301,10 +342,10 @@ def _served(path: Path) -> subprocess.Popen[str]:
 
 
 @contextmanager
-def bench(pipeline: Pipeline) -> Iterator[Bench]:
+def bench(pipeline: Pipeline, warm: bool = False) -> Iterator[Bench]:
     """A fresh workspace with one project."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        found = Bench(Path(folder), pipeline)
+        found = Bench(Path(folder), pipeline, warm)
         stack.callback(found.close)
         yield found

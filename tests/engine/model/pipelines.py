@@ -25,6 +25,7 @@ LEARNED = {
     "links": True,  # links within the project and out of it, flipped; hard links
     "written over": True,  # a task appends to what it was handed
     "swaps": True,  # a folder in place of another: the same names, sizes and times
+    "bases": True,  # a task spoils its snapshot, which the next run begins with
     "journals": True,  # rows that a database keeps beside its file
     "matrices": True,  # tasks that come and go with the values in a file, or with files
     "code": True,  # PYTHONPATH, -m, a program after `$`, Python by another suffix

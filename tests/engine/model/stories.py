@@ -19,6 +19,7 @@ from tests.engine.model.pipelines import (
     Pipeline,
     Step,
 )
+from tests.engine.model.troubles import SPOILS, SPOILS_OF_FOLDERS
 
 
 class Story(NamedTuple):
@@ -270,6 +271,33 @@ _SWAPS = [
     ),
 ]
 
+_ALONE = steps(Step("t0", "file", ("s/*",), always=True), Step("t1", "none", ("f",), ("t0",)))
+_BASES = [
+    (
+        f"a snapshot spoiled in way {way}",
+        _ALONE,
+        [
+            turn(task=way, trouble="spoil"),
+            turn(("write", 0, 3), task=way + 1, trouble="spoil", victim=1),
+            turn(),
+            turn(force=True),
+        ],
+    )
+    for way in range(len(SPOILS + SPOILS_OF_FOLDERS))
+] + [
+    (
+        "a snapshot spoiled by a run that fails and is retried",
+        _ALONE,
+        [
+            turn(),
+            turn(trouble="fail", victim=1, force=True),
+            turn(again=True),
+            turn(force=True, trouble="spoil"),
+            turn(("drop", 0, 0), force=True),
+        ],
+    ),
+]
+
 _ROW = ("row", 0, 0)
 _JOURNALS = [
     (
@@ -417,6 +445,7 @@ _BY_FEATURE = {
     "links": _LINKS,
     "written over": _WRITTEN_OVER,
     "swaps": _SWAPS,
+    "bases": _BASES,
     "journals": _JOURNALS,
     "matrices": _MATRICES,
     "code": _CODE,

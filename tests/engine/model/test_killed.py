@@ -32,6 +32,7 @@ def _dice() -> random.Random:
 
 
 def _prepare(pit: Pit) -> None:
+    pit.file("pit_config.toml", "[retention]\nsnapshots = 0\n")  # each is the base of the next
     pit.project("m")
     for place, content in first_sources().items():
         pit.file(place, content)

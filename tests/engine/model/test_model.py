@@ -47,21 +47,32 @@ turns = st.builds(
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
-@given(st.one_of(pipelines(), st.just(ALL_KINDS)), st.lists(turns, min_size=1, max_size=6))
-def test_pit_does_what_the_model_foretells(pipeline: Pipeline, plan: list[Turn]) -> None:
+@given(
+    st.one_of(pipelines(), st.just(ALL_KINDS)),
+    st.lists(turns, min_size=1, max_size=6),
+    st.sampled_from((False, LEARNED["bases"])),
+)
+def test_pit_does_what_the_model_foretells(
+    pipeline: Pipeline, plan: list[Turn], warm: bool
+) -> None:
     before = len(os.listdir("/dev/fd"))
-    play(pipeline, plan)
+    play(pipeline, plan, warm)
     assert len(os.listdir("/dev/fd")) <= before + 2, "a run has left files open"
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
 def test_a_story_goes_as_the_model_foretells(story: Story) -> None:
-    play(story.pipeline, story.turns)
+    bases = play(story.pipeline, story.turns, warm=story.feature == "bases")
+    assert bases or story.feature != "bases"
 
 
-def play(pipeline: Pipeline, plan: list[Turn]) -> None:
-    """Turn by turn, in a workspace of its own; what is done is printed if it fails."""
-    with bench(pipeline) as under_test:
+def play(pipeline: Pipeline, plan: list[Turn], warm: bool) -> int:
+    """Turn by turn, in a workspace of its own; what is done is printed if it fails.
+
+    Returns how many snapshots were made of a base.
+    """
+    with bench(pipeline, warm) as under_test:
         for number, turn in enumerate(plan):
             tell(f"turn {number}")
             under_test.turn(turn)
+        return under_test.bases

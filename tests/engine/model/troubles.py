@@ -1,5 +1,6 @@
-"""What a task does besides its work while it runs: it fails, edits the live project, or appends to
-what it was handed. Each is foretold, and told to the task's script in shell.
+"""What a task does besides its work while it runs: it fails, edits the live project, appends to
+what it was handed, or spoils its snapshot. Each is foretold, and told to the task's script in
+shell.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 
 TROUBLES = (
     *("", "", "", "", "fail", "fail", "edit", "edit", "edit", "edit live", "edit target"),
-    *("there and back", "swap", "append", "append and fail"),
+    *("there and back", "swap", "append", "append and fail", "spoil", "spoil", "spoil"),
 )
 _FEATURES = {
     "there and back": "links",
     "swap": "swaps",
     "append": "written over",
+    "spoil": "bases",
     "append and fail": "written over",
 }
 """What has to be learned for a trouble to be made."""
@@ -78,6 +80,8 @@ def of(
             return _there_and_back(bench, step, alone, before) if alone else Trouble()
         case "swap":
             return _swapping(bench, step, before)
+        case "spoil":
+            return _spoiling(pipeline, step, which, before)
         case "append" | "append and fail":
             return _appending(pipeline, step, which, fails=kind.endswith("fail"))
     return Trouble()
@@ -165,3 +169,59 @@ def _readers(pipeline: Pipeline, place: str) -> list[str]:
         for step in pipeline.steps
         if any(matching(pattern, [place]) for pattern in step.inputs or ())
     ]
+
+
+def _spoiling(pipeline: Pipeline, step: Step, which: int, before: Tree) -> Trouble:
+    """What a task does, after its work, to parts of its snapshot that no other task reads.
+
+    Nothing of it is foretold: whatever it is, no later run shall see it.
+    """
+    others = [other for other in pipeline.steps if other.name != step.name]
+    read = {place for other in others for place in other.reads(before)}
+    links = any(place.startswith("l/") for place in read)
+    free = {
+        place
+        for place in before
+        if place.startswith(("s/", "f/") if links else ("s/", "f/", "k/")) and place not in read
+    }
+    deeds = [
+        SPOILS[(which + number) % len(SPOILS)].format(at=place)
+        for number, place in enumerate(sorted(free))
+    ]
+    # Last, and one alone: through a link, what came after it would reach the live project.
+    folders = {os.path.dirname(place) for place in free}
+    alone = [at for at in sorted(folders) if {p for p in before if p.startswith(f"{at}/")} <= free]
+    if alone:
+        way = SPOILS_OF_FOLDERS[which % len(SPOILS_OF_FOLDERS)]
+        deeds.append(way.format(folder=alone[which % len(alone)]))
+    tried = "".join(f"{{ {deed}; }} 2> /dev/null || true\n" for deed in deeds)
+    return Trouble(step.name, then=tried + _STRANGE)
+
+
+SPOILS = (
+    "touch -r {at} stamp; printf z | dd of={at} conv=notrunc; touch -r stamp {at}",
+    "chmod 600 {at}",
+    'ln -f {at} "$PIT_WORKSPACE/kept"; echo z > "$PIT_WORKSPACE/kept"',
+    "mkdir -p zz; mv {at} zz/moved",
+    "rm {at}",
+    'rm {at}; ln -s "$PIT_WORKSPACE/ext/precious" {at}',
+    "rm {at}; mkdir -p {at}/in/ner",
+    'ln -f "$PIT_WORKSPACE/ext/precious" {at}',
+    "cp -p {at} stamp; mv stamp {at}",
+)
+"""What may be done to a file of a snapshot, in shell: other bytes under the old time, permissions,
+a name elsewhere, another name, none, a link, a folder, a hard link to a live file, a copy."""
+SPOILS_OF_FOLDERS = (
+    "mkdir -p zz; mv {folder} zz/away; echo z > {folder}",
+    'rm -rf {folder}; ln -s "$LIVE/{folder}" {folder}',
+    "rm -rf {folder}",
+    "chmod 000 {folder}",
+)
+"""The same for a folder."""
+_STRANGE = """\
+mkdir -p zz/deep/er code/__pycache__ lib/p/strange
+echo z > zz/deep/er/z
+echo z > code/__pycache__/strange.pyc
+chmod 500 zz/deep
+chmod 700 code
+"""

@@ -426,10 +426,11 @@ thread.start()
 ready.wait()
 task({daemons.left("double fork")!r})
 alive = os.path.exists("/proc/" + open("pids").read().strip())
+before = launch.nothing_left()
 open("stop", "w").close()
 thread.join()
 launch.end_all(grace=1)
-print(alive)
+print(alive, before, launch.nothing_left())
 """
     ended = launch.capture(
         ["bash", "-c", f'{daemons.WITHOUT_MARKS}exec "$0" -c "$1"', sys.executable, program],
@@ -437,7 +438,7 @@ print(alive)
         env={**os.environ, "PYTHONPATH": str(Path(launch.__file__).parents[3])},
     )
     (pid,) = daemons.pids(tmp_path)
-    assert ended == (0, b"True\n")
+    assert ended == (0, b"True False True\n")
     assert not alive(pid)
 
 

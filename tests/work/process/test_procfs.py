@@ -8,6 +8,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 from pit.work.process import procfs
 
@@ -146,3 +149,51 @@ def test_the_clock_is_that_of_start_times() -> None:
             assert before <= found.start <= after
             agreed += before == after
     assert agreed
+
+
+# ---------------------------------------------------------------- who uses a folder
+
+
+def test_a_folder_is_in_use_by_who_works_in_it_and_who_has_something_in_it_open(
+    tmp_path: Path,
+) -> None:
+    folder, other = tmp_path / "run" / "project", tmp_path / "run" / "project 2"
+    (folder / "in/ner").mkdir(parents=True)
+    other.mkdir()
+    with subprocess.Popen(["sleep", "60"], cwd=other) as beside:
+        assert not procfs.in_use(str(folder))
+        beside.kill()
+    for place in (folder, folder / "in/ner"):
+        with subprocess.Popen(["sleep", "60"], cwd=place) as inside:
+            assert procfs.in_use(str(folder))
+            inside.kill()
+    assert not procfs.in_use(str(folder))
+    with (folder / "in/file").open("w"):
+        assert procfs.in_use(str(folder))
+    with (folder / "in/file").open() as file:
+        (folder / "in/file").unlink()
+        assert not file.closed
+        assert procfs.in_use(str(folder))
+    assert not procfs.in_use(str(folder))
+
+
+def test_a_folder_is_in_use_where_it_is_mounted_and_where_something_is_mounted_in_it() -> None:
+    below = "/work/my runs/20260131_060000.000_m/project/"
+    line = b"36 35 98:0 %s %s rw,noatime master:1 - ext4 /dev/root rw\n"
+    for root, point, is_it in (
+        (rb"/disk/my\040runs/20260131_060000.000_m/project", b"/srv", True),
+        (rb"/disk/my\040runs/20260131_060000.000_m/project/data", b"/srv", True),
+        (b"/", rb"/work/my\040runs/20260131_060000.000_m/project/data", True),
+        (b"/", rb"/work/my\040runs/20260131_060000.000_m/project", True),
+        (b"/work", b"/work", False),
+        (rb"/disk/my\040runs/20260131_060000.000_m/project2", b"/srv", False),
+        (rb"/disk/my\040runs/20260131_060000.000_m", b"/srv", False),
+    ):
+        assert procfs._is_mounted(below, line % (root, point)) is is_it
+
+
+def test_where_nobody_can_tell_a_folder_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procfs, "_PROC", False)
+    assert procfs.in_use(str(tmp_path))
