@@ -264,6 +264,48 @@ def test_a_run_loads_the_dispatcher_of_doit_and_not_its_command_line(sales: Pit)
     assert loaded.isdisjoint({"doit.doit_cmd", "doit.plugin", "doit.api", "importlib.metadata"})
 
 
+@pytest.mark.parametrize(
+    ("most", "command"),
+    [
+        (12, ["--help"]),
+        (100, ["status"]),
+        (168, ["plan", "sales"]),
+        (232, ["run", "sales"]),
+    ],
+    ids=lambda given: given[0] if isinstance(given, list) else "",
+)
+def test_a_command_loads_what_it_needs(sales: Pit, most: int, command: list[str]) -> None:
+    """So many modules of Pit at most, none of the standard library's that few commands need, and
+    no pattern is compiled before it is used."""
+    program = """
+import re, sys
+compiled = []
+def compile(pattern, flags=0, real=re.compile):
+    caller = sys._getframe(1)
+    if caller.f_code.co_name == "<module>" and caller.f_globals["__name__"].startswith("pit."):
+        compiled.append(f"{caller.f_globals['__name__']}: {pattern}")
+    return real(pattern, flags)
+re.compile = compile
+from pit.cli.main import main
+main(sys.argv[1:])
+print(*sys.modules, file=sys.stderr)
+print(compiled, file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        env=sales.env | {"PIT_WORKSPACE": str(sales.root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules, compiled = done.stderr.splitlines()[-2:]
+    loaded = set(modules.split())
+    ours = sorted(name for name in loaded if name.split(".")[0] == "pit")
+    assert len(ours) <= most, ours
+    assert not loaded & {"tomllib", "csv", "difflib", "tempfile", "html", "base64"}
+    assert compiled == "[]"
+
+
 def test_help_loads_next_to_nothing(pit: Pit) -> None:
     program = (
         "import sys; before = set(sys.modules); from pit.cli.main import main; main(['--help']);"

@@ -17,11 +17,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from pit.text import regex
+
 _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 # The kernel may be built without the `children` files; then parents are looked up one by one.
 _PROC = os.path.exists("/proc/self/stat")
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = regex.lazy(r"\\([0-7]{3})")
 _LISTED = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
