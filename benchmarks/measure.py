@@ -47,6 +47,11 @@ def run(argv: list[str], cwd: Path) -> None:
         sys.exit(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout[-4000:].decode()}")
 
 
+def rounds(usual: int) -> int:
+    """How often to measure: a third as often with --quick."""
+    return max(1, usual // 3) if "--quick" in sys.argv else usual
+
+
 @contextmanager
 def folder() -> Iterator[Path]:
     """A folder to work in, gone afterwards; TMPDIR chooses the disk."""

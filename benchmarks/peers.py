@@ -1,7 +1,8 @@
 """The same work for Pit and its peers: `count` small files, each copied by a task of its own.
 
-Each peer gets a folder of its own with the inputs and its own way of saying it; it is told of every
-task one by one, without patterns. A peer that is not installed is left out, and that is said.
+The work of a task is the same for all: `bash copy.sh`, which calls `cp`, four at a time. Each peer
+gets a folder of its own with the inputs and its own way of saying it; it is told of every task one
+by one, without patterns. A peer that is not installed is left out, and that is said.
 """
 
 from __future__ import annotations
@@ -46,17 +47,28 @@ def names(count: int) -> list[str]:
 
 def peers(root: Path, count: int) -> dict[str, Peer]:
     """Pit and all peers that are installed, each with its project and all of it up to date."""
-    found = {peer.name: peer for peer in _peers(root, names(count))}
+    found = fresh(root, count)
     for peer in found.values():
-        peer.run()
-        last = names(count)[-1]
-        assert peer.made(last) == f"{last} 0\n", f"{peer.name} did not copy"
+        first_run(peer, count)
     return found
+
+
+def fresh(root: Path, count: int) -> dict[str, Peer]:
+    """Pit and all peers that are installed, each with its project and nothing of it done."""
+    return {peer.name: peer for peer in _peers(root, names(count))}
+
+
+def first_run(peer: Peer, count: int) -> float:
+    """Have all done; how long that took, in seconds."""
+    taken = peer.run()
+    last = names(count)[-1]
+    assert peer.made(last) == f"{last} 0\n", f"{peer.name} did not copy"
+    return taken
 
 
 def _peers(root: Path, tasks: Sequence[str]) -> Iterator[Peer]:
     workspace = root / "pit"
-    made = project(workspace, "copies", _pit_toml(tasks), {"copy": 'cp "in/$NAME" "out/$NAME"\n'})
+    made = project(workspace, "copies", _pit_toml(tasks), {"copy": _COPY})
     _inputs(made, tasks)
     yield Peer("pit", made, (*PIT, "run", "copies"), workspace)
     for name, (describe, argv) in _OTHERS.items():
@@ -73,8 +85,12 @@ def _peers(root: Path, tasks: Sequence[str]) -> Iterator[Peer]:
 def _inputs(folder: Path, tasks: Sequence[str]) -> None:
     for name in ("in", "out"):
         (folder / name).mkdir(parents=True)
+    (folder / "copy.sh").write_text(_COPY)
     for task in tasks:
         (folder / "in" / task).write_text(f"{task} 0\n")
+
+
+_COPY = 'cp "in/$NAME" "out/$NAME"\n'
 
 
 def _pit_toml(tasks: Sequence[str]) -> str:
@@ -86,14 +102,14 @@ def _pit_toml(tasks: Sequence[str]) -> str:
 
 
 def _makefile(folder: Path, tasks: Sequence[str]) -> None:
-    rules = "".join(f"out/{task}: in/{task}\n\t@cp in/{task} out/{task}\n" for task in tasks)
+    rules = "".join(f"out/{task}: in/{task}\n\t@NAME={task} bash copy.sh\n" for task in tasks)
     targets = " ".join(f"out/{task}" for task in tasks)
     (folder / "Makefile").write_text(f".PHONY: all\nall: {targets}\n{rules}")
 
 
 def _ninja_file(folder: Path, tasks: Sequence[str]) -> None:
-    rule = "rule copy\n  command = cp $in $out\n"
-    builds = "".join(f"build out/{task}: copy in/{task}\n" for task in tasks)
+    rule = "rule copy\n  command = NAME=$name bash copy.sh\n"
+    builds = "".join(f"build out/{task}: copy in/{task}\n  name = {task}\n" for task in tasks)
     (folder / "build.ninja").write_text(rule + builds)
 
 
@@ -102,7 +118,7 @@ def _dodo_file(folder: Path, tasks: Sequence[str]) -> None:
         "DOIT_CONFIG = {'verbosity': 0}\n"
         "def task_copy():\n"
         f"    for name in {list(tasks)!r}:\n"
-        "        yield {'name': name, 'actions': [f'cp in/{name} out/{name}'],\n"
+        "        yield {'name': name, 'actions': [f'NAME={name} bash copy.sh'],\n"
         "               'file_dep': [f'in/{name}'], 'targets': [f'out/{name}']}\n"
     )
 
@@ -111,7 +127,7 @@ def _taskfile(folder: Path, tasks: Sequence[str]) -> None:
     deps = "".join(f"      - {task}\n" for task in tasks)
     rules = "".join(
         f"  {task}:\n    sources: [in/{task}]\n    generates: [out/{task}]\n"
-        f"    cmds: [cp in/{task} out/{task}]\n"
+        f"    cmds: [NAME={task} bash copy.sh]\n"
         for task in tasks
     )
     text = f"version: '3'\nsilent: true\ntasks:\n  default:\n    deps:\n{deps}{rules}"

@@ -13,7 +13,7 @@ import shutil
 import time
 from pathlib import Path
 
-from measure import folder, medians, report, run, seconds
+from measure import folder, medians, report, rounds, run, seconds
 
 from pit.project import manifest
 from pit.project.snapshot import snapshot
@@ -97,7 +97,7 @@ def main() -> None:
             "first": first,  # neither copy right after the other's files were removed
             "one changed": changed,
         }
-        found = medians(peers, 7)
+        found = medians(peers, rounds(7))
     for case, budget in (("first", FIRST), ("unchanged", AGAIN), ("one changed", AGAIN)):
         ratio = found[case] / found["cp -r"]
         figures = f"{ratio:.3f}: {found[case]:.3f} s, cp -r {found['cp -r']:.3f} s"
