@@ -1,14 +1,16 @@
 """The writer of a store: facts wait in a queue and are committed in groups.
 
 Whoever needs durability now (`flush`) commits the queue in its own thread, without handing it to
-another one. A background thread commits what nobody asked for, at most 50 ms after it was emitted.
-Progress, which tasks tell ten times a second, goes with the next commit, or has one every second.
+another one; those who come meanwhile share the next commit. A background thread commits what nobody
+asked for, at most 50 ms after it was emitted. Progress, which tasks tell ten times a second, goes
+with the next commit, or has one every second.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 from pit.errors import DiskFull, PitError, on_error
 from pit.events import Fact, Progressed
@@ -21,6 +23,16 @@ _PROGRESS = 1.0
 _AFTER_FAILURE = 1.0
 
 
+class _Flush:
+    """Somebody who waits for a commit; `error` is why there was none."""
+
+    __slots__ = ("error", "is_done", "then")
+
+    def __init__(self, then: Write | None) -> None:
+        self.then, self.is_done = then, False
+        self.error: PitError | None = None
+
+
 class Writer:
     """A queue of facts before one database; `add` and `flush` may be called by any thread."""
 
@@ -29,6 +41,7 @@ class Writer:
         self._reserve = reserve
         self._queue: deque[Fact] = deque()
         self._flushing = threading.Lock()
+        self._asked: deque[_Flush] = deque()
         self._waiting = threading.Event()  # there is something in the queue
         self._soon = threading.Event()  # and it is not progress alone
         self._stopping = threading.Event()
@@ -70,8 +83,13 @@ class Writer:
         run had better end; and StoreUnavailable whenever the database is not in its place any
         more, because then nobody will ever read it.
         """
+        asked = _Flush(then)
+        self._asked.append(asked)
         with self._flushing:
-            self._commit_queue(then)
+            if not asked.is_done:  # whoever had the lock before has committed it with his own
+                self._commit_all(asked)
+            if asked.error is not None:
+                raise asked.error
             self._database.require_place()
         self._sound()
 
@@ -119,25 +137,38 @@ class Writer:
                 return False
         return True
 
-    def _commit_queue(self, then: Write | None = None) -> None:
+    def _commit_all(self, leader: _Flush) -> None:
+        """One commit for all who wait for one; each is told if there was none."""
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        others = [each for each in asked if each is not leader]
+        with on_error(lambda: self._asked.extend(others)):
+            try:
+                self._commit_queue([each.then for each in asked if each.then is not None])
+            except PitError as error:
+                for each in asked:
+                    each.error = error
+        for each in asked:
+            each.is_done = True
+
+    def _commit_queue(self, thens: Sequence[Write] = ()) -> None:
         facts = [self._queue.popleft() for _ in range(len(self._queue))]
-        if not facts and then is None:
+        if not facts and not thens:
             return
         with on_error(lambda: self._queue.extendleft(reversed(facts))):
-            self._commit(facts, then)
+            self._commit(facts, thens)
         self._alarm = None
 
-    def _commit(self, facts: list[Fact], then: Write | None = None) -> None:
+    def _commit(self, facts: list[Fact], thens: Sequence[Write] = ()) -> None:
         try:
-            self._write(facts, then)
+            self._write(facts, thens)
         except DiskFull as error:
             if not self._reserve.release():
                 raise
-            self._write(facts, then)
+            self._write(facts, thens)
             self._spent = error
 
-    def _write(self, facts: list[Fact], then: Write | None) -> None:
+    def _write(self, facts: list[Fact], thens: Sequence[Write]) -> None:
         with self._database.transaction() as connection:
             record(connection, facts)
-            if then is not None:
+            for then in thens:
                 then(connection)
