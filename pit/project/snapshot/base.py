@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from pit.errors import on_error
 from pit.fs.files import remove_tree
 from pit.fs.stat import YOUNG_BY_SECONDS, signature, young_for
 from pit.project.manifest import Copied, Manifest
@@ -128,7 +129,7 @@ class Base:
         except PermissionError:
             os.chmod(twin, 0o700)
             folder = os.open(twin, FOLDER)
-        try:
+        with on_error(lambda: os.close(folder)):
             info = os.fstat(folder)
             if (info.st_dev, info.st_uid, info.st_gid) != self._owner:
                 raise Unfit(f"{twin} is not where or whose it was")
@@ -136,9 +137,6 @@ class Base:
                 raise Unfit(f"{twin} has attributes or gives others rights")
             if info.st_mode & 0o700 != 0o700:
                 os.fchmod(folder, 0o700)
-        except BaseException:
-            os.close(folder)
-            raise
         return folder
 
     def _files_of(
