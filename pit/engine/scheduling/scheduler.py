@@ -303,6 +303,8 @@ class Scheduler:
         ended = self._told_end(entry, state, reason, error, **facts)
         if entry.job.tracked and entry.life.attempt:
             self._release_soon(entry.job.name)
+        else:
+            self._ports.claims.release(entry.job.name)
         self._ended[entry.job.name] = ended
         self._unsettled.add(entry.job.name)
         self._dispatch.ended(entry.job.name, _ending(ended))

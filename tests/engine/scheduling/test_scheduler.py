@@ -315,6 +315,15 @@ def test_stubs_skip_what_follows_and_refusals_fail() -> None:
     assert all(not world.started(name) for name in "abcd")
 
 
+def test_no_claim_is_left_on_a_task_that_could_not_begin() -> None:
+    world = World({"a": [GOOD], "b": [GOOD]})
+    world.judged = {"a", "b"}
+    world.refused["a"] = Refusal(reason=Reason.MISSING_INPUT, error="no input")
+    world.run([job("a", tracked=True, params=""), job("b", tracked=True, params="")])
+    assert world.ended()["a"].reason is Reason.MISSING_INPUT
+    assert not world.claimed
+
+
 def test_a_stale_task_waits_while_another_run_is_at_it_and_is_looked_at_again() -> None:
     world = World({"a": [GOOD], "b": [GOOD]})
     world.judged, world.taken = {"a"}, {"a": 5.0}
